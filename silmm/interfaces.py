@@ -1,0 +1,251 @@
+"""What each kind of component is: the typed contracts that plugins implement and the loop calls."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+    from silmm.records import EvalResult
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+"""A picture, uint8 of shape (height, width, 3), RGB."""
+
+Latent: TypeAlias = npt.NDArray[np.generic]
+"""A representation z: int32 image tokens (L,) of a discrete model, float32 features (L, D) of a continuous one."""
+
+Capability = Literal[
+    "chat",            # text in, text out
+    "yes_no",          # answers yes/no questions about pictures
+    "log_likelihood",  # discrete: trainable log pi(z | x)
+    "features",        # continuous: trainable H(x)
+    "nucleus",         # represent() accepts temperature, top_p, top_k
+    "mlp_blocks",      # continuous: names its MLP blocks (DropDiv)
+    "query_embeddings",  # continuous: learnable queries (Noisy DreamEmb)
+]
+
+Task = Literal["list", "write", "decompose", "question", "rephrase", "explain"]
+"""What a chat request is for; a small model may have its own template for each task."""
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One text-only turn: an instruction, in-context examples and the input to answer."""
+
+    task: Task
+    input: str
+    instruction: str = ""
+    examples: tuple[tuple[str, str], ...] = ()
+    temperature: float = 0.0
+    """0 is greedy."""
+    seed: int = 0
+    max_words: int = 128
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How to draw from a model's own distribution; the defaults are plain sampling."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 is off."""
+
+
+class BaseModel(ABC):
+    """An image-generating multimodal model behind one door.
+
+    All batch methods keep the order of their inputs, and each result depends on its own inputs and seed
+    alone, never on what else is in the batch (promise 4 of the design).
+    """
+
+    kind: Literal["discrete", "continuous"]
+    capabilities: frozenset[Capability]
+    backbone: torch.nn.Module
+    """The text backbone, the only part that is ever trained; peft wraps it in place."""
+    lora_targets: str
+    """An anchored regular expression over the backbone's module names."""
+
+    @abstractmethod
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        """Answer each request with text."""
+
+    @abstractmethod
+    def represent(
+        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+    ) -> list[Latent]:
+        """Draw one representation z for each prompt from that candidate's own seed."""
+
+    @abstractmethod
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
+        """Turn each z into a picture with the frozen decoder; `seeds` feed decoder noise, if it has any."""
+
+    @abstractmethod
+    def yes_no(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Answer each picture's questions: one (n_questions, 2) array of p(yes), p(no) a picture."""
+
+    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi(z | x), shape (batch,), float32, differentiable in the backbone.
+
+        The softmax is over the tokens that may be drawn at each position, without guidance (method.md, DPO).
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not declare 'log_likelihood'")
+
+    def features(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Return H of shape (batch, L, D), differentiable in the backbone (continuous models)."""
+        raise NotImplementedError(f"{type(self).__name__} does not declare 'features'")
+
+    def load_adapter(self, folder: Path | None) -> None:
+        """Put the PEFT adapter of `folder` on the backbone, or take any adapter off with None.
+
+        Any earlier adapter is replaced. The default works for every backbone that peft wraps.
+        """
+        from silmm.adapters import load_adapter  # imported late: needs torch and peft
+
+        load_adapter(self, folder)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt of the run with its category (one of the paper's, or the file's own)."""
+
+    text: str
+    category: str
+
+
+class Prompter(Protocol):
+    """Step 1: makes the prompts of an iteration."""
+
+    def write(
+        self, model: BaseModel, count: int, seed: int, excluded: Callable[[str], bool]
+    ) -> PrompterResult:
+        """Return `count` distinct prompts, none of which `excluded` says is held out for evaluation."""
+        ...
+
+
+@dataclass(frozen=True)
+class PrompterResult:
+    """The prompts and the counts of what was thrown away, for the report."""
+
+    prompts: tuple[Prompt, ...]
+    rejected: Mapping[str, int]
+    """Reason -> count, for example duplicate, excluded, malformed."""
+
+
+class Sampler(Protocol):
+    """Step 2: draws diverse representations."""
+
+    def draw(
+        self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]
+    ) -> list[Latent]:
+        """Draw one z for each (prompt, seed) pair; the same prompt comes many times with many seeds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """A yes/no question and the statement it asks about."""
+
+    text: str
+    statement: str = ""
+
+
+class Questioner(Protocol):
+    """Step 3: turns each prompt into yes/no questions."""
+
+    def ask(self, model: BaseModel, prompts: Sequence[str]) -> list[tuple[Question, ...]]:
+        """Return the questions of each prompt; an empty tuple is counted and the prompt left out."""
+        ...
+
+
+class Scorer(Protocol):
+    """Step 4: turns the model's own answers into one score for each picture."""
+
+    def score(self, p_yes_no: npt.NDArray[np.float64], seed: int) -> float:
+        """Score one picture from its (n_questions, 2) array of p(yes), p(no) (Eq. 1).
+
+        Raises:
+            ValueError: no questions, or a probability that is not finite.
+        """
+        ...
+
+
+class Kernel(Protocol):
+    """A generalised distance k between feature matrices (Eq. 6): small means alike."""
+
+    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Return k(a, b) over the last two dimensions (L, D), broadcasting the others, in float32."""
+        ...
+
+
+class PairRule(Protocol):
+    """Step 5: picks chosen and rejected candidates of one prompt."""
+
+    def pairs(self, scores: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
+        """Return (chosen, rejected) candidate indices; `scores` is NaN where a candidate has none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Preference:
+    """All that the trainer needs of one prompt: its candidates and the pairs among them."""
+
+    prompt: str
+    latents: tuple[Latent, ...]
+    """Only candidates that some pair uses."""
+    pairs: tuple[tuple[int, int], ...]
+    """(chosen, rejected) positions in `latents`."""
+
+
+class Trainer(Protocol):
+    """Step 5: tunes LoRA weights on the preferences."""
+
+    def train(
+        self,
+        model: BaseModel,
+        preferences: Sequence[Preference],
+        *,
+        start: Path | None,
+        out: Path,
+        work: Path,
+        seed: int,
+        observe: Callable[[int, Mapping[str, float]], None],
+    ) -> Mapping[str, float]:
+        """Train from adapter `start` (None: a fresh one) and write a PEFT folder `out`.
+
+        The model as it stands with `start` is the reference. `work` holds training checkpoints and stored
+        reference values: called again after a kill, training goes on from there to the same result.
+        `observe(step, metrics)` is called after each optimizer step. Returns final metrics.
+        """
+        ...
+
+
+class Benchmark(Protocol):
+    """Prompts, a protocol and a judge; the loop sees nothing of it but `excluded`."""
+
+    def excluded(self, prompt: str) -> bool:
+        """Say whether a training prompt would contaminate this benchmark."""
+        ...
+
+    def evaluate(
+        self,
+        model: BaseModel,
+        adapters: Mapping[str, Path | None],
+        *,
+        work: Path,
+        seed: int,
+        limit: int | None,
+        progress: Callable[[str, int, int], None],
+    ) -> EvalResult:
+        """Score the base (key "before", None) and tuned adapters under one protocol; resumable in `work`."""
+        ...

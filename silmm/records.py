@@ -1,0 +1,80 @@
+"""The tables that pass between stages, and the result of an evaluation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""An encoded PNG in the column layout that `datasets` shows as a picture."""
+
+PROMPTS = pa.schema([
+    ("prompt_id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
+])
+CANDIDATES = pa.schema([
+    ("prompt_id", pa.string()), ("candidate", pa.int32()), ("seed", pa.int64()),
+    ("z", pa.list_(pa.int32())),            # image tokens of a discrete model, else null
+    ("features", pa.list_(pa.float32())),   # H of a continuous model, row-major, else null
+    ("shape", pa.list_(pa.int32())),        # shape of z or of H
+    ("image", IMAGE),
+])
+QUESTIONS = pa.schema([
+    ("prompt_id", pa.string()), ("index", pa.int32()),
+    ("statement", pa.string()), ("question", pa.string()),
+])
+ANSWERS = pa.schema([
+    ("prompt_id", pa.string()), ("candidate", pa.int32()), ("index", pa.int32()),
+    ("p_yes", pa.float64()), ("p_no", pa.float64()),
+])
+SCORES = pa.schema([
+    ("prompt_id", pa.string()), ("candidate", pa.int32()),
+    ("score", pa.float64()),                # null where status is not "ok"
+    ("status", pa.string()),                # "ok", "no-questions" or "non-finite"
+])
+PAIRS = pa.schema([
+    ("prompt_id", pa.string()), ("prompt", pa.string()),
+    ("chosen", pa.int32()), ("rejected", pa.int32()),              # candidate numbers
+    ("chosen_score", pa.float64()), ("rejected_score", pa.float64()),
+    ("chosen_z", pa.list_(pa.int32())), ("rejected_z", pa.list_(pa.int32())),
+])
+
+
+def prompt_id(prompt: str) -> str:
+    """Return the 16-digit content id of a prompt: the start of the SHA-256 of its UTF-8 text."""
+    return hashlib.sha256(prompt.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A mean before and after with the paired bootstrap interval of the difference."""
+
+    before: float
+    after: float
+    diff: float
+    ci_low: float
+    ci_high: float
+    n: int
+    """Number of prompts (the clusters of the bootstrap)."""
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """What a benchmark says of a run: the headline, its parts and whatever else belongs beside it."""
+
+    benchmark: str
+    metric: str
+    protocol: Mapping[str, object]
+    """The protocol card: prompts hash, images per prompt, seed rule, drawing settings, judge."""
+    overall: Difference
+    categories: Mapping[str, Difference]
+    beside: Mapping[str, Difference] = field(default_factory=dict)
+    """Further before/after pairs, e.g. temperature 1, pictures entirely right, question answering."""
+    iterations: Mapping[str, Difference] = field(default_factory=dict)
+    """Overall for each adapter in turn ("1", "2", …) against the base."""
+    extra: Mapping[str, float] = field(default_factory=dict)
+    """Single figures, e.g. the AUC of the self-feedback against the judge."""
+    partial: bool = False
+    """True for a `--limit` run: kept off leaderboards."""
