@@ -1,0 +1,239 @@
+"""The benchmark `shapes`: held-out compositions, drawn before and after, read by an exact judge."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from silmm.interfaces import BaseModel, Drawing
+from silmm.records import Difference, EvalResult
+from silmm.statistics import DRAWS, cluster_means, paired_difference
+from silmm.store import atomic_write, to_json
+from silmm_benchmarks.shapes.answering import accuracy_by_scene
+from silmm_benchmarks.shapes.drawn import (
+    Plan,
+    Setting,
+    adapter_digest,
+    draw,
+    entirely_right,
+    facts_right,
+    own_score,
+)
+from silmm_benchmarks.shapes.feedback import self_feedback
+from silmm_benchmarks.shapes.judge import Judge
+from silmm_benchmarks.shapes.options import ShapesOptions
+from silmm_benchmarks.shapes.splits import EvalPrompt, contaminated, report_prompts
+
+BEFORE = "before"
+PICTURES = "pictures.json"
+"""In the work folder: which drawn folder holds the headline pictures of which model."""
+
+Floats = npt.NDArray[np.float64]
+Measure = Callable[[pa.Table], Floats]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One model of the comparison: its name, its adapter, and the content id of that."""
+
+    name: str
+    folder: Path | None
+    digest: str
+
+
+class ShapesBenchmark:
+    """Scores pictures of held-out prompts with the exact judge; nothing of it reaches the loop."""
+
+    def __init__(self, options: ShapesOptions) -> None:
+        """Keep the options; the judge is made when it is needed."""
+        self.options = options
+
+    def excluded(self, prompt: str) -> bool:
+        """Say whether a training prompt would contaminate the held-out prompts."""
+        return contaminated(prompt)
+
+    def evaluate(
+        self,
+        model: BaseModel,
+        adapters: Mapping[str, Path | None],
+        *,
+        work: Path,
+        seed: int,
+        limit: int | None,
+        progress: Callable[[str, int, int], None],
+    ) -> EvalResult:
+        """Compare the base (key "before") with each adapter; the last one is the "after".
+
+        Both sides draw each picture from the same seed. The headline is the mean share of facts
+        that hold ("facts"), first over the pictures of a prompt, then over prompts, with a paired
+        bootstrap interval over prompts. Beside it: pictures entirely right, the same at plain
+        sampling, question answering on clean held-out scenes, the model's score of its pictures.
+
+        Args:
+            model: the base model; adapters are put on and taken off it.
+            adapters: "before" -> None and the tuned models in turn.
+            work: finished work is kept here by content: a second call goes on from it.
+            seed: the run's seed.
+            limit: evaluate this many prompts only, spread over the categories; marks the result.
+            progress: told of model and drawing, pictures done, and all pictures.
+
+        Raises:
+            ValueError: `adapters` has no "before" or nothing to compare it with.
+        """
+        sides = [_Side(n, f, adapter_digest(f)) for n, f in _ordered(adapters)]
+        exam = _Exam(
+            options=self.options, model=model, judge=Judge(), work=work, seed=seed,
+            prompts=spread(report_prompts(), limit), progress=progress,
+        )
+        sharp = Drawing(self.options.temperature, self.options.top_p)
+        headline = {side.name: exam.pictures(side, sharp, asked=True) for side in sides}
+        atomic_write(work / PICTURES, to_json({name: kept for name, (_, kept) in headline.items()}))
+        tables = {name: table for name, (table, _) in headline.items()}
+        before, after = tables[BEFORE], tables[sides[-1].name]
+        beside = {
+            "pictures entirely right": _overall(entirely_right, before, after),
+            **exam.plain(sides[0], sides[-1]),
+            **exam.answering(sides[0], sides[-1]),
+            "own score of the pictures": _overall(own_score, before, after),
+        }
+        model.load_adapter(None)
+        return EvalResult(
+            benchmark="shapes",
+            metric="facts",
+            protocol=exam.card(sharp),
+            overall=_overall(facts_right, before, after),
+            categories=_by_category(facts_right, before, after),
+            beside=beside,
+            iterations={
+                side.name: _overall(facts_right, before, tables[side.name]) for side in sides[1:]
+            },
+            extra=self_feedback(work.parent, exam.judge, work),
+            partial=limit is not None,
+        )
+
+
+@dataclass(frozen=True)
+class _Exam:
+    """One evaluation: the prompts, the model, and where finished work lies."""
+
+    options: ShapesOptions
+    model: BaseModel
+    judge: Judge
+    prompts: tuple[EvalPrompt, ...]
+    work: Path
+    seed: int
+    progress: Callable[[str, int, int], None]
+
+    def pictures(self, side: _Side, drawing: Drawing, *, asked: bool) -> tuple[pa.Table, str]:
+        """Return a side's judged pictures and the name of the folder that keeps them."""
+        images = self.options.images if asked else self.options.plain_images
+        plan = Plan(self.prompts, Setting(drawing, images, asked), self.seed, self.options.batch)
+        label = f"{side.name}" if asked else f"{side.name}, plain"
+        return draw(
+            self.model, self.judge, plan, adapter=side.digest,
+            load=lambda: self.model.load_adapter(side.folder), work=self.work,
+            progress=lambda done, total: self.progress(label, done, total),
+        )
+
+    def plain(self, first: _Side, last: _Side) -> dict[str, Difference]:
+        """Compare at temperature 1 and top_p 1, where sharpening counts as a gain too."""
+        if not self.options.plain_images:
+            return {}
+        before, _ = self.pictures(first, Drawing(), asked=False)
+        after, _ = self.pictures(last, Drawing(), asked=False)
+        return {
+            "facts, temperature 1": _overall(facts_right, before, after),
+            "pictures entirely right, temperature 1": _overall(entirely_right, before, after),
+        }
+
+    def answering(self, first: _Side, last: _Side) -> dict[str, Difference]:
+        """Compare question answering on clean renders."""
+        if not self.options.questions:
+            return {}
+
+        def accuracy(side: _Side) -> Floats:
+            return accuracy_by_scene(
+                self.model, self.prompts, questions=self.options.questions, adapter=side.digest,
+                load=lambda: self.model.load_adapter(side.folder), work=self.work,
+            )
+
+        return {"question answering": paired_difference(accuracy(first), accuracy(last))}
+
+    def card(self, drawing: Drawing) -> dict[str, object]:
+        """Return the protocol: everything that a number of this benchmark depends on, hashed."""
+        texts = "\n".join(prompt.text for prompt in self.prompts)
+        card: dict[str, object] = {
+            "name": "shapes",
+            "version": 1,
+            "split": "report (held-out combinations; settings were chosen on the tune split)",
+            "prompts": len(self.prompts),
+            "prompts_sha256": hashlib.sha256(texts.encode()).hexdigest(),
+            "images_per_prompt": self.options.images,
+            "temperature": drawing.temperature,
+            "top_p": drawing.top_p,
+            "top_k": drawing.top_k,
+            "plain_images_per_prompt": self.options.plain_images,
+            "seed": self.seed,
+            "seed_rule": 'sha256 of (seed, "shapes", prompt, picture); the same before and after',
+            "prompt_rewriting": "none",
+            "guidance": "none",
+            "resolution": "32x32",
+            "judge": "silmm_benchmarks.shapes.judge: exact parser, no model",
+            "aggregation": "share of facts, mean over pictures, then over prompts",
+            "interval": f"95% percentile, paired bootstrap over prompts, {DRAWS} draws",
+            "questions_per_clean_scene": self.options.questions,
+        }
+        text = json.dumps(card, sort_keys=True, separators=(",", ":"))
+        return {**card, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def spread(prompts: Sequence[EvalPrompt], limit: int | None) -> tuple[EvalPrompt, ...]:
+    """Return the first `limit` prompts taken in turn from each category; all of them with None."""
+    if limit is None or limit >= len(prompts):
+        return tuple(prompts)
+    turn: dict[str, int] = {}
+    ranked = []
+    for position, prompt in enumerate(prompts):
+        turn[prompt.category] = turn.get(prompt.category, 0) + 1
+        ranked.append((turn[prompt.category], position))
+    kept = sorted(position for _, position in sorted(ranked)[:limit])
+    return tuple(prompts[position] for position in kept)
+
+
+def _ordered(adapters: Mapping[str, Path | None]) -> list[tuple[str, Path | None]]:
+    """Return the base, then the tuned models in the order given."""
+    tuned = [(name, folder) for name, folder in adapters.items() if name != BEFORE]
+    if BEFORE not in adapters or not tuned:
+        raise ValueError(
+            f"shapes compares 'before' with tuned models, but was given {sorted(adapters)}"
+        )
+    return [(BEFORE, adapters[BEFORE]), *tuned]
+
+
+def _overall(measure: Measure, before: pa.Table, after: pa.Table) -> Difference:
+    """Compare the prompts' means of a measure over the pictures of two tables of equal prompts."""
+    names, first = cluster_means(measure(before), before.column("prompt_id").to_pylist())
+    others, second = cluster_means(measure(after), after.column("prompt_id").to_pylist())
+    if names != others:
+        raise ValueError("the two sides hold different prompts; a paired comparison needs the same")
+    return paired_difference(first, second)
+
+
+def _by_category(measure: Measure, before: pa.Table, after: pa.Table) -> dict[str, Difference]:
+    categories = dict.fromkeys(before.column("category").to_pylist())
+    return {
+        name: _overall(
+            measure,
+            before.filter(pc.equal(before.column("category"), name)),
+            after.filter(pc.equal(after.column("category"), name)),
+        )
+        for name in categories
+    }

@@ -1,0 +1,163 @@
+"""Draw the benchmark's pictures, judge them and keep both: committed by the shard, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from silmm.interfaces import BaseModel, Drawing
+from silmm.records import IMAGE, prompt_id
+from silmm.seeds import derive
+from silmm.store import Shards
+from silmm.tables import encode_png
+from silmm_benchmarks.shapes.facts import atomic_facts, question, statement
+from silmm_benchmarks.shapes.judge import Judge
+from silmm_benchmarks.shapes.splits import EvalPrompt
+
+DRAWN = pa.schema([
+    ("prompt_id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
+    ("picture", pa.int32()), ("seed", pa.int64()), ("image", IMAGE),
+    ("statements", pa.list_(pa.string())), ("questions", pa.list_(pa.string())),
+    ("holds", pa.list_(pa.bool_())),        # the judge's verdict on each statement
+    ("p_yes", pa.list_(pa.float64())),      # the drawing model's own answers, null if not asked
+    ("p_no", pa.list_(pa.float64())),
+])
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How both sides of a comparison are drawn."""
+
+    drawing: Drawing
+    images: int
+    """Pictures of each prompt."""
+    asked: bool
+    """Whether the model also answers the questions about its own pictures."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one side of a comparison draws; equal plans of equal models give equal bytes."""
+
+    prompts: tuple[EvalPrompt, ...]
+    setting: Setting
+    seed: int
+    batch: int
+    """Pictures drawn at once; part of the plan, so that a shard always sees the same batches."""
+
+    def digest(self, adapter: str) -> str:
+        """Return a short content id of everything that the pictures depend on, model aside."""
+        drawing = self.setting.drawing
+        facts = [
+            adapter, [p.text for p in self.prompts], self.setting.images, self.seed, self.batch,
+            drawing.temperature, drawing.top_p, drawing.top_k, self.setting.asked, str(DRAWN),
+        ]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+def adapter_digest(folder: Path | None) -> str:
+    """Return the SHA-256 over the names and bytes of an adapter's files; "base" without one."""
+    if folder is None:
+        return "base"
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def draw(
+    model: BaseModel,
+    judge: Judge,
+    plan: Plan,
+    *,
+    adapter: str,
+    load: Callable[[], None],
+    work: Path,
+    progress: Callable[[int, int], None],
+) -> tuple[pa.Table, str]:
+    """Return the judged pictures of a plan, from `work` where they are already there.
+
+    Args:
+        adapter: :func:`adapter_digest` of what `load` puts on the model.
+        load: called once before the first picture is really drawn, not at all if all are there.
+        progress: told of pictures done and of all pictures.
+
+    Returns:
+        The table (schema :data:`DRAWN`) and the name of its folder in `work`.
+    """
+    folder = f"drawn-{plan.digest(adapter)}"
+    per_shard = max(1, plan.batch // plan.setting.images)
+    parts = [plan.prompts[i : i + per_shard] for i in range(0, len(plan.prompts), per_shard)]
+    shards = Shards(work / folder, len(parts))
+    missing = shards.missing()
+    if missing:
+        load()
+    done, total = 0, len(plan.prompts) * plan.setting.images
+    for index, prompts in enumerate(parts):
+        if index in missing:
+            shards.commit(index, _draw_shard(model, judge, plan, prompts))
+        done += len(prompts) * plan.setting.images
+        progress(done, total)
+    shards.seal()
+    return shards.table(), folder
+
+
+def facts_right(table: pa.Table) -> Floats:
+    """Return the share of facts that hold in each picture, shape (rows,): the soft measure."""
+    return np.array([np.mean(holds) for holds in table.column("holds").to_pylist()])
+
+
+def entirely_right(table: pa.Table) -> Floats:
+    """Return 1 for each picture in which all facts hold, else 0, shape (rows,): the strict one."""
+    return np.array([float(all(holds)) for holds in table.column("holds").to_pylist()])
+
+
+def own_score(table: pa.Table) -> Floats:
+    """Return the mean of p(yes) - p(no) of each picture's questions (Eq. 1), shape (rows,)."""
+    yes, no = table.column("p_yes").to_pylist(), table.column("p_no").to_pylist()
+    return np.array([np.mean(np.subtract(a, b)) for a, b in zip(yes, no, strict=True)])
+
+
+def _draw_shard(
+    model: BaseModel, judge: Judge, plan: Plan, prompts: Sequence[EvalPrompt]
+) -> pa.Table:
+    rows = [(prompt, picture) for prompt in prompts for picture in range(plan.setting.images)]
+    texts = [prompt.text for prompt, _ in rows]
+    # No adapter and no order in the seed: before and after draw the same random numbers.
+    seeds = [derive(plan.seed, "shapes", prompt.text, picture) for prompt, picture in rows]
+    images = model.decode(model.represent(texts, seeds, plan.setting.drawing), seeds)
+    verdicts = judge.facts(np.stack(images), [prompt.spec for prompt, _ in rows])
+    claims = {prompt.text: atomic_facts(prompt.spec) for prompt in prompts}
+    asked = [[question(fact) for fact in claims[text]] for text in texts]
+    answers: Sequence[Floats | None] = [None] * len(rows)
+    if plan.setting.asked:
+        answers = model.yes_no(images, asked)
+    table = [
+        {
+            "prompt_id": prompt_id(prompt.text),
+            "prompt": prompt.text,
+            "category": prompt.category,
+            "picture": picture,
+            "seed": seed,
+            "image": encode_png(image),
+            "statements": [statement(fact) for fact in claims[prompt.text]],
+            "questions": [question(fact) for fact in claims[prompt.text]],
+            "holds": [bool(value) for value in verdict],
+            "p_yes": None if answer is None else [float(v) for v in answer[:, 0]],
+            "p_no": None if answer is None else [float(v) for v in answer[:, 1]],
+        }
+        for (prompt, picture), seed, image, verdict, answer in zip(
+            rows, seeds, images, verdicts, answers, strict=True
+        )
+    ]
+    return pa.Table.from_pylist(table, schema=DRAWN)

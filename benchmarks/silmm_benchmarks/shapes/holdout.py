@@ -1,0 +1,98 @@
+"""Which combinations training prompts never hold together, and how to recognise them."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Final
+
+from silmm_benchmarks.shapes.facts import Fact
+from silmm_benchmarks.shapes.language import Mention, Spec
+
+COLOR_SHAPE: Final = frozenset(
+    {
+        ("red", "cross"),
+        ("green", "ring"),
+        ("blue", "triangle"),
+        ("yellow", "diamond"),
+        ("orange", "square"),
+        ("purple", "circle"),
+        ("pink", "cross"),
+        ("cyan", "ring"),
+    }
+)
+TEXTURE_SHAPE: Final = frozenset(
+    {("striped", "diamond"), ("dotted", "triangle"), ("striped", "ring"), ("dotted", "square")}
+)
+SHAPE_SHAPE: Final = frozenset(
+    {
+        frozenset({"triangle", "ring"}),
+        frozenset({"circle", "cross"}),
+        frozenset({"square", "diamond"}),
+        frozenset({"cross", "ring"}),
+    }
+)
+COUNT_SHAPE: Final = frozenset(
+    {(2, "diamond"), (3, "circle"), (3, "square"), (4, "cross"), (4, "triangle")}
+)
+RELATION_SHAPES: Final = frozenset(
+    {
+        ("left", "circle", "square"),
+        ("left", "ring", "diamond"),
+        ("left", "triangle", "cross"),
+        ("left", "square", "ring"),
+        ("above", "triangle", "square"),
+        ("above", "circle", "diamond"),
+        ("above", "diamond", "ring"),
+        ("above", "cross", "square"),
+        ("in front of", "square", "circle"),
+        ("in front of", "diamond", "triangle"),
+        ("in front of", "ring", "square"),
+        ("in front of", "circle", "ring"),
+        ("inside", "diamond", "ring"),
+        ("inside", "cross", "square"),
+        ("touching", "circle", "triangle"),
+        ("touching", "cross", "square"),
+        ("touching", "diamond", "ring"),
+    }
+)
+"""Written in canonical form: see :func:`canonical_relation`."""
+
+_MIRROR: Final = {"right": "left", "below": "above", "behind": "in front of"}
+
+
+def canonical_relation(name: str, first: str, second: str) -> tuple[str, str, str]:
+    """Return one form for all wordings of the same fact (``right`` is a mirrored ``left``)."""
+    if name in _MIRROR:
+        return _MIRROR[name], second, first
+    if name == "touching":
+        return (name, *sorted((first, second)))  # type: ignore[return-value]
+    return name, first, second
+
+
+def _mention_held_out(mention: Mention) -> bool:
+    return (mention.color, mention.shape) in COLOR_SHAPE or (
+        mention.texture,
+        mention.shape,
+    ) in TEXTURE_SHAPE
+
+
+def is_held_out(spec: Spec) -> bool:
+    """Tell whether a spec has any combination that training prompts never hold."""
+    if any(_mention_held_out(m) for m in spec.mentions):
+        return True
+    if any((m.count, m.shape) in COUNT_SHAPE for m in spec.mentions):
+        return True
+    if any(frozenset({a.shape, b.shape}) in SHAPE_SHAPE for a, b in combinations(spec.mentions, 2)):
+        return True
+    shapes = [m.shape for m in spec.mentions]
+    return any(
+        canonical_relation(name, shapes[i], shapes[j]) in RELATION_SHAPES
+        for i, name, j in spec.relations
+    )
+
+
+def is_fact_held_out(fact: Fact) -> bool:
+    """Tell whether a fact has any combination that training prompts never hold."""
+    if fact.relation is None or fact.other is None:
+        return is_held_out(Spec("", (fact.mention,)))
+    return is_held_out(Spec("", (fact.mention, fact.other), ((0, fact.relation, 1),)))

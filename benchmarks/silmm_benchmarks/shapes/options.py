@@ -1,0 +1,34 @@
+"""The options of the benchmark `shapes`, apart so that listing them loads nothing heavy."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from silmm.options import Options
+
+
+class ShapesOptions(Options):
+    """How the shapes benchmark draws and asks."""
+
+    temperature: float = Field(
+        default=1.0, gt=0, description="the base's own best, chosen on tune prompts; for both sides"
+    )
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="the base's own best, chosen on tune prompts"
+    )
+    images: int = Field(
+        default=4, ge=1, description="pictures of each prompt at that setting",
+        json_schema_extra={"unit": "pictures"},
+    )
+    plain_images: int = Field(
+        default=2, ge=0, description="pictures of each prompt at temperature 1, top_p 1; 0 = none",
+        json_schema_extra={"unit": "pictures"},
+    )
+    questions: int = Field(
+        default=6, ge=0, description="questions about each clean held-out scene; 0 = none",
+        json_schema_extra={"unit": "questions"},
+    )
+    batch: int = Field(
+        default=256, ge=1, description="pictures drawn at once",
+        json_schema_extra={"unit": "pictures"},
+    )

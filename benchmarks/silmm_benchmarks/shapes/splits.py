@@ -1,0 +1,109 @@
+"""Training, tuning and report prompts, kept apart by combinations instead of by chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from silmm_benchmarks.shapes.holdout import is_held_out
+from silmm_benchmarks.shapes.language import CATEGORIES, Spec, caption, parse_caption
+from silmm_benchmarks.shapes.sampling import sample_spec
+
+__all__ = [
+    "EvalPrompt",
+    "contaminated",
+    "is_held_out",
+    "report_prompts",
+    "training_spec",
+    "tune_prompts",
+]
+
+TUNE_PER_CATEGORY: Final = 30
+REPORT_PER_CATEGORY: Final = 60
+_SEED: Final = 20240607
+# The shape category has 92 held-out specs in all, of which 90 are used: its last ones come late.
+_MAX_DRAWS: Final = 200_000
+
+
+@dataclass(frozen=True)
+class EvalPrompt:
+    """A prompt to evaluate on, its category, and what it says."""
+
+    text: str
+    category: str
+    spec: Spec
+
+
+def _draw_category(rng: np.random.Generator, category: str, count: int) -> list[EvalPrompt]:
+    """Draw prompts of different meaning, each with at least one held-out combination."""
+    seen: set[Spec] = set()
+    prompts: list[EvalPrompt] = []
+    for _ in range(_MAX_DRAWS):
+        spec = sample_spec(rng, category)
+        if spec in seen or not is_held_out(spec):
+            continue
+        seen.add(spec)
+        prompts.append(EvalPrompt(caption(spec, rng), category, spec))
+        if len(prompts) == count:
+            return prompts
+    raise RuntimeError(f"fewer than {count} held-out prompts in category {category!r}")
+
+
+@lru_cache(maxsize=1)
+def _splits() -> tuple[tuple[EvalPrompt, ...], tuple[EvalPrompt, ...]]:
+    """Return (tune, report): one draw per category cut in two, so that no spec is in both."""
+    tune: list[EvalPrompt] = []
+    report: list[EvalPrompt] = []
+    for index, category in enumerate(CATEGORIES):
+        rng = np.random.default_rng([_SEED, index])
+        drawn = _draw_category(rng, category, TUNE_PER_CATEGORY + REPORT_PER_CATEGORY)
+        # Rare specs come late in the draw: without a shuffle one split would get all of them.
+        order = rng.permutation(len(drawn))
+        tune += [drawn[i] for i in order[:TUNE_PER_CATEGORY]]
+        report += [drawn[i] for i in order[TUNE_PER_CATEGORY:]]
+    return tuple(tune), tuple(report)
+
+
+def tune_prompts() -> list[EvalPrompt]:
+    """Return the 240 prompts, 30 per category, for choosing settings; the same on every call."""
+    return list(_splits()[0])
+
+
+def report_prompts() -> list[EvalPrompt]:
+    """Return the 480 prompts, 60 per category, for the numbers reported; never tune on these."""
+    return list(_splits()[1])
+
+
+@lru_cache(maxsize=1)
+def _eval_texts() -> frozenset[str]:
+    return frozenset(prompt.text for split in _splits() for prompt in split)
+
+
+def contaminated(text: str) -> bool:
+    """Tell whether training on a prompt would leak what the evaluation prompts test.
+
+    True for an evaluation prompt itself, up to case and spacing, and for any caption of the world
+    with a held-out combination. Text outside the grammar is not contaminated.
+    """
+    text = " ".join(text.lower().split())
+    if text in _eval_texts():
+        return True
+    try:
+        return is_held_out(parse_caption(text))
+    except ValueError:
+        return False
+
+
+def training_spec(rng: np.random.Generator, category: str) -> Spec:
+    """Draw a spec without any held-out combination.
+
+    Raises:
+        ValueError: when the category is unknown.
+    """
+    while True:
+        spec = sample_spec(rng, category)
+        if not is_held_out(spec):
+            return spec

@@ -1,0 +1,196 @@
+"""The built-in plugins: every variant of the paper and the embedded models, through the public hooks.
+
+Nothing heavy is imported here; each factory imports what it needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from silmm import hookimpl
+
+if TYPE_CHECKING:
+    from silmm.interfaces import PairRule, Prompter, Questioner, Sampler, Scorer, Trainer
+    from silmm.options import NoOptions
+    from silmm.registry import Register
+    from silmm_plugins.dpo import DpoOptions
+    from silmm_plugins.file_prompter import FileOptions
+    from silmm_plugins.pair_rules import TopLastOptions
+    from silmm_plugins.prompters import SelfOptions
+    from silmm_plugins.samplers import NucleusOptions
+    from silmm_plugins.sft import SftOptions
+
+SILMM_PLUGIN_API = 1
+
+
+@hookimpl
+def silmm_register_models(register: Register) -> None:
+    """Register the embedded models."""
+    try:
+        from silmm_plugins.tiny_discrete.register import register_models  # the embedded model's line
+    except ModuleNotFoundError:  # TODO(T): goes as soon as tiny_discrete/register.py is there
+        return
+    register_models(register)
+
+
+@hookimpl
+def silmm_register_prompters(register: Register) -> None:
+    """Register `self` and `file`."""
+    from silmm_plugins.file_prompter import FileOptions
+    from silmm_plugins.prompters import SelfOptions
+
+    register(
+        "self", _self_prompter, options=SelfOptions, requires=("chat",), paper="Sec. 3.1 step 1, App. 6",
+        summary="The model lists concepts for templates and writes whole prompts by example.",
+    )
+    register(
+        "file", _file_prompter, options=FileOptions, paper="ours",
+        summary="Prompts from your own .txt, .jsonl or .parquet file.",
+    )
+
+
+@hookimpl
+def silmm_register_samplers(register: Register) -> None:
+    """Register `nucleus`."""
+    from silmm_plugins.samplers import NucleusOptions
+
+    register(
+        "nucleus", _nucleus, options=NucleusOptions, requires=("nucleus",), kinds=("discrete",),
+        paper="Sec. 3.1 step 2",
+        summary="Image tokens by nucleus sampling, each candidate from its own seed.",
+    )
+
+
+@hookimpl
+def silmm_register_questioners(register: Register) -> None:
+    """Register `self-q`, `phrase-q` and `prompt-q`."""
+    register(
+        "self-q", _self_q, requires=("chat",), paper="Sec. 3.1 step 3, App. 7",
+        summary="The model splits the prompt into statements and asks about each.",
+    )
+    register(
+        "phrase-q", _phrase_q, paper="Table 2",
+        summary="Each noun phrase (spaCy) with a question mark.",
+    )
+    register(
+        "prompt-q", _prompt_q, paper="Table 2",
+        summary="The prompt itself with a question mark.",
+    )
+
+
+@hookimpl
+def silmm_register_scorers(register: Register) -> None:
+    """Register `diff-of-prob`, `ratio-of-yes` and `random`."""
+    register(
+        "diff-of-prob", _diff_of_prob, requires=("yes_no",), paper="Eq. 1",
+        summary="Mean of p(yes) - p(no) over the questions.",
+    )
+    register(
+        "ratio-of-yes", _ratio_of_yes, requires=("yes_no",), paper="Table 2",
+        summary="Share of the questions that are answered yes.",
+    )
+    register(
+        "random", _random, requires=("yes_no",), paper="Table 2",
+        summary="A number of the seed alone: the control that must not improve anything.",
+    )
+
+
+@hookimpl
+def silmm_register_pair_rules(register: Register) -> None:
+    """Register `top-last`."""
+    from silmm_plugins.pair_rules import TopLastOptions
+
+    register(
+        "top-last", _top_last, options=TopLastOptions, paper="Sec. 3.1 step 5, App. 10, Table 7",
+        summary="The best k candidates against the worst k, or against a range of ranks.",
+    )
+
+
+@hookimpl
+def silmm_register_trainers(register: Register) -> None:
+    """Register `dpo` and `sft`."""
+    from silmm_plugins.dpo import DpoOptions
+    from silmm_plugins.sft import SftOptions
+
+    register(
+        "dpo", _dpo, options=DpoOptions, requires=("log_likelihood",), kinds=("discrete",),
+        paper="Eq. 2, App. 9",
+        summary="Direct preference optimisation of LoRA weights.",
+    )
+    register(
+        "sft", _sft, options=SftOptions, requires=("log_likelihood",), kinds=("discrete",),
+        paper="Table 3",
+        summary="The baseline: likelihood of the chosen alone.",
+    )
+
+
+def _self_prompter(options: SelfOptions) -> Prompter:
+    from silmm_plugins.prompters import SelfPrompter
+
+    return SelfPrompter(options)
+
+
+def _file_prompter(options: FileOptions) -> Prompter:
+    from silmm_plugins.file_prompter import FilePrompter
+
+    return FilePrompter(options)
+
+
+def _nucleus(options: NucleusOptions) -> Sampler:
+    from silmm_plugins.samplers import Nucleus
+
+    return Nucleus(options)
+
+
+def _self_q(options: NoOptions) -> Questioner:  # noqa: ARG001 - the factory contract
+    from silmm_plugins.questioners import SelfQuestioner
+
+    return SelfQuestioner()
+
+
+def _phrase_q(options: NoOptions) -> Questioner:  # noqa: ARG001 - the factory contract
+    from silmm_plugins.questioners import PhraseQuestioner
+
+    return PhraseQuestioner()
+
+
+def _prompt_q(options: NoOptions) -> Questioner:  # noqa: ARG001 - the factory contract
+    from silmm_plugins.questioners import PromptQuestioner
+
+    return PromptQuestioner()
+
+
+def _diff_of_prob(options: NoOptions) -> Scorer:  # noqa: ARG001 - the factory contract
+    from silmm_plugins.scorers import DiffOfProb
+
+    return DiffOfProb()
+
+
+def _ratio_of_yes(options: NoOptions) -> Scorer:  # noqa: ARG001 - the factory contract
+    from silmm_plugins.scorers import RatioOfYes
+
+    return RatioOfYes()
+
+
+def _random(options: NoOptions) -> Scorer:  # noqa: ARG001 - the factory contract
+    from silmm_plugins.scorers import RandomScore
+
+    return RandomScore()
+
+
+def _top_last(options: TopLastOptions) -> PairRule:
+    from silmm_plugins.pair_rules import TopLast
+
+    return TopLast(options)
+
+
+def _dpo(options: DpoOptions) -> Trainer:
+    from silmm_plugins.dpo import Dpo
+
+    return Dpo(options)
+
+
+def _sft(options: SftOptions) -> Trainer:
+    from silmm_plugins.sft import Sft
+
+    return Sft(options)

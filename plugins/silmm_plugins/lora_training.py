@@ -1,0 +1,265 @@
+"""The training loop of the discrete trainers: LoRA weights, grouped pairs, exact resumption."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
+
+from silmm.adapters import load_adapter, new_adapter, save_adapter, trainable_parameters
+from silmm.errors import SilmmError
+from silmm.interfaces import BaseModel, Preference
+from silmm.seeds import derive
+from silmm_plugins import losses, preference_data
+from silmm_plugins.batches import batches, split
+from silmm_plugins.checkpoints import Position, load_checkpoint, save_checkpoint
+from silmm_plugins.lora_options import LoraOptions
+from silmm_plugins.reference_values import policy_log_likelihood, reference_values
+
+Objective: TypeAlias = Callable[[torch.Tensor, preference_data.Batch], torch.Tensor]
+"""Loss of each pair, shape (pairs,), from log pi(z|x), shape (candidates,), and the batch."""
+Observe: TypeAlias = Callable[[int, Mapping[str, float]], None]
+
+
+class LikelihoodWarning(UserWarning):
+    """Warns that the chosen candidates are becoming less likely than under the reference."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What stays the same through a training run."""
+
+    model: BaseModel
+    preferences: Sequence[Preference]
+    reference: Sequence[torch.Tensor]
+    objective: Objective
+    options: LoraOptions
+    beta: float
+    parameters: Mapping[str, torch.nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    seed: int
+
+
+def train_lora(
+    model: BaseModel,
+    preferences: Sequence[Preference],
+    objective: Objective,
+    options: LoraOptions,
+    *,
+    beta: float,
+    start: Path | None,
+    out: Path,
+    work: Path,
+    seed: int,
+    observe: Observe,
+) -> dict[str, float]:
+    """Train LoRA weights with `objective` and write the PEFT folder `out`; return the last metrics.
+
+    Args:
+        model: a base model with `log_likelihood`; its backbone is left with the tuned adapter on.
+        preferences: prompts with candidates and pairs.
+        objective: loss of each pair.
+        options: optimisation; see :class:`LoraOptions`.
+        beta: scale of the implicit reward in the metrics (Eq. 2).
+        start: adapter to go on from, the reference; None is a fresh one on the base.
+        out: the folder to write.
+        work: checkpoints and reference values; with them, a killed run goes on to the same bytes.
+        seed: of the data order and the fresh adapter.
+        observe: called with the step (1-based) and its metrics. Metrics of a step are those of the
+            weights before its update, so step 1 shows margin 0 and, for DPO, loss ln 2.
+
+    Raises:
+        DataError: no usable pairs, or a damaged checkpoint.
+        SilmmError: the loss or its gradient is not finite.
+    """
+    preference_data.check(preferences)
+    digest = preference_data.digest(preferences, {
+        "options": options.model_dump(mode="json"),
+        "objective": type(options).__name__,
+        "seed": seed,
+        "start": preference_data.weights_digest(start),
+    })
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "training"))
+        _attach(model, start, options, seed)
+        training = _prepare(model, preferences, objective, options, beta, work, digest, seed)
+        metrics = _loop(training, Path(work), digest, observe)
+    if PartialState().is_main_process:
+        save_adapter(model, out)
+    PartialState().wait_for_everyone()
+    for parameter in training.parameters.values():
+        parameter.requires_grad_(False)
+        parameter.grad = None
+    return metrics
+
+
+def _attach(model: BaseModel, start: Path | None, options: LoraOptions, seed: int) -> None:
+    if start is None:
+        new_adapter(model, rank=options.rank, alpha=options.alpha, seed=derive(seed, "adapter"))
+    else:
+        load_adapter(model, start)
+    model.backbone.eval()  # dropout off, in the policy as in the reference
+
+
+def _prepare(
+    model: BaseModel,
+    preferences: Sequence[Preference],
+    objective: Objective,
+    options: LoraOptions,
+    beta: float,
+    work: Path,
+    digest: str,
+    seed: int,
+) -> Training:
+    reference = reference_values(
+        model, preferences, work=work, digest=digest, precision=options.precision,
+        sequences=max(1, 2 * options.batch // options.accumulation),
+    )
+    parameters = trainable_parameters(model)
+    optimizer = torch.optim.AdamW(
+        list(parameters.values()), lr=options.lr, weight_decay=options.weight_decay
+    )
+    return Training(
+        model, preferences, reference, objective, options, beta, parameters, optimizer, seed
+    )
+
+
+def _loop(training: Training, work: Path, digest: str, observe: Observe) -> dict[str, float]:
+    options = training.options
+    found = load_checkpoint(work, digest, training.parameters, training.optimizer)
+    position = found or Position(0, {})
+    warned = False
+    for step, positions in _remaining(training, position.step):
+        metrics = _step(training, step, positions)
+        falls = metrics["chosen_logp"] < -options.warn_drop
+        metrics["chosen_falls"] = float(falls)
+        if falls and not warned:
+            warned = True
+            _warn(step, metrics, options)
+        position = Position(step, metrics)
+        if step % options.checkpoint_every == 0 or step == options.steps:
+            if PartialState().is_main_process:
+                save_checkpoint(work, digest, position, training.parameters, training.optimizer)
+            PartialState().wait_for_everyone()
+        observe(step, metrics)
+    return dict(position.metrics)
+
+
+def _remaining(training: Training, done: int) -> Iterator[tuple[int, list[int]]]:
+    """Yield (step, positions of the prompts) of the steps that are still to be done."""
+    sizes = [len(preference.pairs) for preference in training.preferences]
+    order = enumerate(batches(sizes, training.options.batch, training.seed), start=1)
+    yield from islice(order, done, training.options.steps)
+
+
+def _step(training: Training, step: int, positions: Sequence[int]) -> dict[str, float]:
+    """Take one optimizer step on the pairs of some prompts; return its metrics."""
+    options = training.options
+    total = sum(len(training.preferences[i].pairs) for i in positions)
+    device = next(iter(training.parameters.values())).device
+    sums = torch.zeros(_SUMS, device=device)
+    training.optimizer.zero_grad(set_to_none=False)
+    for run in _micro_batches(training, positions):
+        batch = preference_data.collate(
+            [training.preferences[i] for i in run], [training.reference[i] for i in run], device
+        )
+        policy = policy_log_likelihood(
+            training.model, batch.prompts, batch.latents, options.precision
+        )
+        loss = training.objective(policy, batch).sum() / total
+        torch.autograd.backward(loss)
+        sums += _sums(policy.detach(), batch, loss.detach(), training.beta)
+    _share(training.parameters, sums)
+    metrics = _metrics(sums, total)
+    norm = torch.nn.utils.clip_grad_norm_(
+        training.parameters.values(), options.grad_clip or math.inf
+    )
+    metrics["grad_norm"] = float(norm)
+    metrics["lr"] = options.learning_rate(step)
+    _check_finite(step, metrics, options)
+    for group in training.optimizer.param_groups:
+        group["lr"] = metrics["lr"]
+    training.optimizer.step()
+    return metrics
+
+
+def _micro_batches(training: Training, positions: Sequence[int]) -> list[list[int]]:
+    """Split this process's share of a batch into micro-batches of sequences of like length."""
+    state = PartialState()
+    ordered = sorted(positions, key=lambda i: (preference_data.length(training.preferences[i]), i))
+    mine = ordered[state.process_index :: state.num_processes]
+    costs = [len(training.preferences[i].latents) for i in mine]
+    return split(mine, costs, training.options.accumulation) if mine else []
+
+
+_SUMS = 7
+
+
+def _sums(
+    policy: torch.Tensor, batch: preference_data.Batch, loss: torch.Tensor, beta: float
+) -> torch.Tensor:
+    """Return what the metrics need, summed over pairs (the last two over candidates)."""
+    ratios = losses.log_ratio(policy, batch.reference)
+    margins = losses.pair_margins(ratios, batch.chosen, batch.rejected)
+    per_token = ratios / batch.tokens
+    return torch.stack([
+        loss,
+        beta * margins.sum(),
+        (margins > 0).sum().to(loss.dtype),
+        per_token[batch.chosen].sum(),
+        per_token[batch.rejected].sum(),
+        losses.kl_estimate(ratios).sum(),
+        torch.tensor(float(len(ratios)), device=ratios.device),
+    ])
+
+
+def _metrics(sums: torch.Tensor, pairs: int) -> dict[str, float]:
+    loss, margin, right, chosen, rejected, kl, candidates = (float(value) for value in sums)
+    return {
+        "loss": loss,
+        "margin": margin / pairs,
+        "accuracy": right / pairs,
+        "chosen_logp": chosen / pairs,
+        "rejected_logp": rejected / pairs,
+        "kl": kl / candidates,
+        "pairs": float(pairs),
+    }
+
+
+def _share(parameters: Mapping[str, torch.nn.Parameter], sums: torch.Tensor) -> None:
+    """Add up gradients and metrics over the processes; each saw other prompts of the batch."""
+    if PartialState().num_processes == 1:
+        return
+    for parameter in parameters.values():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        parameter.grad.copy_(reduce(parameter.grad, reduction="sum"))
+    sums.copy_(reduce(sums, reduction="sum"))
+
+
+def _check_finite(step: int, metrics: Mapping[str, float], options: LoraOptions) -> None:
+    bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if bad:
+        raise SilmmError(
+            f"training: {bad[0]} is not finite at step {step} of {options.steps}; the last checkpoint "
+            "is kept. Lower trainer.lr, set trainer.grad_clip, or use trainer.precision=fp32, in a "
+            "new run directory"
+        )
+
+
+def _warn(step: int, metrics: Mapping[str, float], options: LoraOptions) -> None:
+    warnings.warn(
+        f"step {step}: the chosen candidates are {-metrics['chosen_logp']:.3f} nats/token less likely "
+        f"than under the reference (more than trainer.warn_drop={options.warn_drop:g}): the training may "
+        "be collapsing. A likelihood term (trainer.nll), a lower trainer.lr or fewer steps prevent it.",
+        LikelihoodWarning,
+        stacklevel=2,
+    )

@@ -1,0 +1,45 @@
+"""The image tokenizer of `tiny-discrete`: vector quantisation of 4x4 patches.
+
+It is patch-local on purpose: one patch of pixels always gets the same code, so the plain background is a
+single code. Encoders that look around spread it over many, which makes drawing much harder to learn
+(tiny-lmm.md). The shapes world has about 1,150 distinct patches, so a codebook of 1,024 loses little.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PATCH = 4
+
+
+class ImageTokenizer(nn.Module):
+    """Pictures (N, 3, H, W) in [0, 1] to codes (N, patches), row by row, and back."""
+
+    codebook: Tensor
+    """The patch of each code, (codes, 3 * PATCH * PATCH), in [0, 1]."""
+
+    def __init__(self, codes: int, grid: int = 8) -> None:
+        """Start with an empty codebook; `grid` is the number of patches along a side."""
+        super().__init__()
+        self.grid = grid
+        self.register_buffer("codebook", torch.zeros(codes, 3 * PATCH * PATCH))
+
+    @property
+    def codes(self) -> int:
+        """Size of the codebook."""
+        return len(self.codebook)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Return the nearest code of each patch, (N, grid * grid)."""
+        patches = F.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2)
+        # |p - c|² without |p|², which is the same for all codes.
+        distance = self.codebook.square().sum(1) - 2 * patches @ self.codebook.T
+        return distance.argmin(-1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return pictures (N, 3, H, W) in [0, 1] from codes (N, grid * grid)."""
+        side = self.grid * PATCH
+        patches = self.codebook[codes].transpose(1, 2)
+        return F.fold(patches, (side, side), PATCH, stride=PATCH)

@@ -1,0 +1,75 @@
+"""Registration of `tiny-discrete`: what it can do, and the settings that suit its size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from silmm.options import Options
+
+if TYPE_CHECKING:
+    from silmm.interfaces import BaseModel
+    from silmm.registry import Register
+
+DEFAULTS: dict[str, object] = {
+    "prompts": 384,
+    "images_per_prompt": 12,
+    "shard_size": 32,
+    "prompter.objects": ["shapes"],
+    "prompter.attributes": ["colors", "textures", "shapes"],
+    "sampler.temperature": 1.0,
+    "sampler.top_p": 1.0,
+    "pairs.k": 2,
+    "trainer.learning_rate": 5e-4,
+    "trainer.steps": 100,
+    "trainer.warmup": 10,
+}
+
+
+class TinyDiscreteOptions(Options):
+    """Options of `tiny-discrete`."""
+
+    device: str = Field(
+        default="cpu", description="where the weights are put: cpu, cuda, cuda:1, …",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )  # fmt: skip
+
+
+def register_models(register: Register) -> None:
+    """Register the embedded discrete model."""
+    register(
+        "tiny-discrete",
+        _build,
+        options=TinyDiscreteOptions,
+        summary="Embedded image-token LMM (2.0 M parameters) in a world of coloured shapes.",
+        kind="discrete",
+        capabilities=("chat", "yes_no", "log_likelihood", "nucleus"),
+        defaults=DEFAULTS,
+        paper="ours; shaped like SEED-LLaMA and Emu3",
+        check=verify,
+    )
+
+
+def _build(options: TinyDiscreteOptions) -> BaseModel:
+    from silmm_plugins.tiny_discrete.model import TinyDiscrete
+
+    return TinyDiscrete.load(device=options.device)
+
+
+def verify() -> str:
+    """Compare the shipped weights with the hashes in their card.
+
+    Raises:
+        ValueError: a file differs from the one that was released.
+    """
+    from silmm_plugins.tiny_discrete.model import WEIGHTS
+
+    expected = json.loads((WEIGHTS / "sha256.json").read_text())
+    for name, digest in expected.items():
+        actual = hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest()
+        if actual != digest:
+            raise ValueError(f"{WEIGHTS / name} is damaged: sha256 {actual}, expected {digest}")
+    return f"{len(expected)} weight files verified"

@@ -1,0 +1,59 @@
+"""Words and control tokens of the tiny models, and the way from text to ids and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+CONTROL = (
+    "<pad>", "<bos>", "<eos>", "<boi>", "<eoi>", "<draw>", "<ask>", "<sep>",
+    "<list>", "<write>", "<decompose>", "<question>", "<rephrase>", "<explain>",
+)  # fmt: skip
+_TOKEN = re.compile(r"[a-z0-9_]+|[^\sa-z0-9_]")
+
+
+class Vocabulary:
+    """Control tokens, then words; image codes follow behind and are the language model's affair."""
+
+    def __init__(self, words: Sequence[str], image_length: int = 64) -> None:
+        """Number the control tokens and `words` in the order given; words must be distinct."""
+        self.words = tuple(words)
+        self.image_length = image_length
+        self._text = CONTROL + self.words
+        self._id = {text: i for i, text in enumerate(self._text)}
+        if len(self._id) != len(self._text):
+            raise ValueError("the vocabulary holds a word twice")
+        self.pad, self.bos, self.eos, self.boi, self.eoi, self.draw, self.ask, self.sep = range(8)
+        self.yes, self.no = self._id["yes"], self._id["no"]
+
+    def __len__(self) -> int:
+        """Count control tokens and words."""
+        return len(self._text)
+
+    def task(self, name: str) -> int:
+        """Return the control token of a chat task."""
+        return self._id[f"<{name}>"]
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of the words of `text`, lower-cased.
+
+        Raises:
+            ValueError: a word is not in the vocabulary; the message names it.
+        """
+        pieces = _TOKEN.findall(text.lower())
+        unknown = [p for p in pieces if p not in self._id]
+        if unknown:
+            raise ValueError(
+                f"the tiny model does not know the word {unknown[0]!r} in {text!r}; "
+                f"it knows {len(self.words)} words (see `silmm plugins show model tiny-discrete`)"
+            )
+        return [self._id[p] for p in pieces]
+
+    def knows(self, text: str) -> bool:
+        """Say whether every word of `text` is in the vocabulary."""
+        return all(p in self._id for p in _TOKEN.findall(text.lower()))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of word ids, with punctuation drawn to the word before it."""
+        text = " ".join(self._text[i] for i in ids if i >= len(CONTROL))
+        return re.sub(r" ([,.?])", r"\1", text)

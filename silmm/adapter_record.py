@@ -1,0 +1,48 @@
+"""The record that marks a tuned adapter as finished and proves its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from silmm.errors import DataError
+from silmm.store import atomic_write, finite, read_json, sha256_file, to_json
+
+
+def adapter_record(adapter: Path) -> Path:
+    """Return the path of the record that marks the adapter folder as finished."""
+    return adapter.with_suffix(".json")
+
+
+def seal_adapter(adapter: Path, metrics: Mapping[str, float]) -> None:
+    """Write the record of a finished adapter: the SHA-256 of each file, and the final metrics."""
+    files = {
+        path.relative_to(adapter).as_posix(): sha256_file(path)
+        for path in sorted(adapter.rglob("*")) if path.is_file()
+    }
+    content = {"files": files, "metrics": finite(metrics), "status": "complete"}
+    atomic_write(adapter_record(adapter), to_json(content))
+
+
+def finished_adapter(adapter: Path) -> bool:
+    """Say whether the adapter folder and its record are there."""
+    return adapter.is_dir() and adapter_record(adapter).is_file()
+
+
+def check_adapter(adapter: Path) -> dict[str, float | None]:
+    """Compare an adapter's files with its record and return the training's final metrics.
+
+    Raises:
+        DataError: a file is missing or not the one that was committed.
+    """
+    record = read_json(adapter_record(adapter))
+    for name, expected in record["files"].items():
+        actual = sha256_file(adapter / name)
+        if actual != expected:
+            raise DataError(
+                f"{adapter / name} is corrupt: its SHA-256 is {actual}, the record says {expected}. "
+                f"Delete the folder {adapter} and run the same command again: "
+                "it will be written again from the training's last checkpoint."
+            )
+    metrics: dict[str, float | None] = record["metrics"]
+    return metrics

@@ -1,0 +1,343 @@
+"""One iteration of a run: what is committed is kept, what is missing is made, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from silmm import stages
+from silmm.adapter_record import check_adapter, finished_adapter, seal_adapter
+from silmm.errors import DataError, Incomplete, UsageError
+from silmm.interfaces import Preference, PrompterResult
+from silmm.layout import SHARDED, STAGES, IterationFolder, RunFolder
+from silmm.lock import turn
+from silmm.observers import Observers
+from silmm.store import (
+    Shards,
+    atomic_folder,
+    atomic_write,
+    disk_errors,
+    make_folder,
+    to_json,
+)
+from silmm.tables import prompt_table, read_pairs, read_prompts
+from silmm.timings import Timings
+from silmm.training_log import TrainingLog
+from silmm.workers import Components, Pool, Task
+
+if TYPE_CHECKING:
+    from silmm.settings import RunSettings
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, the units done and their total (0: not known)."""
+
+
+class Stopped(Exception):  # noqa: N818  # not an error: the way out of the loop that --until asks for
+    """Raised when the stage of `--until` is finished."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One process at work on a run."""
+
+    settings: RunSettings
+    folder: RunFolder
+    components: Components
+    pool: Pool
+    observers: Observers
+    progress: Progress
+    timings: Timings
+    excluded: Callable[[str], bool]
+    """Says which prompts are held out for evaluation: all that the loop sees of a benchmark."""
+    until: str | None = None
+    from_: str | None = None
+    shard: tuple[int, int] | None = None
+
+    def mine(self, shard: int) -> bool:
+        """Say whether this process does the shard."""
+        return self.shard is None or shard % self.shard[1] == self.shard[0]
+
+
+class Iteration:
+    """The stages of one iteration, to be called in order; each does nothing where its work is done."""
+
+    def __init__(self, session: Session, number: int, reference: Path | None) -> None:
+        """Bind iteration `number`, whose model starts from, and is compared with, adapter `reference`."""
+        self._session = session
+        self._settings = session.settings
+        self._number = number
+        self._reference = reference
+        self._folder: IterationFolder = session.folder.iteration(number)
+        self._place = stages.Place(session.settings.seed, number)
+
+    # --------------------------------------------------------------------------------------- stages
+
+    def write_prompts(self) -> None:
+        """Step 1: have the prompts of this iteration, from the prompter or the user's file."""
+        if self._offline():
+            return
+        with self._until("prompts"), turn(self._session.folder.turn):
+            if self._folder.prompts.missing():
+                self._require_allowed("prompts", "the prompts")
+                with self._timed("prompts"):
+                    table = self._make_prompts()
+                self._announce("prompts", table)
+            self._folder.prompts.seal()
+            self._session.progress("prompts", count := self._folder.prompt_count(), count)
+
+    def draw_candidates(self) -> None:
+        """Step 2: have the candidates of every prompt."""
+        self._sharded("sample")
+
+    def ask_questions(self) -> None:
+        """Step 3: have the questions of every prompt."""
+        self._sharded("questions")
+
+    def score_candidates(self) -> None:
+        """Step 4: have the answers and scores of every candidate."""
+        self._sharded("score")
+
+    def choose_pairs(self) -> None:
+        """Step 5: have the pairs, by the pair rule or from the user's file."""
+        with self._until("pairs"):
+            if not self._offline():
+                self._require_all_shards()
+            with turn(self._session.folder.turn):
+                if self._folder.pairs.missing():
+                    self._require_allowed("pairs", "the pairs")
+                    with self._timed("pairs"):
+                        table, counts = self._new_pairs()
+                        self._folder.pairs.commit(0, table, counts)
+                    self._announce("pairs", table)
+                self._folder.pairs.seal()
+
+    def train_adapter(self) -> Path:
+        """Step 5: have the tuned adapter; return its folder."""
+        with self._until("train"), turn(self._session.folder.turn):
+            if not finished_adapter(self._folder.adapter):
+                with self._timed("train"):
+                    self._train()
+                self._announce("train", None)
+            metrics = check_adapter(self._folder.adapter)
+            known = {name: value for name, value in metrics.items() if value is not None}
+            self._session.observers.iteration_finished(
+                self._session.folder.path, self._number, known
+            )
+        return self._folder.adapter
+
+    # ---------------------------------------------------------------------------------- the frame
+
+    def _timed(self, stage: str) -> AbstractContextManager[None]:
+        return self._session.timings.measure(f"iter-{self._number}/{stage}")
+
+    def _announce(self, stage: str, table: pa.Table | None) -> None:
+        run_dir = self._session.folder.path
+        self._session.observers.stage_finished(run_dir, self._number, stage, table)
+
+    @contextmanager
+    def _until(self, name: str) -> Iterator[None]:
+        yield
+        if self._session.until == name and self._number == 1:
+            raise Stopped
+
+    def _offline(self) -> bool:
+        return self._settings.pairs is not None
+
+    def _require_allowed(self, stage: str, what: str) -> None:
+        """Refuse to make what `--from` takes as given."""
+        start = self._session.from_
+        if start and self._number == 1 and STAGES.index(stage) < STAGES.index(start):
+            raise DataError(
+                f"--from {start} takes {what} from {self._folder.path}, but they are not complete there. "
+                f"Run without --from, or with --from {stage}."
+            )
+
+    def _sharded(self, stage: str) -> None:
+        if self._offline():
+            return
+        with self._until(stage):
+            todo = [shard for shard in self._folder.missing(stage) if self._session.mine(shard)]
+            if todo:
+                listed = ", ".join(str(shard) for shard in todo)
+                self._require_allowed(stage, f"the shards {listed} of stage {stage}")
+            with self._timed(stage) if todo else nullcontext():
+                self._do(stage, todo)
+            if not self._folder.missing(stage):
+                self._finish(stage, announce=bool(todo))
+
+    def _do(self, stage: str, todo: list[int]) -> None:
+        count, size = self._folder.prompt_count(), self._settings.shard_size
+        sizes = {
+            shard: min(size, count - shard * size)
+            for shard in range(self._folder.shard_count()) if self._session.mine(shard)
+        }
+        total, done = sum(sizes.values()), sum(sizes.values()) - sum(sizes[shard] for shard in todo)
+        self._session.progress(stage, done, total)
+        adapter = str(self._reference) if self._reference else None
+        tasks = [Task(stage, self._number, shard, adapter) for shard in todo]
+        for task in self._session.pool.do(tasks):
+            done += sizes[task.shard]
+            self._session.progress(stage, done, total)
+
+    def _finish(self, stage: str, announce: bool) -> None:
+        """Seal a stage whose shards are all in, refuse an empty result, and tell the observers."""
+        for name in SHARDED[stage]:
+            self._folder.table(name).seal()
+        table = self._folder.table(SHARDED[stage][-1])
+        totals = table.totals()
+        left_out = sum(number for reason, number in totals.items() if reason != "rows")
+        # In the questions table a prompt without questions has no row; elsewhere it is one of the rows.
+        usable = totals["rows"] - (left_out if stage == "score" else 0)
+        if usable <= 0:
+            raise DataError(
+                f"Stage {stage} ended with nothing that the next one could use in {table.folder}: "
+                f"{_told(totals)}. Look at its tables, choose other prompts or another component, "
+                "and use a new run directory."
+            )
+        if announce:
+            columns = [name for name in table.read(0).column_names if name != "image"]
+            self._announce(stage, table.table(columns))
+
+    def _require_all_shards(self) -> None:
+        for stage in SHARDED:
+            missing = self._folder.missing(stage)
+            if missing:
+                raise Incomplete(
+                    f"Stage {stage} still misses {len(missing)} of {self._folder.shard_count()} shards in "
+                    f"{self._folder.path} (first: {missing[0]}). This part is done; the last of the "
+                    "other --shard commands goes on from here, or the same command without --shard."
+                )
+            self._finish(stage, announce=False)
+
+    # -------------------------------------------------------------------------------------- the work
+
+    def _make_prompts(self) -> pa.Table:
+        result = self._new_prompts()
+        self._check_some(result)
+        atomic_write(self._folder.prompter, to_json(self._prompter_counts(result)))
+        table = prompt_table(result.prompts)
+        self._folder.prompts.commit(0, table, result.rejected)
+        return table
+
+    def _new_prompts(self) -> PrompterResult:
+        limit, wanted = self._settings.limit, self._settings.prompts
+        if isinstance(wanted, str):
+            return stages.keep_prompts(read_prompts(Path(wanted)), limit, self._session.excluded)
+        self._session.progress("prompts", 0, count := min(wanted, limit or wanted))
+        return stages.write_prompts(
+            self._session.components.model(self._reference),
+            self._session.components.get("prompter"),
+            count, self._place, self._session.excluded,
+        )
+
+    def _prompter_counts(self, result: PrompterResult) -> dict[str, object]:
+        asked = self._settings.prompts
+        return {
+            "asked": asked if isinstance(asked, int) else None,
+            "limit": self._settings.limit,
+            "made": len(result.prompts),
+            "partial": self._settings.limit is not None,
+            "rejected": dict(result.rejected),
+        }
+
+    def _check_some(self, result: PrompterResult) -> None:
+        if not result.prompts:
+            raise DataError(
+                f"No prompt is left to work on: {_told(result.rejected)}. "
+                "Ask for more prompts, or give other ones with --prompts FILE."
+            )
+
+    def _new_pairs(self) -> tuple[pa.Table, dict[str, int]]:
+        counts: dict[str, int] = {}
+        if self._settings.pairs is not None:
+            table = read_pairs(Path(self._settings.pairs))
+        else:
+            table, counts = self._chosen_pairs()
+        if not table.num_rows:
+            source = counts if self._offline() else {**self._folder.table("scores").totals(), **counts}
+            raise DataError(
+                f"There is not one pair to train on ({_told(source)}). Look at the scores in "
+                f"{self._folder.path}; another pair rule, scorer or more images per prompt may help."
+            )
+        return table, counts
+
+    def _chosen_pairs(self) -> tuple[pa.Table, dict[str, int]]:
+        rule = self._session.components.get("pairs")
+        prompts, size = self._folder.prompts.table(), self._settings.shard_size
+        candidates, scores = self._folder.table("candidates"), self._folder.table("scores")
+        parts: list[pa.Table] = []
+        total: dict[str, int] = {}
+        for shard in range(candidates.count):
+            table, counts = stages.choose_pairs(
+                rule, prompts.slice(shard * size, size),
+                candidates.read(shard, ["prompt_id", "candidate", "z"]), scores.read(shard),
+            )
+            parts.append(table)
+            total = _added(total, counts)
+            self._session.progress("pairs", min((shard + 1) * size, len(prompts)), len(prompts))
+        return pa.concat_tables(parts), total
+
+    def _train(self) -> None:
+        session, folder = self._session, self._folder
+        log = TrainingLog(folder.metrics)
+
+        def observe(step: int, metrics: Mapping[str, float]) -> None:
+            log.append(step, metrics)
+            session.progress("train", step, int(metrics.get("total_steps", 0)))
+            session.observers.train_step(session.folder.path, self._number, step, metrics)
+
+        preferences = self._preferences()
+        model = session.components.lend_model()
+        trainer = session.components.get("trainer")
+        with disk_errors(folder.work, "creating"):
+            make_folder(folder.work)
+        with atomic_folder(folder.adapter) as out:
+            metrics = trainer.train(
+                model, preferences, start=self._reference, out=out, work=folder.work,
+                seed=self._place.derive("train"), observe=observe,
+            )
+        seal_adapter(folder.adapter, metrics)
+
+    def _preferences(self) -> list[Preference]:
+        pairs = self._folder.pairs.table()
+        rows = pairs.select(["prompt_id", "chosen", "rejected", "chosen_z"]).to_pylist()
+        wanted = {
+            (row["prompt_id"], row[side])
+            for row in rows if row["chosen_z"] is None for side in ("chosen", "rejected")
+        }
+        features = {}
+        if wanted:
+            for table in self._folder.table("candidates").tables(stages.LATENT_COLUMNS):
+                features.update(stages.features_of(table, wanted))
+        return stages.preferences(pairs, features)
+
+
+def require_offline_fits(settings: RunSettings) -> None:
+    """Refuse more than one iteration on the user's own pairs.
+
+    Raises:
+        UsageError: `--pairs` with `--iterations` above 1.
+    """
+    if settings.pairs is not None and settings.iterations != 1:
+        raise UsageError("--pairs trains once on the given file; leave --iterations at 1.")
+
+
+def usable_totals(folder: IterationFolder) -> dict[str, dict[str, int]]:
+    """Return rows and counts of what was left out for each table of an iteration that is there."""
+    tables: dict[str, Shards] = {"prompts": folder.prompts, "pairs": folder.pairs}
+    if not folder.prompts.missing():
+        tables.update({name: folder.table(name) for names in SHARDED.values() for name in names})
+    return {name: table.totals() for name, table in tables.items() if not table.missing()}
+
+
+def _added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {number}" for name, number in counts.items()) or "no rows at all"

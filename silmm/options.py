@@ -1,0 +1,187 @@
+"""Options of components: typed pydantic models, filled from layers of values with clear errors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+
+from silmm.errors import UsageError
+from silmm.suggestions import did_you_mean, listed
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NAME_KEY = "name"
+"""In a TOML table this key picks the component, so no option may be called so."""
+
+
+class Options(BaseModel):
+    """Base of all option classes: frozen, no unknown keys, no NaN or infinity.
+
+    Every field needs a default, and a description; its unit and its place in the paper go into
+    ``json_schema_extra={"unit": ..., "paper": ...}``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class NoOptions(Options):
+    """The options of a component that has none."""
+
+
+@dataclass(frozen=True)
+class OptionInfo:
+    """One option as `silmm plugins show` prints it."""
+
+    name: str
+    type: str
+    default: object
+    """The default as JSON-able data."""
+    unit: str
+    paper: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value that a user or a model gave, and where, for the error message."""
+
+    value: object
+    source: str
+    """For example ``--set`` or ``settings.toml``."""
+    text: bool = False
+    """True for command-line text, which is read as the field's type."""
+
+
+def describe(options: type[BaseModel]) -> list[OptionInfo]:
+    """Return the options of a class in the order of its fields."""
+    defaults = options().model_dump(mode="json")
+    fields = options.model_fields.items()
+    return [_describe_field(name, field, defaults[name]) for name, field in fields]
+
+
+def _describe_field(name: str, field: FieldInfo, default: object) -> OptionInfo:
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    return OptionInfo(
+        name=name,
+        type=type_name(field),
+        default=default,
+        unit=str(extra.get("unit", "")),
+        paper=str(extra.get("paper", "")),
+        description=field.description or "",
+    )
+
+
+def type_name(field: FieldInfo) -> str:
+    """Return a field's type as a reader would write it, with its bounds: ``float, gt=0, le=1``."""
+    annotation = field.annotation
+    plain = isinstance(annotation, type) and not getattr(annotation, "__args__", None)
+    name = annotation.__name__ if plain and annotation else str(annotation).replace("typing.", "")
+    bounds = [str(bound) for bound in map(_bound, field.metadata) if bound]
+    return ", ".join([name, *bounds])
+
+
+def _bound(constraint: object) -> str:
+    for key in ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern"):
+        value = getattr(constraint, key, None)
+        if value is not None:
+            return f"{key}={value}"
+    return ""
+
+
+def complete(
+    options: type[BaseModel], owner: str, given: Mapping[str, Given]
+) -> dict[str, Any]:
+    """Return every option of a class as JSON-able data: its defaults under the given values.
+
+    Args:
+        options: The option class of the component.
+        owner: What a message calls the component, for example ``sampler 'nucleus'``.
+        given: Field name to value; later layers must already have replaced earlier ones.
+
+    Raises:
+        UsageError: An unknown key (with a suggestion) or a value that the class refuses.
+    """
+    for key, entry in given.items():
+        if key not in options.model_fields:
+            known = options.model_fields
+            raise UsageError(
+                f"{owner} has no option {key!r} (given by {entry.source})"
+                f"{did_you_mean(key, known)} Its options: {listed(known)}."
+            )
+    values = {key: _read(options, key, entry) for key, entry in given.items()}
+    try:
+        return options.model_validate(values).model_dump(mode="json")
+    except ValidationError as error:
+        raise UsageError(_explain(options, owner, given, error)) from None
+
+
+def _read(options: type[BaseModel], key: str, given: Given) -> object:
+    """Return command-line text as the first reading that the field accepts, else as it stands."""
+    if not (given.text and isinstance(given.value, str)):
+        return given.value
+    text = given.value
+    readings: list[object] = [text]
+    if text.lower() in ("none", "null"):
+        readings.insert(0, None)
+    with contextlib.suppress(tomllib.TOMLDecodeError):
+        readings.append(tomllib.loads(f"value = {text}")["value"])
+    return next((reading for reading in readings if _accepts(options, key, reading)), text)
+
+
+def _accepts(options: type[BaseModel], key: str, value: object) -> bool:
+    try:
+        options.model_validate({key: value})
+    except ValidationError as error:
+        return not any(problem["loc"][:1] == (key,) for problem in error.errors())
+    return True
+
+
+def _explain(
+    options: type[BaseModel], owner: str, given: Mapping[str, Given], error: ValidationError
+) -> str:
+    lines = []
+    for problem in error.errors():
+        key = str(problem["loc"][0]) if problem["loc"] else ""
+        if key in given and key in options.model_fields:
+            field = options.model_fields[key]
+            lines.append(
+                f"{owner}, option {key!r}: {given[key].value!r} (from {given[key].source}) is not "
+                f"accepted: {problem['msg']}. It takes {type_name(field)}"
+                f"{' [' + field.description + ']' if field.description else ''}."
+            )
+        else:
+            named = ", ".join(f"{key}={value.value!r}" for key, value in given.items())
+            lines.append(f"{owner} does not accept {named or 'its values'}: {problem['msg']}.")
+    return "\n".join(lines)
+
+
+def split_assignment(text: str) -> tuple[str, str, str]:
+    """Split ``sampler.top_p=0.9`` into ("sampler", "top_p", "0.9"); without a dot the kind is "".
+
+    Raises:
+        UsageError: The text has no ``=`` or no key.
+    """
+    key, equals, value = text.partition("=")
+    kind, dot, field = key.strip().rpartition(".")
+    if not equals or not field or (dot and not kind):
+        raise UsageError(
+            f"--set {text!r} is not KIND.OPTION=VALUE; write for example --set sampler.top_p=0.9"
+        )
+    return kind, field.replace("-", "_"), value.strip()
+
+
+def canonical(data: object) -> str:
+    """Return JSON text that is the same for equal data: sorted keys, no spaces, no NaN."""
+    return json.dumps(
+        data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )

@@ -1,0 +1,37 @@
+"""The report of a run: one folder that opens from disk, without scripts or the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["PAGE", "write_report"]
+
+PAGE = "index.html"
+
+
+def write_report(run_dir: Path, out: Path | None = None) -> Path:
+    """Write the report of a run and return its page.
+
+    The same run gives the same bytes: wall-clock times are left out. A run that is not finished
+    gets a report of what is there.
+
+    Args:
+        run_dir: a run directory.
+        out: the folder to write, replaced whole; by default ``report`` in the run directory.
+
+    Raises:
+        DataError: `run_dir` is no run directory, or a file in it is damaged.
+        OutOfSpace: the disk is full; an earlier report stays as it was.
+    """
+    from silmm.report.gallery import Album  # imported late: this package is named in the help
+    from silmm.report.page import page
+    from silmm.report.reading import read_run
+    from silmm.store import atomic_folder
+
+    album = Album()
+    text = page(read_run(run_dir), album)
+    target = out or run_dir / "report"
+    with atomic_folder(target) as folder:
+        album.write(folder)
+        (folder / PAGE).write_text(text, encoding="utf-8")
+    return target / PAGE

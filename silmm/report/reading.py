@@ -1,0 +1,178 @@
+"""Reads what a report shows of a run directory; what a run has not made yet is simply absent."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from silmm.errors import DataError
+from silmm.store import Shards, disk_errors, read_json
+
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_ITERATION = re.compile(r"iter-([1-9][0-9]*)")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class IterationRecord:
+    """What one iteration left behind."""
+
+    number: int
+    folder: Path
+    prompts: Sequence[Row]
+    scores: Sequence[Row]
+    pairs: Sequence[Row]
+    """Without the image tokens."""
+    steps: Sequence[Mapping[str, float]]
+    """Metrics of each optimizer step, in order, each with its "step"."""
+    rejected: Mapping[str, int]
+    """Prompts that were thrown away, by reason."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a report shows of a run."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    """The evaluation, or empty before there is one."""
+    iterations: Sequence[IterationRecord]
+    pictures: Mapping[str, Path]
+    """The benchmark's drawn pictures: model ("before", "1", …) to a folder of shards with columns
+    prompt_id, prompt, category, picture, image, statements, questions, holds, p_yes and p_no."""
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Read a run directory.
+
+    Raises:
+        DataError: it is no run directory, or a file in it is damaged.
+    """
+    identity = folder / "run.json"
+    if not identity.is_file():
+        raise DataError(
+            f"{folder} is not a run directory: it has no run.json; give the directory that "
+            "`silmm run` names at its end"
+        )
+    stored = read_json(identity)
+    summary = folder / "summary.json"
+    return RunRecord(
+        folder=folder,
+        settings=stored.get("settings", stored),
+        summary=read_json(summary) if summary.is_file() else {},
+        iterations=[_iteration(number, path) for number, path in _iteration_folders(folder)],
+        pictures=_pictures(folder / "eval"),
+    )
+
+
+def rows_where(
+    folder: Path, column: str, wanted: frozenset[str], columns: Sequence[str] | None = None
+) -> list[Row]:
+    """Return the rows of a table whose `column` is wanted; other shards' pictures stay unread."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found: list[Row] = []
+    shards = stored_shards(folder)
+    for index in range(shards.count):
+        keys = shards.read(index, [column]).column(column)
+        hit = pc.is_in(keys, value_set=pa.array(sorted(wanted), pa.string()))
+        if pc.any(hit).as_py():
+            found += shards.read(index, columns).filter(hit).to_pylist()
+    return found
+
+
+def all_rows(folder: Path, columns: Sequence[str] | None = None) -> list[Row]:
+    """Return all committed rows of a table, or none if there is no such table."""
+    shards = stored_shards(folder)
+    return [row for table in shards.tables(columns) for row in table.to_pylist()]
+
+
+def stored_shards(folder: Path) -> Shards:
+    """Return the shards of a folder up to the first that is not committed yet."""
+    count = 0
+    while Shards(folder, count + 1).done(count):
+        count += 1
+    return Shards(folder, count)
+
+
+def _iteration_folders(folder: Path) -> list[tuple[int, Path]]:
+    found = []
+    for path in folder.iterdir():
+        match = _ITERATION.fullmatch(path.name)
+        if match and path.is_dir():
+            found.append((int(match[1]), path))
+    return sorted(found)
+
+
+def _iteration(number: int, folder: Path) -> IterationRecord:
+    return IterationRecord(
+        number=number,
+        folder=folder,
+        prompts=all_rows(folder / "prompts"),
+        scores=all_rows(folder / "scores"),
+        pairs=all_rows(
+            folder / "pairs", ["prompt_id", "chosen", "rejected", "chosen_score", "rejected_score"]
+        ),
+        steps=_steps(folder / "metrics.jsonl"),
+        rejected=_counts(folder / "prompter.json"),
+    )
+
+
+def _steps(path: Path) -> list[dict[str, float]]:
+    """Read one JSON object a line; a last line that a kill cut short is left out."""
+    if not path.is_file():
+        return []
+    with disk_errors(path, "reading"):
+        lines = path.read_bytes().splitlines(keepends=True)
+    steps = []
+    for line in lines:
+        if not line.endswith(b"\n"):
+            break
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise DataError(
+                f"{path} holds a line that is not JSON ({error}); run the same command again"
+            ) from error
+        steps.append({k: math.nan if v is None else float(v) for k, v in values.items()})
+    return steps
+
+
+def _counts(path: Path) -> dict[str, int]:
+    """Read the prompter's counts, whether they stand alone or under "rejected"."""
+    if not path.is_file():
+        return {}
+    stored = read_json(path)
+    counts = stored.get("rejected", stored)
+    return {str(k): v for k, v in counts.items() if isinstance(v, int)}
+
+
+def _pictures(work: Path) -> dict[str, Path]:
+    index = work / "pictures.json"
+    if not index.is_file():
+        return {}
+    found = {}
+    for model, name in read_json(index).items():
+        # A name from a file becomes a path only if it is a plain folder name.
+        if not (isinstance(name, str) and _FOLDER.fullmatch(name)):
+            raise DataError(
+                f"{index} names no plain folder for {model!r}: {name!r}; remove the file"
+            )
+        found[str(model)] = work / name
+    return found
+
+
+def group(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
+    """Sort rows into lists by key, in order of first appearance."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups

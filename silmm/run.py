@@ -1,0 +1,258 @@
+"""One call for a whole run: open the directory, improve the model, evaluate it, write the summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from silmm import capabilities
+from silmm.errors import SettingsChanged, UsageError
+from silmm.interfaces import Benchmark
+from silmm.iteration import (
+    Progress,
+    Session,
+    Stopped,
+    require_offline_fits,
+    usable_totals,
+)
+from silmm.layout import STAGES, RunFolder
+from silmm.lock import hold, turn
+from silmm.loop import improve
+from silmm.records import EvalResult
+from silmm.store import TEMPORARY, atomic_write, make_folder, read_json, to_json
+from silmm.timings import Timings, total_seconds
+from silmm.workers import Components, Pool
+
+if TYPE_CHECKING:
+    from silmm.registry import Registry
+    from silmm.settings import RunSettings
+
+FORMAT = 1
+"""Version of the run directory's layout."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to."""
+
+    run_dir: Path
+    timings: Mapping[str, float]
+    """Seconds per stage, iterations and resumed parts added up."""
+    adapters: Mapping[str, Path]
+    """"1", "2", … -> the PEFT folder of that iteration."""
+    summary: Mapping[str, Any] | None
+    """The content of summary.json, or None when `until` stopped the run before its end."""
+
+
+def start(
+    settings: RunSettings,
+    run_dir: Path,
+    *,
+    workers: int = 1,
+    until: str | None = None,
+    from_: str | None = None,
+    shard: tuple[int, int] | None = None,
+    observers: Sequence[object] = (),
+    registry: Registry,
+) -> RunResult:
+    """Start the run of `settings` in `run_dir`, or go on with it.
+
+    Args:
+        settings: what decides the result; it must equal the settings that made the directory.
+        run_dir: new, empty, or the directory of this run.
+        workers: processes that share the shards; the result does not depend on it.
+        until: stop after this stage of the first iteration.
+        from_: begin at this stage of the first iteration; what comes before must be there.
+        shard: (i, n): do only the shards whose number is i modulo n; whoever finds all of them done
+            goes on with the rest of the run.
+        observers: objects with observation hooks as methods, or with `progress(stage, done, total)`.
+        registry: where the components come from; with `workers` above 1 each worker loads its own.
+
+    Raises:
+        UsageError: a combination that cannot work, or `run_dir` is some other directory.
+        SettingsChanged: the directory belongs to other settings.
+        RunBusy: another process is at work in the directory.
+        DataError: an input or a stored file is missing or corrupt, or nothing usable is left.
+        OutOfSpace: the disk is full.
+        Incomplete: with `shard`: this part is done, others are not.
+    """
+    _check_arguments(workers, until, from_, shard)
+    require_offline_fits(settings)
+    capabilities.check(registry, settings)
+    _check_directory(run_dir)
+    folder = RunFolder(run_dir, settings.shard_size)
+    with hold(run_dir, shard):
+        _open_identity(settings, folder)
+        hooks = registry.observers(observers)
+        hooks.run_started(run_dir, settings.identity())
+        components = Components(settings, registry)
+        pool = Pool(settings, run_dir, components, workers)
+        benchmark = _benchmark(settings, components)
+        session = Session(
+            settings=settings, folder=folder, components=components, pool=pool,
+            observers=hooks, progress=_progress(observers), timings=Timings(folder.timings(shard)),
+            excluded=benchmark.excluded if benchmark else _none_excluded,
+            until=until, from_=from_, shard=shard,
+        )
+        result = _improve_and_evaluate(session, benchmark)
+        hooks.run_finished(run_dir)
+        return result
+
+
+def _improve_and_evaluate(session: Session, benchmark: Benchmark | None) -> RunResult:
+    run_dir = session.folder.path
+    try:
+        trained = improve(session)
+    except Stopped:
+        session.pool.close()
+        return RunResult(run_dir, total_seconds(run_dir), _trained(session), None)
+    except BaseException:
+        session.pool.stop()
+        raise
+    session.pool.close()  # their models make room for the evaluation
+    adapters = {str(number): path for number, path in enumerate(trained, start=1)}
+    evaluation = _evaluate(session, benchmark, adapters) if benchmark else None
+    summary = _summary(session, evaluation, adapters)
+    atomic_write(session.folder.summary, to_json(summary))
+    return RunResult(run_dir, summary["wall_seconds"], adapters, summary)
+
+
+def _trained(session: Session) -> dict[str, Path]:
+    numbers = range(1, session.settings.iterations + 1)
+    folders = {str(number): session.folder.iteration(number).adapter for number in numbers}
+    return {name: path for name, path in folders.items() if path.is_dir()}
+
+
+def _evaluate(session: Session, benchmark: Benchmark, adapters: Mapping[str, Path]) -> EvalResult:
+    """Score the base ("before") and each iteration's adapter ("1", "2", …) by the benchmark."""
+    with session.timings.measure("evaluate"), turn(session.folder.turn):
+        make_folder(session.folder.evaluation)
+        return benchmark.evaluate(
+            session.components.lend_model(),
+            {"before": None, **adapters},
+            work=session.folder.evaluation,
+            seed=session.settings.seed,
+            limit=session.settings.limit,
+            progress=session.progress,
+        )
+
+
+def _summary(
+    session: Session, evaluation: EvalResult | None, adapters: Mapping[str, Path]
+) -> dict[str, Any]:
+    settings, run_dir = session.settings, session.folder.path
+    result = asdict(evaluation) if evaluation else {}
+    numbers = range(1, settings.iterations + 1)
+    return {
+        "adapter": str(adapters[str(settings.iterations)]),
+        "adapters": {name: str(path) for name, path in adapters.items()},
+        "beside": result.get("beside", {}),
+        "benchmark": result.get("benchmark"),
+        "categories": result.get("categories", {}),
+        "counts": {str(n): usable_totals(session.folder.iteration(n)) for n in numbers},
+        "digest": settings.digest,
+        "extra": result.get("extra", {}),
+        "iterations": result.get("iterations", {}),
+        "metric": result.get("metric"),
+        "overall": result.get("overall"),
+        "partial": settings.limit is not None or bool(result.get("partial", False)),
+        "protocol": result.get("protocol", {}),
+        "report": str(session.folder.report),
+        "run_dir": str(run_dir),
+        "wall_seconds": total_seconds(run_dir),
+    }
+
+
+def _benchmark(settings: RunSettings, components: Components) -> Benchmark | None:
+    if settings.component("benchmark") is None:
+        return None
+    return cast(Benchmark, components.get("benchmark"))
+
+
+def _none_excluded(prompt: str) -> bool:
+    del prompt
+    return False
+
+
+def _progress(observers: Sequence[object]) -> Progress:
+    found = [getattr(observer, "progress", None) for observer in observers]
+    listeners: list[Callable[[str, int, int], None]] = [one for one in found if callable(one)]
+
+    def tell(stage: str, done: int, total: int) -> None:
+        for listener in listeners:
+            listener(stage, done, total)
+
+    return tell
+
+
+def _check_arguments(
+    workers: int, until: str | None, from_: str | None, shard: tuple[int, int] | None
+) -> None:
+    for option, stage in (("--until", until), ("--from", from_)):
+        if stage is not None and stage not in STAGES:
+            raise UsageError(f"{option} {stage}: there is no such stage; stages: {', '.join(STAGES)}.")
+    if until and from_ and STAGES.index(until) < STAGES.index(from_):
+        raise UsageError(f"--until {until} comes before --from {from_}; there is nothing to do.")
+    if workers < 1:
+        raise UsageError(f"--workers {workers}: at least 1 is needed.")
+    if shard is not None and not 0 <= shard[0] < shard[1]:
+        raise UsageError(f"--shard {shard[0]}/{shard[1]}: write i/n with 0 <= i < n.")
+
+
+def _check_directory(run_dir: Path) -> None:
+    """Refuse a directory that holds other things: nothing of ours may be mixed into it."""
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UsageError(f"{run_dir} is a file; give a directory for the run.")
+    names = sorted(path.name for path in run_dir.iterdir()) if run_dir.is_dir() else []
+    foreign = [name for name in names if not name.startswith(("lock", TEMPORARY))]
+    if foreign and "run.json" not in names:
+        raise UsageError(
+            f"{run_dir} is no run directory: it holds {foreign[0]!r} and no run.json. "
+            "Give a new or empty directory."
+        )
+
+
+def _open_identity(settings: RunSettings, folder: RunFolder) -> None:
+    """Write the settings into a new directory, or compare them with those of an old one."""
+    identity = {"format": FORMAT, "settings": settings.identity()}
+    identity["digest"] = settings.digest
+    identity["partial"] = settings.limit is not None
+    with turn(folder.turn):
+        if not folder.identity.exists():
+            atomic_write(folder.identity, to_json(identity))
+            return
+    remedy = "The run cannot be told apart from others any more: use a new run directory."
+    stored = read_json(folder.identity, remedy)
+    lines = _differences(stored, json.loads(to_json(identity)))
+    if lines:
+        raise SettingsChanged(
+            f"{folder.path} was made with other settings:\n" + "\n".join(lines) +
+            "\nUse the old settings to go on with it, or a new directory for these."
+        )
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    before, after = _flat(old.get("settings", {})), _flat(new["settings"])
+    before["format"], after["format"] = old.get("format"), new["format"]
+    names = sorted(before.keys() | after.keys())
+    nothing = object()
+    return [
+        f"  {name}: {_shown(before, name)} there, {_shown(after, name)} now"
+        for name in names if before.get(name, nothing) != after.get(name, nothing)
+    ]
+
+
+def _flat(value: object, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    inner: dict[str, Any] = {}
+    for key, part in value.items():
+        inner.update(_flat(part, f"{name}.{key}" if name else str(key)))
+    return inner
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    return json.dumps(values[name]) if name in values else "not set"

@@ -1,0 +1,316 @@
+"""The stages of Figure 2 as functions from tables to tables; each knows one component and no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from silmm.errors import DataError, PluginError
+from silmm.interfaces import (
+    BaseModel,
+    Latent,
+    PairRule,
+    Preference,
+    Prompt,
+    Prompter,
+    PrompterResult,
+    Questioner,
+    Sampler,
+    Scorer,
+)
+from silmm.records import ANSWERS, CANDIDATES, PAIRS, QUESTIONS, SCORES
+from silmm.seeds import derive
+from silmm.tables import decode_png, encode_png, latent_columns, latent_of
+
+LATENT_COLUMNS = ("prompt_id", "candidate", "z", "features", "shape")
+OK, NO_QUESTIONS, NON_FINITE = "ok", "no-questions", "non-finite"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the run a stage works: what its seeds depend on besides the unit of work."""
+
+    seed: int
+    iteration: int
+
+    def derive(self, *parts: str | int) -> int:
+        """Return the seed of a unit of work of this iteration."""
+        return derive(self.seed, "iteration", self.iteration, *parts)
+
+
+# ------------------------------------------------------------------------------------------ prompts
+
+
+def write_prompts(
+    model: BaseModel, prompter: Prompter, count: int, place: Place, excluded: Callable[[str], bool]
+) -> PrompterResult:
+    """Let the prompter write `count` prompts; what it should not have returned is dropped and counted."""
+    result = prompter.write(model, count, place.derive("prompts"), excluded)
+    return keep_prompts(result.prompts, count, excluded, result.rejected)
+
+
+def keep_prompts(
+    prompts: Sequence[Prompt],
+    count: int | None,
+    excluded: Callable[[str], bool],
+    rejected: Mapping[str, int] | None = None,
+) -> PrompterResult:
+    """Keep the first `count` prompts that are new and not held out for evaluation; count the others."""
+    counts = dict(rejected or {})
+    kept: dict[str, Prompt] = {}
+    for prompt in prompts:
+        if count is not None and len(kept) == count:
+            break
+        reason = (
+            "duplicate" if prompt.text in kept else "excluded" if excluded(prompt.text) else None
+        )
+        if reason:
+            counts[reason] = counts.get(reason, 0) + 1
+        else:
+            kept[prompt.text] = prompt
+    return PrompterResult(tuple(kept.values()), counts)
+
+
+# ------------------------------------------------------------------------------------------- sample
+
+
+def draw_candidates(
+    model: BaseModel, sampler: Sampler, prompts: pa.Table, images_per_prompt: int, place: Place
+) -> pa.Table:
+    """Draw and decode `images_per_prompt` candidates of each prompt (PROMPTS -> CANDIDATES)."""
+    units = [
+        (row["prompt_id"], row["prompt"], candidate)
+        for row in prompts.to_pylist()
+        for candidate in range(images_per_prompt)
+    ]
+    texts = [prompt for _, prompt, _ in units]
+    seeds = [place.derive("sample", prompt, candidate) for _, prompt, candidate in units]
+    latents = _same_length(sampler.draw(model, texts, seeds), units, "the sampler")
+    images = _same_length(model.decode(latents, seeds), units, "the decoder")
+    rows = [
+        {
+            "prompt_id": identity, "candidate": candidate, "seed": seed,
+            **latent_columns(latent), "image": encode_png(image),
+        }
+        for (identity, _, candidate), seed, latent, image in zip(
+            units, seeds, latents, images, strict=True
+        )
+    ]
+    return pa.Table.from_pylist(rows, schema=CANDIDATES)
+
+
+# ---------------------------------------------------------------------------------------- questions
+
+
+def ask_questions(
+    model: BaseModel, questioner: Questioner, prompts: pa.Table
+) -> tuple[pa.Table, dict[str, int]]:
+    """Turn each prompt into yes/no questions (PROMPTS -> QUESTIONS); count prompts that get none."""
+    identities = prompts.column("prompt_id").to_pylist()
+    asked = questioner.ask(model, prompts.column("prompt").to_pylist())
+    asked = _same_length(asked, identities, "the questioner")
+    rows = [
+        {
+            "prompt_id": identity, "index": index,
+            "statement": question.statement, "question": question.text,
+        }
+        for identity, questions in zip(identities, asked, strict=True)
+        for index, question in enumerate(questions)
+    ]
+    without = sum(1 for questions in asked if not questions)
+    counts = {NO_QUESTIONS: without} if without else {}
+    return pa.Table.from_pylist(rows, schema=QUESTIONS), counts
+
+
+# -------------------------------------------------------------------------------------------- score
+
+
+def score_candidates(
+    model: BaseModel,
+    scorer: Scorer,
+    prompts: pa.Table,
+    candidates: pa.Table,
+    questions: pa.Table,
+    *,
+    place: Place,
+) -> tuple[pa.Table, pa.Table, dict[str, int]]:
+    """Answer and score each candidate (Eq. 1): tables ANSWERS and SCORES, and counts of the unscored.
+
+    A candidate without questions or with an answer that is not finite gets a status and no number.
+    """
+    texts = dict(zip(*(prompts.column(name).to_pylist() for name in ("prompt_id", "prompt")), strict=True))
+    asked: dict[str, list[str]] = {}
+    for row in questions.to_pylist():
+        asked.setdefault(row["prompt_id"], []).append(row["question"])
+    rows = candidates.select(["prompt_id", "candidate", "image"]).to_pylist()
+    asking = [row for row in rows if row["prompt_id"] in asked]
+    answers = _answers(model, asking, [asked[row["prompt_id"]] for row in asking])
+    answer_rows: list[dict[str, Any]] = []
+    score_rows: list[dict[str, Any]] = []
+    counts: dict[str, int] = {}
+    for row in rows:
+        identity, candidate = row["prompt_id"], row["candidate"]
+        key = {"prompt_id": identity, "candidate": candidate}
+        answer = answers.get((identity, candidate))
+        seed = place.derive("score", texts[identity], candidate)
+        score, status = _score(scorer, answer, seed)
+        if status != OK:
+            counts[status] = counts.get(status, 0) + 1
+        score_rows.append({**key, "score": score, "status": status})
+        answer_rows.extend(
+            {**key, "index": index, "p_yes": _number(yes), "p_no": _number(no)}
+            for index, (yes, no) in enumerate(() if answer is None else answer.tolist())
+        )
+    return (
+        pa.Table.from_pylist(answer_rows, schema=ANSWERS),
+        pa.Table.from_pylist(score_rows, schema=SCORES),
+        counts,
+    )
+
+
+def _answers(
+    model: BaseModel, rows: Sequence[Mapping[str, Any]], questions: Sequence[Sequence[str]]
+) -> dict[tuple[str, int], npt.NDArray[np.float64]]:
+    if not rows:
+        return {}
+    found = model.yes_no([decode_png(row["image"]) for row in rows], questions)
+    answers = {}
+    for row, asked, values in zip(rows, questions, _same_length(found, rows, "yes_no"), strict=True):
+        if values.shape != (len(asked), 2):
+            raise PluginError(
+                f"The model answered {len(asked)} questions with an array of shape {values.shape}; "
+                f"({len(asked)}, 2) is asked of yes_no. Report it to the model's plugin."
+            )
+        answers[row["prompt_id"], row["candidate"]] = values
+    return answers
+
+
+def _score(
+    scorer: Scorer, answer: npt.NDArray[np.float64] | None, seed: int
+) -> tuple[float | None, str]:
+    if answer is None:
+        return None, NO_QUESTIONS
+    if not np.isfinite(answer).all():
+        return None, NON_FINITE
+    score = float(scorer.score(answer, seed))
+    return (score, OK) if np.isfinite(score) else (None, NON_FINITE)
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+# -------------------------------------------------------------------------------------------- pairs
+
+
+def choose_pairs(
+    rule: PairRule, prompts: pa.Table, candidates: pa.Table, scores: pa.Table
+) -> tuple[pa.Table, dict[str, int]]:
+    """Pick chosen and rejected candidates of each prompt (Section 3.5): a complete offline DPO data set.
+
+    Args:
+        rule: Sees the scores of one prompt, in candidate order, NaN where there is none.
+        prompts: PROMPTS of one shard.
+        candidates: columns prompt_id, candidate and z of the same prompts.
+        scores: SCORES of the same prompts.
+    """
+    by_prompt: dict[str, dict[int, float]] = {}
+    for row in scores.to_pylist():
+        value = row["score"] if row["status"] == OK else None
+        by_prompt.setdefault(row["prompt_id"], {})[row["candidate"]] = np.nan if value is None else value
+    columns = (candidates.column(name).to_pylist() for name in ("prompt_id", "candidate", "z"))
+    latents = {(identity, candidate): z for identity, candidate, z in zip(*columns, strict=True)}
+    rows: list[dict[str, Any]] = []
+    without = 0
+    for prompt in prompts.to_pylist():
+        identity = prompt["prompt_id"]
+        values = by_prompt.get(identity, {})
+        numbers = sorted(values)
+        pairs = rule.pairs(np.array([values[number] for number in numbers], dtype=np.float64))
+        without += not pairs
+        for chosen, rejected in ((numbers[a], numbers[b]) for a, b in pairs):
+            if not np.isfinite([values[chosen], values[rejected]]).all():
+                raise PluginError(
+                    f"The pair rule picked a candidate without a score for {prompt['prompt']!r}; "
+                    "it must leave out candidates whose score is NaN."
+                )
+            rows.append({
+                "prompt_id": identity, "prompt": prompt["prompt"],
+                "chosen": chosen, "rejected": rejected,
+                "chosen_score": values[chosen], "rejected_score": values[rejected],
+                "chosen_z": latents[identity, chosen], "rejected_z": latents[identity, rejected],
+            })
+    counts = {"prompts-without-pairs": without} if without else {}
+    return pa.Table.from_pylist(rows, schema=PAIRS), counts
+
+
+# -------------------------------------------------------------------------------------------- train
+
+
+def preferences(
+    pairs: pa.Table, features: Mapping[tuple[str, int], Latent] | None = None
+) -> list[Preference]:
+    """Group the pairs by prompt, each representation once, in the order of the table.
+
+    Args:
+        pairs: PAIRS; candidate numbers may be null where both z are given (a user's own pairs).
+        features: (prompt_id, candidate) -> H of a continuous model, whose pairs hold no z.
+
+    Raises:
+        DataError: a pair has neither z nor features.
+    """
+    groups: dict[str, _Group] = {}
+    for row in pairs.to_pylist():
+        group = groups.setdefault(row["prompt_id"], _Group(row["prompt"]))
+        chosen = group.position(row, "chosen", features or {})
+        group.pairs.append((chosen, group.position(row, "rejected", features or {})))
+    return [
+        Preference(group.prompt, tuple(group.latents.values()), tuple(group.pairs))
+        for group in groups.values()
+    ]
+
+
+class _Group:
+    """The candidates and pairs of one prompt while they are gathered."""
+
+    def __init__(self, prompt: str) -> None:
+        self.prompt = prompt
+        self.latents: dict[object, Latent] = {}
+        self.pairs: list[tuple[int, int]] = []
+
+    def position(
+        self, row: Mapping[str, Any], side: str, features: Mapping[tuple[str, int], Latent]
+    ) -> int:
+        """Return where the candidate stands among the latents, adding it if it is new."""
+        z = row[f"{side}_z"]
+        key: object = row[side] if row[side] is not None else tuple(z or ())
+        if key not in self.latents:
+            latent = np.asarray(z, dtype=np.int32) if z else features.get((row["prompt_id"], row[side]))
+            if latent is None:
+                raise DataError(
+                    f"The pair of prompt {row['prompt']!r} has no {side}_z and no stored candidate "
+                    f"{row[side]}; give image tokens in {side}_z."
+                )
+            self.latents[key] = latent
+        return list(self.latents).index(key)
+
+
+def features_of(candidates: pa.Table, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], Latent]:
+    """Return the representations of the wanted (prompt_id, candidate) from a table of CANDIDATES."""
+    rows = candidates.select(LATENT_COLUMNS).to_pylist()
+    keys = ((row["prompt_id"], row["candidate"]) for row in rows)
+    return {key: latent_of(row) for key, row in zip(keys, rows, strict=True) if key in wanted}
+
+
+def _same_length(found: list[Any], asked: Sequence[object], who: str) -> list[Any]:
+    if len(found) != len(asked):
+        raise PluginError(
+            f"{who} returned {len(found)} results for {len(asked)} inputs; "
+            "it must return one for each, in order. Report it to its plugin."
+        )
+    return found

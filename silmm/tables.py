@@ -1,0 +1,184 @@
+"""Tables as bytes: Parquet that is the same for the same rows, pictures and latents in its columns."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from silmm.errors import DataError
+from silmm.interfaces import Image, Latent, Prompt
+from silmm.records import PAIRS, PROMPTS, prompt_id
+from silmm.store import disk_errors
+
+ROW_GROUP = 1024
+"""Rows of a row group: fixed, so that the bytes of a table do not depend on how it was put together."""
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Return a table as Parquet bytes; equal rows give equal bytes under one version of Arrow."""
+    sink = pa.BufferOutputStream()
+    described = table.combine_chunks().replace_schema_metadata(_features(table.schema))
+    pq.write_table(described, sink, compression="zstd", row_group_size=ROW_GROUP, version="2.6")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def from_parquet(data: bytes, origin: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the table, or some of its columns, that Parquet bytes hold; `origin` is for the message.
+
+    Raises:
+        DataError: the bytes are not Parquet or lack a column.
+    """
+    names = None if columns is None else list(columns)
+    try:
+        table = pq.read_table(pa.BufferReader(data), columns=names, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{origin} is not a readable Parquet file: {error}.") from error
+    absent = set(names or ()) - set(table.column_names)
+    if absent:
+        raise DataError(f"{origin} has no column {', '.join(sorted(absent))}.")
+    return table.replace_schema_metadata(None)
+
+
+def _features(schema: pa.Schema) -> dict[str, str]:
+    """Describe the columns as `datasets` stores them, so that it shows the image column as pictures."""
+    features = {field.name: _feature(field.type) for field in schema}
+    return {"huggingface": json.dumps({"info": {"features": features}}, sort_keys=True)}
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    if pa.types.is_struct(kind):
+        return {"_type": "Image"}
+    if pa.types.is_list(kind):
+        return {"_type": "Sequence", "feature": _feature(kind.value_type)}
+    names = {"double": "float64", "float": "float32"}
+    return {"_type": "Value", "dtype": names.get(str(kind), str(kind))}
+
+
+def encode_png(image: Image) -> dict[str, bytes | None]:
+    """Return a picture as a value of the image column: PNG bytes and no path."""
+    from PIL import Image as Pillow
+
+    buffer = io.BytesIO()
+    Pillow.fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG", compress_level=4)
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+def decode_png(value: Mapping[str, Any]) -> Image:
+    """Return the picture (height, width, 3) uint8 of a value of the image column."""
+    from PIL import Image as Pillow
+
+    with Pillow.open(io.BytesIO(value["bytes"])) as picture:
+        return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+
+
+def latent_columns(latent: Latent) -> dict[str, list[Any] | None]:
+    """Return the columns `z`, `features` and `shape` of one representation.
+
+    Raises:
+        DataError: `latent` is neither integer tokens (L,) nor floats.
+    """
+    flat = latent.reshape(-1)
+    if np.issubdtype(latent.dtype, np.integer):
+        return {"z": flat.astype(np.int32).tolist(), "features": None, "shape": list(latent.shape)}
+    if np.issubdtype(latent.dtype, np.floating):
+        values = flat.astype(np.float32).tolist()
+        return {"z": None, "features": values, "shape": list(latent.shape)}
+    raise DataError(f"A model gave a representation of type {latent.dtype}; int32 or float32 is asked.")
+
+
+def latent_of(row: Mapping[str, Any]) -> Latent:
+    """Return the representation that a row's `z` or `features`, and `shape`, hold."""
+    if row["z"] is not None:
+        return np.asarray(row["z"], dtype=np.int32).reshape(row["shape"])
+    return np.asarray(row["features"], dtype=np.float32).reshape(row["shape"])
+
+
+def prompt_table(prompts: Sequence[Prompt]) -> pa.Table:
+    """Return prompts as a table with their content ids."""
+    rows = [
+        {"prompt_id": prompt_id(one.text), "prompt": one.text, "category": one.category}
+        for one in prompts
+    ]
+    return pa.Table.from_pylist(rows, schema=PROMPTS)
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """Read prompts from .txt (one a line), or .jsonl or .parquet with `prompt` and perhaps `category`.
+
+    Raises:
+        DataError: the file is missing, unreadable, of another kind, or a prompt is not a text.
+    """
+    if path.suffix == ".txt":
+        texts = [line.strip() for line in _read_text(path).splitlines()]
+        return [Prompt(text, "file") for text in texts if text]
+    prompts = []
+    for number, row in enumerate(_rows(path), start=1):
+        text, category = row.get("prompt"), row.get("category") or "file"
+        if not isinstance(text, str) or not text.strip() or not isinstance(category, str):
+            raise DataError(f"{path}, row {number}: no text in 'prompt' (or 'category' is no text).")
+        prompts.append(Prompt(text.strip(), category))
+    return prompts
+
+
+def read_pairs(path: Path) -> pa.Table:
+    """Read preference pairs: Parquet or JSONL with `prompt`, `chosen_z` and `rejected_z`.
+
+    Further columns of the PAIRS schema are kept, missing ones are null.
+
+    Raises:
+        DataError: the file is missing, unreadable, of another kind, or a row is not complete.
+    """
+    rows = []
+    for number, row in enumerate(_rows(path), start=1):
+        whole = isinstance(row.get("prompt"), str) and row.get("chosen_z") and row.get("rejected_z")
+        if not whole:
+            raise DataError(
+                f"{path}, row {number}: a pair needs 'prompt' (text) and the image tokens "
+                "'chosen_z' and 'rejected_z' (lists of integers)."
+            )
+        kept = {name: row.get(name) for name in PAIRS.names}
+        rows.append({**kept, "prompt_id": prompt_id(row["prompt"])})
+    try:
+        return pa.Table.from_pylist(rows, schema=PAIRS)
+    except pa.ArrowException as error:
+        raise DataError(f"{path} does not fit the table of pairs: {error}.") from error
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        with disk_errors(path, "reading"):
+            data = path.read_bytes()
+        yield from from_parquet(data, path).to_pylist()
+    elif path.suffix == ".jsonl":
+        for number, line in enumerate(_read_text(path).splitlines(), start=1):
+            if line.strip():
+                yield _json_row(path, number, line)
+    else:
+        raise DataError(f"{path}: files of this kind are not read; use .jsonl or .parquet.")
+
+
+def _json_row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{path}, line {number} is not valid JSON: {error}.") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{path}, line {number} is not a JSON object.")
+    return row
+
+
+def _read_text(path: Path) -> str:
+    with disk_errors(path, "reading"):
+        data = path.read_bytes()
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}.") from error

@@ -1,0 +1,39 @@
+"""Where text goes: results to stdout, all chatter to stderr; NO_COLOR is honoured by rich."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH_OF_PIPES = 160
+"""Columns of a table that is not shown on a terminal, so that pipes do not cut words."""
+
+
+def results() -> Console:
+    """Return the console for results (stdout)."""
+    from rich.console import Console  # rich takes a while to import, and --help needs none of it
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_OF_PIPES)
+
+
+def chatter() -> Console:
+    """Return the console for progress and notes (stderr)."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def say(message: str) -> None:
+    """Print one plain line of chatter to stderr."""
+    click.echo(message, err=True)
+
+
+def print_json(data: object) -> None:
+    """Print one JSON document to stdout."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,268 @@
+"""What `silmm run` shows while it works: progress with time left, and a live training panel."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import ProgressColumn as RichColumn
+from rich.table import Table
+from rich.text import Text
+
+BARS = "▁▂▃▄▅▆▇█"
+CURVE_WIDTH = 48
+LOOP = ("prompts", "sample", "questions", "score", "pairs", "train")
+"""Stages that come in every iteration."""
+WATCHED = {
+    "loss": "loss",
+    "margin": "margin",
+    "accuracy": "accuracy of the implicit reward",
+    "kl": "KL to the reference",
+    "chosen_logp": "chosen, Δ log π a token",
+    "rejected_logp": "rejected, Δ log π a token",
+    "lr": "learning rate",
+}
+"""Metric names of trainers, in the order of the panel; unknown ones follow under their own name."""
+
+
+def sparkline(values: list[float], width: int = CURVE_WIDTH) -> str:
+    """Draw finite values as one line of blocks, averaged down to `width` columns."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return ""
+    count = min(width, len(finite))
+    edges = [round(i * len(finite) / count) for i in range(count + 1)]
+    means = [
+        sum(finite[a:b]) / (b - a) for a, b in itertools.pairwise(edges) if b > a
+    ]
+    low, span = min(means), max(means) - min(means)
+    if span == 0:
+        return BARS[3] * len(means)
+    return "".join(BARS[int((value - low) / span * (len(BARS) - 1) + 0.5)] for value in means)
+
+
+def rate(done: float, seconds: float) -> str:
+    """Write a speed so that slow and fast stages both read well: per second, minute or hour."""
+    if seconds <= 0 or done <= 0:
+        return "–/s"
+    for unit, length in (("s", 1), ("min", 60), ("h", 3600)):
+        speed = done / seconds * length
+        if speed >= 1 or unit == "h":
+            return f"{speed:.0f}/{unit}" if speed >= 10 else f"{speed:.1f}/{unit}"
+    raise AssertionError("unreachable: the last unit always returns")
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as 42 s, 3:05 or 1:02:03."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+class _RateColumn(RichColumn):
+    """Units a second of a task."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate since the task started, without what a resumed run found done."""
+        begun = task.fields.get("found", 0)
+        return Text(rate(task.completed - begun, task.elapsed or 0), style="cyan", justify="right")
+
+
+class Display:
+    """An observer that says what happens; this base class only counts the iterations."""
+
+    def __init__(self, console: Console) -> None:
+        """Write to `console`."""
+        self.console = console
+        self.iteration = 1
+
+    def __enter__(self) -> Display:
+        """Start to draw."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the terminal as it was, whatever happened."""
+
+    def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
+        """Say which run starts or goes on."""
+
+    def silmm_iteration_finished(self) -> None:
+        """Name the stages that follow after the next iteration."""
+        self.iteration += 1
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Say how far a stage is, in its own units of work; a total of 0 is not known."""
+
+    def silmm_train_step(self, iteration: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Show the figures of a training step."""
+
+    def note(self, message: str) -> None:
+        """Print a line for the user, as it is, above whatever is drawn."""
+        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def where(self, stage: str) -> str:
+        """Name a stage of the loop with its iteration; the evaluation comes after all of them."""
+        return f"iter {self.iteration} {stage}" if stage in LOOP else stage
+
+
+class PlainDisplay(Display):
+    """One line for each tenth of a stage: for logs, pipes and screens that cannot be redrawn."""
+
+    def __init__(self, console: Console) -> None:
+        """Print to `console`."""
+        super().__init__(console)
+        self._started: dict[str, tuple[float, int]] = {}
+        self._tenth: dict[str, int] = {}
+
+    def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
+        """Print the run directory and what runs in it."""
+        self.note(_headline(run, settings))
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Print a line when a stage passes another tenth."""
+        if total <= 0:
+            return  # training without a known end: its steps are printed anyway
+        key = self.where(stage)
+        now = time.monotonic()
+        started, found = self._started.setdefault(key, (now, done))
+        tenth = done * 10 // total
+        if tenth <= self._tenth.get(key, -1):
+            return
+        self._tenth[key] = tenth
+        speed = rate(done - found, now - started)
+        left = _time_left(done, total, found, now - started)
+        self.note(f"{key:<18} {done}/{total} ({tenth * 10}%) {speed}{left}")
+
+    def silmm_train_step(self, iteration: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Print the figures of the first and of every tenth step."""
+        if step == 1 or step % 10 == 0:
+            figures = " ".join(f"{name}={value:.4g}" for name, value in watched(metrics).items())
+            self.note(f"iter {iteration} train step {step} {figures}")
+
+
+class LiveDisplay(Display):
+    """Bars for the stages and a panel of training curves, redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        """Draw on `console`, which must be a terminal."""
+        super().__init__(console)
+        self._progress = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            _RateColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._history: dict[str, list[float]] = {}
+        self._shown = (0, 0)
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
+
+    def __enter__(self) -> Display:
+        """Start to draw."""
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Draw the last state once more and give the terminal back."""
+        self._live.stop()
+
+    def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
+        """Print the run directory and what runs in it."""
+        self.note(_headline(run, settings))
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Move the bar of a stage."""
+        key = self.where(stage)
+        known = total if total > 0 else None
+        if key not in self._tasks:
+            self._tasks[key] = self._progress.add_task(key, total=known, found=done)
+        self._progress.update(self._tasks[key], completed=done, total=known)
+
+    def silmm_train_step(self, iteration: int, step: int, metrics: Mapping[str, float]) -> None:
+        """Add a step to the curves; a new iteration starts new ones."""
+        if iteration != self._shown[0]:
+            self._history = {}
+        self._shown = (iteration, step)
+        for name, value in metrics.items():
+            self._history.setdefault(name, []).append(float(value))
+
+    def _render(self) -> RenderableType:
+        if not self._history:
+            return self._progress
+        return Group(self._progress, training_panel(*self._shown, self._history))
+
+
+def training_panel(
+    iteration: int, step: int, history: Mapping[str, list[float]]
+) -> RenderableType:
+    """Draw the latest value of each watched metric beside its course so far."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(justify="right", style="bold")
+    table.add_column(style="cyan", no_wrap=True)
+    latest = watched({name: values[-1] for name, values in history.items() if values})
+    for name, value in latest.items():
+        table.add_row(WATCHED.get(name, name), f"{value:.4g}", sparkline(list(history[name])))
+    title = f"training · iteration {iteration} · step {step}"
+    return Panel(table, title=title, title_align="left", expand=False, border_style="dim")
+
+
+def watched(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Order metrics for reading: the known ones first, bookkeeping left out."""
+    known = [name for name in WATCHED if name in metrics]
+    others = [name for name in metrics if name not in WATCHED and name not in ("step", "seconds")]
+    return {name: float(metrics[name]) for name in [*known, *others]}
+
+
+def make_display(console: Console) -> Display:
+    """Return the display that suits the console: redrawn on a terminal, else plain lines."""
+    return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
+
+
+def _headline(run: Path, settings: Mapping[str, Any]) -> str:
+    parts = ("model", "prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
+    named = " · ".join(str(settings[part]) for part in parts if settings.get(part))
+    return f"silmm run · {named} · seed {settings.get('seed', '–')} · {run}"
+
+
+def _time_left(done: int, total: int, found: int, seconds: float) -> str:
+    if done <= found or done >= total:
+        return f" in {clock(seconds)}" if done >= total else ""
+    return f", {clock(seconds / (done - found) * (total - done))} left"

@@ -1,0 +1,148 @@
+"""`silmm run`: from flags to settings, from events to the screen, from the result to a table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from silmm.errors import UsageError
+from silmm_cli.console import chatter, print_json, results
+
+if TYPE_CHECKING:
+    from silmm.settings import RunSettings
+
+STAGES = ("prompts", "sample", "questions", "score", "pairs", "train")
+_SHAPE = re.compile(r"\d+x\d+")
+_SHARD = re.compile(r"(\d+)/(\d+)")
+_COMPONENTS = {
+    "model": "Base model.",
+    "prompter": "Who writes the prompts.",
+    "sampler": "How candidates are drawn.",
+    "questioner": "How prompts become questions.",
+    "scorer": "How answers become a score.",
+    "pair-rule": "Which candidates become pairs.",
+    "trainer": "How the model is tuned.",
+    "kernel": "Distance between features, for trainers that use one.",
+    "benchmark": "Evaluation before and after; none switches it off.",
+}
+
+
+def _component_flags(command: click.Command) -> click.Command:
+    """Give the command one flag for each kind of component."""
+    flags = [
+        click.Option([f"--{kind}"], metavar="NAME", help=text) for kind, text in _COMPONENTS.items()
+    ]
+    command.params[:0] = flags
+    return command
+
+
+@_component_flags
+@click.command()
+@click.option("--prompts", metavar="FILE|N", help="Prompts: a file, or how many to write.")
+@click.option("--images-per-prompt", type=int, help="Candidates drawn for each prompt.")
+@click.option(
+    "--pairs", metavar="FILE|NxM",
+    help="Train on your own pairs, or pair the best N with the worst M (10x10).",
+)
+@click.option("--iterations", type=int, help="Rounds; each tuned model is the next reference.")
+@click.option("--seed", type=int, help="Seed of the whole run.")
+@click.option("--limit", type=int, help="Use this many prompts only; marks all results as partial.")
+@click.option("--until", type=click.Choice(STAGES), help="Stop after this stage.")
+@click.option("--from", "from_", type=click.Choice(STAGES), help="Start with this stage.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
+    help="Set an option of a component, as sampler.top_p=0.9; may be repeated.",
+)
+@click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML file with the same keys.",
+)
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path, file_okay=False),
+    help="Where the run lives; by default runs/MODEL-DIGEST, so the same command finds its run.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), default=1, show_default=True,
+    help="Processes that share the work; the result does not depend on it.",
+)
+@click.option("--threads", type=int, help="Torch threads of each worker; part of the identity.")
+@click.option("--shard", metavar="I/N", help="Do only every N-th shard, from the I-th (0-based).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+def run(
+    *,
+    prompts: str | None,
+    pairs: str | None,
+    until: str | None,
+    from_: str | None,
+    sets: tuple[str, ...],
+    config: Path | None,
+    run_dir: Path | None,
+    workers: int,
+    shard: str | None,
+    as_json: bool,
+    **flags: Any,  # noqa: ANN401  # one entry for each plain setting, checked by RunSettings
+) -> None:
+    """Align a model by its own judgement, and measure it.
+
+    Without options the embedded model is aligned in minutes. Stop it at any time: the same command
+    goes on from where it was, to the same result.
+    """
+    import silmm.run  # imported late, like the rest: the help needs none of it
+    from silmm.registry import Registry
+    from silmm.report import write_report
+    from silmm.settings import RunSettings
+    from silmm_cli.display import make_display
+    from silmm_cli.outcome import as_object, print_outcome
+
+    part = parse_shard(shard)
+    own_pairs, sets = split_pairs(pairs, sets)
+    registry = Registry.load()
+    settings = RunSettings.resolve(
+        registry,
+        toml_path=config,
+        flags={"prompts": prompts, "pairs": own_pairs, **flags},
+        sets=sets,
+    )
+    folder = run_dir or default_run_dir(settings)
+    with make_display(chatter()) as display:
+        result = silmm.run.start(
+            settings, folder, workers=workers, until=until, from_=from_, shard=part,
+            observers=(display,), registry=registry,
+        )
+    page = write_report(folder)
+    if as_json:
+        print_json(as_object(result, page))
+    else:
+        print_outcome(result, page, results())
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """Read ``i/n`` with 0 <= i < n.
+
+    Raises:
+        UsageError: the text is something else.
+    """
+    if text is None:
+        return None
+    match = _SHARD.fullmatch(text)
+    if match is None or not int(match[1]) < int(match[2]):
+        raise UsageError(f"--shard {text!r} is not I/N with 0 <= I < N; the first of four is 0/4")
+    return int(match[1]), int(match[2])
+
+
+def split_pairs(
+    pairs: str | None, sets: tuple[str, ...]
+) -> tuple[str | None, tuple[str, ...]]:
+    """Tell a file of pairs from a shape such as 10x10, which is an option of the pair rule."""
+    if pairs is not None and _SHAPE.fullmatch(pairs) and not Path(pairs).exists():
+        return None, (f"pairs.shape={pairs}", *sets)
+    return pairs, sets
+
+
+def default_run_dir(settings: RunSettings) -> Path:
+    """Name the run after its model and its settings, so that equal settings meet in one place."""
+    model = re.sub(r"[^A-Za-z0-9._-]+", "-", settings.model).strip(".-") or "model"
+    return Path("runs") / f"{model}-{settings.digest[:8]}"

@@ -1,0 +1,272 @@
+"""What the shapes benchmark promises: one protocol for both sides, exact figures, resumable work."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from silmm_benchmarks.shapes.benchmark import PICTURES, ShapesBenchmark, spread
+from silmm_benchmarks.shapes.drawn import adapter_digest
+from silmm_benchmarks.shapes.facts import holds, parse_question
+from silmm_benchmarks.shapes.feedback import self_feedback
+from silmm_benchmarks.shapes.judge import Judge
+from silmm_benchmarks.shapes.language import parse_caption
+from silmm_benchmarks.shapes.options import ShapesOptions
+from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.splits import report_prompts
+from silmm_benchmarks.shapes.world import render
+
+from silmm.interfaces import BaseModel, Prompt
+from silmm.records import CANDIDATES, SCORES, prompt_id
+from silmm.store import Shards, read_json
+from silmm.tables import encode_png, prompt_table
+
+LIMIT = 16
+
+
+class Painter(BaseModel):
+    """A drawing instrument of known skill: it renders the prompt's scene, or leaves the canvas black.
+
+    An adapter folder holds its skill as text; the chance that a picture is right is that number.
+    """
+
+    kind = "discrete"
+    capabilities = frozenset({"yes_no"})
+
+    def __init__(self) -> None:
+        self.skill = 0.5
+        self.seeds: list[int] = []
+        self.loaded: list[Path | None] = []
+
+    def chat(self, requests):
+        raise AssertionError("the benchmark asks for no text")
+
+    def load_adapter(self, folder):
+        self.loaded.append(folder)
+        self.skill = 0.5 if folder is None else float((folder / "skill.txt").read_text())
+
+    def represent(self, prompts, seeds, drawing):
+        self.seeds += list(seeds)
+        latents = []
+        for text, seed in zip(prompts, seeds, strict=True):
+            rng = np.random.default_rng(seed)
+            skill = self.skill
+            right = rng.random() < skill
+            scene = sample_scene(rng, parse_caption(text))
+            picture = render(scene) if right else np.zeros((32, 32, 3), np.uint8)
+            latents.append(picture.reshape(-1).astype(np.int32))
+        return latents
+
+    def decode(self, latents, seeds):
+        return [z.reshape(32, 32, 3).astype(np.uint8) for z in latents]
+
+    def yes_no(self, images, questions):
+        scenes = Judge().parse(np.stack(images))
+        answers = []
+        for scene, asked in zip(scenes, questions, strict=True):
+            yes = np.array([float(holds(scene, parse_question(text))) for text in asked])
+            answers.append(np.stack([0.8 * yes + 0.1, 0.9 - 0.8 * yes], axis=1))
+        return answers
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "skill.txt").write_text("1.0")
+    return folder
+
+
+def evaluate(model, adapters, work, **changes):
+    options = ShapesOptions(
+        **{"images": 2, "plain_images": 1, "questions": 2, "batch": 8, **changes}
+    )
+    seen = []
+    result = ShapesBenchmark(options).evaluate(
+        model,
+        adapters,
+        work=work,
+        seed=3,
+        limit=LIMIT,
+        progress=lambda label, done, total: seen.append((label, done, total)),
+    )
+    return result, seen
+
+
+def test_figures_are_those_of_the_pictures(tmp_path, adapter):
+    """A painter that gets better shows it in facts, whole pictures and every category, with n."""
+    result, seen = evaluate(Painter(), {"before": None, "1": adapter}, tmp_path / "run" / "eval")
+    assert result.overall.n == LIMIT
+    assert 0.2 < result.overall.before < 0.8
+    assert result.overall.after >= 0.97
+    assert result.overall.diff == pytest.approx(result.overall.after - result.overall.before)
+    assert result.overall.ci_low > 0
+    assert set(result.categories) == {p.category for p in report_prompts()}
+    assert sum(c.n for c in result.categories.values()) == LIMIT
+    whole = result.beside["pictures entirely right"]
+    assert whole.before == pytest.approx(result.overall.before, abs=0.1)
+    assert result.beside["question answering"].diff == 0
+    assert result.beside["question answering"].before >= 0.9
+    assert result.iterations["1"] == result.overall
+    assert result.partial
+    assert ("before", 2 * LIMIT, 2 * LIMIT) in seen
+    assert ("1", 2 * LIMIT, 2 * LIMIT) in seen
+
+
+def test_both_sides_draw_from_the_same_seeds(tmp_path, adapter):
+    """Each (prompt, picture) has one seed before and after, and no two pictures share one."""
+    model = Painter()
+    evaluate(model, {"before": None, "1": adapter}, tmp_path / "eval", plain_images=0)
+    half = len(model.seeds) // 2
+    assert model.seeds[:half] == model.seeds[half:]
+    assert len(set(model.seeds[:half])) == half == 2 * LIMIT
+
+
+def test_the_card_tells_and_hashes_the_protocol(tmp_path, adapter):
+    """Drawing at another top_p is another protocol with another hash; the same one has the same."""
+    adapters = {"before": None, "1": adapter}
+    cards = [
+        evaluate(Painter(), adapters, tmp_path / f"eval{i}", top_p=top_p)[0].protocol
+        for i, top_p in enumerate((1.0, 1.0, 0.9))
+    ]
+    assert cards[0] == cards[1]
+    assert cards[2]["top_p"] == 0.9
+    assert cards[2]["sha256"] != cards[0]["sha256"]
+
+
+def test_finished_work_is_not_done_again(tmp_path, adapter):
+    """A second call draws nothing, loads no adapter to draw, and returns the same result."""
+    adapters, work = {"before": None, "1": adapter}, tmp_path / "eval"
+    first, _ = evaluate(Painter(), adapters, work)
+    again = Painter()
+    second, _ = evaluate(again, adapters, work)
+    assert second == first
+    assert again.seeds == []
+    assert again.loaded == [None]
+
+
+def test_a_kill_between_shards_costs_one_shard(tmp_path, adapter):
+    """Without its last shard the next call draws that one alone, to the same bytes."""
+    adapters, work = {"before": None, "1": adapter}, tmp_path / "eval"
+    first, _ = evaluate(Painter(), adapters, work, plain_images=0)
+    folder = work / read_json(work / PICTURES)["1"]
+    last = Shards(folder, 4).data(3)
+    content = last.read_bytes()
+    Shards(folder, 4).record_path(3).unlink()
+    last.unlink()
+    model = Painter()
+    second, _ = evaluate(model, adapters, work, plain_images=0)
+    assert (len(model.seeds), last.read_bytes(), second) == (8, content, first)
+
+
+def test_another_adapter_at_the_same_place_is_drawn_anew(tmp_path, adapter):
+    """Results are kept by the adapter's content, not by its name or path."""
+    adapters, work = {"before": None, "1": adapter}, tmp_path / "eval"
+    before_digest = adapter_digest(adapter)
+    evaluate(Painter(), adapters, work, plain_images=0)
+    (adapter / "skill.txt").write_text("0.0")
+    assert adapter_digest(adapter) != before_digest
+    result, _ = evaluate(Painter(), adapters, work, plain_images=0)
+    assert result.overall.after == 0
+
+
+def test_the_last_adapter_is_the_headline_and_each_has_its_own_figure(tmp_path, adapter):
+    """With several iterations "after" is the last one, and all stand against the same base."""
+    worse = tmp_path / "worse"
+    shutil.copytree(adapter, worse)
+    (worse / "skill.txt").write_text("0.0")
+    result, _ = evaluate(
+        Painter(), {"before": None, "1": worse, "2": adapter}, tmp_path / "eval", plain_images=0
+    )
+    assert result.iterations["2"] == result.overall
+    assert result.iterations["1"].after == 0
+    assert result.iterations["1"].before == result.overall.before
+
+
+def test_a_comparison_needs_two_sides(tmp_path):
+    """Without a tuned model there is nothing to compare, and the error says so."""
+    with pytest.raises(ValueError, match="compares 'before' with tuned models"):
+        evaluate(Painter(), {"before": None}, tmp_path)
+
+
+def test_the_report_prompts_are_enough_and_all_excluded_from_training():
+    """At least 400 held-out prompts, and `excluded` knows each of them, whatever its case."""
+    benchmark = ShapesBenchmark(ShapesOptions())
+    prompts = report_prompts()
+    assert len(prompts) >= 400
+    assert all(benchmark.excluded(p.text) and benchmark.excluded(p.text.upper()) for p in prompts)
+
+
+def test_limit_spreads_over_categories():
+    """A small limit takes prompts of every category in turn, in the order of the whole set."""
+    few = spread(report_prompts(), LIMIT)
+    assert len(few) == LIMIT
+    counts = {p.category: 0 for p in report_prompts()}
+    for prompt in few:
+        counts[prompt.category] += 1
+    assert set(counts.values()) == {2}
+    assert spread(report_prompts(), None) == tuple(report_prompts())
+
+
+def candidates_run(folder, scores):
+    """Write the first iteration of a run: one prompt, right and black pictures in turn."""
+    text = "a red circle and a blue square"
+    identity = prompt_id(text)
+    scene = sample_scene(np.random.default_rng(0), parse_caption(text))
+    pictures = [render(scene), np.zeros((32, 32, 3), np.uint8)] * (len(scores) // 2)
+    tables = {
+        "prompts": prompt_table([Prompt(text, "color"), Prompt("colorless green ideas", "color")]),
+        "candidates": pa.Table.from_pylist(
+            [
+                {"prompt_id": identity, "candidate": i, "seed": i, "image": encode_png(picture)}
+                for i, picture in enumerate(pictures)
+            ],
+            schema=CANDIDATES,
+        ),
+        "scores": pa.Table.from_pylist(
+            [
+                {
+                    "prompt_id": identity,
+                    "candidate": i,
+                    "score": score,
+                    "status": "non-finite" if score is None else "ok",
+                }
+                for i, score in enumerate(scores)
+            ],
+            schema=SCORES,
+        ),
+    }
+    for name, table in tables.items():
+        Shards(folder / "iter-1" / name, 1).commit(0, table)
+
+
+def test_self_feedback_is_measured_against_the_judge(tmp_path):
+    """Scores that agree with the judge but once have the AUC of that, unscored pictures left out."""
+    candidates_run(tmp_path, [0.9, -0.5, 0.1, 0.3, 0.8, None])
+    figures = self_feedback(tmp_path, Judge(), tmp_path / "eval")
+    assert figures["auc"] == pytest.approx(5 / 6)
+    assert figures["auc_within_prompt"] == pytest.approx(5 / 6)
+    assert (figures["feedback_pictures"], figures["feedback_left_out"]) == (5, 1)
+    assert figures["candidates_facts_best_by_own_score"] == 1.0
+    assert figures["candidates_facts_mean"] == pytest.approx(3 / 5)
+
+
+def test_no_scores_no_feedback_figure(tmp_path):
+    """Offline training has no scores, and then no AUC is made up."""
+    assert self_feedback(tmp_path, Judge(), tmp_path / "eval") == {}
+
+
+def test_pictures_are_kept_for_the_report(tmp_path, adapter):
+    """The work folder names the shards of both sides, readable as plain Parquet with verdicts."""
+    work = tmp_path / "eval"
+    evaluate(Painter(), {"before": None, "1": adapter}, work, plain_images=0)
+    kept = read_json(work / PICTURES)
+    assert set(kept) == {"before", "1"}
+    table = pq.read_table(work / kept["1"] / "shard-00000.parquet")
+    row = table.to_pylist()[0]
+    assert row["image"]["bytes"].startswith(b"\x89PNG")
+    assert len(row["holds"]) == len(row["questions"]) == len(row["p_yes"]) > 0

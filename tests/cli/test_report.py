@@ -1,0 +1,260 @@
+"""What the report promises: opens from disk, escapes everything, same bytes for the same run."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+from silmm.errors import DataError
+from silmm.interfaces import Prompt
+from silmm.records import ANSWERS, CANDIDATES, IMAGE, PAIRS, QUESTIONS, SCORES, prompt_id
+from silmm.report import write_report
+from silmm.report.charts import histogram, interval_bar, line_chart, ticks
+from silmm.report.markup import tag
+from silmm.report.paper import deviations
+from silmm.store import Shards, atomic_write, to_json
+from silmm.tables import encode_png, prompt_table
+from silmm_cli import main
+
+EVIL = "<script>alert('x')</script> & \"quotes\""
+DRAWN = pa.schema([
+    ("prompt_id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
+    ("picture", pa.int32()), ("image", IMAGE),
+    ("statements", pa.list_(pa.string())), ("questions", pa.list_(pa.string())),
+    ("holds", pa.list_(pa.bool_())), ("p_yes", pa.list_(pa.float64())),
+    ("p_no", pa.list_(pa.float64())),
+])
+
+
+def picture(shade):
+    return encode_png(np.full((8, 8, 3), shade % 256, np.uint8))
+
+
+def figures(before, after, n=20):
+    diff = after - before
+    return {"before": before, "after": after, "diff": diff, "ci_low": diff - 0.05,
+            "ci_high": diff + 0.05, "n": n}
+
+
+def make_run(folder: Path, prompt: str = "a red circle", steps: int = 12) -> Path:
+    """Write a small whole run: two prompts, four candidates each, pairs, metrics, an evaluation."""
+    texts = [prompt, "two blue squares"]
+    iteration = folder / "iter-1"
+    keys = [prompt_id(text) for text in texts]
+    cells = [(key, c) for key in keys for c in range(4)]
+    score = {cell: 0.9 - 0.4 * cell[1] for cell in cells}
+    tables = {
+        "prompts": prompt_table([Prompt(texts[0], "color"), Prompt(texts[1], "numeracy")]),
+        "candidates": pa.Table.from_pylist(
+            [{"prompt_id": k, "candidate": c, "seed": c, "image": picture(40 * c)}
+             for k, c in cells],
+            schema=CANDIDATES),
+        "questions": pa.Table.from_pylist(
+            [{"prompt_id": k, "index": 0, "statement": "it", "question": f"is there {t}?"}
+             for k, t in zip(keys, texts, strict=True)], schema=QUESTIONS),
+        "answers": pa.Table.from_pylist(
+            [{"prompt_id": k, "candidate": c, "index": 0, "p_yes": 0.9 - 0.2 * c,
+              "p_no": 0.1 + 0.2 * c} for k, c in cells], schema=ANSWERS),
+        "scores": pa.Table.from_pylist(
+            [{"prompt_id": k, "candidate": c, "score": score[k, c], "status": "ok"}
+             for k, c in cells], schema=SCORES),
+        "pairs": pa.Table.from_pylist(
+            [{"prompt_id": k, "prompt": t, "chosen": 0, "rejected": 3, "chosen_score": 0.9,
+              "rejected_score": -0.3} for k, t in zip(keys, texts, strict=True)], schema=PAIRS),
+    }
+    for name, table in tables.items():
+        Shards(iteration / name, 1).commit(0, table)
+    lines = [
+        json.dumps({"step": s, "loss": 0.69 / s, "margin": 0.1 * s, "accuracy": 0.5 + 0.04 * s,
+                    "kl": 0.2 * s, "chosen_logp": 0.01 * s, "rejected_logp": -0.02 * s})
+        for s in range(1, steps + 1)
+    ]
+    atomic_write(iteration / "metrics.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    atomic_write(iteration / "prompter.json", to_json({"rejected": {"duplicate": 3}, "made": 2}))
+    for skill in (0, 1):
+        rows = [
+            {"prompt_id": key, "prompt": text, "category": category, "picture": p,
+             "image": picture(90 * skill + p), "statements": [text], "questions": [f"{text}?"],
+             "holds": [p < 1 + skill], "p_yes": [0.8], "p_no": [0.2]}
+            for key, text, category in zip(keys, texts, ("color", "numeracy"), strict=True)
+            for p in range(2)
+        ]
+        shards = Shards(folder / "eval" / f"drawn-{skill}", 1)
+        shards.commit(0, pa.Table.from_pylist(rows, schema=DRAWN))
+    atomic_write(folder / "eval" / "pictures.json", to_json({"before": "drawn-0", "1": "drawn-1"}))
+    options = {"pairs": {"k": 2}, "trainer": {"nll": 0.5, "lr": 5e-5}}
+    settings = {"model": "tiny-discrete", "scorer": "diff-of-prob", "prompts": 2, "seed": 0,
+                "iterations": 1, "options": options}
+    atomic_write(folder / "run.json", to_json({"settings": settings}))
+    atomic_write(folder / "summary.json", to_json({
+        "benchmark": "shapes", "metric": "facts", "overall": figures(0.6, 0.7),
+        "categories": {"color": figures(0.5, 0.8), "numeracy": figures(0.7, 0.6)},
+        "beside": {"question answering": figures(0.93, 0.93)}, "extra": {"auc": 0.91},
+        "iterations": {"1": figures(0.6, 0.7)}, "protocol": {"prompts": 20}, "partial": False,
+        "wall_seconds": {"sample": 3.2},
+    }))
+    return folder
+
+
+class Page(HTMLParser):
+    """Collects the addresses, the elements and the text of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.names, self.text = [], [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+        self.sources += [v for k, v in attrs if k in ("src", "href", "srcset", "data")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+def test_the_page_opens_from_disk(run):
+    """Every address is a file beside the page, and there is no script at all."""
+    path = write_report(run)
+    page = Page(path.read_text())
+    assert path == run / "report" / "index.html"
+    assert page.sources
+    assert all((path.parent / source).is_file() for source in page.sources)
+    assert "script" not in page.names
+    assert not re.search(r"(?:https?:)?//[a-z]", path.read_text())
+
+
+def test_the_page_holds_what_was_measured(run):
+    """Headline, categories, AUC, questions, rejected prompts and deviations are all on the page."""
+    text = Page(write_report(run).read_text()).text
+    for part in ("0.600 → 0.700", "+0.100", "[+0.050, +0.150]", "numeracy", "0.910", "duplicate 3",
+                 "is there two blue squares?", "greatest gain", "chosen", "rejected",
+                 "trainer.nll", "log-likelihood against the reference", "question answering"):
+        assert part in text, part
+
+
+def test_text_from_data_is_escaped(tmp_path):
+    """A prompt with markup stays text everywhere on the page."""
+    path = write_report(make_run(tmp_path / "run", prompt=EVIL))
+    assert "<script" not in path.read_text()
+    assert EVIL in Page(path.read_text()).text
+
+
+def test_same_run_same_bytes(run):
+    """Writing a report twice gives the same files with the same bytes, and replaces the old one."""
+
+    def files():
+        folder = write_report(run).parent
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+
+    first = files()
+    (run / "report" / "stray.txt").write_text("old")
+    assert files() == first
+
+
+def test_a_run_without_evaluation_has_a_report_too(run):
+    """With `--until train` the page says that there is no evaluation and shows the rest."""
+    (run / "summary.json").unlink()
+    (run / "eval" / "pictures.json").unlink()
+    text = Page(write_report(run).read_text()).text
+    assert "no evaluation yet" in text
+    assert "Training" in text
+
+
+def test_an_empty_run_has_a_report_too(run, tmp_path):
+    """A run that has only begun gives a page of its settings."""
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "run.json").write_bytes((run / "run.json").read_bytes())
+    assert "tiny-discrete" in Page(write_report(begun).read_text()).text
+
+
+def test_a_fall_of_the_chosen_likelihood_is_said(run):
+    """When the chosen end below the reference, the page warns of likelihood collapse."""
+    metrics = run / "iter-1" / "metrics.jsonl"
+    assert "likelihood collapse" not in Page(write_report(run).read_text()).text
+    atomic_write(metrics, b'{"step": 1, "chosen_logp": -0.4, "rejected_logp": -2.0}\n')
+    assert "likelihood collapse" in Page(write_report(run).read_text()).text
+
+
+def test_a_line_cut_short_by_a_kill_is_left_out(run):
+    """The last line of the metrics may be half written; the steps before it are shown."""
+    metrics = run / "iter-1" / "metrics.jsonl"
+    atomic_write(metrics, metrics.read_bytes() + b'{"step": 13, "lo')
+    assert "Training" in Page(write_report(run).read_text()).text
+
+
+def test_a_name_from_a_file_never_leaves_the_run(run):
+    """A manipulated index cannot make the report read outside of the run directory."""
+    atomic_write(run / "eval" / "pictures.json", to_json({"before": "../../x", "1": "drawn-1"}))
+    with pytest.raises(DataError, match="no plain folder"):
+        write_report(run)
+
+
+def test_a_corrupt_shard_is_named(run):
+    """A shard with other bytes than were committed is an error that names the file."""
+    shard = run / "iter-1" / "scores" / "shard-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match=r"shard-00000\.parquet is corrupt"):
+        write_report(run)
+
+
+def test_command_prints_the_page_and_refuses_other_folders(run, tmp_path):
+    """`silmm report RUN` prints the page's path; a folder that is no run exits with code 4."""
+    result = CliRunner().invoke(main, ["report", str(run)])
+    assert result.exit_code == 0
+    assert Path(result.stdout.strip()).is_file()
+    result = CliRunner().invoke(main, ["report", str(tmp_path)])
+    assert result.exit_code == 4
+    assert "is not a run directory" in result.stderr
+
+
+def test_deviations_are_what_differs_from_the_paper():
+    """Settings of the paper are no deviation, others are, with both values."""
+    options = {"trainer": {"nll": 0.5, "beta": 0.2}, "pairs": {"k": 1}}
+    found = {d.setting: (d.paper, d.here) for d in deviations({"prompts": 384, "options": options})}
+    assert found == {"prompts": ("16000", "384"), "trainer.nll": ("0.0", "0.5")}
+
+
+def test_attributes_are_escaped():
+    """A quote in an attribute cannot end it."""
+    assert tag("img", alt='" onload="x') == '<img alt="&quot; onload=&quot;x">'
+
+
+def test_charts_hold_every_finite_value():
+    """Lines break at values that are not finite, and shares of a histogram keep all the values."""
+    points = [(1, 0.5), (2, math.nan), (3, 0.7), (4, 0.8)]
+    assert line_chart("loss", {"loss": points}).count("points=") == 2
+    assert "nan" not in line_chart("loss", {"loss": points})
+    chart = histogram("scores", {"a": [-1.0, 1.0, math.nan]}, span=(-1, 1), bins=4)
+    assert "n=2" in chart
+    assert chart.count("<rect") == 2
+    assert "no finite values" in line_chart("loss", {"loss": [(1, math.nan)]})
+
+
+def test_an_interval_is_marked_by_its_sign():
+    """Only an interval without zero counts as up or down; without an interval nothing does."""
+    assert 'class="up"' in interval_bar(0.1, 0.2, 0.3, 1)
+    assert 'class="down"' in interval_bar(-0.3, -0.2, -0.1, 1)
+    assert 'class="level"' in interval_bar(-0.1, 0.2, 0.3, 1)
+    assert 'class="level"' in interval_bar(math.nan, 0.2, math.nan, 1)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 250), (0.001, 0.002), (5, 5)])
+def test_ticks_are_round_and_inside(low, high):
+    """Axis labels lie inside the axis, a few of them."""
+    found = ticks(low, high)
+    assert 1 <= len(found) <= 7
+    assert all(low - 1e-9 <= value <= high + 1e-9 for value in found)

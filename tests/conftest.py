@@ -1,0 +1,72 @@
+"""Fixtures that several test folders share."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def fake_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Path]]:
+    """Make installed distributions: modules, and dist-info folders with entry points, on sys.path.
+
+    Call it with a name, ``entry_points={"name": "module"}`` and ``modules={"module": "source"}``;
+    it returns the folder, which a subprocess can take into PYTHONPATH.
+    """
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    made: list[str] = []
+
+    def make(
+        name: str,
+        entry_points: Mapping[str, str],
+        modules: Mapping[str, str] | None = None,
+        version: str = "1.0",
+    ) -> Path:
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = [f"{key} = {value}" for key, value in entry_points.items()]
+        (info / "entry_points.txt").write_text("\n".join(["[silmm]", *lines, ""]))
+        for module, source in (modules or {}).items():
+            (site / f"{module}.py").write_text(textwrap.dedent(source))
+            made.append(module)
+        importlib.invalidate_caches()
+        return site
+
+    yield make
+    for module in made:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def silmm_process() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python in a process of its own, with this source tree (and `site`) on its path."""
+
+    def run(
+        *arguments: str, site: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        places = [REPOSITORY, REPOSITORY / "plugins", REPOSITORY / "benchmarks"]
+        path = os.pathsep.join(str(place) for place in ([site] if site else []) + places)
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=os.environ | {"PYTHONPATH": path} | dict(env or {}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,231 @@
+"""Settings: four sources in a fixed order, typed values, helpful refusals, the run's identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from silmm.errors import DataError, UsageError
+from silmm.options import canonical, split_assignment
+from silmm.registry import Registry
+from silmm.settings import RunSettings
+
+HOUSE = """
+from pydantic import Field, field_validator
+from silmm import hookimpl
+from silmm.options import Options
+
+class Nucleus(Options):
+    temperature: float = Field(1.0, gt=0, description="softmax temperature")
+    top_p: float = Field(0.9, gt=0, le=1, description="probability mass kept")
+    blocks: tuple[int, int] = Field((14, 24), description="first and last block")
+    cap: int | None = None
+    words: tuple[str, ...] = ()
+
+    @field_validator("blocks", mode="before")
+    @classmethod
+    def _range(cls, value):
+        return tuple(value.split("-")) if isinstance(value, str) else value
+
+class Dpo(Options):
+    nll: float = 0.0
+    beta: float = 0.1
+
+class Rule(Options):
+    k: int = Field(3, ge=1)
+
+def make(options):
+    return options
+
+@hookimpl
+def silmm_register_models(register):
+    register("tiny-discrete", make, summary="M.", kind="discrete",
+             defaults={"prompts": 384, "trainer.nll": 0.5, "sampler.top_p": 0.8})
+    register("plain", make, summary="M.", kind="discrete")
+    register("odd", make, summary="M.", kind="discrete", defaults={"promts": 3})
+
+@hookimpl
+def silmm_register_prompters(register):
+    register("self", make, summary="P.")
+
+@hookimpl
+def silmm_register_samplers(register):
+    register("nucleus", make, summary="S.", options=Nucleus)
+
+@hookimpl
+def silmm_register_questioners(register):
+    register("self-q", make, summary="Q.")
+
+@hookimpl
+def silmm_register_scorers(register):
+    register("diff-of-prob", make, summary="S.")
+    register("random", make, summary="S.")
+
+@hookimpl
+def silmm_register_pair_rules(register):
+    register("top-last", make, summary="R.", options=Rule)
+
+@hookimpl
+def silmm_register_trainers(register):
+    register("dpo", make, summary="T.", options=Dpo)
+    register("sft", make, summary="T.")
+
+@hookimpl
+def silmm_register_benchmarks(register):
+    register("shapes", make, summary="B.")
+"""
+
+
+@pytest.fixture
+def registry(fake_distribution):
+    fake_distribution("house", {"house": "house_plugin"}, {"house_plugin": HOUSE})
+    return Registry.load({"SILMM_LOAD_PLUGINS": "house", "SILMM_STRICT_PLUGINS": "1"})
+
+
+def test_no_argument_gives_the_models_defaults_and_complete_options(registry):
+    """Without input every option has a value, and the model's own defaults come first."""
+    settings = RunSettings.resolve(registry)
+    assert settings.prompts == 384
+    assert settings.options["trainer"] == {"nll": 0.5, "beta": 0.1}
+    assert settings.options["sampler"]["temperature"] == 1.0
+    assert set(settings.options) == {
+        "model", "prompter", "sampler", "questioner", "scorer", "pairs", "trainer", "benchmark",
+    }
+
+
+def test_sources_win_in_the_documented_order(registry, tmp_path):
+    """Option default < model default < TOML < --set, each visible where the next is silent."""
+    toml = tmp_path / "run.toml"
+    toml.write_text('seed = 7\n[sampler]\ntop_p = 0.7\n[trainer]\nnll = 0.25\n[pairs]\nk = 2\n')
+    only_toml = RunSettings.resolve(registry, toml)
+    both = RunSettings.resolve(registry, toml, {"seed": 9, "limit": None}, ["sampler.top_p=0.6"])
+    assert (only_toml.seed, only_toml.options["sampler"]["top_p"]) == (7, 0.7)
+    assert (both.seed, both.options["sampler"]["top_p"]) == (9, 0.6)
+    assert (both.options["trainer"]["nll"], both.options["pairs"]["k"]) == (0.25, 2)
+    assert RunSettings.resolve(registry, flags={"model": "plain"}).prompts == 16000
+
+
+def test_a_models_default_is_skipped_by_a_component_without_that_option(registry):
+    """`trainer.nll` of the model does not trip a trainer that has no such option."""
+    assert RunSettings.resolve(registry, flags={"trainer": "sft"}).options["trainer"] == {}
+
+
+def test_a_models_misspelt_default_is_an_error(registry):
+    """A model's author hears of a default that no setting has."""
+    with pytest.raises(UsageError, match=r"'promts'.*model 'odd'.*did you mean 'prompts'"):
+        RunSettings.resolve(registry, flags={"model": "odd"})
+
+
+def test_command_line_text_becomes_typed_values(registry):
+    """--set reads numbers, none, lists and ranges as the option's own type."""
+    sets = ["temperature=2", "blocks=3-5", "cap=none", 'words=["a", "b"]']
+    sets = [f"sampler.{one}" for one in sets]
+    options = RunSettings.resolve(registry, sets=sets).options["sampler"]
+    assert options["temperature"] == 2.0
+    assert isinstance(options["temperature"], float)
+    assert (options["blocks"], options["cap"], options["words"]) == ([3, 5], None, ["a", "b"])
+
+
+def test_a_toml_table_can_pick_its_component(registry, tmp_path):
+    """`name` in a table chooses the component, since TOML allows no key and table of one name."""
+    toml = tmp_path / "run.toml"
+    toml.write_text('[scorer]\nname = "random"\n[pairs]\nname = "top-last"\nk = 1\n')
+    settings = RunSettings.resolve(registry, toml)
+    assert (settings.scorer, settings.pair_rule) == ("random", "top-last")
+    assert settings.options["pairs"]["k"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        (["sampler.topp=0.9"], r"no option 'topp'.*--set sampler.topp=0.9.*did you mean 'top_p'"),
+        (["sampler.top_p=2"], r"'top_p': '2' \(from --set.*less than or equal to 1.*le=1"),
+        (["sampler.top_p=nan"], r"'top_p'.*finite|'top_p'.*less than"),
+        (["sampler.blocks=a-b"], r"'blocks': 'a-b'"),
+        (["smapler.top_p=0.9"], r"kind of component 'smapler'.*did you mean 'sampler'"),
+        (["promts=3"], r"no setting 'promts'.*did you mean 'prompts'"),
+        (["options=3"], r"no setting 'options'"),
+        (["sampler.top_p"], r"not KIND.OPTION=VALUE"),
+        (["=3"], r"not KIND.OPTION=VALUE"),
+        (["kernel.size=3"], r"no --kernel is chosen"),
+        (["prompts=0"], r"'prompts': '0'.*at least 1"),
+        (["iterations=0"], r"'iterations'"),
+    ],
+)
+def test_wrong_assignments_say_which_key_and_what_is_allowed(registry, sets, message):
+    """Each refused --set names the key, the value and what would do."""
+    with pytest.raises(UsageError, match=message):
+        RunSettings.resolve(registry, sets=sets)
+
+
+def test_wrong_toml_says_which_file_and_line(registry, tmp_path):
+    """A syntax error has file and line, an unknown key its table, a missing file its flag."""
+    toml = tmp_path / "run.toml"
+    toml.write_text("seed = 1\nprompts = = 2\n")
+    with pytest.raises(UsageError, match=r"run\.toml is not valid TOML: .*line 2"):
+        RunSettings.resolve(registry, toml)
+    toml.write_text("[sampler]\ntemprature = 1\n")
+    with pytest.raises(UsageError, match=r"'temprature'.*\[sampler\].*'temperature'"):
+        RunSettings.resolve(registry, toml)
+    with pytest.raises(DataError, match="--config"):
+        RunSettings.resolve(registry, tmp_path / "missing.toml")
+
+
+def test_evaluation_can_be_switched_off(registry):
+    """With benchmark "none" no benchmark is looked up and none has options."""
+    settings = RunSettings.resolve(registry, flags={"benchmark": "none"})
+    assert settings.component("benchmark") is None
+    assert "benchmark" not in settings.options
+
+
+def test_identity_is_json_and_survives_storage(registry):
+    """Settings read back from their own JSON have the same digest, that of the canonical text."""
+    settings = RunSettings.resolve(registry, sets=["sampler.blocks=3-5"])
+    again = RunSettings.model_validate(json.loads(json.dumps(settings.identity())))
+    assert again == settings
+    text = canonical(settings.identity())
+    assert settings.digest == again.digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_every_option_is_part_of_the_identity(registry):
+    """Any changed option or setting changes the digest."""
+    changes = ["seed=1", "sampler.top_p=0.5", "pairs.k=2", "threads=2", "limit=3"]
+    digests = {RunSettings.resolve(registry, sets=[change]).digest for change in changes}
+    digests.add(RunSettings.resolve(registry).digest)
+    assert len(digests) == len(changes) + 1
+
+
+def test_input_files_count_by_content(registry, tmp_path):
+    """The prompts file's bytes decide the identity, not its path; a missing one is a DataError."""
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    first.write_text("a red circle\n")
+    second.write_text("a red circle\n")
+    one, two = (RunSettings.resolve(registry, flags={"prompts": str(f)}) for f in (first, second))
+    assert one.digest == two.digest
+    second.write_text("a blue circle\n")
+    assert one.digest != two.digest
+    with pytest.raises(DataError, match="--prompts"):
+        RunSettings.resolve(registry, flags={"prompts": str(tmp_path / "none.txt")})
+
+
+def test_settings_are_frozen(registry):
+    """Nobody changes the settings of a run on the way."""
+    with pytest.raises(ValidationError):
+        RunSettings.resolve(registry).seed = 3
+
+
+@given(st.text(max_size=20))
+def test_any_assignment_is_split_or_refused(text):
+    """No text given to --set ends in anything but a triple or a UsageError."""
+    try:
+        kind, field, _ = split_assignment(text)
+    except UsageError:
+        return
+    assert field
+    assert "." not in field
+    assert "=" not in kind + field

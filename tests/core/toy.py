@@ -1,0 +1,266 @@
+"""A small complete plugin package: a quick discrete model and every component, without torch.
+
+Tests copy this file beside a fake distribution (:func:`install`), so it comes through the real loader.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from silmm import hookimpl
+from silmm.interfaces import (
+    BaseModel,
+    ChatRequest,
+    Drawing,
+    Image,
+    Latent,
+    Preference,
+    Prompt,
+    PrompterResult,
+    Question,
+)
+from silmm.options import NoOptions, Options
+from silmm.records import Difference, EvalResult
+from silmm.store import atomic_write, to_json
+
+LENGTH, VOCABULARY = 6, 8
+HELD_OUT = "word5"
+"""The toy benchmark holds out every prompt with this word."""
+
+
+def install(site: Path) -> None:
+    """Write the distribution `silmm-toy` with this module as `silmm_toy` into folder `site`."""
+    site.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(__file__, site / "silmm_toy.py")
+    info = site / "silmm_toy-1.0.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: silmm-toy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[silmm]\ntoy = silmm_toy\n")
+
+
+def _numbers(text: str, count: int) -> np.ndarray:
+    """Return `count` numbers in [0, 1) that depend on `text` alone."""
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return np.random.default_rng(seed).random(count)
+
+
+class ToyModel(BaseModel):
+    """Draws tokens from a softmax of the prompt's own logits plus the adapter's bias."""
+
+    kind = "discrete"
+    capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus"})
+
+    def __init__(self) -> None:
+        self.bias = np.zeros(VOCABULARY)
+
+    def load_adapter(self, folder: Path | None) -> None:
+        self.bias = np.zeros(VOCABULARY)
+        if folder is not None:
+            self.bias = np.array(json.loads((folder / "adapter.json").read_text())["bias"])
+
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        return [request.input for request in requests]
+
+    def represent(
+        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+    ) -> list[Latent]:
+        return [self._draw(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+
+    def _draw(self, prompt: str, seed: int) -> Latent:
+        weights = np.exp(2 * _numbers(prompt, VOCABULARY) + self.bias)
+        chances = weights / weights.sum()
+        drawn = np.random.default_rng(seed).choice(VOCABULARY, size=LENGTH, p=chances)
+        return drawn.astype(np.int32)
+
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
+        return [np.repeat(z, 4).reshape(4, 6, 1).repeat(3, 2).astype(np.uint8) * 30 for z in latents]
+
+    def yes_no(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[np.ndarray]:
+        return [
+            np.array([self._answer(image, question) for question in asked])
+            for image, asked in zip(images, questions, strict=True)
+        ]
+
+    def _answer(self, image: Image, question: str) -> tuple[float, float]:
+        if "broken" in question:
+            return float("nan"), 0.5
+        taste = _numbers(question, VOCABULARY)
+        p_yes = float(np.mean(taste[image[:, :, 0].ravel() // 30]))
+        return p_yes, 1.0 - p_yes
+
+
+class ToyPrompter:
+    """Writes numbered prompts and leaves out what is held out."""
+
+    def write(
+        self, model: BaseModel, count: int, seed: int, excluded: Callable[[str], bool]
+    ) -> PrompterResult:
+        texts = [f"a word{number} thing" for number in range(count + 10)]
+        kept = [text for text in texts if not excluded(text)]
+        prompts = tuple(Prompt(text, "toy") for text in kept[:count])
+        return PrompterResult(prompts, {"excluded": len(texts) - len(kept)})
+
+
+class ToySampler:
+    """Draws from the model as it is."""
+
+    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+        return model.represent(prompts, seeds, Drawing())
+
+
+class ToyQuestioner:
+    """Asks two questions about a prompt, and none about a silent one."""
+
+    def ask(self, model: BaseModel, prompts: Sequence[str]) -> list[tuple[Question, ...]]:
+        return [
+            () if "silent" in prompt
+            else (Question(f"is there {prompt}?", prompt), Question(f"is {prompt} whole?"))
+            for prompt in prompts
+        ]
+
+
+class ToyScorer:
+    """The mean of p(yes) - p(no)."""
+
+    def score(self, p_yes_no: np.ndarray, seed: int) -> float:
+        return float(np.mean(p_yes_no[:, 0] - p_yes_no[:, 1]))
+
+
+class ToyRule:
+    """The best against the worst candidate, where they differ."""
+
+    def pairs(self, scores: np.ndarray) -> list[tuple[int, int]]:
+        known = np.flatnonzero(np.isfinite(scores))
+        if not len(known):
+            return []
+        best, worst = known[np.argmax(scores[known])], known[np.argmin(scores[known])]
+        return [(int(best), int(worst))] if scores[best] > scores[worst] else []
+
+
+class ToyTrainerOptions(Options):
+    """Options of the toy trainer."""
+
+    steps: int = Field(6, description="optimizer steps", json_schema_extra={"unit": "steps"})
+
+
+class ToyTrainer:
+    """Moves the bias towards chosen tokens, with a checkpoint every second step."""
+
+    def __init__(self, options: ToyTrainerOptions) -> None:
+        self.steps = options.steps
+
+    def train(
+        self,
+        model: BaseModel,
+        preferences: Sequence[Preference],
+        *,
+        start: Path | None,
+        out: Path,
+        work: Path,
+        seed: int,
+        observe: Callable[[int, Mapping[str, float]], None],
+    ) -> Mapping[str, float]:
+        checkpoint = work / "checkpoint.json"
+        model.load_adapter(start)
+        step, bias = 0, model.bias
+        if checkpoint.exists():
+            state = json.loads(checkpoint.read_text())
+            step, bias = state["step"], np.array(state["bias"])
+        generator = np.random.default_rng(seed)
+        order = generator.integers(len(preferences), size=self.steps)
+        while step < self.steps:
+            one = preferences[order[step]]
+            for chosen, rejected in one.pairs:
+                bias = bias + 0.1 * (_counts(one.latents[chosen]) - _counts(one.latents[rejected]))
+            step += 1
+            observe(step, {"loss": float(np.sum(bias**2)), "total_steps": self.steps})
+            if step % 2 == 0:
+                state = {"step": step, "bias": bias.tolist()}
+                atomic_write(checkpoint, to_json(state))
+        (out / "adapter.json").write_bytes(to_json({"bias": bias.tolist()}))
+        return {"loss": float(np.sum(bias**2))}
+
+
+def _counts(z: Latent) -> np.ndarray:
+    return np.bincount(z, minlength=VOCABULARY).astype(float)
+
+
+class ToyBenchmark:
+    """Holds some prompts out and measures the mean token, before and after."""
+
+    def excluded(self, prompt: str) -> bool:
+        return HELD_OUT in prompt
+
+    def evaluate(
+        self,
+        model: BaseModel,
+        adapters: Mapping[str, Path | None],
+        *,
+        work: Path,
+        seed: int,
+        limit: int | None,
+        progress: Callable[[str, int, int], None],
+    ) -> EvalResult:
+        means: dict[str, float] = {}
+        for name, folder in adapters.items():
+            model.load_adapter(folder)
+            drawn = model.represent([HELD_OUT] * 8, list(range(8)), Drawing())
+            means[name] = float(np.mean(drawn))
+            atomic_write(work / f"{name}.json", to_json({"mean": means[name]}))
+            progress("evaluate", len(means), len(adapters))
+        before, after = means["before"], means[max(name for name in means if name != "before")]
+        overall = Difference(before, after, after - before, -8.0, 8.0, 1)
+        return EvalResult("toy-bench", "mean token", {"seed": seed}, overall, {"toy": overall})
+
+
+@hookimpl
+def silmm_register_models(register: Any) -> None:
+    register(
+        "toy", lambda options: ToyModel(), summary="A toy.", kind="discrete",
+        capabilities=("chat", "yes_no", "log_likelihood", "nucleus"),
+    )
+
+
+@hookimpl
+def silmm_register_prompters(register: Any) -> None:
+    register("toy", lambda options: ToyPrompter(), summary="Numbered prompts.")
+
+
+@hookimpl
+def silmm_register_samplers(register: Any) -> None:
+    register("toy", lambda options: ToySampler(), summary="Plain draws.")
+
+
+@hookimpl
+def silmm_register_questioners(register: Any) -> None:
+    register("toy", lambda options: ToyQuestioner(), summary="Two questions.")
+
+
+@hookimpl
+def silmm_register_scorers(register: Any) -> None:
+    register("toy", lambda options: ToyScorer(), summary="A mean difference.", options=NoOptions)
+
+
+@hookimpl
+def silmm_register_pair_rules(register: Any) -> None:
+    register("toy", lambda options: ToyRule(), summary="Best against worst.")
+
+
+@hookimpl
+def silmm_register_trainers(register: Any) -> None:
+    register("toy", ToyTrainer, summary="A bias.", options=ToyTrainerOptions)
+
+
+@hookimpl
+def silmm_register_benchmarks(register: Any) -> None:
+    register("toy", lambda options: ToyBenchmark(), summary="A mean.")

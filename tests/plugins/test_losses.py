@@ -1,0 +1,73 @@
+"""Promises of the losses: the paper's formulas on numbers that a reader can check by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from silmm_plugins import losses
+
+
+def test_equation_2_by_hand() -> None:
+    """beta 0.2, chosen up by 3 nats, rejected down by 2: -log sigmoid(0.2 * 5) = log(1 + e^-1)."""
+    ratios = losses.log_ratio(torch.tensor([-7.0, -12.0]), torch.tensor([-10.0, -10.0]))
+    margins = losses.pair_margins(ratios, torch.tensor([0]), torch.tensor([1]))
+    assert margins.tolist() == [5.0]
+    assert losses.dpo_loss(margins, 0.2).item() == pytest.approx(math.log(1 + math.exp(-1.0)), rel=1e-6)
+
+
+def test_at_the_reference_the_loss_is_ln_2() -> None:
+    """Equal policy and reference: margin 0, loss ln 2 for any beta."""
+    same = torch.tensor([-3.0, -50.0, 0.0])
+    ratios = losses.log_ratio(same, same)
+    assert losses.dpo_loss(ratios, 7.0).tolist() == pytest.approx([math.log(2)] * 3)
+
+
+def test_the_gradient_pushes_chosen_up_and_rejected_down() -> None:
+    """d loss / d log pi is -beta/2 on the chosen and +beta/2 on the rejected at margin 0."""
+    policy = torch.tensor([-4.0, -6.0], requires_grad=True)
+    ratios = losses.log_ratio(policy, policy.detach())
+    margin = losses.pair_margins(ratios, torch.tensor([0]), torch.tensor([1]))
+    torch.autograd.backward(losses.dpo_loss(margin, 0.2).sum())
+    assert policy.grad is not None
+    assert policy.grad.tolist() == pytest.approx([-0.1, 0.1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 1000))
+def test_grouped_margins_are_the_pairs_one_by_one(k: int, m: int, seed: int) -> None:
+    """The outer difference of k chosen and m rejected equals the k×m pairs taken singly."""
+    generator = torch.Generator().manual_seed(seed)
+    ratios = torch.randn(k + m, generator=generator)
+    grouped = losses.grouped_margins(ratios[:k], ratios[k:])
+    chosen = torch.arange(k).repeat_interleave(m)
+    rejected = k + torch.arange(m).repeat(k)
+    assert grouped.shape == (k, m)
+    assert torch.equal(grouped.flatten(), losses.pair_margins(ratios, chosen, rejected))
+
+
+def test_token_nll_by_hand() -> None:
+    """-32 nats over 64 tokens is half a nat a token, whatever the other sequence's length."""
+    values = losses.token_nll(torch.tensor([-32.0, -6.0]), torch.tensor([64, 3]))
+    assert values.tolist() == [0.5, 2.0]
+
+
+def test_the_kl_estimate_is_zero_at_the_reference_and_never_negative() -> None:
+    """log-ratio² / 2 by hand: 0 → 0, ±2 → 2."""
+    assert losses.kl_estimate(torch.tensor([0.0, 2.0, -2.0])).tolist() == [0.0, 2.0, 2.0]
+
+
+def test_shapes_that_differ_are_refused() -> None:
+    """A broadcast between policy and reference would be a silent wrong number."""
+    with pytest.raises(ValueError, match=r"\(2,\).*\(1,\)"):
+        losses.log_ratio(torch.zeros(2), torch.zeros(1))
+
+
+def test_a_far_margin_stays_finite() -> None:
+    """The loss neither overflows nor becomes NaN for margins of thousands of nats."""
+    values = losses.dpo_loss(torch.tensor([-5000.0, 5000.0]), 0.2)
+    assert values.tolist() == pytest.approx([1000.0, 0.0])

@@ -1,0 +1,59 @@
+"""Make `tiny-discrete` from nothing: ``python -m training.tiny_discrete --work DIR [--out DIR]``.
+
+Four steps, each kept in the work directory and resumed after a kill: pools of scenes, image tokenizer,
+language model, export of the weights. The cost is in the model's card.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.tiny_discrete import pools
+from training.tiny_discrete.export import export
+from training.tiny_discrete.text_tasks import TextTask, make_vocabulary
+from training.tiny_discrete.train_language_model import Plan, load_pools, train
+from training.tiny_discrete.train_tokenizer import fit
+
+NOISE = pools.Noise(swap=0.45, turn=0.45, count=0.35, attribute=0.15)
+UNDERSTANDING, DRAWING, PART = 60_000, 80_000, 2_000
+
+
+def main() -> None:
+    """Run all steps."""
+    parser = argparse.ArgumentParser(prog="python -m training.tiny_discrete", description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="pools and checkpoints")
+    parser.add_argument("--out", type=Path, help="where to export the weights (default: the package)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--until", choices=["pools", "tokenizer", "model", "export"], default="export")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    work: Path = args.work
+    work.mkdir(parents=True, exist_ok=True)
+    understanding = pools.make(
+        "understanding", work / "understanding.npz",
+        [(args.seed * 1000 + i, PART) for i in range(UNDERSTANDING // PART)],
+    )  # fmt: skip
+    drawing = pools.make(
+        "drawing", work / "drawing.npz",
+        [(args.seed * 1000 + i, PART, NOISE) for i in range(DRAWING // PART)],
+    )  # fmt: skip
+    if args.until == "pools":
+        return
+    images = np.concatenate([np.load(p)["images"] for p in (understanding, drawing)])
+    tokenizer = fit(images)
+    if args.until == "tokenizer":
+        return
+    tasks = TextTask(make_vocabulary())
+    data = load_pools(understanding, drawing, tokenizer, tasks.vocabulary)
+    model = train(data, tokenizer, tasks, work / "language-model", Plan(), args.seed)
+    if args.until == "export":
+        export(model, tokenizer, args.out)
+
+
+if __name__ == "__main__":
+    main()

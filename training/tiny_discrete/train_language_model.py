@@ -1,0 +1,227 @@
+"""Train the language model of `tiny-discrete`: first to answer, then to answer, draw and write.
+
+Yes/no supervision alone stays at the prior for a long time. Two auxiliary losses, used in training only,
+break the plateau: what covers each patch (read after layer 2, early enough for the question's tokens to use
+it) and where the objects of a question stand (read after layer 4 at the question's last word, so that the
+last two layers only have to compare). Drawing starts once answering works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from silmm_benchmarks.shapes.world import COLORS, SHAPES, TEXTURES
+from silmm_plugins.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
+from silmm_plugins.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
+from training.tiny_discrete import checkpoint
+from training.tiny_discrete.text_tasks import TextTask
+from training.tiny_discrete.train_tokenizer import pixels
+
+HIDDEN, LAYERS, HEADS, MLP = 160, 6, 4, 448
+PATCH_LAYER, PLACE_LAYER = 2, 4
+PLACES = 17  # twice a centre's coordinate, 0 … 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and on how much to train."""
+
+    steps: int = 2400
+    draw_from: int = 700
+    pictures: int = 64
+    questions: int = 8
+    drawings: int = 64
+    texts: int = 64
+    text_every: int = 4
+    peak: float = 2e-3
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The training data with pictures as codes and texts as ids."""
+
+    codes: NDArray[np.int64]
+    labels: NDArray[np.int8]
+    questions: NDArray[np.object_]
+    answers: NDArray[np.bool_]
+    places: NDArray[np.int8]
+    is_relation: NDArray[np.bool_]
+    draw_codes: NDArray[np.int64]
+    draw_captions: list[list[int]]
+
+
+class Auxiliary(nn.Module):
+    """The heads that only training needs."""
+
+    def __init__(self, hidden: int) -> None:
+        """Build with random weights."""
+        super().__init__()
+        self.kinds = (len(SHAPES) + 1, len(COLORS) + 1, len(TEXTURES) + 1)
+        self.patch = nn.Linear(hidden, sum(self.kinds) + 2)
+        self.place = nn.Linear(hidden, 4 * PLACES)
+
+    def patch_loss(self, states: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of shape, colour and texture, and the squared error of the offset."""
+        *kinds, offset = self.patch(states).float().split((*self.kinds, 2), -1)
+        loss = sum(
+            F.cross_entropy(k.flatten(0, 1), labels[..., i].flatten()) for i, k in enumerate(kinds)
+        )
+        covered = (labels[..., :1] > 0).float()
+        miss = ((offset - labels[..., 3:].float() / 2).square() * covered).sum() / covered.sum()
+        return loss + 0.3 * miss
+
+    def place_loss(self, states: Tensor, places: Tensor) -> Tensor:
+        """Cross-entropy of the places (questions, 4); unknown ones are -1."""
+        logits = self.place(states).float().view(-1, PLACES)
+        return F.cross_entropy(logits, places.flatten(), ignore_index=-1)
+
+
+class Student(nn.Module):
+    """The language model with its auxiliary heads, checkpointed together."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        """Wrap the model."""
+        super().__init__()
+        self.model = model
+        self.auxiliary = Auxiliary(HIDDEN)
+
+    def understanding_loss(
+        self, pools: Pools, rng: np.random.Generator, plan: Plan
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Answer `questions` questions about each of `pictures` pictures."""
+        rows = rng.integers(len(pools.codes), size=plan.pictures)
+        # Relations are the hardest kind and a fifth of the pool: they are drawn three times as often.
+        keys = rng.random((plan.pictures, pools.answers.shape[1]))
+        keys = keys ** (1 / np.where(pools.is_relation[rows], 3.0, 1.0))
+        picks = np.argsort(-keys, axis=1)[:, : plan.questions]
+        texts = [pools.questions[r, p] for r, ps in zip(rows, picks, strict=True) for p in ps]
+        answers = torch.from_numpy(pools.answers[rows[:, None], picks].ravel())
+        places = torch.from_numpy(pools.places[rows[:, None], picks].reshape(-1, 4)).long()
+        labels = torch.from_numpy(pools.labels[rows]).long()
+        model = self.model
+        cache, seen = model.picture_prefix(torch.from_numpy(pools.codes[rows]), every_layer=True)
+        owner = torch.arange(plan.pictures).repeat_interleave(plan.questions)
+        out, last = model.question_outputs(cache, owner, texts, every_layer=True)
+        each = torch.arange(len(texts))
+        logits = model.answer_logits(out.last_hidden_state[each, last]).float()
+        words = model.vocabulary
+        target = torch.where(answers, words.yes, words.no)
+        answer = F.cross_entropy(logits, target)
+        patch = self.auxiliary.patch_loss(seen.hidden_states[PATCH_LAYER][:, 1:-1], labels)
+        place = self.auxiliary.place_loss(out.hidden_states[PLACE_LAYER][each, last], places)
+        right = ((logits[:, words.yes] > logits[:, words.no]) == answers).float().mean()
+        metrics = {
+            "answer": answer.item(), "right": right.item(),
+            "patch": patch.item(), "place": place.item(),
+        }  # fmt: skip
+        return answer + 0.5 * patch + 0.3 * place, metrics
+
+    def drawing_loss(self, pools: Pools, rng: np.random.Generator, plan: Plan) -> Tensor:
+        """Negative log-likelihood of the image codes, nats per token."""
+        rows = rng.integers(len(pools.draw_codes), size=plan.drawings)
+        prompts = [pools.draw_captions[r] for r in rows]
+        codes = torch.from_numpy(pools.draw_codes[rows])
+        return -self.model.log_likelihood(prompts, codes).mean() / codes.shape[1]
+
+    def text_loss(self, tasks: TextTask, rng: np.random.Generator, plan: Plan) -> Tensor:
+        """Negative log-likelihood of the answers of chat tasks, nats per token."""
+        pairs = [tasks.sample(rng) for _ in range(plan.texts)]
+        logits, targets = self.model.text_logits([a for a, _ in pairs], [b for _, b in pairs])
+        return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=-1)
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
+    """Return the cosine schedule's value: linear warm-up, then down to 2% of the peak."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return peak * (0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * done))))
+
+
+def initialise_codes(model: LanguageModel, tokenizer: ImageTokenizer) -> None:
+    """Start the embeddings of image codes from their patches' pixels and colour: near is alike."""
+    patches = tokenizer.codebook.view(-1, 3, PATCH * PATCH)
+    ink = patches.amax(1)
+    white = patches.amin(1)
+    color = (patches * (ink - white)[:, None]).sum(-1) / (ink - white).sum(-1, keepdim=True).clamp(min=0.1)
+    basis = torch.cat([2 * color, color.square(), 0.7 * ink, 0.7 * white], 1)
+    basis = basis - basis.mean(0)
+    mixed = basis @ torch.randn(basis.shape[1], HIDDEN)
+    weight = model.backbone.get_input_embeddings().weight
+    with torch.no_grad():
+        noise = torch.randn(model.codes, HIDDEN)
+        weight[model.first_code :] = 0.02 * (mixed / mixed.std() + 0.3 * noise)
+
+
+def encode_all(tokenizer: ImageTokenizer, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the codes (N, 64) of pictures (N, H, W, 3)."""
+    with torch.inference_mode():
+        parts = [tokenizer.encode(pixels(images[i : i + 1024])) for i in range(0, len(images), 1024)]
+    return torch.cat(parts).numpy()
+
+
+def load_pools(
+    understanding: Path, drawing: Path, tokenizer: ImageTokenizer, vocabulary: Vocabulary
+) -> Pools:
+    """Read the pools and turn pictures into codes and texts into ids."""
+    known, drawn = np.load(understanding), np.load(drawing)
+    memo: dict[str, list[int]] = {}
+
+    def ids(text: str) -> list[int]:
+        if text not in memo:
+            memo[text] = vocabulary.encode(text)
+        return memo[text]
+
+    questions = np.empty(known["questions"].shape, object)
+    for index, text in np.ndenumerate(known["questions"]):
+        questions[index] = [vocabulary.ask, *ids(str(text))]
+    return Pools(
+        encode_all(tokenizer, known["images"]), known["labels"], questions, known["answers"],
+        known["places"], np.char.find(known["questions"], "is the ") == 0, encode_all(tokenizer, drawn["images"]),
+        [[vocabulary.bos, vocabulary.draw, *ids(str(t))] for t in drawn["captions"]],
+    )  # fmt: skip
+
+
+def train(
+    pools: Pools, tokenizer: ImageTokenizer, tasks: TextTask, work: Path, plan: Plan, seed: int = 0
+) -> LanguageModel:
+    """Train to the plan's end, resuming from `work`; return the model in eval mode."""
+    torch.manual_seed(seed)
+    model = LanguageModel(tasks.vocabulary, HIDDEN, LAYERS, HEADS, MLP, tokenizer.codes)
+    initialise_codes(model, tokenizer)
+    student = Student(model)
+    optimizer = torch.optim.AdamW(
+        student.parameters(), lr=plan.peak, betas=(0.9, 0.98), weight_decay=0.05
+    )
+    start = checkpoint.load(work, student, optimizer)
+    for step in range(start, plan.steps):
+        rng = np.random.default_rng([seed, 3, step])
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, plan.steps, plan.peak)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, metrics = student.understanding_loss(pools, rng, plan)
+            loss.backward()
+            if step >= plan.draw_from:
+                draw = student.drawing_loss(pools, rng, plan)
+                draw.backward()
+                metrics["draw"] = draw.item()
+            if step % plan.text_every == 0:
+                text = student.text_loss(tasks, rng, plan)
+                (0.3 * text).backward()
+                metrics["text"] = text.item()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 20 == 0:
+            print(f"step {step} " + " ".join(f"{k} {v:.3f}" for k, v in metrics.items()), flush=True)
+        if (step + 1) % 100 == 0 or step + 1 == plan.steps:
+            checkpoint.save(work, student, optimizer, step + 1)
+    return model.eval()
