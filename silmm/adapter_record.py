@@ -40,7 +40,7 @@ def check_adapter(adapter: Path) -> dict[str, float | None]:
         actual = sha256_file(adapter / name)
         if actual != expected:
             raise DataError(
-                f"{adapter / name} is corrupt: its SHA-256 is {actual}, the record says {expected}. "
+                f"{adapter / name} is corrupt: its SHA-256 is {actual}, recorded {expected}. "
                 f"Delete the folder {adapter} and run the same command again: "
                 "it will be written again from the training's last checkpoint."
             )

@@ -1,4 +1,4 @@
-"""LoRA adapters on a base model's backbone: put on, taken off, made, read and written as PEFT folders."""
+"""LoRA adapters on a base model's backbone, read and written as plain PEFT folders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MACHINE_KEYS = ("base_model_name_or_path", "revision")
 
 
 def load_adapter(model: BaseModel, folder: Path | None) -> None:
-    """Put the PEFT adapter of `folder` on the backbone in place of any earlier one; None leaves none.
+    """Put the PEFT adapter of `folder` on the backbone, replacing any; None leaves none.
 
     The adapter is injected into the backbone's own modules, so that `model.backbone` stays the same
     object. Its weights do not require gradients (see :func:`trainable_parameters`).
@@ -56,7 +56,7 @@ def load_adapter(model: BaseModel, folder: Path | None) -> None:
 
 
 def new_adapter(model: BaseModel, *, rank: int, alpha: float, seed: int) -> None:
-    """Put a fresh LoRA adapter on the backbone: B = 0, so the model still is the base; A from `seed`.
+    """Put a fresh LoRA adapter on the backbone: B = 0 (still the base), A from `seed`.
 
     Dropout is 0, so that policy and reference are evaluated alike.
 
@@ -82,7 +82,7 @@ def detach(model: BaseModel) -> None:
 
 
 def trainable_parameters(model: BaseModel) -> dict[str, torch.nn.Parameter]:
-    """Let gradients reach the adapter's weights and nothing else of the backbone; return those by name.
+    """Let gradients reach the adapter's weights and nothing else; return them by name.
 
     Names are the backbone's own, in its order. Empty when there is no adapter.
     """
@@ -95,10 +95,10 @@ def trainable_parameters(model: BaseModel) -> dict[str, torch.nn.Parameter]:
 
 
 def save_adapter(model: BaseModel, folder: Path) -> None:
-    """Write the backbone's adapter as a plain PEFT folder, all of it or nothing; same weights, same bytes.
+    """Write the adapter as a plain PEFT folder, whole or not at all; same weights, same bytes.
 
-    `peft.PeftModel.from_pretrained(fresh_backbone, folder)` loads it. The configuration names no path
-    of this machine.
+    `peft.PeftModel.from_pretrained(fresh_backbone, folder)` loads it. The configuration names no
+    path of this machine.
 
     Raises:
         DataError: the backbone has no adapter.
@@ -151,7 +151,7 @@ def _inject(model: BaseModel, config: PeftConfig, owner: str) -> None:
 
 
 def _settle(model: BaseModel) -> None:
-    """Switch dropout and gradients off: what is loaded is for use until a trainer says otherwise."""
+    """Switch dropout and gradients off: what is loaded is for use, not for training."""
     model.backbone.eval()
     for parameter in model.backbone.parameters():
         parameter.requires_grad_(False)

@@ -20,7 +20,7 @@ Image: TypeAlias = npt.NDArray[np.uint8]
 """A picture, uint8 of shape (height, width, 3), RGB."""
 
 Latent: TypeAlias = npt.NDArray[np.generic]
-"""A representation z: int32 image tokens (L,) of a discrete model, float32 features (L, D) of a continuous one."""
+"""A representation z: int32 image tokens (L,) if discrete, float32 features (L, D) if continuous."""
 
 Capability = Literal[
     "chat",            # text in, text out
@@ -225,7 +225,8 @@ class Trainer(Protocol):
 
         The model as it stands with `start` is the reference. `work` holds training checkpoints and stored
         reference values: called again after a kill, training goes on from there to the same result.
-        `observe(step, metrics)` is called after each optimizer step. Returns final metrics.
+        `observe(step, metrics)` is called after each optimizer step, before a checkpoint of it is
+        stored, so that a resumed training misses no step. Returns final metrics.
         """
         ...
 

@@ -21,7 +21,6 @@ from silmm.store import (
     Shards,
     atomic_folder,
     atomic_write,
-    disk_errors,
     make_folder,
     to_json,
 )
@@ -37,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 """Called with a stage, the units done and their total (0: not known)."""
 
 
-class Stopped(Exception):  # noqa: N818  # not an error: the way out of the loop that --until asks for
+class Stopped(Exception):  # not an error: the way out of the loop that --until asks for
     """Raised when the stage of `--until` is finished."""
 
 
@@ -64,10 +63,10 @@ class Session:
 
 
 class Iteration:
-    """The stages of one iteration, to be called in order; each does nothing where its work is done."""
+    """The stages of one iteration, called in order; each does nothing where its work is done."""
 
     def __init__(self, session: Session, number: int, reference: Path | None) -> None:
-        """Bind iteration `number`, whose model starts from, and is compared with, adapter `reference`."""
+        """Bind iteration `number`, whose model starts from adapter `reference`."""
         self._session = session
         self._settings = session.settings
         self._number = number
@@ -153,8 +152,8 @@ class Iteration:
         start = self._session.from_
         if start and self._number == 1 and STAGES.index(stage) < STAGES.index(start):
             raise DataError(
-                f"--from {start} takes {what} from {self._folder.path}, but they are not complete there. "
-                f"Run without --from, or with --from {stage}."
+                f"--from {start} takes {what} from {self._folder.path}, but they are not complete "
+                f"there. Run without --from, or with --from {stage}."
             )
 
     def _sharded(self, stage: str) -> None:
@@ -191,7 +190,7 @@ class Iteration:
         table = self._folder.table(SHARDED[stage][-1])
         totals = table.totals()
         left_out = sum(number for reason, number in totals.items() if reason != "rows")
-        # In the questions table a prompt without questions has no row; elsewhere it is one of the rows.
+        # A prompt without questions has no row in its table; an unscored candidate has one.
         usable = totals["rows"] - (left_out if stage == "score" else 0)
         if usable <= 0:
             raise DataError(
@@ -208,13 +207,13 @@ class Iteration:
             missing = self._folder.missing(stage)
             if missing:
                 raise Incomplete(
-                    f"Stage {stage} still misses {len(missing)} of {self._folder.shard_count()} shards in "
-                    f"{self._folder.path} (first: {missing[0]}). This part is done; the last of the "
-                    "other --shard commands goes on from here, or the same command without --shard."
+                    f"Stage {stage} still misses {len(missing)} of {self._folder.shard_count()} "
+                    f"shards in {self._folder.path} (first: {missing[0]}). This part is done; the "
+                    "last of the other --shard commands goes on, or the command without --shard."
                 )
             self._finish(stage, announce=False)
 
-    # -------------------------------------------------------------------------------------- the work
+    # ------------------------------------------------------------------------------------ the work
 
     def _make_prompts(self) -> pa.Table:
         result = self._new_prompts()
@@ -259,10 +258,11 @@ class Iteration:
         else:
             table, counts = self._chosen_pairs()
         if not table.num_rows:
-            source = counts if self._offline() else {**self._folder.table("scores").totals(), **counts}
+            scored = {} if self._offline() else self._folder.table("scores").totals()
             raise DataError(
-                f"There is not one pair to train on ({_told(source)}). Look at the scores in "
-                f"{self._folder.path}; another pair rule, scorer or more images per prompt may help."
+                f"There is not one pair to train on ({_told({**scored, **counts})}). Look at the "
+                f"scores in {self._folder.path}; another pair rule or scorer, or more images per "
+                "prompt, may help."
             )
         return table, counts
 
@@ -294,8 +294,7 @@ class Iteration:
         preferences = self._preferences()
         model = session.components.lend_model()
         trainer = session.components.get("trainer")
-        with disk_errors(folder.work, "creating"):
-            make_folder(folder.work)
+        make_folder(folder.work)
         with atomic_folder(folder.adapter) as out:
             metrics = trainer.train(
                 model, preferences, start=self._reference, out=out, work=folder.work,

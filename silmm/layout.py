@@ -8,7 +8,7 @@ from pathlib import Path
 from silmm.store import Shards, read_json
 
 SHARDED = {"sample": ("candidates",), "questions": ("questions",), "score": ("answers", "scores")}
-"""Stages that are done shard by shard, with the tables that they make; the last one marks a shard done."""
+"""Stages that are done shard by shard, with the tables that they make."""
 
 STAGES = ("prompts", *SHARDED, "pairs", "train")
 """All stages in order, as `--until` and `--from` call them."""

@@ -1,4 +1,4 @@
-"""The lock of a run directory: one run works in it, or several that each have a shard of their own."""
+"""The lock of a run directory: one run works in it, or several with a shard each."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from silmm.store import clean_leftovers, disk_errors, make_folder
 
 SHARED_TRIES = 20
 SHARED_PAUSE = 0.05
-"""Another shard holds the directory alone for the moment of its clean-up; this waits for it, in seconds."""
+"""Seconds between tries: another shard holds the directory alone while it cleans up."""
 
 
 @contextmanager
 def hold(run_dir: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
     """Hold `run_dir` while the body runs; left-overs of killed processes are deleted first.
 
-    Without `shard` the directory is held alone. With shard (i, n) it is shared with the other shards, and
-    the lock of this shard is held alone. The kernel drops the locks when the process ends, however it ends.
+    Without `shard` the directory is held alone. With shard (i, n) it is shared with the other
+    shards, and the lock of this shard is held alone. The kernel drops the locks when the process
+    ends, however it ends.
 
     Raises:
         RunBusy: another process is at work here; the message says which.
     """
-    with disk_errors(run_dir, "locking"):
-        make_folder(run_dir)
+    make_folder(run_dir)
     with _opened(run_dir / "lock") as whole:
         alone = _try(whole, fcntl.LOCK_EX)
         if shard is None:
@@ -53,7 +53,7 @@ def hold(run_dir: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
 
 @contextmanager
 def turn(path: Path) -> Iterator[None]:
-    """Wait for the lock `path` and hold it: work that one process does and the others then find done."""
+    """Wait for the lock `path` and hold it: one process works, the others then find it done."""
     with _opened(path) as descriptor:
         with disk_errors(path, "locking"):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -87,7 +87,7 @@ def _try(descriptor: int, mode: int) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    """Write who holds the lock, for the message that others get; a full disk must not stop us here."""
+    """Write who holds the lock, for the message that others get; a full disk does not matter."""
     text = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
     with suppress(OSError):
         os.ftruncate(descriptor, 0)

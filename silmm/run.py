@@ -1,4 +1,4 @@
-"""One call for a whole run: open the directory, improve the model, evaluate it, write the summary."""
+"""One call for a whole run: open the directory, improve the model, evaluate it, sum it up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from silmm.layout import STAGES, RunFolder
 from silmm.lock import hold, turn
 from silmm.loop import improve
 from silmm.records import EvalResult
-from silmm.store import TEMPORARY, atomic_write, make_folder, read_json, to_json
+from silmm.store import TEMPORARY, atomic_write, full_disk, make_folder, read_json, to_json
 from silmm.timings import Timings, total_seconds
 from silmm.workers import Components, Pool
 
@@ -68,7 +68,7 @@ def start(
         from_: begin at this stage of the first iteration; what comes before must be there.
         shard: (i, n): do only the shards whose number is i modulo n; whoever finds all of them done
             goes on with the rest of the run.
-        observers: objects with observation hooks as methods, or with `progress(stage, done, total)`.
+        observers: objects with observation hooks or `progress(stage, done, total)` as methods.
         registry: where the components come from; with `workers` above 1 each worker loads its own.
 
     Raises:
@@ -128,12 +128,14 @@ def _trained(session: Session) -> dict[str, Path]:
 
 def _evaluate(session: Session, benchmark: Benchmark, adapters: Mapping[str, Path]) -> EvalResult:
     """Score the base ("before") and each iteration's adapter ("1", "2", …) by the benchmark."""
-    with session.timings.measure("evaluate"), turn(session.folder.turn):
-        make_folder(session.folder.evaluation)
+    folder = session.folder.evaluation
+    make_folder(folder)
+    measured = session.timings.measure("evaluate")
+    with measured, turn(session.folder.turn), full_disk(folder, "evaluating in"):
         return benchmark.evaluate(
             session.components.lend_model(),
             {"before": None, **adapters},
-            work=session.folder.evaluation,
+            work=folder,
             seed=session.settings.seed,
             limit=session.settings.limit,
             progress=session.progress,
@@ -193,7 +195,7 @@ def _check_arguments(
 ) -> None:
     for option, stage in (("--until", until), ("--from", from_)):
         if stage is not None and stage not in STAGES:
-            raise UsageError(f"{option} {stage}: there is no such stage; stages: {', '.join(STAGES)}.")
+            raise UsageError(f"{option} {stage}: no such stage; stages: {', '.join(STAGES)}.")
     if until and from_ and STAGES.index(until) < STAGES.index(from_):
         raise UsageError(f"--until {until} comes before --from {from_}; there is nothing to do.")
     if workers < 1:

@@ -12,8 +12,8 @@ BITS = 63
 def derive(run_seed: int, *parts: str | int) -> int:
     """Return the seed, in [0, 2^63), of the unit of work that `parts` name under `run_seed`.
 
-    The parts are joined as JSON before hashing, so that no two lists of parts share a text: ("a", "b")
-    and ("ab",), or 1 and "1", give different seeds.
+    The parts are joined as JSON before hashing, so that no two lists of parts share a text:
+    ("a", "b") and ("ab",), or 1 and "1", give different seeds.
     """
     text = json.dumps([run_seed, *parts], ensure_ascii=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode("ascii")).digest()

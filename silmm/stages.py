@@ -1,4 +1,4 @@
-"""The stages of Figure 2 as functions from tables to tables; each knows one component and no file."""
+"""The stages of Figure 2: functions from tables to tables; each knows one component and no file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Place:
 def write_prompts(
     model: BaseModel, prompter: Prompter, count: int, place: Place, excluded: Callable[[str], bool]
 ) -> PrompterResult:
-    """Let the prompter write `count` prompts; what it should not have returned is dropped and counted."""
+    """Let the prompter write `count` prompts; drop and count what it should not have returned."""
     result = prompter.write(model, count, place.derive("prompts"), excluded)
     return keep_prompts(result.prompts, count, excluded, result.rejected)
 
@@ -60,7 +60,7 @@ def keep_prompts(
     excluded: Callable[[str], bool],
     rejected: Mapping[str, int] | None = None,
 ) -> PrompterResult:
-    """Keep the first `count` prompts that are new and not held out for evaluation; count the others."""
+    """Keep the first `count` prompts that are new and not held out; count what is dropped."""
     counts = dict(rejected or {})
     kept: dict[str, Prompt] = {}
     for prompt in prompts:
@@ -110,7 +110,7 @@ def draw_candidates(
 def ask_questions(
     model: BaseModel, questioner: Questioner, prompts: pa.Table
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Turn each prompt into yes/no questions (PROMPTS -> QUESTIONS); count prompts that get none."""
+    """Turn prompts into yes/no questions (PROMPTS -> QUESTIONS); count prompts that get none."""
     identities = prompts.column("prompt_id").to_pylist()
     asked = questioner.ask(model, prompts.column("prompt").to_pylist())
     asked = _same_length(asked, identities, "the questioner")
@@ -139,11 +139,11 @@ def score_candidates(
     *,
     place: Place,
 ) -> tuple[pa.Table, pa.Table, dict[str, int]]:
-    """Answer and score each candidate (Eq. 1): tables ANSWERS and SCORES, and counts of the unscored.
+    """Answer and score each candidate (Eq. 1): ANSWERS, SCORES, and counts of the unscored.
 
     A candidate without questions or with an answer that is not finite gets a status and no number.
     """
-    texts = dict(zip(*(prompts.column(name).to_pylist() for name in ("prompt_id", "prompt")), strict=True))
+    texts = {row["prompt_id"]: row["prompt"] for row in prompts.to_pylist()}
     asked: dict[str, list[str]] = {}
     for row in questions.to_pylist():
         asked.setdefault(row["prompt_id"], []).append(row["question"])
@@ -179,8 +179,9 @@ def _answers(
     if not rows:
         return {}
     found = model.yes_no([decode_png(row["image"]) for row in rows], questions)
+    found = _same_length(found, rows, "yes_no")
     answers = {}
-    for row, asked, values in zip(rows, questions, _same_length(found, rows, "yes_no"), strict=True):
+    for row, asked, values in zip(rows, questions, found, strict=True):
         if values.shape != (len(asked), 2):
             raise PluginError(
                 f"The model answered {len(asked)} questions with an array of shape {values.shape}; "
@@ -211,7 +212,7 @@ def _number(value: float) -> float | None:
 def choose_pairs(
     rule: PairRule, prompts: pa.Table, candidates: pa.Table, scores: pa.Table
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Pick chosen and rejected candidates of each prompt (Section 3.5): a complete offline DPO data set.
+    """Pick chosen and rejected candidates of each prompt: a complete offline DPO data set.
 
     Args:
         rule: Sees the scores of one prompt, in candidate order, NaN where there is none.
@@ -221,8 +222,8 @@ def choose_pairs(
     """
     by_prompt: dict[str, dict[int, float]] = {}
     for row in scores.to_pylist():
-        value = row["score"] if row["status"] == OK else None
-        by_prompt.setdefault(row["prompt_id"], {})[row["candidate"]] = np.nan if value is None else value
+        value = row["score"] if row["status"] == OK else np.nan
+        by_prompt.setdefault(row["prompt_id"], {})[row["candidate"]] = value
     columns = (candidates.column(name).to_pylist() for name in ("prompt_id", "candidate", "z"))
     latents = {(identity, candidate): z for identity, candidate, z in zip(*columns, strict=True)}
     rows: list[dict[str, Any]] = []
@@ -290,7 +291,8 @@ class _Group:
         z = row[f"{side}_z"]
         key: object = row[side] if row[side] is not None else tuple(z or ())
         if key not in self.latents:
-            latent = np.asarray(z, dtype=np.int32) if z else features.get((row["prompt_id"], row[side]))
+            stored = features.get((row["prompt_id"], row[side]))
+            latent = np.asarray(z, dtype=np.int32) if z else stored
             if latent is None:
                 raise DataError(
                     f"The pair of prompt {row['prompt']!r} has no {side}_z and no stored candidate "
@@ -300,8 +302,10 @@ class _Group:
         return list(self.latents).index(key)
 
 
-def features_of(candidates: pa.Table, wanted: set[tuple[str, int]]) -> dict[tuple[str, int], Latent]:
-    """Return the representations of the wanted (prompt_id, candidate) from a table of CANDIDATES."""
+def features_of(
+    candidates: pa.Table, wanted: set[tuple[str, int]]
+) -> dict[tuple[str, int], Latent]:
+    """Return the representations of the wanted (prompt_id, candidate) of a CANDIDATES table."""
     rows = candidates.select(LATENT_COLUMNS).to_pylist()
     keys = ((row["prompt_id"], row["candidate"]) for row in rows)
     return {key: latent_of(row) for key, row in zip(keys, rows, strict=True) if key in wanted}

@@ -70,12 +70,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create `folder` and its missing parents, each durable in its own parent."""
+    """Create `folder` and its missing parents, each durable in its own parent.
+
+    Raises:
+        OutOfSpace, DataError: the system refused it.
+    """
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    with disk_errors(folder, "creating"):
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -100,16 +105,16 @@ def _write_durably(path: Path, data: bytes) -> None:
 def atomic_write(path: Path, data: bytes) -> None:
     """Write `data` to `path` such that a reader, or a restart, finds the old file or the new one.
 
-    Temporary file in the same directory, fsync, `os.replace`, fsync of the directory. Accepted: an error
-    of the last fsync is raised although the new file may be in place already.
+    Temporary file in the same directory, fsync, `os.replace`, fsync of the directory. Accepted: an
+    error of the last fsync is raised although the new file may be in place already.
 
     Raises:
         OutOfSpace: the disk is full; `path` is as it was.
         DataError: the system refused the write; `path` is as it was.
     """
+    make_folder(path.parent)
     temporary = _temporary(path)
     with disk_errors(path, "writing"):
-        make_folder(path.parent)
         try:
             _write_durably(temporary, data)
             _replace(temporary, path)
@@ -122,19 +127,19 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a fresh folder to fill; on leaving without an error it becomes `path`, whole and durable.
+    """Give a fresh folder to fill; when the body ends well it becomes `path`, whole and durable.
 
-    Accepted: where `path` exists already it is moved aside first, so a kill between the two renames leaves
-    no folder at `path`; callers take a missing folder as work that is still to be done.
+    Accepted: where `path` exists already it is moved aside first, so a kill between the two renames
+    leaves no folder at `path`; callers take a missing folder as work that is still to be done.
 
     Raises:
         OutOfSpace: the disk is full; `path` is as it was.
         DataError: the system refused the write.
     """
+    make_folder(path.parent)
     temporary = _temporary(path)
     try:
         with disk_errors(path, "writing"):
-            make_folder(path.parent)
             temporary.mkdir()
         with full_disk(path, "writing"):
             yield temporary
@@ -236,9 +241,9 @@ def finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
 class Shards:
     """The shards of one table of one stage: `shard-00000.parquet` with its commit record beside it.
 
-    The record (`shard-00000.json`: SHA-256, bytes, rows, counts) is written after the data, so a shard
-    is committed exactly when its record is there. Processes that share the folder never write the same
-    file but with the same bytes. `manifest.json` gathers all records when the last shard is in.
+    The record (`shard-00000.json`: SHA-256, bytes, rows, counts) is written after the data, so a
+    shard is committed exactly when its record is there. Processes that share the folder never write
+    the same file but with the same bytes. `manifest.json` gathers all records at the end.
     """
 
     folder: Path

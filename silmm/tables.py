@@ -1,4 +1,4 @@
-"""Tables as bytes: Parquet that is the same for the same rows, pictures and latents in its columns."""
+"""Tables as bytes: Parquet that is the same for the same rows; pictures and latents in columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from silmm.records import PAIRS, PROMPTS, prompt_id
 from silmm.store import disk_errors
 
 ROW_GROUP = 1024
-"""Rows of a row group: fixed, so that the bytes of a table do not depend on how it was put together."""
+"""Rows of a row group: fixed, so that a table's bytes do not depend on how it was put together."""
 
 
 def to_parquet(table: pa.Table) -> bytes:
@@ -31,7 +31,7 @@ def to_parquet(table: pa.Table) -> bytes:
 
 
 def from_parquet(data: bytes, origin: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return the table, or some of its columns, that Parquet bytes hold; `origin` is for the message.
+    """Return the table, or some columns, that Parquet bytes hold; `origin` is for the message.
 
     Raises:
         DataError: the bytes are not Parquet or lack a column.
@@ -48,7 +48,7 @@ def from_parquet(data: bytes, origin: Path, columns: Sequence[str] | None = None
 
 
 def _features(schema: pa.Schema) -> dict[str, str]:
-    """Describe the columns as `datasets` stores them, so that it shows the image column as pictures."""
+    """Describe the columns as `datasets` stores them, so that it shows the pictures."""
     features = {field.name: _feature(field.type) for field in schema}
     return {"huggingface": json.dumps({"info": {"features": features}}, sort_keys=True)}
 
@@ -91,7 +91,7 @@ def latent_columns(latent: Latent) -> dict[str, list[Any] | None]:
     if np.issubdtype(latent.dtype, np.floating):
         values = flat.astype(np.float32).tolist()
         return {"z": None, "features": values, "shape": list(latent.shape)}
-    raise DataError(f"A model gave a representation of type {latent.dtype}; int32 or float32 is asked.")
+    raise DataError(f"A model gave a representation of {latent.dtype}; int32 or float32 is asked.")
 
 
 def latent_of(row: Mapping[str, Any]) -> Latent:
@@ -111,7 +111,7 @@ def prompt_table(prompts: Sequence[Prompt]) -> pa.Table:
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """Read prompts from .txt (one a line), or .jsonl or .parquet with `prompt` and perhaps `category`.
+    """Read prompts from .txt (one a line), or .jsonl or .parquet with `prompt`[, `category`].
 
     Raises:
         DataError: the file is missing, unreadable, of another kind, or a prompt is not a text.
@@ -123,7 +123,7 @@ def read_prompts(path: Path) -> list[Prompt]:
     for number, row in enumerate(_rows(path), start=1):
         text, category = row.get("prompt"), row.get("category") or "file"
         if not isinstance(text, str) or not text.strip() or not isinstance(category, str):
-            raise DataError(f"{path}, row {number}: no text in 'prompt' (or 'category' is no text).")
+            raise DataError(f"{path}, row {number}: 'prompt' or 'category' is no text.")
         prompts.append(Prompt(text.strip(), category))
     return prompts
 

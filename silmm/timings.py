@@ -12,7 +12,7 @@ from silmm.store import atomic_write, read_json, to_json
 
 
 class Timings:
-    """The wall-clock seconds of each stage, stored after each; a killed stage's seconds are lost."""
+    """The wall-clock seconds of each stage, stored after it; a killed stage's seconds are lost."""
 
     def __init__(self, path: Path) -> None:
         """Go on from the seconds that `path` holds, if it is there."""

@@ -1,4 +1,4 @@
-"""The record of a training, one JSON line per optimizer step, the same however often it was resumed."""
+"""The record of a training: one JSON line a step, the same however often it was resumed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from silmm.store import atomic_write, disk_errors, finite, make_folder
+from silmm.store import atomic_write, disk_errors, finite
 
 
 class TrainingLog:
-    """Appends steps to a file; the first step after a restart cuts off what came after it before."""
+    """Appends steps to a file; the first step after a restart cuts off what stood after it."""
 
     def __init__(self, path: Path) -> None:
         """Bind the log to its file, which need not exist."""
@@ -32,7 +32,6 @@ class TrainingLog:
             self._cut = True
             return
         with disk_errors(self._path, "writing"):
-            make_folder(self._path.parent)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             try:
                 rest = memoryview(line)
@@ -51,7 +50,7 @@ class TrainingLog:
         for line in data.splitlines(keepends=True):
             step = _step(line)
             if step is None:
-                break  # the line that a kill cut short, or damage: the trainer will say the steps again
+                break  # cut short by a kill, or damaged: the trainer will say the steps again
             found.append((step, line))
         return found
 

@@ -42,7 +42,7 @@ class Task:
 
 
 class Components:
-    """The components of a run, each built when it is first needed; the model carries one adapter."""
+    """The components of a run, each built when first needed; the model carries one adapter."""
 
     def __init__(self, settings: RunSettings, registry: Registry) -> None:
         """Remember what to build; nothing is loaded yet."""
@@ -51,10 +51,11 @@ class Components:
         self._built: dict[str, Any] = {}
         self._adapter: object = None
 
-    def get(self, kind: str) -> Any:  # noqa: ANN401  # a component of `kind`, whose type the caller names
+    def get(self, kind: str) -> Any:  # a component of `kind`, whose type the caller names
         """Return the chosen component of a kind."""
         if kind not in self._built:
-            parts = {"kernel": self.get("kernel")} if kind == "trainer" and self._settings.kernel else {}
+            takes_kernel = kind == "trainer" and self._settings.kernel is not None
+            parts = {"kernel": self.get("kernel")} if takes_kernel else {}
             name = self._settings.component(kind)
             options = self._settings.options.get(kind, {})
             self._built[kind] = self._registry.build(kind, str(name), options, **parts)
@@ -78,7 +79,7 @@ class Components:
         return model
 
     def _set_threads(self) -> None:
-        """Fix the torch threads, on which the rounding of sums depends; torch is never imported for it."""
+        """Fix the torch threads, on which the rounding of sums depends; torch is not imported."""
         torch = sys.modules.get("torch")
         if torch is not None:
             torch.set_num_threads(self._settings.threads)
@@ -145,7 +146,7 @@ class Worker:
 
 
 class Pool:
-    """Hands shards to `count` workers: with 1 this process works, else processes that stay for the run."""
+    """Hands shards to `count` workers: 1 is this process, more are processes that stay."""
 
     def __init__(
         self, settings: RunSettings, run_dir: Path, components: Components, count: int
@@ -233,8 +234,8 @@ class Pool:
         process.join(STOP_SECONDS)
         return SilmmError(
             f"A worker process ended (exit code {process.exitcode}; -9 often means that the memory "
-            f"was not enough) in stage {task.stage}, shard {task.shard}. Committed shards are safe: run "
-            "the same command again, with fewer --workers if memory is short."
+            f"was not enough) in stage {task.stage}, shard {task.shard}. Committed shards are "
+            "safe: run the same command again, with fewer --workers if memory is short."
         )
 
 

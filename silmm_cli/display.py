@@ -42,6 +42,7 @@ WATCHED = {
     "lr": "learning rate",
 }
 """Metric names of trainers, in the order of the panel; unknown ones follow under their own name."""
+BOOKKEEPING = frozenset({"step", "total_steps", "seconds", "pairs", "chosen_falls"})
 
 
 def sparkline(values: list[float], width: int = CURVE_WIDTH) -> str:
@@ -247,7 +248,7 @@ def training_panel(
 def watched(metrics: Mapping[str, float]) -> dict[str, float]:
     """Order metrics for reading: the known ones first, bookkeeping left out."""
     known = [name for name in WATCHED if name in metrics]
-    others = [name for name in metrics if name not in WATCHED and name not in ("step", "seconds")]
+    others = [name for name in metrics if name not in WATCHED and name not in BOOKKEEPING]
     return {name: float(metrics[name]) for name in [*known, *others]}
 
 

@@ -83,7 +83,7 @@ def run(
     workers: int,
     shard: str | None,
     as_json: bool,
-    **flags: Any,  # noqa: ANN401  # one entry for each plain setting, checked by RunSettings
+    **flags: Any,  # one entry for each plain setting, checked by RunSettings
 ) -> None:
     """Align a model by its own judgement, and measure it.
 

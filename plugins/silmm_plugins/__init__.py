@@ -1,4 +1,4 @@
-"""The built-in plugins: every variant of the paper and the embedded models, through the public hooks.
+"""The built-in plugins: the paper's variants and the embedded models, through the public hooks.
 
 Nothing heavy is imported here; each factory imports what it needs.
 """
@@ -26,10 +26,8 @@ SILMM_PLUGIN_API = 1
 @hookimpl
 def silmm_register_models(register: Register) -> None:
     """Register the embedded models."""
-    try:
-        from silmm_plugins.tiny_discrete.register import register_models  # the embedded model's line
-    except ModuleNotFoundError:  # TODO(T): goes as soon as tiny_discrete/register.py is there
-        return
+    from silmm_plugins.tiny_discrete.register import register_models  # the embedded model's line
+
     register_models(register)
 
 
@@ -40,11 +38,18 @@ def silmm_register_prompters(register: Register) -> None:
     from silmm_plugins.prompters import SelfOptions
 
     register(
-        "self", _self_prompter, options=SelfOptions, requires=("chat",), paper="Sec. 3.1 step 1, App. 6",
+        "self",
+        _self_prompter,
+        options=SelfOptions,
+        requires=["chat"],
+        paper="Sec. 3.1 step 1, App. 6",
         summary="The model lists concepts for templates and writes whole prompts by example.",
     )
     register(
-        "file", _file_prompter, options=FileOptions, paper="ours",
+        "file",
+        _file_prompter,
+        options=FileOptions,
+        paper="ours",
         summary="Prompts from your own .txt, .jsonl or .parquet file.",
     )
 
@@ -55,7 +60,11 @@ def silmm_register_samplers(register: Register) -> None:
     from silmm_plugins.samplers import NucleusOptions
 
     register(
-        "nucleus", _nucleus, options=NucleusOptions, requires=("nucleus",), kinds=("discrete",),
+        "nucleus",
+        _nucleus,
+        options=NucleusOptions,
+        requires=["nucleus"],
+        kinds=["discrete"],
         paper="Sec. 3.1 step 2",
         summary="Image tokens by nucleus sampling, each candidate from its own seed.",
     )
@@ -65,15 +74,22 @@ def silmm_register_samplers(register: Register) -> None:
 def silmm_register_questioners(register: Register) -> None:
     """Register `self-q`, `phrase-q` and `prompt-q`."""
     register(
-        "self-q", _self_q, requires=("chat",), paper="Sec. 3.1 step 3, App. 7",
+        "self-q",
+        _self_q,
+        requires=["chat"],
+        paper="Sec. 3.1 step 3, App. 7",
         summary="The model splits the prompt into statements and asks about each.",
     )
     register(
-        "phrase-q", _phrase_q, paper="Table 2",
+        "phrase-q",
+        _phrase_q,
+        paper="Table 2",
         summary="Each noun phrase (spaCy) with a question mark.",
     )
     register(
-        "prompt-q", _prompt_q, paper="Table 2",
+        "prompt-q",
+        _prompt_q,
+        paper="Table 2",
         summary="The prompt itself with a question mark.",
     )
 
@@ -82,15 +98,24 @@ def silmm_register_questioners(register: Register) -> None:
 def silmm_register_scorers(register: Register) -> None:
     """Register `diff-of-prob`, `ratio-of-yes` and `random`."""
     register(
-        "diff-of-prob", _diff_of_prob, requires=("yes_no",), paper="Eq. 1",
+        "diff-of-prob",
+        _diff_of_prob,
+        requires=["yes_no"],
+        paper="Eq. 1",
         summary="Mean of p(yes) - p(no) over the questions.",
     )
     register(
-        "ratio-of-yes", _ratio_of_yes, requires=("yes_no",), paper="Table 2",
+        "ratio-of-yes",
+        _ratio_of_yes,
+        requires=["yes_no"],
+        paper="Table 2",
         summary="Share of the questions that are answered yes.",
     )
     register(
-        "random", _random, requires=("yes_no",), paper="Table 2",
+        "random",
+        _random,
+        requires=["yes_no"],
+        paper="Table 2",
         summary="A number of the seed alone: the control that must not improve anything.",
     )
 
@@ -101,7 +126,10 @@ def silmm_register_pair_rules(register: Register) -> None:
     from silmm_plugins.pair_rules import TopLastOptions
 
     register(
-        "top-last", _top_last, options=TopLastOptions, paper="Sec. 3.1 step 5, App. 10, Table 7",
+        "top-last",
+        _top_last,
+        options=TopLastOptions,
+        paper="Sec. 3.1 step 5, App. 10, Table 7",
         summary="The best k candidates against the worst k, or against a range of ranks.",
     )
 
@@ -113,12 +141,20 @@ def silmm_register_trainers(register: Register) -> None:
     from silmm_plugins.sft import SftOptions
 
     register(
-        "dpo", _dpo, options=DpoOptions, requires=("log_likelihood",), kinds=("discrete",),
+        "dpo",
+        _dpo,
+        options=DpoOptions,
+        requires=["log_likelihood"],
+        kinds=["discrete"],
         paper="Eq. 2, App. 9",
         summary="Direct preference optimisation of LoRA weights.",
     )
     register(
-        "sft", _sft, options=SftOptions, requires=("log_likelihood",), kinds=("discrete",),
+        "sft",
+        _sft,
+        options=SftOptions,
+        requires=["log_likelihood"],
+        kinds=["discrete"],
         paper="Table 3",
         summary="The baseline: likelihood of the chosen alone.",
     )

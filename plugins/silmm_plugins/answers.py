@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d+[.):])\s*")
 _SPACE = re.compile(r"\s+")
@@ -10,10 +11,16 @@ _ITEM = re.compile(r"[a-z0-9][a-z0-9' -]*")
 _TEXT = re.compile(r"[^\W_][\w\s,.;:'’\"()&/-]*[\w.\"')]")
 _ARTICLES = ("a ", "an ", "the ")
 _OPENINGS = frozenset(
-    "is are was were does do did has have can could will would should in on what which who how".split()
+    (
+        *("is", "are", "was", "were", "does", "do", "did", "has", "have", "can", "could"),
+        *("will", "would", "should", "in", "on", "what", "which", "who", "how"),
+    )
 )
 _STOP = frozenset(
-    "a an the is are was were there of in on at to and or with it its has have this that".split()
+    (
+        *("a", "an", "the", "is", "are", "was", "were", "there", "of", "in", "on", "at"),
+        *("to", "and", "or", "with", "it", "its", "has", "have", "this", "that"),
+    )
 )
 
 
@@ -53,7 +60,7 @@ def prompt(answer: str, max_words: int) -> str | None:
     words = text.lower().split()
     if not 2 <= len(words) <= max_words or not _TEXT.fullmatch(text):
         return None
-    return None if any(a == b for a, b in zip(words, words[1:], strict=False)) else text
+    return None if any(a == b for a, b in pairwise(words)) else text
 
 
 def statements(answer: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The order of the training data: a function of the seed alone, so that any step can be found again."""
+"""The order of the training data: from the seed alone, so that any step can be found again."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def batches(sizes: Sequence[int], batch: int, seed: int) -> Iterator[list[int]]:
         seed: of the permutations.
 
     A prompt's pairs stay together, since they share its likelihoods: a batch ends before the prompt
-    that would carry it over `batch`, and a prompt with more pairs than that makes one alone. Batches
-    run across the ends of epochs. No prompt comes twice in a batch.
+    that would carry it over `batch`, and a prompt with more pairs than that makes one alone.
+    Batches run across the ends of epochs. No prompt comes twice in a batch.
     """
     current: list[int] = []
     pairs = 0

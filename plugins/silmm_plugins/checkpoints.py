@@ -1,4 +1,4 @@
-"""Training checkpoints: adapter, optimizer, position and RNG as safetensors and JSON, all or nothing."""
+"""Training checkpoints: adapter, optimizer, position and RNG as safetensors and JSON."""
 
 from __future__ import annotations
 

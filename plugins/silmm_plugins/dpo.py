@@ -29,8 +29,8 @@ class DpoOptions(LoraOptions):
     nll: float = Field(
         default=0.0,
         ge=0.0,
-        description="weight of the chosen's mean negative log-likelihood a token, added to the loss "
-        "against likelihood collapse; 0 is the paper's loss",
+        description="weight of the chosen's mean negative log-likelihood a token, added to the "
+        "loss against likelihood collapse; 0 is the paper's loss",
         json_schema_extra={"paper": "ours", "unit": "1/(nats/token)"},
     )
 
@@ -73,6 +73,14 @@ class Dpo:
         from silmm_plugins.lora_training import train_lora
 
         return train_lora(
-            model, preferences, self.objective, self.options, beta=self.options.beta,
-            start=start, out=out, work=work, seed=seed, observe=observe,
+            model,
+            preferences,
+            self.objective,
+            self.options,
+            beta=self.options.beta,
+            start=start,
+            out=out,
+            work=work,
+            seed=seed,
+            observe=observe,
         )

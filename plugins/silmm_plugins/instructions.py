@@ -1,27 +1,34 @@
-"""What real models are told: instructions and in-context examples for each chat task, in our own words.
+"""What real models are told: instructions and in-context examples for each chat task.
 
 Small models that know a task by its name may ignore them.
 """
 
 from __future__ import annotations
 
-LIST = "List common {kind} that can be seen in a picture. Answer with short names, separated by commas."
+LIST = "List common {kind} that can be seen in a picture. Answer with names, separated by commas."
+LIST_TOPICS = {
+    "colors": "colors of objects",
+    "shapes": "words for the shape of an object",
+    "textures": "words for the texture or the material of an object",
+    "relations": "spatial relations between two objects, in the plane and in depth,",
+    "numbers": "small numbers of objects",
+}
 LIST_EXAMPLES = {
-    "relations": ("on the left of, on top of, behind",),
-    "colors": ("red, turquoise, white",),
-    "shapes": ("round, square, oblong",),
-    "textures": ("wooden, fluffy, metallic",),
-    "numbers": ("two, three, five",),
+    "colors": "red, turquoise, white",
+    "shapes": "round, square, oblong",
+    "textures": "wooden, fluffy, metallic",
+    "relations": "on the left of, on top of, behind",
+    "numbers": "two, three, five",
 }
 
 WRITE = {
     "non_spatial": (
-        "Write one sentence that describes a picture in which people, animals or things do something "
-        "with each other. Use an action, not a position. Answer with the sentence alone."
+        "Write one sentence that describes a picture in which people, animals or things do "
+        "something with each other. Use an action, not a position. Answer with the sentence alone."
     ),
     "complex": (
-        "Write one sentence that describes a picture with several objects, each with its own attributes, "
-        "and how they stand to each other. Answer with the sentence alone."
+        "Write one sentence that describes a picture with several objects, each with its own "
+        "attributes, and how they stand to each other. Answer with the sentence alone."
     ),
 }
 WRITE_EXAMPLES = {
@@ -31,15 +38,19 @@ WRITE_EXAMPLES = {
         ("non_spatial", "A dog is pulling a sledge"),
     ),
     "complex": (
-        ("complex", "A tall glass vase stands on the right of a round wooden bowl with three green pears"),
+        (
+            "complex",
+            "A tall glass vase stands on the right of a round wooden bowl with three green pears",
+        ),
         ("complex", "The striped cat sleeps on a soft blue cushion behind two small cactuses"),
         ("complex", "A rusty bicycle leans against a yellow wall next to a square metal letterbox"),
     ),
 }
 
 DECOMPOSE = (
-    "Split the description of a picture into its smallest parts: first every object with its attributes "
-    "or number, then every relation between two objects. Write the parts in one line, separated by ' ; '."
+    "Split the description of a picture into its smallest parts: first every object with its "
+    "attributes or number, then every relation between two objects. Write the parts in one line, "
+    "separated by ' ; '."
 )
 DECOMPOSE_EXAMPLES = (
     (
@@ -51,8 +62,8 @@ DECOMPOSE_EXAMPLES = (
 )
 
 QUESTION = (
-    "Turn the statement about a picture into a question that is answered by yes when the statement is "
-    "true and by no when it is not. Answer with the question alone."
+    "Turn the statement about a picture into a question that is answered by yes when the "
+    "statement is true and by no when it is not. Answer with the question alone."
 )
 QUESTION_EXAMPLES = (
     ("a wooden spoon", "is there a wooden spoon?"),

@@ -1,4 +1,4 @@
-"""Options that every LoRA trainer shares, with the paper's values as defaults (App. 9, SEED-LLaMA)."""
+"""Options that every LoRA trainer shares; the defaults are the paper's (App. 9, SEED-LLaMA)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LoraOptions(Options):
         description="steps of linear warm-up; then a cosine down to 0",
         json_schema_extra={"paper": "App. 9: 100, cosine", "unit": "steps"},
     )
-    lr: float = Field(
+    learning_rate: float = Field(
         default=5e-5,
         gt=0.0,
         description="peak learning rate of AdamW (betas 0.9 and 0.999)",
@@ -34,9 +34,12 @@ class LoraOptions(Options):
     batch: int = Field(
         default=32,
         ge=1,
-        description="pairs of an optimizer step over all micro-batches and processes; all pairs of a "
-        "prompt stay together",
-        json_schema_extra={"paper": "App. 9: 32 (before or after accumulation is not said)", "unit": "pairs"},
+        description="pairs of an optimizer step over all micro-batches and processes; all pairs "
+        "of a prompt stay together",
+        json_schema_extra={
+            "paper": "App. 9: 32 (before or after accumulation is not said)",
+            "unit": "pairs",
+        },
     )
     accumulation: int = Field(
         default=4,
@@ -92,12 +95,12 @@ class LoraOptions(Options):
             raise ValueError(f"warmup {self.warmup} is longer than the {self.steps} steps")
         return self
 
-    def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step (1-based): linear warm-up to `lr`, then half a cosine.
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of a step (1-based): linear warm-up, then half a cosine.
 
-        The warm-up ends on `lr` itself; no step is spent at 0.
+        The warm-up ends on `learning_rate` itself; no step is spent at 0.
         """
         if step <= self.warmup:
-            return self.lr * step / self.warmup
+            return self.learning_rate * step / self.warmup
         progress = (step - 1 - self.warmup) / max(1, self.steps - self.warmup)
-        return self.lr * 0.5 * (1.0 + math.cos(math.pi * progress))
+        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))

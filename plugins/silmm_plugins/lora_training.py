@@ -81,16 +81,21 @@ def train_lora(
         SilmmError: the loss or its gradient is not finite.
     """
     preference_data.check(preferences)
-    digest = preference_data.digest(preferences, {
-        "options": options.model_dump(mode="json"),
-        "objective": type(options).__name__,
-        "seed": seed,
-        "start": preference_data.weights_digest(start),
-    })
+    digest = preference_data.digest(
+        preferences,
+        {
+            "options": options.model_dump(mode="json"),
+            "objective": type(options).__name__,
+            "seed": seed,
+            "start": preference_data.weights_digest(start),
+        },
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "training"))
         _attach(model, start, options, seed)
-        training = _prepare(model, preferences, objective, options, beta, work, digest, seed)
+        training = _prepare(
+            model, preferences, objective, options, beta=beta, work=work, digest=digest, seed=seed
+        )
         metrics = _loop(training, Path(work), digest, observe)
     if PartialState().is_main_process:
         save_adapter(model, out)
@@ -114,22 +119,25 @@ def _prepare(
     preferences: Sequence[Preference],
     objective: Objective,
     options: LoraOptions,
+    *,
     beta: float,
     work: Path,
     digest: str,
     seed: int,
 ) -> Training:
     reference = reference_values(
-        model, preferences, work=work, digest=digest, precision=options.precision,
+        model,
+        preferences,
+        work=work,
+        digest=digest,
+        precision=options.precision,
         sequences=max(1, 2 * options.batch // options.accumulation),
     )
     parameters = trainable_parameters(model)
     optimizer = torch.optim.AdamW(
-        list(parameters.values()), lr=options.lr, weight_decay=options.weight_decay
+        list(parameters.values()), lr=options.learning_rate, weight_decay=options.weight_decay
     )
-    return Training(
-        model, preferences, reference, objective, options, beta, parameters, optimizer, seed
-    )
+    return Training(model, preferences, reference, objective, options, beta, parameters, optimizer, seed)
 
 
 def _loop(training: Training, work: Path, digest: str, observe: Observe) -> dict[str, float]:
@@ -140,16 +148,16 @@ def _loop(training: Training, work: Path, digest: str, observe: Observe) -> dict
     for step, positions in _remaining(training, position.step):
         metrics = _step(training, step, positions)
         falls = metrics["chosen_logp"] < -options.warn_drop
-        metrics["chosen_falls"] = float(falls)
+        metrics |= {"chosen_falls": float(falls), "total_steps": float(options.steps)}
         if falls and not warned:
             warned = True
             _warn(step, metrics, options)
         position = Position(step, metrics)
+        observe(step, metrics)  # before the checkpoint, so that a resumed run reports every step
         if step % options.checkpoint_every == 0 or step == options.steps:
             if PartialState().is_main_process:
                 save_checkpoint(work, digest, position, training.parameters, training.optimizer)
             PartialState().wait_for_everyone()
-        observe(step, metrics)
     return dict(position.metrics)
 
 
@@ -171,19 +179,15 @@ def _step(training: Training, step: int, positions: Sequence[int]) -> dict[str, 
         batch = preference_data.collate(
             [training.preferences[i] for i in run], [training.reference[i] for i in run], device
         )
-        policy = policy_log_likelihood(
-            training.model, batch.prompts, batch.latents, options.precision
-        )
+        policy = policy_log_likelihood(training.model, batch.prompts, batch.latents, options.precision)
         loss = training.objective(policy, batch).sum() / total
         torch.autograd.backward(loss)
         sums += _sums(policy.detach(), batch, loss.detach(), training.beta)
     _share(training.parameters, sums)
     metrics = _metrics(sums, total)
-    norm = torch.nn.utils.clip_grad_norm_(
-        training.parameters.values(), options.grad_clip or math.inf
-    )
+    norm = torch.nn.utils.clip_grad_norm_(training.parameters.values(), options.grad_clip or math.inf)
     metrics["grad_norm"] = float(norm)
-    metrics["lr"] = options.learning_rate(step)
+    metrics["lr"] = options.learning_rate_at(step)
     _check_finite(step, metrics, options)
     for group in training.optimizer.param_groups:
         group["lr"] = metrics["lr"]
@@ -210,15 +214,17 @@ def _sums(
     ratios = losses.log_ratio(policy, batch.reference)
     margins = losses.pair_margins(ratios, batch.chosen, batch.rejected)
     per_token = ratios / batch.tokens
-    return torch.stack([
-        loss,
-        beta * margins.sum(),
-        (margins > 0).sum().to(loss.dtype),
-        per_token[batch.chosen].sum(),
-        per_token[batch.rejected].sum(),
-        losses.kl_estimate(ratios).sum(),
-        torch.tensor(float(len(ratios)), device=ratios.device),
-    ])
+    return torch.stack(
+        [
+            loss,
+            beta * margins.sum(),
+            (margins > 0).sum().to(loss.dtype),
+            per_token[batch.chosen].sum(),
+            per_token[batch.rejected].sum(),
+            losses.kl_estimate(ratios).sum(),
+            torch.tensor(float(len(ratios)), device=ratios.device),
+        ]
+    )
 
 
 def _metrics(sums: torch.Tensor, pairs: int) -> dict[str, float]:
@@ -249,17 +255,18 @@ def _check_finite(step: int, metrics: Mapping[str, float], options: LoraOptions)
     bad = [name for name, value in metrics.items() if not math.isfinite(value)]
     if bad:
         raise SilmmError(
-            f"training: {bad[0]} is not finite at step {step} of {options.steps}; the last checkpoint "
-            "is kept. Lower trainer.lr, set trainer.grad_clip, or use trainer.precision=fp32, in a "
-            "new run directory"
+            f"training: {bad[0]} is not finite at step {step} of {options.steps}; the last "
+            "checkpoint is kept. Lower trainer.learning_rate, set trainer.grad_clip, or use "
+            "trainer.precision=fp32, in a new run directory"
         )
 
 
 def _warn(step: int, metrics: Mapping[str, float], options: LoraOptions) -> None:
     warnings.warn(
-        f"step {step}: the chosen candidates are {-metrics['chosen_logp']:.3f} nats/token less likely "
-        f"than under the reference (more than trainer.warn_drop={options.warn_drop:g}): the training may "
-        "be collapsing. A likelihood term (trainer.nll), a lower trainer.lr or fewer steps prevent it.",
+        f"step {step}: the chosen candidates are {-metrics['chosen_logp']:.3f} nats/token less "
+        f"likely than under the reference (more than trainer.warn_drop={options.warn_drop:g}): the "
+        "training may be collapsing. A likelihood term (trainer.nll), a lower "
+        "trainer.learning_rate or fewer steps prevent it.",
         LikelihoodWarning,
         stacklevel=2,
     )

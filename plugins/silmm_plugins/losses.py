@@ -21,9 +21,7 @@ def log_ratio(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return policy - reference
 
 
-def pair_margins(
-    ratios: torch.Tensor, chosen: torch.Tensor, rejected: torch.Tensor
-) -> torch.Tensor:
+def pair_margins(ratios: torch.Tensor, chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
     """Return the log-ratio difference of each pair, shape (pairs,), in nats.
 
     Args:

@@ -1,4 +1,4 @@
-"""Step 5, pairs: which candidates of a prompt are chosen and which are rejected (Sec. 3.1, Table 7)."""
+"""Step 5, pairs: which candidates of a prompt are chosen and which rejected (Sec. 3.1, Table 7)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TopLastOptions(Options):
     k: int = Field(
         default=1,
         ge=1,
-        description="candidates on each side: top-k × last-k pairs a prompt (SEED-LLaMA 1, DreamLLM 10)",
+        description="candidates on each side: top-k × last-k pairs a prompt (DreamLLM 10)",
         json_schema_extra={"paper": "App. 10", "unit": "candidates"},
     )
     shape: str = Field(
@@ -30,8 +30,8 @@ class TopLastOptions(Options):
     )
     rejected: str = Field(
         default="last",
-        description="ranks that rejected candidates come from, best first: 'last', or LOW-HIGH for the "
-        "ranks LOW+1 to HIGH (20-30 of 30 candidates are the last ten)",
+        description="ranks that rejected candidates come from, best first: 'last', or LOW-HIGH for "
+        "the ranks LOW+1 to HIGH (20-30 of 30 candidates are the last ten)",
         json_schema_extra={"paper": "Table 7", "unit": "ranks"},
     )
     margin: float = Field(
@@ -73,8 +73,8 @@ class TopLast:
     def pairs(self, scores: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
         """Return (chosen, rejected) candidate indices, best chosen first, worst rejected first.
 
-        `scores` has shape (candidates,). Candidates without a finite score take no rank. Equal scores
-        rank by candidate index. Every pair has s(chosen) > s(rejected) by at least the margin.
+        `scores` has shape (candidates,). Candidates without a finite score take no rank. Equal
+        scores rank by candidate index. Always s(chosen) > s(rejected), by the margin or more.
         """
         values = np.asarray(scores, dtype=np.float64)
         ranked = [int(i) for i in np.argsort(-values, kind="stable") if np.isfinite(values[i])]

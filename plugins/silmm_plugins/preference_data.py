@@ -1,4 +1,4 @@
-"""The trainer's view of the preferences: unique candidates, their pairs and their reference values."""
+"""The trainer's view of the preferences: unique candidates, their pairs, their reference values."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def check(preferences: Sequence[Preference]) -> None:
         bad = [p for p in preference.pairs if p[0] == p[1] or p[0] not in allowed or p[1] not in allowed]
         if bad or not preference.pairs:
             raise DataError(
-                f"prompt {preference.prompt!r} has {f'a wrong pair {bad[0]}' if bad else 'no pairs'} "
-                f"among {len(preference.latents)} candidates; make the pairs again"
+                f"prompt {preference.prompt!r} with {len(preference.latents)} candidates has "
+                f"{f'a wrong pair {bad[0]}' if bad else 'no pairs'}; make the pairs again"
             )
 
 
@@ -74,7 +74,7 @@ def weights_digest(adapter: Path | None) -> str:
 
 def length(preference: Preference) -> int:
     """Return about how many tokens one of its sequences has, to put like with like."""
-    return len(preference.prompt.split()) + max(z.shape[0] for z in preference.latents)
+    return len(preference.prompt.split()) + max(len(z) for z in preference.latents)
 
 
 def collate(
@@ -101,7 +101,7 @@ def collate(
         prompts=prompts,
         latents=latents,
         reference=torch.cat(list(reference)).to(device),
-        tokens=torch.tensor([float(z.shape[0]) for z in latents], device=device),
+        tokens=torch.tensor([float(len(z)) for z in latents], device=device),
         chosen=torch.tensor(chosen, device=device),
         rejected=torch.tensor(rejected, device=device),
     )

@@ -1,4 +1,4 @@
-"""Step 1, prompts by the model itself: its own concepts in templates, and whole prompts by example."""
+"""Step 1, prompts by the model itself: its concepts in templates, whole prompts by example."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from silmm_plugins.templates import Concepts, Writer, relation_kind, writers
 _KIND_OF_LIST = {"colors": "color", "shapes": "shape", "textures": "texture"}
 _WRITTEN = {"semantic": "non_spatial", "complex": "complex"}
 _CHUNK = 64
-"""Chat requests a call; the seeds make the prompts, so this changes speed and not what is written."""
+"""Chat requests a call; it changes speed, not what is written, which is the seeds' affair."""
 
 
 class SelfOptions(Options):
@@ -27,8 +27,15 @@ class SelfOptions(Options):
 
     objects: tuple[str, ...] = Field(
         default=(
-            "animals", "plants", "fruits", "household items", "clothing", "vehicles", "food",
-            "musical instruments", "electronic devices",
+            "animals",
+            "plants",
+            "fruits",
+            "household items",
+            "clothing",
+            "vehicles",
+            "food",
+            "musical instruments",
+            "electronic devices",
         ),
         min_length=1,
         description="what the model is asked to list for nouns",
@@ -36,12 +43,12 @@ class SelfOptions(Options):
     )
     attributes: tuple[str, ...] = Field(
         default=("colors", "shapes", "textures"),
-        description="attribute kinds to ask for; one that `objects` names too is carried by the nouns, "
-        "and its prompts are pairs of bare nouns",
+        description="attribute kinds to ask for; one that `objects` names too is carried by the "
+        "nouns, and its prompts are pairs of bare nouns",
         json_schema_extra={"paper": "App. 6", "unit": ""},
     )
     relations: tuple[str, ...] = Field(
-        default=("2d spatial relations", "3d spatial relations"),
+        default=("relations",),
         description="relation kinds to ask for; answers that are not spatial are left out",
         json_schema_extra={"paper": "App. 6", "unit": ""},
     )
@@ -100,7 +107,7 @@ class SelfPrompter:
         numeracy, non_spatial, complex.
 
         Raises:
-            DataError: the model cannot supply that many; says how many there were and what was lost.
+            DataError: the model cannot supply that many; says how many and what was lost.
         """
         collected = _Collected(excluded, self.options.max_words)
         sources = self._sources(model, seed)
@@ -123,7 +130,8 @@ class SelfPrompter:
         if {"attribute", "layout"} & set(wanted):
             composed = writers(self.concepts(model, seed))
         return {
-            name: self._written(model, _WRITTEN[name], seed) if name in _WRITTEN
+            name: self._written(model, _WRITTEN[name], seed)
+            if name in _WRITTEN
             else _composed(composed[name], derive(seed, "compose", name))
             for name in wanted
         }
@@ -155,13 +163,12 @@ class SelfPrompter:
         )
 
     def _list_request(self, kind: str, turn: int, seed: int) -> ChatRequest:
-        topic = next((topic for topic in instructions.LIST_EXAMPLES if topic in kind), None)
-        example = instructions.LIST_EXAMPLES[topic][0] if topic else ""
+        example = instructions.LIST_EXAMPLES.get(kind)
         return ChatRequest(
             task="list",
             input=kind,
-            instruction=instructions.LIST.format(kind=kind),
-            examples=((topic, example),) if topic else (),
+            instruction=instructions.LIST.format(kind=instructions.LIST_TOPICS.get(kind, kind)),
+            examples=((kind, example),) if example else (),
             temperature=self.options.temperature,
             seed=derive(seed, "list", kind, turn),
         )
@@ -227,7 +234,7 @@ def _composed(subs: dict[str, Writer], seed: int) -> Iterator[Draw]:
 
 
 def _take(source: Iterator[Draw], share: int, collected: _Collected, patience: int) -> bool:
-    """Collect `share` prompts from a source; False when it ended or had nothing new for too long."""
+    """Collect `share` prompts from a source; False when it ended or brought nothing new."""
     idle = 0
     taken = 0
     while taken < share:
@@ -252,6 +259,6 @@ def _shares(count: int, names: Sequence[str]) -> dict[str, int]:
 def _too_few(found: int, count: int, rejected: Counter[str]) -> str:
     lost = ", ".join(f"{reason} {number}" for reason, number in sorted(rejected.items())) or "nothing"
     return (
-        f"prompts: the model supplied {found} of {count} distinct prompts (thrown away: {lost}); ask for "
-        "fewer with --prompts, raise prompter.turns or prompter.temperature, or give a file of prompts"
+        f"prompts: the model supplied {found} of {count} distinct prompts (thrown away: {lost}); "
+        "ask for fewer with --prompts, raise prompter.turns or prompter.temperature, or give a file"
     )

@@ -22,13 +22,13 @@ class SelfQuestioner:
     def __init__(self) -> None:
         """Start with nothing dropped."""
         self.dropped: Counter[str] = Counter()
-        """Reason -> count over all calls: malformed question, foreign statement, duplicate question."""
+        """Reason -> count: malformed question, foreign statement, duplicate question."""
 
     def ask(self, model: BaseModel, prompts: Sequence[str]) -> list[tuple[Question, ...]]:
         """Return the questions of each prompt, by two greedy chat turns.
 
-        A statement that shares no word with its prompt, and an answer that is no question, are dropped
-        and counted; questions that come twice are merged. A prompt may end with none.
+        A statement that shares no word with its prompt, and an answer that is no question, are
+        dropped and counted; questions that come twice are merged. A prompt may end with none.
         """
         replies = model.chat([_decompose(prompt) for prompt in prompts])
         found = [
@@ -44,9 +44,7 @@ class SelfQuestioner:
         self.dropped["foreign statement"] += len(statements) - len(kept)
         return kept
 
-    def _questions(
-        self, statements: Sequence[str], worded: dict[str, str]
-    ) -> tuple[Question, ...]:
+    def _questions(self, statements: Sequence[str], worded: dict[str, str]) -> tuple[Question, ...]:
         found: dict[str, Question] = {}
         for statement in statements:
             text = answers.question(worded[statement])

@@ -1,4 +1,4 @@
-"""Log-likelihoods under the reference: computed once before the first step, stored, and read again."""
+"""Log-likelihoods under the reference: computed once before the first step and stored."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def reference_values(
 ) -> list[torch.Tensor]:
     """Return log ref(z|x) of each prompt's candidates: float32 (candidates,) each, on the CPU.
 
-    The model as it stands is the reference: a fresh adapter has B = 0, so it is the base; a tuned one
-    is the last iteration's policy. Stored in `work` under `digest`; a stored file of another digest is
+    The model as it stands is the reference: a fresh adapter has B = 0, so it is the base; a tuned
+    one is the last iteration's policy. Stored in `work` under `digest`; a file of another digest is
     made again.
 
     Args:
@@ -50,7 +50,7 @@ def reference_values(
     if values is None or len(values) != sum(counts):
         values = _compute(model, preferences, sequences, precision)
         atomic_write(path, save({_KEY: values}, metadata={"digest": digest}))
-    return list(values.split(counts))
+    return list(torch.split(values, counts))
 
 
 def policy_log_likelihood(
@@ -80,9 +80,7 @@ def _compute(
     model: BaseModel, preferences: Sequence[Preference], sequences: int, precision: str
 ) -> torch.Tensor:
     items = [
-        (length(preference), preference.prompt, z)
-        for preference in preferences
-        for z in preference.latents
+        (length(preference), preference.prompt, z) for preference in preferences for z in preference.latents
     ]
     order = sorted(range(len(items)), key=lambda i: (items[i][0], i))
     values = torch.empty(len(items), dtype=torch.float32)

@@ -30,7 +30,7 @@ class NucleusOptions(Options):
     top_k: int = Field(
         default=0,
         ge=0,
-        description="keeps the k likeliest tokens; 0 is off (a hidden top-k would narrow the choice)",
+        description="keeps the k likeliest tokens; 0 is off (as nothing in the paper asks for it)",
         json_schema_extra={"paper": "not used", "unit": "tokens"},
     )
 
@@ -42,8 +42,6 @@ class Nucleus:
         """Keep the options; see :class:`NucleusOptions`."""
         self.drawing = Drawing(options.temperature, options.top_p, options.top_k)
 
-    def draw(
-        self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]
-    ) -> list[Latent]:
+    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
         """Return one z of shape (L,) int32 for each (prompt, seed) pair, in order."""
         return model.represent(prompts, seeds, self.drawing)

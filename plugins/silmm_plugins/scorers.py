@@ -1,4 +1,4 @@
-"""Step 4, scoring: one alignment score for a picture from the model's own answers (Eq. 1, Table 2)."""
+"""Step 4, scoring: one score for a picture from the model's own answers (Eq. 1, Table 2)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class DiffOfProb:
     """The paper's score: the mean of p(yes) - p(no) over the questions (Eq. 1), in [-1, 1]."""
 
     def score(self, p_yes_no: npt.NDArray[np.float64], seed: int) -> float:  # noqa: ARG002 - no chance in it
-        """Return Eq. 1 of (n_questions, 2) answers; ValueError without questions or if not finite."""
+        """Return Eq. 1 of (n_questions, 2) answers; ValueError if none or not finite."""
         answers = _checked(p_yes_no)
         return float((answers[:, 0] - answers[:, 1]).mean())
 
 
 class RatioOfYes:
-    """The ablation of Table 2: the share of questions answered yes, in [0, 1]; a tie is not a yes."""
+    """The ablation of Table 2: the share of questions answered yes; a tie is not a yes."""
 
     def score(self, p_yes_no: npt.NDArray[np.float64], seed: int) -> float:  # noqa: ARG002 - no chance in it
         """Return the share of questions with p(yes) > p(no); ValueError as for Eq. 1."""
@@ -42,9 +42,9 @@ class RatioOfYes:
 
 
 class RandomScore:
-    """The control of Table 2: a number in [-1, 1) that depends on the seed alone, not on the answers."""
+    """The control of Table 2: a number in [-1, 1) of the seed alone, not of the answers."""
 
     def score(self, p_yes_no: npt.NDArray[np.float64], seed: int) -> float:
-        """Return a uniform number of the seed; pictures that cannot be scored still raise ValueError."""
+        """Return a uniform number of the seed; what cannot be scored still raises ValueError."""
         _checked(p_yes_no)
         return float(np.random.default_rng(seed % 2**63).uniform(-1.0, 1.0))

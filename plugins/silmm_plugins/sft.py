@@ -27,7 +27,7 @@ class Sft:
         self.options = options
 
     def objective(self, policy: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return the chosen's mean negative log-likelihood of each pair, (pairs,), in nats a token."""
+        """Return each pair's chosen mean negative log-likelihood, (pairs,), in nats a token."""
         from silmm_plugins import losses
 
         return losses.token_nll(policy, batch.tokens)[batch.chosen]
@@ -47,6 +47,14 @@ class Sft:
         from silmm_plugins.lora_training import train_lora
 
         return train_lora(
-            model, preferences, self.objective, self.options, beta=1.0,
-            start=start, out=out, work=work, seed=seed, observe=observe,
+            model,
+            preferences,
+            self.objective,
+            self.options,
+            beta=1.0,
+            start=start,
+            out=out,
+            work=work,
+            seed=seed,
+            observe=observe,
         )

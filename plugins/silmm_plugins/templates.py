@@ -1,4 +1,4 @@
-"""The paper's templates of attribute and layout prompts (App. 6), filled from the model's own lists."""
+"""The paper's templates of attribute and layout prompts (App. 6), filled from the model's lists."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from random import Random
 from silmm_plugins.english import article, counted
 
 _FLAT = frozenset(
-    "left right above below top bottom side next near beside under over underneath beneath".split()
+    (
+        *("left", "right", "above", "below", "top", "bottom", "side", "next", "near", "beside"),
+        *("under", "over", "underneath", "beneath"),
+    )
 )
 _DEEP = frozenset({"front", "behind", "hidden"})
 
@@ -41,7 +44,7 @@ def relation_kind(relation: str) -> str | None:
 
 
 def writers(concepts: Concepts) -> dict[str, dict[str, Writer]]:
-    """Return the composers that the concepts suffice for: paper category -> sub-category -> composer."""
+    """Return the composers that the concepts suffice for: category -> sub-category -> composer."""
     attribute: dict[str, Writer] = {}
     for name, adjectives in concepts.attributes.items():
         if name in concepts.bare and len(concepts.nouns) > 1:

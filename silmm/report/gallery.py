@@ -119,8 +119,11 @@ def _chosen(
         order = sorted((second[p] - first[p], p) for p in first if p in second)
         if not order:
             continue
-        picks = {"greatest gain": order[-1], "median": order[len(order) // 2],
-                 "greatest loss": order[0]}
+        picks = {
+            "greatest gain" if order[-1][0] > 0 else "least loss": order[-1],
+            "median": order[len(order) // 2],
+            "greatest loss" if order[0][0] < 0 else "least gain": order[0],
+        }
         labels: dict[str, str] = {}
         for why, (difference, prompt) in picks.items():
             labels.setdefault(prompt, f"{why}: {difference:+.2f} of its facts")

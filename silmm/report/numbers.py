@@ -8,7 +8,7 @@ from typing import Any
 
 from silmm.report.charts import histogram, interval_bar, line_chart
 from silmm.report.markup import Markup, join, table, tag
-from silmm.report.reading import IterationRecord, RunRecord
+from silmm.report.reading import IterationRecord, RunRecord, in_turn
 
 NOTHING = Markup("")
 
@@ -41,6 +41,9 @@ FEEDBACK: Mapping[str, str] = {
 }
 
 
+COUNTS = frozenset({"feedback_pictures", "feedback_left_out"})
+
+
 def headline(run: RunRecord) -> Markup:
     """Return the large figures at the top, or a word that there is no evaluation."""
     overall = run.summary.get("overall")
@@ -69,7 +72,8 @@ def evaluation(run: RunRecord) -> Markup:
     if summary.get("beside"):
         parts += [tag("h3", "Beside the headline"), _differences(summary["beside"], total=False)]
     if len(summary.get("iterations", {})) > 1:
-        rounds = {f"iteration {name}": value for name, value in summary["iterations"].items()}
+        turns = in_turn(summary["iterations"])
+        rounds = {f"iteration {name}": value for name, value in turns.items()}
         parts += [tag("h3", "Each iteration against the base"), _differences(rounds, total=False)]
     return join(parts)
 
@@ -81,7 +85,11 @@ def feedback(run: RunRecord) -> Markup:
         return NOTHING
     names = [name for name in FEEDBACK if name in extra]
     names += [name for name in extra if name not in FEEDBACK]
-    rows = [[FEEDBACK.get(name, name), _plain(extra[name])] for name in names]
+    rows = [
+        # Counts are stored as numbers like the rest; they read as whole ones.
+        [FEEDBACK.get(name, name), f"{extra[name]:.0f}" if name in COUNTS else _plain(extra[name])]
+        for name in names
+    ]
     return join(tag("h2", "Self-feedback against the judge"), table(["figure", "value"], rows))
 
 
@@ -143,7 +151,7 @@ def interval(figures: Mapping[str, Any]) -> str:
     return "–" if not finite(low) or not finite(high) else f"[{signed(low)}, {signed(high)}]"
 
 
-def signed(value: Any) -> str:  # noqa: ANN401  # a number or null out of JSON
+def signed(value: Any) -> str:  # a number or null out of JSON
     """Write a difference with its sign."""
     return f"{value:+.3f}" if finite(value) else "–"
 
@@ -224,10 +232,10 @@ def _reasons(counted: Mapping[str, int]) -> str:
 def _plain(value: object) -> str:
     if not isinstance(value, int | float):
         return "–" if value is None else str(value)
-    return f"{value:.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.3f}"
+    return f"{value:.3f}"
 
 
-def _some(values: Any) -> list[float]:  # noqa: ANN401  # an iterable of numbers or nulls
+def _some(values: Any) -> list[float]:  # an iterable of numbers or nulls
     return [float(value) for value in values if finite(value)]
 
 

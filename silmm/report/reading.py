@@ -45,8 +45,11 @@ class RunRecord:
     """The evaluation, or empty before there is one."""
     iterations: Sequence[IterationRecord]
     pictures: Mapping[str, Path]
-    """The benchmark's drawn pictures: model ("before", "1", …) to a folder of shards with columns
-    prompt_id, prompt, category, picture, image, statements, questions, holds, p_yes and p_no."""
+    """The benchmark's drawn pictures: model ("before", then "1", …) to a folder of shards.
+
+    Their columns: prompt_id, prompt, category, picture, image, statements, questions, holds (the
+    judge's verdicts), p_yes and p_no (the model's own answers, or null).
+    """
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -160,7 +163,7 @@ def _pictures(work: Path) -> dict[str, Path]:
     if not index.is_file():
         return {}
     found = {}
-    for model, name in read_json(index).items():
+    for model, name in in_turn(read_json(index)).items():
         # A name from a file becomes a path only if it is a plain folder name.
         if not (isinstance(name, str) and _FOLDER.fullmatch(name)):
             raise DataError(
@@ -168,6 +171,15 @@ def _pictures(work: Path) -> dict[str, Path]:
             )
         found[str(model)] = work / name
     return found
+
+
+def in_turn(by_model: Mapping[str, Any]) -> dict[str, Any]:
+    """Put "before" first and then the iterations by number, whatever order a file has them in."""
+
+    def place(name: str) -> tuple[int, int, str]:
+        return (name != "before", int(name) if name.isdecimal() else 0, name)
+
+    return {name: by_model[name] for name in sorted(by_model, key=place)}
 
 
 def group(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:

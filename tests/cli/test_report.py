@@ -35,7 +35,7 @@ DRAWN = pa.schema([
 
 
 def picture(shade):
-    return encode_png(np.full((8, 8, 3), shade % 256, np.uint8))
+    return encode_png(np.full((32, 32, 3), shade % 256, np.uint8))
 
 
 def figures(before, after, n=20):
@@ -143,6 +143,15 @@ def test_the_page_holds_what_was_measured(run):
                  "is there two blue squares?", "greatest gain", "chosen", "rejected",
                  "trainer.nll", "log-likelihood against the reference", "question answering"):
         assert part in text, part
+
+
+def test_before_stands_before_after(run):
+    """The side called before shows the base's pictures, although files sort their keys."""
+    text = write_report(run).read_text()
+    found = text.index("<h4>before</h4>"), text.index("<h4>after</h4>")
+    captions = [re.findall(r"<figcaption>(\d)/1", text[start:])[:2] for start in found]
+    assert captions == [["1", "0"], ["1", "1"]]
+    assert "greatest gain: +0.50" in text
 
 
 def test_text_from_data_is_escaped(tmp_path):

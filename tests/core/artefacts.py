@@ -21,7 +21,7 @@ TIMED = ("adapter", "adapters", "report", "run_dir", "wall_seconds")
 
 
 def hashes(run_dir: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a run but locks and seconds; the summary without those."""
+    """Return the SHA-256 of every file of a run but locks and seconds."""
     found = {}
     for path in sorted(run_dir.rglob("*")):
         name = path.relative_to(run_dir).as_posix()
@@ -44,6 +44,7 @@ class CountingOs:
         self._trap = trap
 
     def __getattr__(self, name: str) -> Any:
+        """Return the real function, counted if it is one of `CALLS`."""
         real = getattr(os, name)
         if name not in CALLS:
             return real

@@ -14,14 +14,16 @@ from silmm.registry import Registry
 from silmm.run import RunResult
 from silmm.settings import RunSettings
 
-_KINDS = ("model", "prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer", "benchmark")
+_KINDS = (
+    "model", "prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer", "benchmark",
+)
 
 
 def toy_run_settings(registry: Registry, **changes: Any) -> RunSettings:
     """Return settings of a toy run: 7 prompts in 3 shards, 4 pictures each."""
     sets = changes.pop("sets", ())
     sizes = {"prompts": 7, "images_per_prompt": 4, "shard_size": 3}
-    flags = {kind: "toy" for kind in _KINDS} | sizes | changes
+    flags = dict.fromkeys(_KINDS, "toy") | sizes | changes
     return RunSettings.resolve(registry, flags=flags, sets=sets)
 
 

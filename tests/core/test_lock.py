@@ -24,9 +24,9 @@ with hold(Path(sys.argv[1])):
 
 def test_a_second_run_is_refused_with_the_name_of_the_first(tmp_path):
     """A busy directory is an error that names the process, and nothing is touched."""
-    with hold(tmp_path / "run"), pytest.raises(RunBusy, match=f"process {os.getpid()} on"):
-        with hold(tmp_path / "run"):
-            pass
+    refused = pytest.raises(RunBusy, match=f"process {os.getpid()} on")
+    with hold(tmp_path / "run"), refused, hold(tmp_path / "run"):
+        pass
 
 
 def test_a_killed_holder_leaves_no_lock(tmp_path):
@@ -45,7 +45,7 @@ def test_a_killed_holder_leaves_no_lock(tmp_path):
 
 
 def test_shards_share_a_directory(tmp_path):
-    """Different shards work side by side; the same shard twice, or a whole run beside, is refused."""
+    """Shards work side by side; the same shard twice, or a whole run beside, is refused."""
     with hold(tmp_path, (0, 2)), hold(tmp_path, (1, 2)):
         for shard in ((0, 2), (1, 2), None):
             with pytest.raises(RunBusy), hold(tmp_path, shard):

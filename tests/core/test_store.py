@@ -119,7 +119,7 @@ def test_equal_rows_are_equal_bytes(tmp_path):
 
 
 def test_datasets_shows_the_pictures(tmp_path):
-    """`datasets.load_dataset("parquet", ...)` takes the image column as pictures without any hint."""
+    """`datasets.load_dataset("parquet", ...)` shows the image column as pictures by itself."""
     datasets = pytest.importorskip("datasets")
     path = tmp_path / "shard-00000.parquet"
     path.write_bytes(to_parquet(candidates(2)))
@@ -146,7 +146,8 @@ def test_pictures_and_latents_come_back_exactly():
 def test_prompt_files_of_all_kinds_say_the_same(tmp_path):
     """Text, JSONL and Parquet give the same prompts; blank lines are no prompts."""
     (tmp_path / "a.txt").write_text("a red circle\n\n two blue squares \n")
-    (tmp_path / "a.jsonl").write_text('{"prompt": "a red circle"}\n{"prompt": "two blue squares"}\n')
+    lines = '{"prompt": "a red circle"}\n{"prompt": "two blue squares"}\n'
+    (tmp_path / "a.jsonl").write_text(lines)
     table = pa.table({"prompt": ["a red circle", "two blue squares"]})
     (tmp_path / "a.parquet").write_bytes(to_parquet(table))
     found = [read_prompts(tmp_path / f"a.{kind}") for kind in ("txt", "jsonl", "parquet")]
@@ -154,7 +155,9 @@ def test_prompt_files_of_all_kinds_say_the_same(tmp_path):
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize("content", ['{"prompt": 3}', '{"text": "x"}', "[1]", "{", '{"prompt": " "}'])
+@pytest.mark.parametrize(
+    "content", ['{"prompt": 3}', '{"text": "x"}', "[1]", "{", '{"prompt": " "}']
+)
 def test_a_malformed_prompt_is_named(tmp_path, content):
     """A row that is no prompt is an error with the file and the row, not a skipped line."""
     path = tmp_path / "p.jsonl"

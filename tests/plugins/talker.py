@@ -1,4 +1,4 @@
-"""A model of the tiny random kind whose language half speaks by rules, for tests of what is made of answers."""
+"""A tiny random model whose language half speaks by rules, to test what is made of answers."""
 
 from __future__ import annotations
 

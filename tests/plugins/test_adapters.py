@@ -44,7 +44,7 @@ def test_a_fresh_adapter_leaves_the_base_as_it_is() -> None:
 
 
 def test_a_fresh_adapter_is_a_function_of_its_seed_alone() -> None:
-    """The same seed gives the same A, another seed another, and the global generator is untouched."""
+    """The same seed gives the same A, another seed another; the global generator is untouched."""
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -102,7 +102,7 @@ def test_a_loaded_adapter_is_written_back_to_the_same_bytes(tmp_path: Path) -> N
 
 
 def test_only_lora_weights_are_trainable_and_only_on_demand(tmp_path: Path) -> None:
-    """After loading nothing requires gradients; asking for the trainable weights turns on LoRA alone."""
+    """After loading nothing requires gradients; the trainable weights are LoRA's alone."""
     save_adapter(tuned(), tmp_path / "one")
     model = TinyRandom()
     load_adapter(model, tmp_path / "one")
@@ -115,7 +115,7 @@ def test_only_lora_weights_are_trainable_and_only_on_demand(tmp_path: Path) -> N
 
 
 def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
-    """A missing file, or damaged weights, is a DataError that names the folder, and the model stays."""
+    """A missing file or damaged weights are a DataError, and the model stays as it was."""
     model = tuned()
     before = logits(model.backbone)
     with pytest.raises(DataError, match="not a PEFT adapter folder"):
@@ -128,7 +128,7 @@ def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_adapter_of_another_backbone_is_refused(tmp_path: Path) -> None:
-    """Weights that do not cover the backbone's targets are a DataError, not a half-loaded adapter."""
+    """Weights that do not cover the targets are a DataError, not a half-loaded adapter."""
     small = TinyRandom()
     small.lora_targets = r"model\.layers\.0\.self_attn\.q_proj"
     new_adapter(small, rank=4, alpha=8, seed=0)

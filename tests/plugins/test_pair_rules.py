@@ -1,4 +1,4 @@
-"""Promises of the pair rule: top against last, ranks as in Table 7, never a pair without a difference."""
+"""Promises of the pair rule: top against last, ranks as in Table 7, no pair without difference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
 from silmm_plugins.pair_rules import TopLast, TopLastOptions
 
 
@@ -48,7 +47,7 @@ def test_candidates_without_a_score_take_no_rank() -> None:
 
 
 def test_equal_scores_make_no_pair() -> None:
-    """The paper asks for s(chosen) > s(rejected): a prompt whose candidates are alike has no pair."""
+    """The paper asks for s(chosen) > s(rejected): candidates that are alike make no pair."""
     assert pairs([0.5, 0.5, 0.5], k=2) == []
     assert pairs([0.5]) == []
 
@@ -77,9 +76,16 @@ def test_every_pair_is_a_real_preference(scores: list[float], k: int, ranks: str
         assert scores[chosen] > scores[rejected]
 
 
-@pytest.mark.parametrize("options", [
-    {"shape": "10"}, {"shape": "0x2"}, {"rejected": "30-20"}, {"rejected": "first"}, {"k": 0},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"shape": "10"},
+        {"shape": "0x2"},
+        {"rejected": "30-20"},
+        {"rejected": "first"},
+        {"k": 0},
+    ],
+)
 def test_wrong_options_are_refused(options: dict[str, object]) -> None:
     """A shape or a range that means nothing is an error before anything runs."""
     with pytest.raises(ValidationError):

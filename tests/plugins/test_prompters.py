@@ -1,4 +1,4 @@
-"""Promises of step 1: prompts come from the model's own answers, balanced, distinct and reproducible."""
+"""Promises of step 1: prompts of the model's own words, balanced, distinct, reproducible."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from silmm.errors import DataError, UsageError
-from silmm.interfaces import Prompt
 from silmm_plugins.english import article, counted, number_word, plural
 from silmm_plugins.file_prompter import FileOptions, FilePrompter
 from silmm_plugins.prompters import SelfOptions, SelfPrompter
 from silmm_plugins.templates import relation_kind
+
+from silmm.errors import DataError, UsageError
+from silmm.interfaces import Prompt
 from tests.plugins.talker import LISTS, Talker
 from tests.plugins.tiny_random import TinyRandom
 
@@ -31,7 +31,7 @@ def written(count: int = 96, seed: int = 0, options: SelfOptions = TOY) -> list[
 
 
 def test_the_four_categories_have_equal_shares() -> None:
-    """96 prompts: 24 attribute, 24 layout, 24 semantic, 24 complex, named as T2I-CompBench++ does."""
+    """96 prompts: 24 of each category, with the names of T2I-CompBench++."""
     found = Counter(prompt.category for prompt in written())
     assert found["color"] + found["shape"] + found["texture"] == 24
     assert found["spatial"] + found["3d_spatial"] + found["numeracy"] == 24
@@ -61,8 +61,8 @@ def test_templates_are_filled_with_the_models_own_words_alone() -> None:
 
 
 def test_articles_and_plurals_are_right_in_prompts() -> None:
-    """"an orange …", never "a orange"; "one cross" and "two crosses"."""
-    texts = " | ".join(p.text for p in written(200))
+    """ "an orange …", never "a orange"; "one cross" and "two crosses"."""
+    texts = " | ".join(p.text for p in written(200) if p.category not in ("non_spatial", "complex"))
     assert "an orange" in texts
     assert "a orange" not in texts
     assert "crosses" in texts
@@ -97,7 +97,7 @@ def test_excluded_prompts_are_left_out_and_counted() -> None:
 
 
 def test_malformed_writing_is_thrown_away_and_its_share_moves() -> None:
-    """A model that writes no usable sentence still gives its template prompts, and the loss is counted."""
+    """A model that writes no usable sentence still gives template prompts; the loss is counted."""
     model = Talker()
     model.writes_badly = True
     result = SelfPrompter(TOY).write(model, 40, 0, nothing)
@@ -107,7 +107,7 @@ def test_malformed_writing_is_thrown_away_and_its_share_moves() -> None:
 
 
 def test_a_model_without_words_is_an_error_with_counts() -> None:
-    """A model whose answers cannot be used stops with a DataError that says how many it supplied."""
+    """Unusable answers end in a DataError that says how many prompts there were."""
     model = Talker()
     model.writes_badly = True
     with pytest.raises(DataError, match=r"supplied 0 of 10 distinct prompts .*malformed"):
@@ -131,7 +131,7 @@ def test_lists_are_pooled_over_turns() -> None:
 
 
 def test_every_request_carries_its_task_and_a_seed_of_its_own() -> None:
-    """Real models get an instruction, tiny ones the task's name; no two sampled turns share a seed."""
+    """Requests hold a task and an instruction, and no two sampled turns share a seed."""
     model = Talker()
     SelfPrompter(TOY).write(model, 24, 0, nothing)
     assert {request.task for request in model.requests} == {"list", "write"}
@@ -152,19 +152,35 @@ def test_an_unknown_category_is_refused() -> None:
         SelfPrompter(SelfOptions(categories=("layouts",)))
 
 
-@pytest.mark.parametrize(("noun", "expected"), [
-    ("circle", "circles"), ("cross", "crosses"), ("box", "boxes"), ("baby", "babies"),
-    ("boy", "boys"), ("knife", "knives"), ("fire truck", "fire trucks"), ("sheep", "sheep"),
-])
+@pytest.mark.parametrize(
+    ("noun", "expected"),
+    [
+        ("circle", "circles"),
+        ("cross", "crosses"),
+        ("box", "boxes"),
+        ("baby", "babies"),
+        ("boy", "boys"),
+        ("knife", "knives"),
+        ("fire truck", "fire trucks"),
+        ("sheep", "sheep"),
+    ],
+)
 def test_plurals(noun: str, expected: str) -> None:
     """The last word of a noun phrase takes the plural."""
     assert plural(noun) == expected
 
 
-@pytest.mark.parametrize(("phrase", "expected"), [
-    ("apple", "an apple"), ("unicorn", "a unicorn"), ("hour glass", "an hour glass"),
-    ("one eyed cat", "a one eyed cat"), ("umbrella", "an umbrella"), ("jeans", "a pair of jeans"),
-])
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [
+        ("apple", "an apple"),
+        ("unicorn", "a unicorn"),
+        ("hour glass", "an hour glass"),
+        ("one eyed cat", "a one eyed cat"),
+        ("umbrella", "an umbrella"),
+        ("jeans", "a pair of jeans"),
+    ],
+)
 def test_articles(phrase: str, expected: str) -> None:
     """The article follows the sound, not the letter."""
     assert article(phrase) == expected
@@ -191,7 +207,10 @@ def test_text_lines_json_lines_and_parquet_say_the_same(tmp_path: Path) -> None:
     pq.write_table(pa.table({"prompt": texts, "category": ["mine", None]}), tmp_path / "p.parquet")
     assert [p.text for p in file_prompts(tmp_path / "p.txt")] == texts
     assert file_prompts(tmp_path / "p.jsonl") == [Prompt(text, "mine") for text in texts]
-    assert file_prompts(tmp_path / "p.parquet") == [Prompt(texts[0], "mine"), Prompt(texts[1], "file")]
+    assert file_prompts(tmp_path / "p.parquet") == [
+        Prompt(texts[0], "mine"),
+        Prompt(texts[1], "file"),
+    ]
 
 
 def test_the_file_is_cleaned_and_counted(tmp_path: Path) -> None:
@@ -207,28 +226,28 @@ def test_count_limits_the_file(tmp_path: Path) -> None:
     """The first N usable prompts are taken; a file with fewer is an error that says so."""
     (tmp_path / "p.txt").write_text("a cat\na bird\n")
     assert [p.text for p in file_prompts(tmp_path / "p.txt", 1)] == ["a cat"]
-    with pytest.raises(DataError, match="holds 2 usable prompts of the 5"):
+    with pytest.raises(DataError, match="holds 2 usable prompts of 5"):
         file_prompts(tmp_path / "p.txt", 5)
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("p.jsonl", b'{"prompt": "a cat"}\n{"text": 1}\n', "line 2"),
-    ("p.jsonl", b'{"prompt": 7}\n', "row 1: the prompt is int"),
-    ("p.parquet", b"no parquet", "not a Parquet file"),
-    ("p.txt", b"\xff\xfe\x00", "cannot be read"),
-])
-def test_a_malformed_file_is_an_error_that_says_where(
-    tmp_path: Path, name: str, content: bytes, message: str
-) -> None:
-    """What is wrong with the file stands in the message, with its line."""
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.jsonl", b'{"prompt": "a cat"}\n{"text": 1}\n'),
+        ("p.jsonl", b'{"prompt": 7}\n'),
+        ("p.parquet", b"no parquet"),
+        ("p.txt", b"\xff\xfe\x00"),
+        ("p.csv", b"a cat"),
+    ],
+)
+def test_a_malformed_file_is_an_error_that_names_it(tmp_path: Path, name: str, content: bytes) -> None:
+    """A row without a text, a damaged file, another ending: a DataError with the file's name."""
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=name):
         file_prompts(tmp_path / name)
 
 
-def test_a_missing_file_and_an_unknown_ending_are_told_apart(tmp_path: Path) -> None:
-    """A wrong ending is a usage error; a missing file a data error."""
-    with pytest.raises(UsageError, match="needs a .txt"):
-        file_prompts(tmp_path / "p.csv")
-    with pytest.raises(DataError, match="cannot be read"):
-        file_prompts(tmp_path / "p.txt")
+def test_a_path_must_be_given() -> None:
+    """The file prompter without a file is a usage error that says which option to set."""
+    with pytest.raises(UsageError, match=r"--set prompter\.path"):
+        FilePrompter(FileOptions()).write(TinyRandom(), 1, 0, nothing)

@@ -1,11 +1,8 @@
-"""Promises of step 3: each prompt becomes well-formed yes/no questions, and what is lost is counted."""
+"""Promises of step 3: each prompt becomes yes/no questions, and what is lost is counted."""
 
 from __future__ import annotations
 
 import pytest
-
-from silmm.errors import UsageError
-from silmm.interfaces import ChatRequest, Question
 from silmm_plugins import answers
 from silmm_plugins.questioners import (
     PhraseQuestioner,
@@ -13,6 +10,9 @@ from silmm_plugins.questioners import (
     SelfQuestioner,
     load_pipeline,
 )
+
+from silmm.errors import UsageError
+from silmm.interfaces import ChatRequest, Question
 from tests.plugins.talker import Talker
 
 
@@ -59,13 +59,15 @@ def test_self_questioning_is_greedy() -> None:
 
 
 def test_malformed_questions_and_foreign_statements_are_dropped_and_counted() -> None:
-    """A statement about something else, an answer that is no question, a repetition: each counted."""
+    """A foreign statement, an answer that is no question, a repetition: each is counted."""
     questioner = SelfQuestioner()
     model = Scripted("a red circle ; a green dog\n A RED circle ;; ", "is there {} ?")
     assert [q.text for q in questioner.ask(model, ["a red circle"])[0]] == ["is there a red circle?"]
     assert questioner.ask(Scripted("a red circle", "{}"), ["a red circle"]) == [()]
     assert dict(questioner.dropped) == {
-        "foreign statement": 1, "duplicate question": 1, "malformed question": 1,
+        "foreign statement": 1,
+        "duplicate question": 1,
+        "malformed question": 1,
     }
 
 
@@ -75,7 +77,7 @@ def test_a_prompt_without_statements_has_no_questions() -> None:
 
 
 def test_relations_are_asked_about_too() -> None:
-    """"the circle is on the left of the square" is a statement of its own."""
+    """ "the circle is on the left of the square" is a statement of its own."""
     model = Scripted("a circle ; a square ; the circle is on the left of the square", "is {} ?")
     found = SelfQuestioner().ask(model, ["a circle on the left of a square"])[0]
     assert found[-1].statement == "the circle is on the left of the square"
@@ -84,7 +86,11 @@ def test_relations_are_asked_about_too() -> None:
 def test_prompt_q_replaces_the_period_or_appends() -> None:
     """Table 2's Prompt-Q by example."""
     found = PromptQuestioner().ask(Talker(), ["A red bench.", "a red bench", " "])
-    assert [tuple(q.text for q in group) for group in found] == [("A red bench?",), ("a red bench?",), ()]
+    assert [tuple(q.text for q in group) for group in found] == [
+        ("A red bench?",),
+        ("a red bench?",),
+        (),
+    ]
 
 
 def test_phrase_q_asks_for_each_noun_phrase() -> None:
@@ -106,11 +112,14 @@ def test_a_missing_pipeline_says_what_to_install() -> None:
         load_pipeline(["no_such_pipeline"])
 
 
-@pytest.mark.parametrize(("reply", "expected"), [
-    ("1. Red, 2) the blue\n- A green; green", ["red", "blue", "green"]),
-    ("circle , square , a very long phrase of words", ["circle", "square"]),
-    ("<pad>, ???, ", []),
-])
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("1. Red, 2) the blue\n- A green; green", ["red", "blue", "green"]),
+        ("circle , square , a very long phrase of words", ["circle", "square"]),
+        ("<pad>, ???, ", []),
+    ],
+)
 def test_lists_are_read_from_free_text(reply: str, expected: list[str]) -> None:
     """Bullets, numbers, articles and case go; what is no word or too long is left out."""
     assert answers.items(reply, 3) == expected

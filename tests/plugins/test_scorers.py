@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from silmm_plugins.scorers import DiffOfProb, RandomScore, RatioOfYes
 
 from silmm.interfaces import Scorer
-from silmm_plugins.scorers import DiffOfProb, RandomScore, RatioOfYes
 
 ANSWERS = np.array([[0.9, 0.05], [0.2, 0.7], [0.4, 0.4]])
 ALL = [DiffOfProb(), RatioOfYes(), RandomScore()]
@@ -35,13 +35,20 @@ def test_random_depends_on_the_seed_alone() -> None:
 
 
 @pytest.mark.parametrize("scorer", ALL)
-@pytest.mark.parametrize("answers", [
-    np.empty((0, 2)), np.array([[np.nan, 0.5]]), np.array([[0.5, np.inf]]), np.array([0.5, 0.5]),
-    np.array([[0.9, 0.9]]), np.array([[-0.1, 0.2]]),
-])
+@pytest.mark.parametrize(
+    "answers",
+    [
+        np.empty((0, 2)),
+        np.array([[np.nan, 0.5]]),
+        np.array([[0.5, np.inf]]),
+        np.array([0.5, 0.5]),
+        np.array([[0.9, 0.9]]),
+        np.array([[-0.1, 0.2]]),
+    ],
+)
 def test_what_cannot_be_scored_is_an_error(scorer: Scorer, answers: np.ndarray) -> None:
     """No questions, a value that is not finite or no probability: ValueError, never a number."""
-    with pytest.raises(ValueError, match="score|finite|shape|probabilit"):
+    with pytest.raises(ValueError, match=r"score|finite|shape|probabilit"):
         scorer.score(answers, 0)
 
 

@@ -1,4 +1,4 @@
-"""A random tiny discrete model of stock Llama blocks, for tests of everything that needs a backbone."""
+"""A random tiny discrete model of stock Llama blocks, for tests that need a backbone."""
 
 from __future__ import annotations
 
@@ -11,22 +11,49 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
 
-WORDS = ("<pad>", "<image>", "a", "an", "and", "red", "blue", "circle", "square", "striped", "three")
+WORDS = (
+    "<pad>",
+    "<image>",
+    "a",
+    "an",
+    "and",
+    "red",
+    "blue",
+    "circle",
+    "square",
+    "striped",
+    "three",
+)
 CODES = 12
 LENGTH = 6
 VOCABULARY = len(WORDS) + CODES
 PROMPTS = (
-    "a red circle", "a blue square and a red circle", "three circle", "a striped square",
-    "a red square", "a blue circle", "a striped circle and a blue square", "three square",
+    "a red circle",
+    "a blue square and a red circle",
+    "three circle",
+    "a striped square",
+    "a red square",
+    "a blue circle",
+    "a striped circle and a blue square",
+    "three square",
 )
 
 
 def random_backbone(seed: int = 0) -> LlamaForCausalLM:
     """Return a Llama of hidden size 16 with random weights of the seed."""
     config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=64, pad_token_id=0,
-        bos_token_id=None, eos_token_id=None, attention_dropout=0.1,
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=None,
+        attention_dropout=0.1,
+        initializer_range=0.2,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -45,18 +72,14 @@ class TinyRandom(BaseModel):
 
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer with random words of the vocabulary, as an untrained model does."""
-        return [
-            " ".join(np.random.default_rng(request.seed).choice(WORDS[2:], 4)) for request in requests
-        ]
+        return [" ".join(np.random.default_rng(request.seed).choice(WORDS[2:], 4)) for request in requests]
 
     def encode(self, prompt: str) -> list[int]:
         """Return the ids of a prompt with the image mark at its end."""
         return [WORDS.index(word) for word in prompt.split()] + [1]
 
     @torch.no_grad()
-    def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
-    ) -> list[Latent]:
+    def represent(self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing) -> list[Latent]:
         """Draw LENGTH codes from the temperature-scaled distribution, one sequence at a time."""
         return [self._draw(p, s, drawing) for p, s in zip(prompts, seeds, strict=True)]
 
@@ -96,8 +119,10 @@ class TinyRandom(BaseModel):
             [torch.ones_like(row) for row in rows], batch_first=True, padding_value=0
         )
         logits = self.backbone(ids, attention_mask=mask).logits[:, :-1, len(WORDS) :].float()
-        picked = logits.log_softmax(-1).gather(
-            -1, (ids[:, 1:] - len(WORDS)).clamp(min=0).unsqueeze(-1)
-        ).squeeze(-1)
+        picked = (
+            logits.log_softmax(-1)
+            .gather(-1, (ids[:, 1:] - len(WORDS)).clamp(min=0).unsqueeze(-1))
+            .squeeze(-1)
+        )
         at_code = ids[:, 1:] >= len(WORDS)
         return (picked * at_code).sum(-1)

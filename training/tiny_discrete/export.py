@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 import silmm_plugins.tiny_discrete as package
+from safetensors.torch import save_file
 from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.tiny_discrete.language_model import LanguageModel
 

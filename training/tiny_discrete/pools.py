@@ -14,14 +14,19 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-from silmm_benchmarks.shapes.facts import question_objects, parse_question
+from silmm_benchmarks.shapes.facts import parse_question, question_objects
 from silmm_benchmarks.shapes.language import CATEGORIES, Spec, caption
 from silmm_benchmarks.shapes.questions import sample_questions
 from silmm_benchmarks.shapes.sampling import random_scene, sample_scene
 from silmm_benchmarks.shapes.splits import training_spec
 from silmm_benchmarks.shapes.world import (
-    COLORS, GRID, SHAPES, TEXTURES, Scene, blanked_mask, render,
+    COLORS,
+    GRID,
+    SHAPES,
+    TEXTURES,
+    Scene,
+    blanked_mask,
+    render,
 )  # fmt: skip
 
 QUESTIONS = 24

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-
 from silmm_benchmarks.shapes.facts import atomic_facts, question, statement
 from silmm_benchmarks.shapes.language import (
-    CATEGORIES, COUNT_WORDS, PHRASES, VOCABULARY, caption,
+    CATEGORIES,
+    COUNT_WORDS,
+    PHRASES,
+    VOCABULARY,
+    caption,
 )  # fmt: skip
 from silmm_benchmarks.shapes.splits import training_spec
 from silmm_benchmarks.shapes.world import COLORS, SHAPES, TEXTURES
@@ -31,7 +34,7 @@ def make_vocabulary() -> Vocabulary:
 
 
 class TextTask:
-    """Draws (request, answer) pairs as token ids; request starts with <bos> <task>, answer ends with <eos>."""
+    """Draws (request, answer) pairs of token ids: <bos> <task> words, and words <eos>."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Use this vocabulary."""

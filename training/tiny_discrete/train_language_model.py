@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from silmm_benchmarks.shapes.world import COLORS, SHAPES, TEXTURES
 from silmm_plugins.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
 from silmm_plugins.tiny_discrete.language_model import LanguageModel
 from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from training.tiny_discrete import checkpoint
 from training.tiny_discrete.text_tasks import TextTask
 from training.tiny_discrete.train_tokenizer import pixels
@@ -164,7 +164,8 @@ def initialise_codes(model: LanguageModel, tokenizer: ImageTokenizer) -> None:
 def encode_all(tokenizer: ImageTokenizer, images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the codes (N, 64) of pictures (N, H, W, 3)."""
     with torch.inference_mode():
-        parts = [tokenizer.encode(pixels(images[i : i + 1024])) for i in range(0, len(images), 1024)]
+        cuts = range(0, len(images), 1024)
+        parts = [tokenizer.encode(pixels(images[i : i + 1024])) for i in cuts]
     return torch.cat(parts).numpy()
 
 
@@ -185,7 +186,8 @@ def load_pools(
         questions[index] = [vocabulary.ask, *ids(str(text))]
     return Pools(
         encode_all(tokenizer, known["images"]), known["labels"], questions, known["answers"],
-        known["places"], np.char.find(known["questions"], "is the ") == 0, encode_all(tokenizer, drawn["images"]),
+        known["places"], np.char.find(known["questions"], "is the ") == 0,
+        encode_all(tokenizer, drawn["images"]),
         [[vocabulary.bos, vocabulary.draw, *ids(str(t))] for t in drawn["captions"]],
     )  # fmt: skip
 

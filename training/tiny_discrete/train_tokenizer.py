@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
 from silmm_plugins.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
+from torch import Tensor
 
 CODES = 1024
 ROUNDS = 20

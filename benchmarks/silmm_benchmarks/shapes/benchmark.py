@@ -30,8 +30,9 @@ from silmm_benchmarks.shapes.drawn import (
 from silmm_benchmarks.shapes.feedback import self_feedback
 from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.options import ShapesOptions
-from silmm_benchmarks.shapes.splits import EvalPrompt, contaminated, report_prompts
+from silmm_benchmarks.shapes.splits import EvalPrompt, contaminated, report_prompts, tune_prompts
 
+SPLITS = {"report": report_prompts, "tune": tune_prompts}
 BEFORE = "before"
 PICTURES = "pictures.json"
 """In the work folder: which drawn folder holds the headline pictures of which model."""
@@ -82,7 +83,7 @@ class ShapesBenchmark:
             adapters: "before" -> None and the tuned models in turn.
             work: finished work is kept here by content: a second call goes on from it.
             seed: the run's seed.
-            limit: evaluate this many prompts only, spread over the categories; marks the result.
+            limit: evaluate about this many prompts only (see :func:`spread`); marks the result.
             progress: told of model and drawing, pictures done, and all pictures.
 
         Raises:
@@ -91,7 +92,7 @@ class ShapesBenchmark:
         sides = [_Side(n, f, adapter_digest(f)) for n, f in _ordered(adapters)]
         exam = _Exam(
             options=self.options, model=model, judge=Judge(), work=work, seed=seed,
-            prompts=spread(report_prompts(), limit), progress=progress,
+            prompts=spread(SPLITS[self.options.split](), limit), progress=progress,
         )
         sharp = Drawing(self.options.temperature, self.options.top_p)
         headline = {side.name: exam.pictures(side, sharp, asked=True) for side in sides}
@@ -136,7 +137,7 @@ class _Exam:
         """Return a side's judged pictures and the name of the folder that keeps them."""
         images = self.options.images if asked else self.options.plain_images
         plan = Plan(self.prompts, Setting(drawing, images, asked), self.seed, self.options.batch)
-        label = f"{side.name}" if asked else f"{side.name}, plain"
+        label = f"evaluate {side.name}" if asked else f"evaluate {side.name}, plain"
         return draw(
             self.model, self.judge, plan, adapter=side.digest,
             load=lambda: self.model.load_adapter(side.folder), work=self.work,
@@ -173,7 +174,7 @@ class _Exam:
         card: dict[str, object] = {
             "name": "shapes",
             "version": 1,
-            "split": "report (held-out combinations; settings were chosen on the tune split)",
+            "split": f"{self.options.split} (held-out combinations; settings are chosen on tune)",
             "prompts": len(self.prompts),
             "prompts_sha256": hashlib.sha256(texts.encode()).hexdigest(),
             "images_per_prompt": self.options.images,
@@ -196,8 +197,12 @@ class _Exam:
 
 
 def spread(prompts: Sequence[EvalPrompt], limit: int | None) -> tuple[EvalPrompt, ...]:
-    """Return the first `limit` prompts taken in turn from each category; all of them with None."""
-    if limit is None or limit >= len(prompts):
+    """Return the first prompts taken in turn from each category: `limit` of them, all with None.
+
+    Every category keeps at least two prompts, because a bootstrap over one prompt has no interval.
+    """
+    limit = len(prompts) if limit is None else max(limit, 2 * len({p.category for p in prompts}))
+    if limit >= len(prompts):
         return tuple(prompts)
     turn: dict[str, int] = {}
     ranked = []

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from silmm.interfaces import BaseModel, Drawing
+from silmm.errors import UsageError
+from silmm.interfaces import BaseModel, Drawing, Image
 from silmm.records import IMAGE, prompt_id
 from silmm.seeds import derive
 from silmm.store import Shards
@@ -20,6 +21,7 @@ from silmm.tables import encode_png
 from silmm_benchmarks.shapes.facts import atomic_facts, question, statement
 from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.splits import EvalPrompt
+from silmm_benchmarks.shapes.world import IMAGE_PX
 
 DRAWN = pa.schema([
     ("prompt_id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
@@ -136,6 +138,7 @@ def _draw_shard(
     # No adapter and no order in the seed: before and after draw the same random numbers.
     seeds = [derive(plan.seed, "shapes", prompt.text, picture) for prompt, picture in rows]
     images = model.decode(model.represent(texts, seeds, plan.setting.drawing), seeds)
+    _check_size(images)
     verdicts = judge.facts(np.stack(images), [prompt.spec for prompt, _ in rows])
     claims = {prompt.text: atomic_facts(prompt.spec) for prompt in prompts}
     asked = [[question(fact) for fact in claims[text]] for text in texts]
@@ -161,3 +164,13 @@ def _draw_shard(
         )
     ]
     return pa.Table.from_pylist(table, schema=DRAWN)
+
+
+def _check_size(images: Sequence[Image]) -> None:
+    for image in images:
+        if image.shape != (IMAGE_PX, IMAGE_PX, 3):
+            raise UsageError(
+                f"the benchmark 'shapes' reads pictures of {IMAGE_PX}x{IMAGE_PX} pixels, and this "
+                f"model draws {image.shape[1]}x{image.shape[0]}: use --benchmark none, or a "
+                "benchmark for real pictures"
+            )

@@ -136,7 +136,7 @@ def own_patches(classes: NDArray[np.intp]) -> NDArray[np.intp]:
 def _spread(patches: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Turn ``[M, 64]`` per patch into ``[M, 1024]`` per pixel."""
     grid = patches.reshape(-1, GRID, GRID).repeat(PATCH_PX, axis=1).repeat(PATCH_PX, axis=2)
-    return grid.reshape(len(patches), -1)
+    return grid.reshape(len(patches), IMAGE_PX * IMAGE_PX)  # -1 is ambiguous when there are none
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from silmm.options import Options
@@ -10,6 +12,10 @@ from silmm.options import Options
 class ShapesOptions(Options):
     """How the shapes benchmark draws and asks."""
 
+    split: Literal["report", "tune"] = Field(
+        default="report",
+        description="which held-out prompts: report for figures, tune for choosing settings",
+    )
     temperature: float = Field(
         default=1.0, gt=0, description="the base's own best, chosen on tune prompts; for both sides"
     )

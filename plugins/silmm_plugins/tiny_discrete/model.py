@@ -15,10 +15,10 @@ from silmm.errors import DataError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
 from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.tiny_discrete.register import WEIGHTS
 from silmm_plugins.tiny_discrete.sampling import draw_codes, write_words
 from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
 
-WEIGHTS = Path(__file__).parent / "weights"
 LONGEST_ANSWER = 40
 _DRAW_BATCH, _LOOK_BATCH, _TALK_BATCH = 256, 128, 256
 
@@ -113,7 +113,7 @@ class TinyDiscrete(BaseModel):
         return rows
 
     @torch.inference_mode()
-    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
         """Turn codes into pictures (32, 32, 3); the decoder has no noise, so seeds change nothing."""
         codes = torch.from_numpy(np.stack(latents).astype(np.int64)).to(self.device)
         images = (self.tokenizer.decode(codes) * 255).round().to(torch.uint8)

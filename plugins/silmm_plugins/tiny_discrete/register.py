@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -13,6 +14,8 @@ from silmm.options import Options
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel
     from silmm.registry import Register
+
+WEIGHTS = Path(__file__).parent / "weights"
 
 DEFAULTS: dict[str, object] = {
     "prompts": 384,
@@ -65,8 +68,6 @@ def verify() -> str:
     Raises:
         ValueError: a file differs from the one that was released.
     """
-    from silmm_plugins.tiny_discrete.model import WEIGHTS
-
     expected = json.loads((WEIGHTS / "sha256.json").read_text())
     for name, digest in expected.items():
         actual = hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest()

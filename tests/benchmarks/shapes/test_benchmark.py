@@ -1,8 +1,9 @@
-"""What the shapes benchmark promises: one protocol for both sides, exact figures, resumable work."""
+"""What the shapes benchmark promises: one protocol for both sides, exact figures, kept work."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +21,17 @@ from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.splits import report_prompts
 from silmm_benchmarks.shapes.world import render
 
+from silmm.errors import UsageError
 from silmm.interfaces import BaseModel, Prompt
 from silmm.records import CANDIDATES, SCORES, prompt_id
-from silmm.store import Shards, read_json
+from silmm.store import Shards, read_json, to_json
 from silmm.tables import encode_png, prompt_table
 
 LIMIT = 16
 
 
 class Painter(BaseModel):
-    """A drawing instrument of known skill: it renders the prompt's scene, or leaves the canvas black.
+    """A drawing instrument of known skill: it renders the prompt's scene or a black canvas.
 
     An adapter folder holds its skill as text; the chance that a picture is right is that number.
     """
@@ -37,19 +39,23 @@ class Painter(BaseModel):
     kind = "discrete"
     capabilities = frozenset({"yes_no"})
 
-    def __init__(self) -> None:
+    def __init__(self):
+        """Draw as the base."""
         self.skill = 0.5
         self.seeds: list[int] = []
         self.loaded: list[Path | None] = []
 
     def chat(self, requests):
+        """Refuse: the benchmark needs no text."""
         raise AssertionError("the benchmark asks for no text")
 
     def load_adapter(self, folder):
+        """Take the skill that the folder names, or the base's."""
         self.loaded.append(folder)
         self.skill = 0.5 if folder is None else float((folder / "skill.txt").read_text())
 
     def represent(self, prompts, seeds, drawing):
+        """Return the pixels themselves."""
         self.seeds += list(seeds)
         latents = []
         for text, seed in zip(prompts, seeds, strict=True):
@@ -62,9 +68,11 @@ class Painter(BaseModel):
         return latents
 
     def decode(self, latents, seeds):
+        """Shape the pixels."""
         return [z.reshape(32, 32, 3).astype(np.uint8) for z in latents]
 
     def yes_no(self, images, questions):
+        """Answer right, with probability 0.9."""
         scenes = Judge().parse(np.stack(images))
         answers = []
         for scene, asked in zip(scenes, questions, strict=True):
@@ -113,8 +121,8 @@ def test_figures_are_those_of_the_pictures(tmp_path, adapter):
     assert result.beside["question answering"].before >= 0.9
     assert result.iterations["1"] == result.overall
     assert result.partial
-    assert ("before", 2 * LIMIT, 2 * LIMIT) in seen
-    assert ("1", 2 * LIMIT, 2 * LIMIT) in seen
+    assert ("evaluate before", 2 * LIMIT, 2 * LIMIT) in seen
+    assert ("evaluate 1", 2 * LIMIT, 2 * LIMIT) in seen
 
 
 def test_both_sides_draw_from_the_same_seeds(tmp_path, adapter):
@@ -187,6 +195,20 @@ def test_the_last_adapter_is_the_headline_and_each_has_its_own_figure(tmp_path, 
     assert result.iterations["1"].before == result.overall.before
 
 
+def test_pictures_of_another_size_are_refused(tmp_path, adapter):
+    """A model that does not draw this world's pictures gets an error that says what to use."""
+
+    class Large(Painter):
+        """Draws twice as large."""
+
+        def decode(self, latents, seeds):
+            """Double the pixels."""
+            return [np.kron(z, np.ones((2, 2, 1), np.uint8)) for z in super().decode(latents, 0)]
+
+    with pytest.raises(UsageError, match="this model draws 64x64"):
+        evaluate(Large(), {"before": None, "1": adapter}, tmp_path)
+
+
 def test_a_comparison_needs_two_sides(tmp_path):
     """Without a tuned model there is nothing to compare, and the error says so."""
     with pytest.raises(ValueError, match="compares 'before' with tuned models"):
@@ -210,6 +232,18 @@ def test_limit_spreads_over_categories():
         counts[prompt.category] += 1
     assert set(counts.values()) == {2}
     assert spread(report_prompts(), None) == tuple(report_prompts())
+    assert spread(report_prompts(), 10_000) == tuple(report_prompts())
+
+
+def test_the_smallest_limit_still_has_intervals(tmp_path, adapter):
+    """With a limit of one every category keeps two prompts, so that each figure can be stored."""
+    options = ShapesOptions(images=1, plain_images=0, questions=0)
+    result = ShapesBenchmark(options).evaluate(
+        Painter(), {"before": None, "1": adapter}, work=tmp_path, seed=0, limit=1,
+        progress=lambda *_: None,
+    )
+    assert {one.n for one in result.categories.values()} == {2}
+    assert to_json(asdict(result))
 
 
 def candidates_run(folder, scores):
@@ -245,7 +279,7 @@ def candidates_run(folder, scores):
 
 
 def test_self_feedback_is_measured_against_the_judge(tmp_path):
-    """Scores that agree with the judge but once have the AUC of that, unscored pictures left out."""
+    """Scores that agree with the judge but once have that AUC; unscored pictures are left out."""
     candidates_run(tmp_path, [0.9, -0.5, 0.1, 0.3, 0.8, None])
     figures = self_feedback(tmp_path, Judge(), tmp_path / "eval")
     assert figures["auc"] == pytest.approx(5 / 6)

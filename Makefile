@@ -1,0 +1,32 @@
+# Each target sets up .venv by itself when it is missing or older than what it is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: run test check bench setup clean
+.DELETE_ON_ERROR:
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+run: $(READY)   ## align the embedded tiny model and report what changed
+	$(BIN)/silmm run $(ARGS)
+
+test: $(READY)   ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)   ## lint, formatting of imports, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)   ## performance ratios; results in benchmarks/perf/README.md
+	$(BIN)/python benchmarks/perf/run_all.py
+
+clean:
+	rm -rf $(VENV) build dist

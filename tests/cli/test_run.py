@@ -1,0 +1,273 @@
+"""What `silmm run` promises: flags become settings, progress goes to stderr, results to stdout."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from silmm.errors import UsageError
+from silmm.registry import Registry
+from silmm.run import RunResult
+from silmm.settings import RunSettings
+from silmm_cli import main
+from silmm_cli.display import (
+    LiveDisplay,
+    PlainDisplay,
+    clock,
+    make_display,
+    rate,
+    sparkline,
+    training_panel,
+    watched,
+)
+from silmm_cli.outcome import as_object, outcome_table, print_outcome
+from silmm_cli.run_cmd import default_run_dir, parse_shard, split_pairs
+
+TOY = [
+    flag
+    for kind in ("model", "prompter", "sampler", "questioner", "scorer", "pair-rule", "trainer",
+                 "benchmark")
+    for flag in (f"--{kind}", "toy")
+]
+SMALL = ["--prompts", "5", "--images-per-prompt", "3"]
+FIGURES = {"before": 0.6, "after": 0.7, "diff": 0.1, "ci_low": 0.05, "ci_high": 0.15, "n": 400}
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """Install the toy plugin package for this process and work in an empty directory."""
+    source = Path(__file__).parent.parent / "core" / "toy.py"
+    spec = importlib.util.spec_from_file_location("_cli_toy", source)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.install(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy")
+    monkeypatch.chdir(tmp_path)
+
+
+def silmm(*arguments):
+    return CliRunner().invoke(main, ["run", *TOY, *SMALL, *arguments])
+
+
+def console(**settings):
+    return Console(file=io.StringIO(), width=100, **settings)
+
+
+def test_json_is_one_object_on_stdout_and_chatter_is_on_stderr(toy):
+    """`--json` prints the evaluation, times and paths as one object, and nothing else to stdout."""
+    result = silmm("--json")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert {"overall", "categories", "wall_seconds", "run_dir", "report", "adapter"} <= set(answer)
+    for figures in (answer["overall"], *answer["categories"].values()):
+        assert set(figures) == {"before", "after", "diff", "ci_low", "ci_high", "n"}
+    assert Path(answer["report"]).is_file()
+    assert Path(answer["adapter"]).is_dir()
+    stages = {"prompts", "sample", "questions", "score", "pairs", "train"}
+    assert stages <= set(answer["wall_seconds"])
+    assert "iter 1 sample" in result.stderr
+    stored = json.loads((Path(answer["run_dir"]) / "summary.json").read_text())
+    assert stored["overall"] == answer["overall"]
+
+
+def test_the_same_command_finds_its_run_again(toy):
+    """The default directory is named after model and settings: same flags, same place."""
+    first, second = (json.loads(silmm("--json").stdout)["run_dir"] for _ in range(2))
+    other = json.loads(silmm("--json", "--seed", "1").stdout)["run_dir"]
+    assert first == second != other
+    assert first.startswith("runs/toy-")
+
+
+def test_people_get_a_table_and_the_paths(toy):
+    """Without --json the table per category stands on stdout, then run, report and adapter."""
+    result = silmm()
+    assert result.exit_code == 0, result.stderr
+    for part in ("overall", "before", "after", "95% interval", "run      runs/toy-", "index.html"):
+        assert part in result.stdout, part
+
+
+def test_until_stops_and_the_same_directory_goes_on(toy):
+    """`--until score` leaves no adapter and no figures; the command without it ends the run."""
+    stopped = json.loads(silmm("--json", "--until", "score", "--run-dir", "r").stdout)
+    assert stopped["overall"] is None
+    assert stopped["adapter"] is None
+    assert not Path("r/iter-1/adapter").exists()
+    whole = json.loads(silmm("--json", "--run-dir", "r").stdout)
+    assert whole["overall"] is not None
+    assert Path(whole["adapter"]).is_dir()
+
+
+def test_changed_settings_on_an_old_directory_are_refused(toy):
+    """Another seed in the same directory is exit code 2 with the difference."""
+    assert silmm("--run-dir", "r").exit_code == 0
+    result = silmm("--run-dir", "r", "--seed", "5")
+    assert result.exit_code == 2
+    assert "seed: 0 there, 5 now" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "trainer.stepz=3"], "steps"),
+        (["--set", "trainr.steps=3"], "trainer"),
+        (["--model", "tony"], "toy"),
+        (["--shard", "4/4"], "0/4"),
+        (["--prompts", "missing.txt"], "missing.txt"),
+    ],
+)
+def test_slips_are_answered_with_a_suggestion(toy, arguments, message):
+    """An unknown option, kind or name, and a wrong value, fail before any work and tell why."""
+    result = silmm("--run-dir", "r", *arguments)
+    assert result.exit_code in (2, 4)
+    assert message in result.stderr
+    assert not Path("r").exists()
+
+
+def test_options_come_from_set_and_config(toy):
+    """A TOML file and --set reach the component, and --set wins."""
+    Path("silmm.toml").write_text("seed = 3\n[trainer]\nsteps = 4\n")
+    result = silmm("--config", "silmm.toml", "--set", "trainer.steps=2", "--run-dir", "r")
+    assert result.exit_code == 0, result.stderr
+    settings = json.loads(Path("r/run.json").read_text())["settings"]
+    assert (settings["seed"], settings["options"]["trainer"]["steps"]) == (3, 2)
+    assert len(Path("r/iter-1/metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_one_shard_of_several_says_that_others_are_missing(toy):
+    """`--shard 0/2` ends with 75 while the other half is missing; that one then ends the run."""
+    small = ["--run-dir", "r", "--set", "trainer.steps=2"]
+    Path("c.toml").write_text("shard_size = 2\n")
+    first = silmm(*small, "--config", "c.toml", "--shard", "0/2")
+    assert first.exit_code == 75, first.stderr
+    second = silmm(*small, "--config", "c.toml", "--shard", "1/2")
+    assert second.exit_code == 0, second.stderr
+
+
+def test_default_directory_is_a_plain_name(toy):
+    """A model name with path separators cannot place the run elsewhere."""
+    flags = {flag.removeprefix("--").replace("-", "_"): "toy" for flag in TOY[::2]}
+    settings = RunSettings.resolve(Registry.load(), flags=flags)
+    elsewhere = settings.model_copy(update={"model": "../../etc/x"})
+    assert default_run_dir(elsewhere).parts[0] == "runs"
+    assert len(default_run_dir(elsewhere).parts) == 2
+
+
+def test_pairs_is_a_file_or_a_shape(tmp_path, monkeypatch):
+    """`--pairs 10x5` sets the pair rule's shape; anything else, or such a file, is a file."""
+    assert split_pairs("10x5", ("a.b=1",)) == (None, ("pairs.shape=10x5", "a.b=1"))
+    assert split_pairs("mine.parquet", ()) == ("mine.parquet", ())
+    assert split_pairs(None, ()) == (None, ())
+    monkeypatch.chdir(tmp_path)
+    Path("10x5").write_text("")
+    assert split_pairs("10x5", ()) == ("10x5", ())
+
+
+def test_shards_are_counted_from_zero():
+    """`i/n` needs 0 <= i < n."""
+    assert parse_shard(None) is None
+    assert parse_shard("3/4") == (3, 4)
+    for wrong in ("4/4", "1", "a/b", "-1/4", "0/0"):
+        with pytest.raises(UsageError, match="--shard"):
+            parse_shard(wrong)
+
+
+def test_plain_progress_prints_a_line_for_each_tenth():
+    """A stage of 1,000 units prints eleven lines, not a thousand, with rate and time."""
+    screen = console()
+    display = make_display(screen)
+    assert isinstance(display, PlainDisplay)
+    for done in range(1001):
+        display.progress("sample", done, 1000)
+    lines = screen.file.getvalue().splitlines()
+    assert len(lines) == 11
+    assert lines[0].startswith("iter 1 sample")
+    assert "500/1000 (50%)" in lines[5]
+    assert "\x1b" not in screen.file.getvalue()
+
+
+def test_stages_are_named_with_their_iteration():
+    """After an iteration the next stage belongs to the next one; evaluation belongs to none."""
+    display = PlainDisplay(console())
+    assert display.where("train") == "iter 1 train"
+    display.silmm_iteration_finished()
+    assert display.where("sample") == "iter 2 sample"
+    assert display.where("evaluate before") == "evaluate before"
+
+
+def test_live_display_shows_bars_and_the_training_panel():
+    """On a terminal the bars and the last training figures are drawn, and the cursor comes back."""
+    screen = console(force_terminal=True)
+    display = make_display(screen)
+    assert isinstance(display, LiveDisplay)
+    with display:
+        display.silmm_run_started(Path("runs/x"), {"model": "toy", "seed": 0})
+        display.progress("sample", 3, 10)
+        display.progress("train", 1, 0)
+        display.silmm_train_step(1, 1, {"loss": 0.6931, "margin": 0.0})
+        display.silmm_train_step(1, 2, {"loss": 0.5, "margin": 0.4})
+    drawn = screen.file.getvalue()
+    for part in ("runs/x", "iter 1 sample", "3/10", "step 2", "0.5", "margin"):
+        assert part in drawn, part
+    assert drawn.endswith("\x1b[?25h")
+
+
+def test_no_color_is_honoured(monkeypatch):
+    """With NO_COLOR the outcome has no colour codes, on a terminal too."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = console(force_terminal=True)
+    screen.print(outcome_table({"overall": FIGURES, "categories": {"color": FIGURES}}))
+    assert "\x1b[3" not in screen.file.getvalue()
+
+
+def test_arrows_follow_the_interval_not_the_difference():
+    """Only an interval without zero gets an arrow; one prompt has no interval."""
+    level = {**FIGURES, "ci_low": -0.01}
+    single = {**FIGURES, "ci_low": None, "ci_high": math.nan, "n": 1}
+    screen = console()
+    screen.print(outcome_table({"overall": FIGURES, "categories": {"a": level, "b": single}}))
+    up, flat, none = [line for line in screen.file.getvalue().splitlines() if "+0.100" in line]
+    assert "↑" in up
+    assert "↑" not in flat
+    assert "–" in none
+
+
+def test_a_partial_result_is_marked(tmp_path):
+    """A `--limit` run says so in the table's title."""
+    summary = {"overall": FIGURES, "categories": {}, "partial": True}
+    screen = console()
+    print_outcome(RunResult(tmp_path, {"sample": 61.0}, {}, summary), None, screen)
+    assert "PARTIAL" in screen.file.getvalue()
+    assert "1:01" in screen.file.getvalue()
+
+
+def test_json_of_several_iterations_names_the_last_adapter(tmp_path):
+    """`adapter` is the last iteration's."""
+    adapters = {"1": tmp_path / "a", "2": tmp_path / "b"}
+    answer = as_object(RunResult(tmp_path, {}, adapters, None), None)
+    assert answer["adapter"] == str(tmp_path / "b")
+    assert answer["report"] is None
+
+
+def test_numbers_for_people():
+    """Rates pick their unit, clocks their form, curves their width; no finite value, no curve."""
+    assert (rate(120, 1), rate(30, 60), rate(0, 5)) == ("120/s", "30/min", "–/s")
+    assert (clock(42.4), clock(185), clock(3723)) == ("42 s", "3:05", "1:02:03")
+    assert sparkline([0.0, 1.0]) == "▁█"
+    assert len(sparkline(list(range(1000)), 40)) == 40
+    assert sparkline([math.nan]) == ""
+    assert list(watched({"step": 1, "zeta": 1, "kl": 2, "loss": 3})) == ["loss", "kl", "zeta"]
+
+
+def test_panel_survives_figures_that_are_not_finite():
+    """A trainer that reports NaN does not take the screen down."""
+    screen = console()
+    screen.print(training_panel(1, 2, {"loss": [0.5, math.nan]}))
+    assert "nan" in screen.file.getvalue()

@@ -1,0 +1,229 @@
+"""A run is its directory: the same result whoever works, and never a mixture (promise 1)."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+
+import pytest
+
+from silmm.errors import DataError, Incomplete, SettingsChanged, SilmmError, UsageError
+from silmm.layout import STAGES
+from silmm.store import Shards
+
+
+@pytest.fixture
+def expected(artefacts, whole_run):
+    return artefacts.hashes(whole_run)
+
+
+def test_a_finished_run_is_not_done_again(go, artefacts, tmp_path, expected):
+    """The same command on a finished run changes no byte."""
+    go(tmp_path / "run")
+    files = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")}
+    go(tmp_path / "run")
+    assert artefacts.hashes(tmp_path / "run") == expected
+    assert files == {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")}
+
+
+def test_four_workers_write_the_same_bytes(go, artefacts, tmp_path, expected):
+    """One worker or four: every artefact is equal."""
+    go(tmp_path / "run", workers=4)
+    assert artefacts.hashes(tmp_path / "run") == expected
+
+
+def test_shards_in_any_order_write_the_same_bytes(go, artefacts, tmp_path, expected):
+    """`--shard 1/2` and then `--shard 0/2` make the whole run; the first ends as incomplete."""
+    with pytest.raises(Incomplete, match="2 of 3 shards"):
+        go(tmp_path / "run", shard=(1, 2))
+    go(tmp_path / "run", shard=(0, 2))
+    assert artefacts.hashes(tmp_path / "run") == expected
+
+
+def test_a_stage_at_a_time_writes_the_same_bytes(go, artefacts, tmp_path, expected):
+    """`--until` each stage in turn, with `--from` that stage, makes the same run."""
+    for stage in STAGES:
+        result = go(tmp_path / "run", until=stage, from_=stage)
+        assert result.summary is None
+    go(tmp_path / "run", from_="train")
+    assert artefacts.hashes(tmp_path / "run") == expected
+
+
+def test_until_stops_before_the_next_stage(go, tmp_path):
+    """`--until score` leaves scores and no pairs."""
+    go(tmp_path / "run", until="score")
+    assert (tmp_path / "run/iter-1/scores/manifest.json").is_file()
+    assert not (tmp_path / "run/iter-1/pairs").exists()
+
+
+def test_from_names_what_is_missing(go, tmp_path):
+    """`--from pairs` on a run without scores says which shards are not there, and makes none."""
+    go(tmp_path / "run", until="questions")
+    with pytest.raises(DataError, match=r"shards 0, 1, 2 of stage score"):
+        go(tmp_path / "run", from_="pairs")
+    assert not (tmp_path / "run/iter-1/scores").exists()
+
+
+def test_changed_settings_are_refused_field_by_field(go, artefacts, tmp_path, toy_settings):
+    """Other settings on an old directory: an error with each difference, and not a byte changed."""
+    go(tmp_path / "run", until="sample")
+    before = artefacts.hashes(tmp_path / "run")
+    changed = toy_settings(seed=4, sets=["trainer.steps=9"])
+    with pytest.raises(SettingsChanged) as error:
+        go(tmp_path / "run", changed)
+    assert "seed: 0 there, 4 now" in str(error.value)
+    assert "options.trainer.steps: 6 there, 9 now" in str(error.value)
+    assert "images_per_prompt" not in str(error.value)
+    assert artefacts.hashes(tmp_path / "run") == before
+
+
+def test_a_foreign_directory_is_refused(go, tmp_path):
+    """A directory with other things in it is not taken for a run."""
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / ".tmp-mine").write_text("not ours")
+    with pytest.raises(UsageError, match=r"thesis\.tex"):
+        go(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-mine", "thesis.tex"]
+
+
+def test_the_next_iteration_starts_from_the_tuned_model(go, tmp_path, toy_settings):
+    """Iteration 2 draws and trains from the adapter of iteration 1, which is as if alone."""
+    go(tmp_path / "one")
+    result = go(tmp_path / "two", toy_settings(iterations=2))
+    one, two = tmp_path / "one/iter-1", tmp_path / "two/iter-1"
+    alone = (one / "adapter/adapter.json").read_bytes()
+    assert (two / "adapter/adapter.json").read_bytes() == alone
+    assert list(result.adapters) == ["1", "2"]
+    first = json.loads((two / "adapter/adapter.json").read_text())["bias"]
+    second = json.loads((result.adapters["2"] / "adapter.json").read_text())["bias"]
+    steps = (tmp_path / "two/iter-2/metrics.jsonl").read_text().splitlines()
+    assert len(steps) == 6
+    assert first != second
+    drawn = [Shards(tmp_path / f"two/iter-{i}/candidates", 3).table(["z"]) for i in (1, 2)]
+    assert not drawn[0].equals(drawn[1])
+
+
+def test_no_held_out_prompt_is_trained_on(go, tmp_path, toy_settings):
+    """The benchmark's held-out prompts are in no table, from the prompter or from a file."""
+    path = tmp_path / "prompts.txt"
+    path.write_text("a word5 thing\nanother thing\na third\n")
+    go(tmp_path / "self", until="prompts")
+    go(tmp_path / "file", toy_settings(prompts=str(path)), until="prompts")
+    for name, count in (("self", 7), ("file", 2)):
+        folder = tmp_path / name / "iter-1"
+        texts = Shards(folder / "prompts", 1).table()["prompt"].to_pylist()
+        assert len(texts) == count
+        assert not [text for text in texts if "word5" in text]
+        assert json.loads((folder / "prompter.json").read_text())["rejected"]["excluded"] == 1
+
+
+def test_a_limited_run_is_marked(go, tmp_path, toy_settings):
+    """`--limit` keeps that many prompts and marks every description of the run as partial."""
+    result = go(tmp_path / "run", toy_settings(limit=2))
+    assert result.summary["partial"] is True
+    assert json.loads((tmp_path / "run/run.json").read_text())["partial"] is True
+    assert Shards(tmp_path / "run/iter-1/prompts", 1).table().num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("word5 again", "excluded: 1"), ("silent", "no-questions: 1"), ("broken", "non-finite: 4")],
+)
+def test_a_run_with_nothing_usable_says_why(go, tmp_path, toy_settings, text, words):
+    """A stage that leaves nothing for the next is an error with the counts that led there."""
+    (tmp_path / "p.txt").write_text(text)
+    with pytest.raises(DataError, match=words):
+        go(tmp_path / "run", toy_settings(prompts=str(tmp_path / "p.txt")))
+
+
+def test_own_pairs_are_trained_on_alone(go, tmp_path, toy_settings):
+    """`--pairs FILE` trains on the file: nothing is drawn or asked, and an adapter comes out."""
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"prompt": "a", "chosen_z": [1, 1], "rejected_z": [2, 2]}\n')
+    result = go(tmp_path / "run", toy_settings(pairs=str(path)))
+    bias = json.loads((result.adapters["1"] / "adapter.json").read_text())["bias"]
+    assert bias[1] > 0 > bias[2]
+    assert not (tmp_path / "run/iter-1/candidates").exists()
+
+
+def test_the_pairs_of_a_run_are_a_data_set(go, tmp_path, toy_settings, whole_run):
+    """The Parquet of a run's pairs, given as `--pairs`, trains to the very same adapter."""
+    path = whole_run / "iter-1/pairs/shard-00000.parquet"
+    result = go(tmp_path / "run", toy_settings(pairs=str(path)))
+    trained = (result.adapters["1"] / "adapter.json").read_bytes()
+    assert trained == (whole_run / "iter-1/adapter/adapter.json").read_bytes()
+
+
+def test_a_corrupt_shard_stops_the_run_and_is_made_again(go, artefacts, tmp_path, expected):
+    """Damage in a stored shard is an error, and deleting the shard as it says heals the run."""
+    go(tmp_path / "run", until="questions")
+    shard = tmp_path / "run/iter-1/candidates/shard-00001.parquet"
+    data = bytearray(shard.read_bytes())
+    data[100] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(DataError, match=r"shard-00001\.parquet is corrupt"):
+        go(tmp_path / "run")
+    shard.unlink()
+    go(tmp_path / "run")
+    assert artefacts.hashes(tmp_path / "run") == expected
+
+
+def test_a_damaged_adapter_is_refused_and_made_again(go, artefacts, tmp_path, expected):
+    """An adapter that is not the committed one is refused; without it, it is made again."""
+    go(tmp_path / "run")
+    weights = tmp_path / "run/iter-1/adapter/adapter.json"
+    weights.write_text(weights.read_text().replace("0", "1"))
+    with pytest.raises(DataError, match="corrupt"):
+        go(tmp_path / "run")
+    weights.unlink()
+    weights.parent.rmdir()
+    go(tmp_path / "run")
+    assert artefacts.hashes(tmp_path / "run") == expected
+
+
+def test_observers_see_the_run(go, tmp_path):
+    """Observers hear of each stage, step and unit; one that fails stops nothing."""
+    heard, units = [], []
+
+    class Observer:
+        def silmm_stage_finished(self, stage, table):
+            heard.append((stage, table.num_rows if table else None))
+
+        def silmm_train_step(self, step):
+            heard.append(step)
+
+        def silmm_run_finished(self):
+            raise RuntimeError("an observer's own fault")
+
+        def progress(self, stage, done, total):
+            units.append((stage, done, total))
+
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        go(tmp_path / "run", observers=[Observer()])
+    rows = [("prompts", 7), ("sample", 28), ("questions", 14), ("score", 28), ("pairs", 7)]
+    assert heard == [*rows, 1, 2, 3, 4, 5, 6, ("train", None)]
+    assert ("sample", 7, 7) in units
+    assert ("train", 6, 6) in units
+
+
+def test_seconds_add_up_over_resumed_parts(go, tmp_path):
+    """The seconds of an interrupted run are those of its parts together."""
+    first = go(tmp_path / "run", until="score").timings
+    last = go(tmp_path / "run").timings
+    assert set(last) == {*STAGES, "evaluate"}
+    assert last["sample"] == first["sample"] > 0
+
+
+def test_a_worker_that_dies_is_an_error(
+    go, artefacts, tmp_path, toy_site, *, monkeypatch, expected
+):
+    """A worker killed by the system ends the run with its stage; the run then goes on."""
+    monkeypatch.setattr("silmm.workers.serve", importlib.import_module("silmm_toy").die)
+    with pytest.raises(SilmmError, match=r"exit code -9.*stage sample"):
+        go(tmp_path / "run", workers=2)
+    monkeypatch.undo()
+    monkeypatch.syspath_prepend(str(toy_site))
+    go(tmp_path / "run")
+    assert artefacts.hashes(tmp_path / "run") == expected

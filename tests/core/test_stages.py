@@ -1,0 +1,129 @@
+"""Stages count what they leave out and never make up a number (promise 7)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from silmm import stages
+from silmm.errors import DataError, PluginError
+from silmm.interfaces import Prompt
+from silmm.records import PAIRS, prompt_id
+from silmm.tables import prompt_table
+
+PLACE = stages.Place(seed=3, iteration=1)
+
+
+@pytest.fixture
+def parts(toy_registry):
+    kinds = ("model", "sampler", "questioner", "scorer", "pairs")
+    return {kind: toy_registry.build(kind, "toy", {}) for kind in kinds}
+
+
+def tables(parts, *texts):
+    prompts = prompt_table([Prompt(text, "toy") for text in texts])
+    drawn = stages.draw_candidates(parts["model"], parts["sampler"], prompts, 4, PLACE)
+    asked, counts = stages.ask_questions(parts["model"], parts["questioner"], prompts)
+    return prompts, drawn, asked, counts
+
+
+def score(parts, prompts, drawn, asked):
+    return stages.score_candidates(
+        parts["model"], parts["scorer"], prompts, drawn, asked, place=PLACE
+    )
+
+
+def test_a_candidate_does_not_depend_on_its_company(parts):
+    """The rows of a prompt are the same alone, among others, and in another order (promise 3)."""
+    _, together, _, _ = tables(parts, "a", "b", "c")
+    _, turned, _, _ = tables(parts, "c", "b", "a")
+    _, alone, _, _ = tables(parts, "b")
+    middle = together.slice(4, 4)
+    assert middle.equals(alone)
+    assert middle.equals(turned.slice(4, 4))
+
+
+def test_held_out_and_repeated_prompts_are_dropped_and_counted():
+    """No prompt that the benchmark holds out passes, whatever the prompter returned."""
+    given = [Prompt(text, "x") for text in ("a", "held", "a", "b", "c")]
+    result = stages.keep_prompts(given, 2, lambda text: text == "held", {"malformed": 4})
+    assert [prompt.text for prompt in result.prompts] == ["a", "b"]
+    assert result.rejected == {"malformed": 4, "excluded": 1, "duplicate": 1}
+
+
+def test_what_cannot_be_scored_has_a_status_and_no_number(parts):
+    """A prompt without questions and an answer that is not finite give null scores and counts."""
+    prompts, drawn, asked, counts = tables(parts, "fine", "silent", "broken")
+    assert counts == {"no-questions": 1}
+    answers, scores, counts = score(parts, prompts, drawn, asked)
+    assert counts == {"no-questions": 4, "non-finite": 4}
+    by_status = {row["status"]: row["score"] for row in scores.to_pylist()}
+    assert by_status["no-questions"] is None
+    assert by_status["non-finite"] is None
+    assert np.isfinite(by_status["ok"])
+    values = answers.filter(pa.compute.equal(answers["prompt_id"], prompt_id("broken")))
+    assert set(values["p_yes"].to_pylist()) == {None}
+
+
+def test_unscored_candidates_are_in_no_pair(parts):
+    """Pairs come from scored candidates and hold both z; prompts without pairs are counted."""
+    prompts, drawn, asked, _ = tables(parts, "fine", "silent", "broken")
+    _, scores, _ = score(parts, prompts, drawn, asked)
+    pairs, counts = stages.choose_pairs(parts["pairs"], prompts, drawn, scores)
+    rows = pairs.to_pylist()
+    assert [row["prompt"] for row in rows] == ["fine"]
+    assert rows[0]["chosen_score"] > rows[0]["rejected_score"]
+    z = {row["candidate"]: row["z"] for row in drawn.to_pylist()[:4]}
+    assert rows[0]["chosen_z"] == z[rows[0]["chosen"]]
+    assert counts == {"prompts-without-pairs": 2}
+
+
+def test_a_rule_that_picks_the_unscored_is_an_error(parts):
+    """A pair with a candidate that has no score is refused, not trained on."""
+    prompts, drawn, asked, _ = tables(parts, "silent")
+    _, scores, _ = score(parts, prompts, drawn, asked)
+
+    class Careless:
+        def pairs(self, scores):
+            return [(0, 1)]
+
+    with pytest.raises(PluginError, match="silent"):
+        stages.choose_pairs(Careless(), prompts, drawn, scores)
+
+
+def test_too_few_results_are_an_error(parts):
+    """A component that loses an input is found out before anything is stored."""
+
+    class Loses:
+        def draw(self, model, prompts, seeds):
+            return []
+
+    prompts = prompt_table([Prompt("a", "x")])
+    with pytest.raises(PluginError, match="0 results for 2"):
+        stages.draw_candidates(parts["model"], Loses(), prompts, 2, PLACE)
+
+
+def pair(chosen, rejected, chosen_z, rejected_z):
+    values = ("id", "a prompt", chosen, rejected, None, None, chosen_z, rejected_z)
+    return dict(zip(PAIRS.names, values, strict=True))
+
+
+def test_preferences_hold_each_candidate_once():
+    """Pairs of one prompt share their candidates, by number or, for own pairs, by content."""
+    numbered = [pair(5, 2, [1], [2]), pair(5, 7, [1], [3])]
+    plain = [pair(None, None, [1], [2]), pair(None, None, [1], [3])]
+    for rows in (numbered, plain):
+        (one,) = stages.preferences(pa.Table.from_pylist(rows, schema=PAIRS))
+        assert [latent.tolist() for latent in one.latents] == [[1], [2], [3]]
+        assert one.pairs == ((0, 1), (0, 2))
+
+
+def test_features_stand_in_for_tokens():
+    """A continuous model's pairs take H from the candidates; one that is not there is named."""
+    table = pa.Table.from_pylist([pair(0, 1, None, None)], schema=PAIRS)
+    features = {("id", number): np.full((2, 2), number, np.float32) for number in (0, 1)}
+    (one,) = stages.preferences(table, features)
+    assert one.latents[1][0, 0] == 1
+    with pytest.raises(DataError, match="a prompt"):
+        stages.preferences(table, {})

@@ -1,0 +1,66 @@
+"""Promises of the built-ins' registration: light, complete, and every option says where it is from."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import silmm_plugins
+
+from silmm.options import describe
+
+KINDS = ("prompters", "samplers", "questioners", "scorers", "pair_rules", "trainers")
+
+
+def registered() -> dict[str, dict[str, Any]]:
+    """Return what the registration hooks of the discrete half hand to `register`."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def register(name: str, factory: object, **rest: Any) -> None:
+        found[name] = {"factory": factory, **rest}
+
+    for kind in KINDS:
+        getattr(silmm_plugins, f"silmm_register_{kind}")(register)
+    return found
+
+
+def test_the_papers_discrete_variants_are_there() -> None:
+    """Every name of the method's table for discrete models is registered, with help and its place."""
+    found = registered()
+    assert set(found) == {
+        *("self", "file", "nucleus", "self-q", "phrase-q", "prompt-q"),
+        *("diff-of-prob", "ratio-of-yes", "random", "top-last", "dpo", "sft"),
+    }
+    assert all(entry["summary"] and entry["paper"] for entry in found.values())
+
+
+def test_every_option_has_help_and_its_place_in_the_paper() -> None:
+    """`silmm plugins show` can tell of each option what it does and where its value comes from."""
+    for name, entry in registered().items():
+        if "options" in entry:
+            for option in describe(entry["options"]):
+                assert option.description, (name, option.name)
+                assert option.paper, (name, option.name)
+
+
+def test_registering_imports_nothing_heavy() -> None:
+    """Listing the built-ins needs neither torch nor transformers, peft, accelerate or spaCy."""
+    program = (
+        "import sys; from tests.plugins.test_registration import registered; registered(); "
+        "print([m for m in ('torch', 'transformers', 'peft', 'accelerate', 'spacy') "
+        "if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_each_factory_builds_from_the_defaults() -> None:
+    """Default options are enough to build every component but the spaCy one, which may be missing."""
+    from silmm.options import NoOptions
+
+    for name, entry in registered().items():
+        if name != "phrase-q":
+            assert entry["factory"](entry.get("options", NoOptions)()) is not None

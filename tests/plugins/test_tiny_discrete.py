@@ -1,0 +1,240 @@
+"""The embedded discrete model keeps the contract of base models, with random and with shipped weights."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+from silmm_plugins.tiny_discrete import register, sampling
+from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.tiny_discrete.language_model import SPLIT, LanguageModel
+from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
+
+from silmm.adapters import load_adapter, new_adapter, save_adapter
+from silmm.errors import DataError
+from silmm.interfaces import ChatRequest, Drawing
+
+WORDS = ["yes", "no", "a", "red", "blue", "circle", "square", "and", "is", "there", "?", ",", "."]
+PROMPTS = [
+    "a red circle",
+    "a blue square and a red circle",
+    "a square",
+    "a blue circle and a square",
+]
+QUESTIONS = [
+    ["is there a circle?"],
+    ["is there a red square?", "is there a square?"],
+    [],
+    ["a circle?"],
+]
+ATOL = 2e-4  # float32 sums in another order, after six layers
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model of the real architecture with random weights, sharpened so that choices matter."""
+    torch.manual_seed(0)
+    language_model = LanguageModel(
+        Vocabulary(WORDS), hidden=32, layers=2, heads=2, mlp=48, codes=20
+    )
+    with torch.no_grad():
+        language_model.backbone.get_input_embeddings().weight *= 20
+    tokenizer = ImageTokenizer(20)
+    tokenizer.codebook[:] = torch.rand(20, 48)
+    return TinyDiscrete(language_model, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """The model as users get it."""
+    return TinyDiscrete.load()
+
+
+@pytest.fixture(params=["model", "shipped"])
+def either(request):
+    """Each of the two in turn."""
+    return request.getfixturevalue(request.param)
+
+
+def draw(model, prompts, seeds, **drawing):
+    """Return drawn codes as one array."""
+    return np.stack(model.represent(prompts, seeds, Drawing(**drawing)))
+
+
+def test_a_candidate_does_not_depend_on_its_batch(either):
+    """Codes drawn alone equal those drawn beside longer and shorter prompts."""
+    together = draw(either, PROMPTS, [1, 2, 3, 4])
+    alone = np.concatenate(
+        [draw(either, [p], [s]) for p, s in zip(PROMPTS, [1, 2, 3, 4], strict=True)]
+    )
+    assert np.array_equal(together, alone)
+
+
+def test_the_seed_alone_makes_the_candidate(either):
+    """The same seed draws the same codes, another seed draws others."""
+    first = draw(either, [PROMPTS[1]] * 3, [7, 8, 7])
+    assert np.array_equal(first[0], first[2])
+    assert not np.array_equal(first[0], first[1])
+
+
+def test_likelihood_does_not_depend_on_padding(either):
+    """log pi(z | x) of a mixed batch equals that of each sequence alone."""
+    codes = draw(either, PROMPTS, [1, 2, 3, 4])
+    together = either.log_likelihood(PROMPTS, list(codes))
+    alone = [either.log_likelihood([p], [z]).item() for p, z in zip(PROMPTS, codes, strict=True)]
+    assert together.tolist() == pytest.approx(alone, abs=ATOL, rel=1e-5)
+
+
+def test_likelihood_is_the_samplers_own_distribution(either, monkeypatch):
+    """Summed log-probabilities of the drawn codes, as drawn step by step, equal log_likelihood."""
+    seen = []
+    real = sampling.pick
+
+    def recording(logits, uniform, drawing):
+        chosen = real(logits, uniform, drawing)
+        seen.append(logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0])
+        return chosen
+
+    monkeypatch.setattr(sampling, "pick", recording)
+    codes = draw(either, PROMPTS, [5, 6, 7, 8])
+    expected = torch.stack(seen).sum(0)
+    actual = either.log_likelihood(PROMPTS, list(codes))
+    assert actual.tolist() == pytest.approx(expected.tolist(), abs=ATOL, rel=1e-5)
+
+
+def test_answers_do_not_depend_on_the_batch(either):
+    """p(yes), p(no) of a picture are the same alone and among others with other questions."""
+    pictures = either.decode(list(draw(either, PROMPTS, [1, 2, 3, 4])), [0] * 4)
+    together = either.yes_no(pictures, QUESTIONS)
+    assert [a.shape for a in together] == [(len(q), 2) for q in QUESTIONS]
+    for picture, questions, answers in zip(pictures, QUESTIONS, together, strict=True):
+        for row, question in enumerate(questions):
+            assert either.yes_no([picture], [[question]])[0][0] == pytest.approx(
+                answers[row], abs=ATOL
+            )
+
+
+def test_no_question_about_any_picture_is_no_answer(model):
+    """Pictures without questions give empty answers, not an error."""
+    picture = np.zeros((32, 32, 3), np.uint8)
+    assert [a.shape for a in model.yes_no([picture, picture], [[], []])] == [(0, 2), (0, 2)]
+
+
+def test_an_image_code_sees_nothing_behind_it(model):
+    """Changing a later code changes no earlier prediction."""
+    language_model = model.language_model
+    codes = torch.from_numpy(draw(model, ["a red circle"], [1]).astype(np.int64))
+    changed = codes.clone()
+    changed[:, 40:] = (changed[:, 40:] + 1) % 20
+    ids = [model.prompt_ids("a red circle")]
+    before, after = (language_model.draw_states(ids, c)[0] for c in (codes, changed))
+    assert torch.allclose(before[:41], after[:41], atol=ATOL)
+    assert not torch.allclose(before[41:], after[41:], atol=1e-2)
+
+
+def test_nucleus_keeps_the_smallest_set_that_reaches_top_p():
+    """Tokens outside the nucleus have no mass; top_k cuts by rank; the defaults cut nothing."""
+    p = torch.tensor([[0.5, 0.1, 0.3, 0.1]])
+    assert sampling.truncate(p, Drawing(top_p=0.7)).tolist() == [[0.5, 0, pytest.approx(0.3), 0]]
+    assert sampling.truncate(p, Drawing(top_p=0.5)).tolist() == [[0.5, 0, 0, 0]]
+    assert (sampling.truncate(p, Drawing(top_k=1)) > 0).tolist() == [[True, False, False, False]]
+    assert torch.equal(sampling.truncate(p, Drawing()), p)
+
+
+def test_inverse_sampling_follows_the_distribution():
+    """Evenly spread numbers give each token its own share, also at another temperature."""
+    logits = torch.tensor([0.5, 0.2, 0.3]).log().expand(1000, -1)
+    uniform = (torch.arange(1000) + 0.5) / 1000
+    shares = sampling.pick(logits, uniform, Drawing()).bincount(minlength=3) / 1000
+    assert shares.tolist() == pytest.approx([0.5, 0.2, 0.3], abs=2e-3)
+    cold = sampling.pick(logits, uniform, Drawing(temperature=0.5)).bincount(minlength=3) / 1000
+    assert cold.tolist() == pytest.approx([0.25 / 0.38, 0.04 / 0.38, 0.09 / 0.38], abs=2e-3)
+    assert sampling.pick(logits, uniform, Drawing(temperature=0)).unique().tolist() == [0]
+
+
+def test_gradients_reach_the_adapter_alone(model):
+    """Backward through log pi leaves gradients on LoRA weights and nowhere else."""
+    new_adapter(model, rank=4, alpha=4, seed=0)
+    try:
+        codes = draw(model, PROMPTS[:2], [1, 2])
+        for name, parameter in model.backbone.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+        model.log_likelihood(PROMPTS[:2], list(codes)).sum().backward()
+        touched = {
+            n
+            for n, p in model.language_model.named_parameters()
+            if p.grad is not None and p.grad.abs().sum() > 0
+        }
+        assert touched
+        assert all("lora_B" in name for name in touched)  # B = 0 hides A from the first gradient
+    finally:
+        load_adapter(model, None)
+
+
+def test_an_adapter_survives_the_round_trip(model, tmp_path):
+    """A saved adapter, loaded again, gives the same likelihoods; taking it off gives the base."""
+    codes = list(draw(model, PROMPTS, [1, 2, 3, 4]))
+    base = model.log_likelihood(PROMPTS, codes)
+    new_adapter(model, rank=4, alpha=4, seed=0)
+    with torch.no_grad():
+        for name, parameter in model.backbone.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(1))
+    tuned = model.log_likelihood(PROMPTS, codes)
+    save_adapter(model, tmp_path / "adapter")
+    load_adapter(model, None)
+    assert torch.equal(model.log_likelihood(PROMPTS, codes), base)
+    load_adapter(model, tmp_path / "adapter")
+    assert torch.equal(model.log_likelihood(PROMPTS, codes), tuned)
+    assert not torch.allclose(base, tuned)
+    load_adapter(model, None)
+
+
+def test_greedy_text_does_not_depend_on_the_batch(shipped):
+    """The shipped model decomposes each prompt alike alone and among others."""
+    requests = [ChatRequest("decompose", p) for p in PROMPTS]
+    assert shipped.chat(requests) == [shipped.chat([r])[0] for r in requests]
+
+
+def test_unknown_words_are_refused_by_name(model):
+    """A prompt or question with a foreign word is an error that names it; a chat answer is empty."""
+    with pytest.raises(ValueError, match="giraffe"):
+        model.represent(["a red giraffe"], [1], Drawing())
+    with pytest.raises(ValueError, match="giraffe"):
+        model.yes_no([np.zeros((32, 32, 3), np.uint8)], [["is there a giraffe?"]])
+    assert model.chat([ChatRequest("decompose", "a giraffe")]) == [""]
+
+
+def test_a_prompt_that_is_too_long_is_refused(model):
+    """More words than the model has places for are an error that says how many it reads."""
+    with pytest.raises(ValueError, match=str(SPLIT)):
+        model.represent([" and ".join(["a red circle"] * 10)], [1], Drawing())
+
+
+def test_the_tokenizer_keeps_its_own_patches(model):
+    """Encoding what was decoded gives the same codes back."""
+    codes = torch.arange(20).repeat(4)[:64][None]
+    assert torch.equal(model.tokenizer.encode(model.tokenizer.decode(codes)), codes)
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    """A missing or cut weight file is an error that names the folder and what to do."""
+    with pytest.raises(DataError, match="train them again"):
+        TinyDiscrete.load(tmp_path)
+    for name in ("config.json", "language_model.safetensors", "image_tokenizer.safetensors"):
+        (tmp_path / name).write_bytes((register.WEIGHTS / name).read_bytes()[:-100])
+    with pytest.raises(DataError, match="train them again"):
+        TinyDiscrete.load(tmp_path)
+
+
+def test_the_shipped_weights_are_the_carded_ones_and_small():
+    """Hashes match sha256.json, and all files together stay within 12 MB."""
+    assert "verified" in register.verify()
+    files = list(register.WEIGHTS.iterdir())
+    assert sum(f.stat().st_size for f in files) <= 12e6
+    listed = json.loads((register.WEIGHTS / "sha256.json").read_text())
+    for file in files:
+        if file.suffix == ".safetensors":
+            assert listed[file.name] == hashlib.sha256(file.read_bytes()).hexdigest()
