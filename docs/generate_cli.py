@@ -13,6 +13,7 @@ from silmm import errors
 from silmm.options import OptionInfo, describe
 from silmm.plugins import LOAD_VARIABLE, STRICT_VARIABLE
 from silmm.registry import KINDS, Entry, Registry
+from silmm.settings import RunSettings
 from silmm_cli import DEBUG_VARIABLE, INTERRUPTED, main
 
 TARGET = Path(__file__).with_name("cli.md")
@@ -48,6 +49,9 @@ iterations = 2
 name = "nucleus"    # which component; may be left out
 top_p = 0.9         # the same as --set sampler.top_p=0.9
 ```
+
+The settings of a run:
+
 """
 EXIT_CODES = """\
 ## Exit codes
@@ -61,10 +65,10 @@ ENVIRONMENT = f"""\
 
 | variable | effect |
 |---|---|
-| `{LOAD_VARIABLE}` | comma-separated entry points or distributions to load; empty loads none; unset loads all |
+| `{LOAD_VARIABLE}` | entry points or distributions to load, with commas; empty: none; unset: all |
 | `{STRICT_VARIABLE}` | `1`: a broken plugin ends the command with the plugin's own error |
 | `{DEBUG_VARIABLE}` | `1`: errors of silmm show their traceback |
-| `NO_COLOR` | any value: no colours |
+| `NO_COLOR` | not empty: no colours |
 """
 
 
@@ -100,7 +104,8 @@ def _help() -> Iterator[str]:
 
 def _settings() -> str:
     kinds = ", ".join(f"`{kind}`" for kind in KINDS if kind not in ("judge", "tracker"))
-    return SETTINGS.format(kinds=kinds)
+    own = [option for option in describe(RunSettings) if option.name != "options"]
+    return SETTINGS.format(kinds=kinds) + "\n".join(_table(own)) + "\n"
 
 
 def _exit_codes() -> str:
@@ -145,11 +150,13 @@ def _component(entry: Entry) -> str:
         lines.append("")
     options = describe(entry.options)
     if options:
-        head = ["option", "type", "default", "unit", "paper", "meaning"]
-        lines += [_row(head), "|" + "---|" * len(head)]
-        lines += [_row(_option(option)) for option in options]
-        lines.append("")
+        lines += [*_table(options), ""]
     return "\n".join(lines)
+
+
+def _table(options: list[OptionInfo]) -> list[str]:
+    head = ["option", "type", "default", "unit", "paper", "meaning"]
+    return [_row(head), "|" + "---|" * len(head), *(_row(_option(option)) for option in options)]
 
 
 def _option(option: OptionInfo) -> list[str]:

@@ -21,7 +21,7 @@ PAPER: Mapping[str, object] = {
     "trainer.alpha": 32.0,
     "trainer.steps": 1000,
     "trainer.warmup": 100,
-    "trainer.lr": 5e-5,
+    "trainer.learning_rate": 5e-5,
     "trainer.batch": 32,
     "trainer.accumulation": 4,
     "trainer.beta": 0.2,
@@ -33,7 +33,7 @@ REASONS: Mapping[str, str] = {
     "prompts": "scale: a tiny model learns from fewer prompts",
     "trainer.nll": "a likelihood term on the chosen: the paper's loss alone let the likelihood of "
     "the chosen fall with the rejected's on the tiny model",
-    "trainer.lr": "a tiny model needs larger steps",
+    "trainer.learning_rate": "a tiny model needs larger steps",
     "trainer.steps": "scale: fewer pairs",
     "scorer": "another scorer, for comparison or as a control",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.batches import batches, epochs, split
 from silmm_plugins.dpo import Dpo, DpoOptions
 from silmm_plugins.lora_training import LikelihoodWarning
 from silmm_plugins.sft import Sft, SftOptions
@@ -157,6 +157,22 @@ def test_a_killed_training_ends_in_the_same_bytes(tmp_path: Path, trainer: Dpo |
     assert rest == whole[every * ((kill_at - 1) // every) :]
 
 
+def test_killed_before_the_adapter_is_written(tmp_path: Path) -> None:
+    """After the last checkpoint no step is left: the adapter is written from it, with its metrics."""
+    trainer = Dpo(DpoOptions(**QUICK))
+    whole = run(tmp_path, trainer)
+    expected = weights(tmp_path)
+    shutil.rmtree(tmp_path / "adapter")
+    seen: list[int] = []
+    last = trainer.train(
+        TinyRandom(), preferences(), start=None, out=tmp_path / "adapter", work=tmp_path / "work",
+        seed=1, observe=lambda step, metrics: seen.append(step),
+    )  # fmt: skip
+    assert seen == []
+    assert {"step": 8, **last} == whole[-1]
+    assert weights(tmp_path) == expected
+
+
 def test_a_resumed_training_reuses_the_stored_reference(tmp_path: Path) -> None:
     """The reference is computed once: a resumed run asks for the remaining steps alone."""
     trainer = Dpo(DpoOptions(**QUICK | {"accumulation": 1}))
@@ -274,37 +290,6 @@ def test_log_likelihood_reaches_every_lora_weight() -> None:
     p = preferences()[0]
     torch.autograd.backward(model.log_likelihood([p.prompt] * 4, p.latents).sum())
     assert all(q.grad is not None and q.grad.any() for n, q in parameters.items() if "lora_B" in n)
-
-
-def test_the_order_is_a_permutation_each_epoch_and_a_function_of_the_seed() -> None:
-    """Every prompt comes once an epoch, in another order each time, the same for the same seed."""
-    stream = epochs(7, seed=3)
-    first, second = ([next(stream) for _ in range(7)] for _ in range(2))
-    assert sorted(first) == sorted(second) == list(range(7))
-    assert first != second
-    again = epochs(7, seed=3)
-    assert [next(again) for _ in range(7)] == first
-
-
-def test_batches_keep_a_prompts_pairs_together() -> None:
-    """Four pairs each and 10 wanted: two prompts a batch; a prompt of 100 pairs makes one alone."""
-    stream = batches([4] * 6, 10, seed=0)
-    assert all(len(next(stream)) == 2 for _ in range(6))
-    big = batches([100, 100], 32, seed=0)
-    assert [len(next(big)) for _ in range(4)] == [1, 1, 1, 1]
-
-
-def test_few_prompts_never_come_twice_in_a_batch() -> None:
-    """With fewer pairs than the batch wants, a batch is all of them once."""
-    stream = batches([1, 1, 1], 32, seed=0)
-    assert all(len(set(batch)) == len(batch) <= 3 for batch, _ in zip(stream, range(5), strict=False))
-
-
-def test_split_balances_and_loses_nothing() -> None:
-    """Micro-batches hold every prompt once and about the same number of sequences."""
-    runs = split(list(range(8)), [4] * 8, 4)
-    assert runs == [[0, 1], [2, 3], [4, 5], [6, 7]]
-    assert split([5], [4], 4) == [[5]]
 
 
 def test_the_learning_rate_warms_up_and_ends_near_zero() -> None:

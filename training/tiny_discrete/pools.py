@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from silmm_benchmarks.shapes.facts import parse_question, question_objects
+from silmm_benchmarks.shapes.facts import matching, parse_question, question_objects
 from silmm_benchmarks.shapes.language import CATEGORIES, Spec, caption
 from silmm_benchmarks.shapes.questions import sample_questions
 from silmm_benchmarks.shapes.sampling import random_scene, sample_scene
@@ -111,6 +111,16 @@ def patch_labels(scene: Scene) -> NDArray[np.int8]:
     return labels.reshape(-1, 5)
 
 
+def covered(scene: Scene, indices: list[int]) -> int:
+    """Return the visible patches of some objects as bits, patch 0 the lowest."""
+    owner = np.full((GRID, GRID), -1)
+    for number, thing in enumerate(scene.objects):
+        cover = blanked_mask(thing.shape, thing.size)[::4, ::4]
+        owner[thing.y : thing.y + thing.size, thing.x : thing.x + thing.size][cover] = number
+    bits = np.isin(owner, indices).ravel()
+    return int(sum(1 << int(i) for i in np.flatnonzero(bits)))
+
+
 def understanding_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
     """Make (seed, count): pictures, patch labels, and QUESTIONS questions each with answers and places."""
     seed, count = args
@@ -120,6 +130,7 @@ def understanding_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
     questions = np.zeros((count, QUESTIONS), "U96")
     answers = np.zeros((count, QUESTIONS), np.bool_)
     places = np.full((count, QUESTIONS, 4), UNKNOWN, np.int8)  # twice the centres: x, y of both objects
+    targets = np.zeros((count, QUESTIONS, 2), np.uint64)  # the patches that both mentions speak of
     for n in range(count):
         if rng.random() < 0.5:
             scene = random_scene(rng)
@@ -130,13 +141,17 @@ def understanding_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
             sample_questions(rng, scene, QUESTIONS, allow_held_out=False)
         ):
             questions[n, k], answers[n, k] = text, answer
-            for slot, index in enumerate(question_objects(scene, parse_question(text))):
+            fact = parse_question(text)
+            for slot, mention in enumerate((fact.mention, fact.other)):
+                if mention is not None:
+                    targets[n, k, slot] = covered(scene, matching(scene, mention))
+            for slot, index in enumerate(question_objects(scene, fact)):
                 if index is not None:
                     cx, cy = scene.objects[index].center
                     places[n, k, 2 * slot : 2 * slot + 2] = round(2 * cx), round(2 * cy)
     return {
         "images": images, "labels": labels, "questions": questions,
-        "answers": answers, "places": places,
+        "answers": answers, "places": places, "targets": targets,
     }  # fmt: skip
 
 

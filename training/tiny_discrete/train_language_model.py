@@ -1,9 +1,10 @@
 """Train the language model of `tiny-discrete`: first to answer, then to answer, draw and write.
 
-Yes/no supervision alone stays at the prior for a long time. Two auxiliary losses, used in training only,
-break the plateau: what covers each patch (read after layer 2, early enough for the question's tokens to use
-it) and where the objects of a question stand (read after layer 4 at the question's last word, so that the
-last two layers only have to compare). Drawing starts once answering works.
+Yes/no supervision alone stays at the prior for a long time. Three auxiliary losses, used in training only,
+break the plateau. What covers each patch is read after layer 2, early enough for the question's tokens to
+use it. Two heads of layer 3 are told where to look: from a noun to the patches of the objects that it
+speaks of, or to <boi> when there are none. Where the objects of a question stand is read after layer 4 at
+its last word, so that the last two layers only have to compare. Drawing starts once answering works.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from silmm_benchmarks.shapes.language import PLURALS
 from silmm_benchmarks.shapes.world import COLORS, SHAPES, TEXTURES
 from silmm_plugins.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
 from silmm_plugins.tiny_discrete.language_model import LanguageModel
@@ -26,7 +28,8 @@ from training.tiny_discrete.text_tasks import TextTask
 from training.tiny_discrete.train_tokenizer import pixels
 
 HIDDEN, LAYERS, HEADS, MLP = 160, 6, 4, 448
-PATCH_LAYER, PLACE_LAYER = 2, 4
+PATCH_LAYER, LOOK_LAYER, PLACE_LAYER = 2, 3, 4
+LOOK_HEADS = 2
 PLACES = 17  # twice a centre's coordinate, 0 … 16
 
 
@@ -53,6 +56,8 @@ class Pools:
     questions: NDArray[np.object_]
     answers: NDArray[np.bool_]
     places: NDArray[np.int8]
+    targets: NDArray[np.uint64]
+    nouns: NDArray[np.int8]
     is_relation: NDArray[np.bool_]
     draw_codes: NDArray[np.int64]
     draw_captions: list[list[int]]
@@ -84,6 +89,22 @@ class Auxiliary(nn.Module):
         return F.cross_entropy(logits, places.flatten(), ignore_index=-1)
 
 
+def look_loss(attention: Tensor, nouns: Tensor, targets: Tensor) -> Tensor:
+    """Return how little a noun looks at what it speaks of, in nats.
+
+    Args:
+        attention: (questions, heads, words, keys); the keys are <boi>, the patches, <eoi>, the words.
+        nouns: word positions of both nouns, (questions, 2); -1 where there is no second one.
+        targets: (questions, 2, patches), true where the noun's objects are.
+    """
+    rows, slots = torch.nonzero(nouns >= 0, as_tuple=True)
+    seen = attention[rows, :LOOK_HEADS, nouns[rows, slots]].float()
+    wanted = targets[rows, slots]
+    none = ~wanted.any(-1, keepdim=True)
+    mass = (seen[..., : wanted.shape[1] + 1] * torch.cat([none, wanted], 1)[:, None]).sum(-1)
+    return -mass.clamp(min=1e-6).log().mean()
+
+
 class Student(nn.Module):
     """The language model with its auxiliary heads, checkpointed together."""
 
@@ -111,6 +132,12 @@ class Student(nn.Module):
         owner = torch.arange(plan.pictures).repeat_interleave(plan.questions)
         out, last = model.question_outputs(cache, owner, texts, every_layer=True)
         each = torch.arange(len(texts))
+        bits = pools.targets[rows[:, None], picks].reshape(-1, 2, 1) >> np.arange(64, dtype=np.uint64)
+        look = look_loss(
+            out.attentions[LOOK_LAYER - 1],
+            torch.from_numpy(pools.nouns[rows[:, None], picks].reshape(-1, 2)).long(),
+            torch.from_numpy((bits & np.uint64(1)).astype(np.bool_)),
+        )
         logits = model.answer_logits(out.last_hidden_state[each, last]).float()
         words = model.vocabulary
         target = torch.where(answers, words.yes, words.no)
@@ -120,9 +147,9 @@ class Student(nn.Module):
         right = ((logits[:, words.yes] > logits[:, words.no]) == answers).float().mean()
         metrics = {
             "answer": answer.item(), "right": right.item(),
-            "patch": patch.item(), "place": place.item(),
+            "patch": patch.item(), "look": look.item(), "place": place.item(),
         }  # fmt: skip
-        return answer + 0.5 * patch + 0.3 * place, metrics
+        return answer + 0.5 * patch + 0.5 * look + 0.3 * place, metrics
 
     def drawing_loss(self, pools: Pools, rng: np.random.Generator, plan: Plan) -> Tensor:
         """Negative log-likelihood of the image codes, nats per token."""
@@ -182,11 +209,15 @@ def load_pools(
         return memo[text]
 
     questions = np.empty(known["questions"].shape, object)
+    nouns = np.full((*questions.shape, 2), -1, np.int8)
+    noun_ids = {vocabulary.encode(word)[0] for word in (*SHAPES, *PLURALS.values())}
     for index, text in np.ndenumerate(known["questions"]):
         questions[index] = [vocabulary.ask, *ids(str(text))]
+        found = [at for at, word in enumerate(questions[index]) if word in noun_ids]
+        nouns[index][: len(found)] = found
     return Pools(
         encode_all(tokenizer, known["images"]), known["labels"], questions, known["answers"],
-        known["places"], np.char.find(known["questions"], "is the ") == 0,
+        known["places"], known["targets"], nouns, np.char.find(known["questions"], "is the ") == 0,
         encode_all(tokenizer, drawn["images"]),
         [[vocabulary.bos, vocabulary.draw, *ids(str(t))] for t in drawn["captions"]],
     )  # fmt: skip

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from silmm.errors import PluginError
 from silmm.interfaces import BaseModel, Drawing
 from silmm.records import Difference, EvalResult
 from silmm.statistics import DRAWS, cluster_means, paired_difference
@@ -29,8 +30,10 @@ from silmm_benchmarks.shapes.drawn import (
 )
 from silmm_benchmarks.shapes.feedback import self_feedback
 from silmm_benchmarks.shapes.judge import Judge
+from silmm_benchmarks.shapes.language import Mention, Spec
 from silmm_benchmarks.shapes.options import ShapesOptions
 from silmm_benchmarks.shapes.splits import EvalPrompt, contaminated, report_prompts, tune_prompts
+from silmm_benchmarks.shapes.world import LARGE, Object, Scene, render
 
 SPLITS = {"report": report_prompts, "tune": tune_prompts}
 BEFORE = "before"
@@ -89,9 +92,11 @@ class ShapesBenchmark:
         Raises:
             ValueError: `adapters` has no "before" or nothing to compare it with.
         """
+        judge = Judge()
+        check_canaries(judge)
         sides = [_Side(n, f, adapter_digest(f)) for n, f in _ordered(adapters)]
         exam = _Exam(
-            options=self.options, model=model, judge=Judge(), work=work, seed=seed,
+            options=self.options, model=model, judge=judge, work=work, seed=seed,
             prompts=spread(SPLITS[self.options.split](), limit), progress=progress,
         )
         sharp = Drawing(self.options.temperature, self.options.top_p)
@@ -194,6 +199,25 @@ class _Exam:
         }
         text = json.dumps(card, sort_keys=True, separators=(",", ":"))
         return {**card, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def check_canaries(judge: Judge) -> None:
+    """Let the judge find what is there, miss what is not, and find nothing in a blank picture.
+
+    Raises:
+        PluginError: a canary fails; no number of this judge is to be trusted.
+    """
+    there = Object("circle", "red", "plain", 1, 3, LARGE)
+    pictures = np.stack([render(Scene((there,))), render(Scene(()))])
+    true, false = (Spec("color", (Mention("circle", color),)) for color in ("red", "blue"))
+    verdicts = [
+        bool(facts[0]) for facts in judge.facts(pictures[[0, 0, 1]], [true, false, true])
+    ]
+    if verdicts != [True, False, False]:
+        raise PluginError(
+            f"The shapes judge fails its canaries (true, false, blank picture: {verdicts}); it cannot "
+            "score. Reinstall silmm; if it stays so, report it."
+        )
 
 
 def spread(prompts: Sequence[EvalPrompt], limit: int | None) -> tuple[EvalPrompt, ...]:

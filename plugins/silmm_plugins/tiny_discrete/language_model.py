@@ -88,6 +88,7 @@ class LanguageModel(nn.Module):
             past_key_values=cache,
             use_cache=cache is not None,
             output_hidden_states=every_layer,
+            output_attentions=every_layer,
         )
 
     def logits(self, states: Tensor, first: int, last: int) -> Tensor:

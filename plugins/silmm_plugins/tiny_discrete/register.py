@@ -23,12 +23,16 @@ DEFAULTS: dict[str, object] = {
     "shard_size": 32,
     "prompter.objects": ["shapes"],
     "prompter.attributes": ["colors", "textures", "shapes"],
+    "prompter.relations": ["2d spatial relations", "3d spatial relations"],
     "sampler.temperature": 1.0,
     "sampler.top_p": 1.0,
     "pairs.k": 2,
     "trainer.learning_rate": 5e-4,
     "trainer.steps": 100,
     "trainer.warmup": 10,
+    "trainer.nll": 20.0,
+    "trainer.precision": "bf16",
+    "threads": 2,
 }
 
 

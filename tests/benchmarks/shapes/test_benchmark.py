@@ -10,7 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from silmm_benchmarks.shapes.benchmark import PICTURES, ShapesBenchmark, spread
+from silmm_benchmarks.shapes.benchmark import (
+    PICTURES,
+    ShapesBenchmark,
+    check_canaries,
+    spread,
+)
 from silmm_benchmarks.shapes.drawn import adapter_digest
 from silmm_benchmarks.shapes.facts import holds, parse_question
 from silmm_benchmarks.shapes.feedback import self_feedback
@@ -21,7 +26,7 @@ from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.splits import report_prompts
 from silmm_benchmarks.shapes.world import render
 
-from silmm.errors import UsageError
+from silmm.errors import PluginError, UsageError
 from silmm.interfaces import BaseModel, Prompt
 from silmm.records import CANDIDATES, SCORES, prompt_id
 from silmm.store import Shards, read_json, to_json
@@ -304,3 +309,15 @@ def test_pictures_are_kept_for_the_report(tmp_path, adapter):
     row = table.to_pylist()[0]
     assert row["image"]["bytes"].startswith(b"\x89PNG")
     assert len(row["holds"]) == len(row["questions"]) == len(row["p_yes"]) > 0
+
+
+def test_a_judge_that_fails_its_canaries_does_not_score():
+    """A judge that says yes to everything is stopped before it scores; the real one passes."""
+
+    class Yes(Judge):
+        def facts(self, images, specs):
+            return [np.ones(1, bool) for _ in specs]
+
+    check_canaries(Judge())
+    with pytest.raises(PluginError, match="canaries"):
+        check_canaries(Yes())

@@ -1,0 +1,316 @@
+"""What the documentation promises: its links, hooks, code and references are true."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import silmm
+import silmm.run
+from silmm import capabilities, hookspecs, interfaces
+from silmm.plugins import HOOKS
+from silmm.registry import KIND_OF_HOOK, Registry
+from silmm.settings import RunSettings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+GUIDE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+FIDELITY = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def arguments(function: Callable[..., object]) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+# ------------------------------------------------------------------------------------------- links
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {text.strip().replace(" ", "-") for text in words}
+
+
+def links() -> Iterator[tuple[Path, str]]:
+    """Yield each page with each of its relative links and pictures."""
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text("utf-8"))):
+            if not re.match(r"[a-z]+:", target):
+                yield page, target
+
+
+def broken(page: Path, target: str) -> bool:
+    path, _, anchor = target.partition("#")
+    found = (page.parent / path).resolve() if path else page
+    if not found.exists():
+        return True
+    return bool(anchor) and found.suffix == ".md" and anchor not in anchors(found)
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    """Each link of each page names a file of this repository, and a heading where it says so."""
+    assert len(list(links())) > 10
+    assert [f"{page.name}: {target}" for page, target in links() if broken(page, target)] == []
+
+
+def test_a_link_that_leads_nowhere_is_noticed() -> None:
+    """The check above knows a missing file and a missing heading."""
+    page = ROOT / "docs" / "plugins.md"
+    assert broken(page, "no-such-page.md")
+    assert broken(page, "concepts.md#no-such-heading")
+    assert not broken(page, "concepts.md#the-loop")
+
+
+def test_every_file_that_contributing_names_exists() -> None:
+    """The map and the files to imitate are there."""
+    text = FENCE.sub("", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    named = {name for name in re.findall(r"`([\w./]+/[\w./]*)`", text) if "venv" not in name}
+    assert len(named) > 20
+    assert [name for name in sorted(named - {"dist/"}) if not (ROOT / name).exists()] == []
+
+
+# ------------------------------------------------------------------------------------ plugin guide
+
+
+def test_every_hook_is_documented_with_its_arguments() -> None:
+    """The guide's tables hold all hooks of the specification, with their arguments, and no other."""
+    told = dict(re.findall(r"^\| `(silmm_\w+)\(([^)]*)\)`", GUIDE, re.MULTILINE))
+    assert {name: split(text) for name, text in told.items()} == {
+        name: arguments(getattr(hookspecs, name)) for name in HOOKS
+    }
+
+
+def test_no_hook_is_spelt_otherwise_anywhere() -> None:
+    """No page speaks of a hook that does not exist."""
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    assert set(re.findall(r"\bsilmm_(?:register_\w+|\w+_(?:started|finished|step))\b", text)) <= {
+        *HOOKS
+    }
+
+
+def test_the_kinds_of_the_guide_are_the_registrys() -> None:
+    """Each registration hook stands beside the word that the command line has for its kind."""
+    told = re.findall(r"^\| `(silmm_register_\w+)\(register\)` \| `(\w+)`", GUIDE, re.MULTILINE)
+    assert dict(told) == dict(KIND_OF_HOOK)
+
+
+def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
+    """Every method that the guide tells an author to write has these arguments."""
+    told = re.findall(r"`([A-Z]\w+)\.(\w+)\(([^)]*)\)`", GUIDE)
+    assert {owner for owner, _, _ in told} == {
+        *("BaseModel", "Prompter", "Sampler", "Questioner", "Scorer", "Kernel", "PairRule"),
+        *("Trainer", "Benchmark"),
+    }
+    for owner, method, text in told:
+        assert split(text) == arguments(getattr(getattr(interfaces, owner), method)), owner
+
+
+def test_the_guide_knows_all_arguments_of_register() -> None:
+    """The signature and the table of `register` name what the callback takes, in full."""
+    from silmm.registry import Register
+
+    names = arguments(Register.__call__)
+    signature = re.search(r"^register\((.*?)\)$", GUIDE, re.MULTILINE | re.DOTALL)
+    assert signature is not None
+    assert set(re.findall(r"(\w+)(?:=|,|$)", signature[1].replace(" ", ""))) >= set(names)
+    told = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", GUIDE.split("## Registering")[1], re.MULTILINE)
+    assert set(names) <= {name for cell in told for name in re.findall(r"\w+", cell)}
+
+
+def package() -> dict[str, str]:
+    """Return the files of the guide's package by name."""
+    found = re.findall(r"<!-- package: (\S+) -->\n```\w+\n(.*?)^```$", GUIDE, re.M | re.S)
+    return dict(found)
+
+
+@pytest.fixture
+def guide_package(fake_distribution: Callable[..., Path]) -> Path:
+    """Install the guide's package as its own project file says, and return the folder."""
+    files = package()
+    project = tomllib.loads(files.pop("pyproject.toml"))["project"]
+    points = project["entry-points"]["silmm"]
+    modules = {name.removesuffix(".py"): source for name, source in files.items()}
+    assert set(points.values()) == set(modules)
+    return fake_distribution(project["name"], points, modules, project["version"])
+
+
+def test_the_guides_package_works_in_a_real_run(
+    guide_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copied from the page and installed, its sampler and scorer draw and score a whole run."""
+    _install_toy(guide_package)
+    monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-weakest,silmm-toy")
+    registry = Registry.load()
+    assert registry.broken == ()
+    assert registry.entry("sampler", "cold-warm").distribution == "silmm-weakest"
+    toys = dict.fromkeys(
+        ("model", "prompter", "questioner", "pair_rule", "trainer", "benchmark"), "toy"
+    )
+    sizes = {"prompts": 4, "images_per_prompt": 4, "shard_size": 2}
+    settings = RunSettings.resolve(
+        registry,
+        flags={**toys, **sizes, "sampler": "cold-warm", "scorer": "weakest"},
+        sets=["sampler.warm=1.5"],
+    )
+    capabilities.check(registry, settings)
+    result = silmm.run.start(settings, tmp_path / "run", registry=registry)
+    assert settings.options["sampler"] == {"cold": 0.7, "warm": 1.5}
+    assert result.summary is not None
+    assert result.summary["counts"]["1"]["scores"]["rows"] == 16
+
+
+def test_the_guides_sampler_keeps_order_and_company(guide_package: Path) -> None:
+    """As the guide says of it: each candidate has its own seed's temperature, in input order."""
+    registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm-weakest"})
+    sampler = registry.build("sampler", "cold-warm", {"cold": 0.5, "warm": 2.0})
+
+    class Echo:
+        def represent(self, prompts: Any, seeds: Any, drawing: Any) -> list[Any]:
+            return [(p, s, drawing.temperature) for p, s in zip(prompts, seeds, strict=True)]
+
+    drawn = sampler.draw(Echo(), ["a", "b", "c"], [3, 4, 7])
+    assert drawn == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
+
+
+def _install_toy(site: Path) -> None:
+    """Install the toy components of the core's tests: a quick model needs no torch."""
+    path = ROOT / "tests" / "core" / "toy.py"
+    spec = importlib.util.spec_from_file_location("_docs_toy", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.install(site)
+
+
+@pytest.fixture(autouse=True)
+def _forget_toy() -> Iterator[None]:
+    """Let no module of a deleted folder stay imported."""
+    yield
+    sys.modules.pop("silmm_toy", None)
+
+
+# -------------------------------------------------------------------------------------- generated
+
+
+def test_the_command_line_page_is_fresh(silmm_process: Callable[..., Any]) -> None:
+    """docs/cli.md is what its generator writes now; line breaks of help texts do not count."""
+    program = "from generate_cli import generate; print(generate())"
+    made = silmm_process("-c", program, site=ROOT / "docs")
+    assert made.returncode == 0, made.stderr
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    assert page.split() == made.stdout.split(), "run: python docs/generate_cli.py"
+
+
+# ---------------------------------------------------------------------------------------- fidelity
+
+
+def defined(source: Path) -> set[str]:
+    """Return the names of a module's functions, methods and variables, without importing it."""
+    names: set[str] = set()
+    for node in ast.parse(source.read_text("utf-8")).body:
+        names |= _names(node, "")
+        if isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                names |= _names(inner, f"{node.name}.")
+    return names
+
+
+def _names(node: ast.stmt, owner: str) -> set[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {owner + node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return {owner + target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def source_of(module: str) -> Path | None:
+    path = Path(*module.split("."))
+    places = [top / path for top in (ROOT, ROOT / "plugins", ROOT / "benchmarks")]
+    candidates = [file for p in places for file in (p.with_suffix(".py"), p / "__init__.py")]
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def exists(reference: str) -> bool:
+    """Say whether `module:name` or `tests/file.py::test` is there."""
+    if "::" in reference:
+        path, _, name = reference.partition("::")
+        return (ROOT / path).is_file() and name in defined(ROOT / path)
+    module, _, name = reference.partition(":")
+    source = source_of(module)
+    return source is not None and name in defined(source)
+
+
+def references(text: str) -> list[str]:
+    tests = re.findall(r"`(tests/[\w/]+\.py::\w+)`", text)
+    return tests + re.findall(r"`(silmm\w*(?:\.\w+)*:[\w.]+)`", text)
+
+
+def test_every_function_and_test_of_the_fidelity_table_exists() -> None:
+    """No row names code or a test that has gone."""
+    named = references(FIDELITY)
+    assert len(named) > 60
+    assert [reference for reference in named if not exists(reference)] == []
+
+
+def test_a_reference_that_has_gone_is_noticed() -> None:
+    """The check above knows a missing module, name, method and test."""
+    assert not exists("silmm.nowhere:improve")
+    assert not exists("silmm.loop:worsen")
+    assert not exists("silmm_plugins.scorers:DiffOfProb.guess")
+    assert not exists("tests/core/test_loop.py::test_nothing")
+    assert exists("silmm_plugins.scorers:DiffOfProb.score")
+
+
+def test_every_row_that_names_code_names_a_test() -> None:
+    """A formula or setting counts as held only where a test holds it."""
+    table = FIDELITY.split("## The results")[0]
+    rows = [line for line in table.splitlines() if re.search(r"`silmm\w*(\.\w+)*:", line)]
+    assert len(rows) > 25
+    assert [row for row in rows if "`tests/" not in row] == []
+
+
+def test_run_defaults_are_the_papers() -> None:
+    """App. 10, SEED-LLaMA: 16,000 prompts and 10 images a prompt; the components are the paper's."""
+    fields = RunSettings.model_fields
+    assert (fields["prompts"].default, fields["images_per_prompt"].default) == (16000, 10)
+    components = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
+    assert [fields[name].default for name in components] == [
+        "self", "nucleus", "self-q", "diff-of-prob", "top-last", "dpo",
+    ]
+
+
+def test_the_embedded_model_deviates_as_told() -> None:
+    """Fewer prompts and steps, a higher rate, more pairs and a likelihood term, as the page says."""
+    defaults: dict[str, Any] = dict(Registry.load().entry("model", "tiny-discrete").defaults)
+    assert defaults["prompts"] < 16000
+    assert defaults["trainer.steps"] < 1000
+    assert defaults["trainer.learning_rate"] > 5e-5
+    assert defaults["pairs.k"] > 1
+    assert defaults["trainer.nll"] > 0
+
+
+def test_one_version_everywhere() -> None:
+    """The package, its project file and the changelog's first section agree on the version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    sections = re.findall(r"^## \[([^\]]+)\]", changelog, re.MULTILINE)
+    assert project["version"] == silmm.__version__
+    assert silmm.__version__ in sections[:2]

@@ -1,0 +1,166 @@
+"""The real command with the embedded model: killed anywhere, resumed, isolated from its judge."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from peft import PeftModel
+from silmm_benchmarks.shapes.splits import contaminated, report_prompts, tune_prompts
+from silmm_plugins.tiny_discrete.model import TinyDiscrete
+
+from silmm.store import read_json
+from tests.core.artefacts import hashes
+
+pytestmark = pytest.mark.slow
+
+SMALL = (
+    "--prompts", "24", "--images-per-prompt", "6", "--limit", "24", "--iterations", "2",
+    "--set", "trainer.steps=6", "--set", "trainer.warmup=2", "--set", "trainer.checkpoint_every=2",
+    "--set", "benchmark.images=1", "--set", "benchmark.plain_images=1", "--set", "benchmark.batch=16",
+)  # fmt: skip
+STAGES = (
+    "iter-1/prompts/shard-00000.parquet",
+    "iter-1/candidates/shard-00000.parquet",  # in the middle of generation
+    "iter-1/questions/shard-00000.parquet",
+    "iter-1/scores/shard-00000.parquet",  # in the middle of scoring
+    "iter-1/pairs/shard-00000.parquet",
+    "iter-1/train/checkpoint-*",  # in the middle of training
+    "iter-1/adapter/adapter_model.safetensors",
+    "iter-2/candidates/shard-00001.parquet",
+    "iter-2/train/checkpoint-*",
+    "eval/drawn-*/shard-00001.parquet",  # in the middle of the evaluation
+)
+
+
+def command(run_dir: Path, *more: str) -> list[str]:
+    """Return the command line of a small run with shards of eight prompts."""
+    config = run_dir.parent / "small.toml"
+    config.write_text("shard_size = 8\n")
+    return [
+        sys.executable, "-m", "silmm_cli", "run", "--run-dir", str(run_dir), "--config", str(config),
+        *SMALL, *more,
+    ]  # fmt: skip
+
+
+def finish(run_dir: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end and insist on success."""
+    done = subprocess.run(command(run_dir, *more), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def kill_when(run_dir: Path, pattern: str) -> None:
+    """Start the command and end it by SIGKILL as soon as a file like `pattern` is there."""
+    with subprocess.Popen(
+        command(run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while not list(run_dir.glob(pattern)):
+            assert process.poll() is None, f"the run ended before {pattern} appeared"
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted small run and what it printed."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    return run_dir, finish(run_dir, "--json")
+
+
+def test_a_run_killed_in_every_stage_ends_in_the_same_bytes(finished, tmp_path):
+    """SIGKILL at ten places, the same command each time: all artefacts equal the uninterrupted run's."""
+    killed = tmp_path / "run"
+    for pattern in STAGES:
+        kill_when(killed, pattern)
+    finish(killed)
+    assert hashes(killed) == hashes(finished[0])
+
+
+def test_two_workers_write_the_same_bytes(finished, tmp_path):
+    """One process and two make equal artefacts."""
+    finish(tmp_path / "run", "--workers", "2")
+    assert hashes(tmp_path / "run") == hashes(finished[0])
+
+
+def test_the_json_is_one_object_with_the_promised_keys(finished):
+    """Stdout holds one JSON object: overall, categories, seconds, paths; the summary holds it too."""
+    run_dir, done = finished
+    told = json.loads(done.stdout)
+    keys = {"before", "after", "diff", "ci_low", "ci_high", "n"}
+    assert keys <= set(told["overall"])
+    assert len(told["categories"]) == 8
+    assert all(keys <= set(c) for c in told["categories"].values())
+    assert {"prompts", "sample", "questions", "score", "pairs", "train"} <= set(told["wall_seconds"])
+    assert Path(told["report"]).exists()
+    assert Path(told["adapter"]).is_dir()
+    assert told["partial"] is True
+    assert read_json(run_dir / "summary.json")["overall"] == told["overall"]
+
+
+def test_no_held_out_prompt_is_among_the_self_written_ones(finished):
+    """No training prompt equals or resembles by combination a prompt of either held-out set."""
+    held_out = {p.text for p in (*report_prompts(), *tune_prompts())}
+    for number in (1, 2):
+        table = pq.read_table(finished[0] / f"iter-{number}" / "prompts")
+        texts = table.column("prompt").to_pylist()
+        assert len(texts) == 24
+        assert not held_out & set(texts)
+        assert not [text for text in texts if contaminated(text)]
+
+
+def test_the_loop_does_not_need_the_judge(finished, tmp_path):
+    """With a judge that breaks when it is touched, every artefact of the loop is still the same."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Wall:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'silmm_benchmarks.shapes.judge':\n"
+        "            raise RuntimeError('the loop reached for the judge')\n"
+        "sys.meta_path.insert(0, Wall())\n"
+    )
+    run_dir = tmp_path / "run"
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(
+        command(run_dir), capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode != 0
+    assert "the loop reached for the judge" in done.stderr  # the evaluation did, behind the loop
+    loop = {n: h for n, h in hashes(finished[0]).items() if n.startswith(("iter-1/", "iter-2/"))}
+    assert {n: h for n, h in hashes(run_dir).items() if n in loop} == loop
+
+
+def test_candidates_open_as_pictures(finished):
+    """`datasets` shows the image column as pictures of 32x32."""
+    files = sorted(map(str, (finished[0] / "iter-1" / "candidates").glob("*.parquet")))
+    data = datasets.load_dataset(
+        "parquet", data_files=files, split="train", cache_dir=str(finished[0].parent / "cache")
+    )
+    data = data.cast_column("image", datasets.Image())
+    assert data[0]["image"].size == (32, 32)
+
+
+def test_plain_peft_loads_the_adapter(finished):
+    """PeftModel.from_pretrained puts the tuned adapter on a fresh backbone, with equal likelihoods."""
+    folder = finished[0] / "iter-2" / "adapter"
+    prompts = ["a red circle"]
+    ours, plain = TinyDiscrete.load(), TinyDiscrete.load()
+    codes = [np.arange(64, dtype=np.int32)]
+    base = ours.log_likelihood(prompts, codes).item()
+    ours.load_adapter(folder)
+    PeftModel.from_pretrained(plain.backbone, folder)
+    tuned = ours.log_likelihood(prompts, codes).item()
+    assert plain.log_likelihood(prompts, codes).item() == pytest.approx(tuned, abs=1e-4)
+    assert tuned != base
