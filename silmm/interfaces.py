@@ -161,7 +161,11 @@ class Question:
 
 
 class Questioner(Protocol):
-    """Step 3: turns each prompt into yes/no questions."""
+    """Step 3: turns each prompt into yes/no questions.
+
+    A questioner may keep a `dropped: Counter[str]` of what it threw away and why, over all its calls; the
+    stage writes the counts of each shard beside its table.
+    """
 
     def ask(self, model: BaseModel, prompts: Sequence[str]) -> list[tuple[Question, ...]]:
         """Return the questions of each prompt; an empty tuple is counted and the prompt left out."""

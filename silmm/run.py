@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -146,7 +147,7 @@ def _summary(
     session: Session, evaluation: EvalResult | None, adapters: Mapping[str, Path]
 ) -> dict[str, Any]:
     settings, run_dir = session.settings, session.folder.path
-    result = asdict(evaluation) if evaluation else {}
+    result = _null_for_nan(asdict(evaluation)) if evaluation else {}
     numbers = range(1, settings.iterations + 1)
     return {
         "adapter": str(adapters[str(settings.iterations)]),
@@ -166,6 +167,15 @@ def _summary(
         "run_dir": str(run_dir),
         "wall_seconds": total_seconds(run_dir),
     }
+
+
+def _null_for_nan(value: Any) -> Any:
+    """Return nested content with null for what is not finite: JSON has no NaN, readers show a dash."""
+    if isinstance(value, Mapping):
+        return {key: _null_for_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_null_for_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _benchmark(settings: RunSettings, components: Components) -> Benchmark | None:

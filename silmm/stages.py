@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +111,11 @@ def draw_candidates(
 def ask_questions(
     model: BaseModel, questioner: Questioner, prompts: pa.Table
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Turn prompts into yes/no questions (PROMPTS -> QUESTIONS); count prompts that get none."""
+    """Turn prompts into yes/no questions (PROMPTS -> QUESTIONS).
+
+    Prompts that get none are counted, and so is what the questioner says that it dropped.
+    """
+    earlier = _dropped(questioner)
     identities = prompts.column("prompt_id").to_pylist()
     asked = questioner.ask(model, prompts.column("prompt").to_pylist())
     asked = _same_length(asked, identities, "the questioner")
@@ -123,8 +128,13 @@ def ask_questions(
         for index, question in enumerate(questions)
     ]
     without = sum(1 for questions in asked if not questions)
-    counts = {NO_QUESTIONS: without} if without else {}
-    return pa.Table.from_pylist(rows, schema=QUESTIONS), counts
+    counts = _dropped(questioner) - earlier
+    counts[NO_QUESTIONS] += without
+    return pa.Table.from_pylist(rows, schema=QUESTIONS), dict(+counts)
+
+
+def _dropped(questioner: Questioner) -> Counter[str]:
+    return Counter(getattr(questioner, "dropped", {}))
 
 
 # -------------------------------------------------------------------------------------------- score

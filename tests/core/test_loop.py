@@ -227,3 +227,10 @@ def test_a_worker_that_dies_is_an_error(
     monkeypatch.syspath_prepend(str(toy_site))
     go(tmp_path / "run")
     assert artefacts.hashes(tmp_path / "run") == expected
+
+
+def test_a_figure_without_an_interval_is_null_in_the_summary(whole_run):
+    """What a benchmark cannot say (one prompt, no interval) is null in valid JSON, not NaN or 0."""
+    summary = json.loads((whole_run / "summary.json").read_text())
+    assert summary["categories"]["toy"]["ci_low"] is None
+    assert summary["overall"]["ci_low"] == -8.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -127,3 +129,20 @@ def test_features_stand_in_for_tokens():
     assert one.latents[1][0, 0] == 1
     with pytest.raises(DataError, match="a prompt"):
         stages.preferences(table, {})
+
+
+def test_what_the_questioner_drops_is_counted_for_each_shard():
+    """Counts of thrown-away answers stand beside the table: those of this shard, not of earlier ones."""
+
+    class Picky:
+        def __init__(self):
+            self.dropped = Counter()
+
+        def ask(self, model, prompts):
+            self.dropped["malformed question"] += len(prompts)
+            return [() for _ in prompts]
+
+    picky = Picky()
+    for text in ("a", "b"):
+        _, counts = stages.ask_questions(None, picky, prompt_table([Prompt(text, "color")]))
+        assert counts == {"malformed question": 1, "no-questions": 1}

@@ -1,10 +1,13 @@
 """Train the language model of `tiny-discrete`: first to answer, then to answer, draw and write.
 
-Yes/no supervision alone stays at the prior for a long time. Three auxiliary losses, used in training only,
-break the plateau. What covers each patch is read after layer 2, early enough for the question's tokens to
+Yes/no supervision alone stays at the prior for a long time. Auxiliary losses, used in training only, break
+the plateau. What covers each patch is read after layer 2, early enough for the question's tokens to
 use it. Two heads of layer 3 are told where to look: from a noun to the patches of the objects that it
 speaks of, or to <boi> when there are none. Where the objects of a question stand is read after layer 4 at
-its last word, so that the last two layers only have to compare. Drawing starts once answering works.
+its last word, so that the last two layers only have to compare. For the relations that was not enough: from
+step `hop_from` on, the nouns themselves are asked for their object's place after layer 3, and two heads of
+layer 4 are told to look from the last word to the first and to the second noun.
+Drawing starts once answering works.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ class Plan:
 
     steps: int = 2400
     draw_from: int = 700
+    hop_from: int = 1200
     pictures: int = 64
     questions: int = 8
     drawings: int = 64
@@ -72,6 +76,7 @@ class Auxiliary(nn.Module):
         self.kinds = (len(SHAPES) + 1, len(COLORS) + 1, len(TEXTURES) + 1)
         self.patch = nn.Linear(hidden, sum(self.kinds) + 2)
         self.place = nn.Linear(hidden, 4 * PLACES)
+        self.noun = nn.Linear(hidden, 2 * PLACES)
 
     def patch_loss(self, states: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of shape, colour and texture, and the squared error of the offset."""
@@ -82,6 +87,11 @@ class Auxiliary(nn.Module):
         covered = (labels[..., :1] > 0).float()
         miss = ((offset - labels[..., 3:].float() / 2).square() * covered).sum() / covered.sum()
         return loss + 0.3 * miss
+
+    def noun_loss(self, states: Tensor, places: Tensor) -> Tensor:
+        """Cross-entropy of each noun's own place (nouns, 2); unknown ones are -1."""
+        logits = self.noun(states).float().view(-1, PLACES)
+        return F.cross_entropy(logits, places.flatten(), ignore_index=-1)
 
     def place_loss(self, states: Tensor, places: Tensor) -> Tensor:
         """Cross-entropy of the places (questions, 4); unknown ones are -1."""
@@ -105,6 +115,20 @@ def look_loss(attention: Tensor, nouns: Tensor, targets: Tensor) -> Tensor:
     return -mass.clamp(min=1e-6).log().mean()
 
 
+def hop_loss(attention: Tensor, last: Tensor, nouns: Tensor) -> Tensor:
+    """Return how little the last word looks at the nouns, head 0 at the first and head 1 at the second.
+
+    Args:
+        attention: (questions, heads, words, keys); the words are the last keys.
+        last: position of each question's last word.
+        nouns: word positions of both nouns, (questions, 2); -1 where there is no second one.
+    """
+    rows, slots = torch.nonzero(nouns >= 0, as_tuple=True)
+    before = attention.shape[3] - attention.shape[2]
+    mass = attention[rows, slots, last[rows], before + nouns[rows, slots]].float()
+    return -mass.clamp(min=1e-6).log().mean()
+
+
 class Student(nn.Module):
     """The language model with its auxiliary heads, checkpointed together."""
 
@@ -115,7 +139,7 @@ class Student(nn.Module):
         self.auxiliary = Auxiliary(HIDDEN)
 
     def understanding_loss(
-        self, pools: Pools, rng: np.random.Generator, plan: Plan
+        self, pools: Pools, rng: np.random.Generator, plan: Plan, *, hop: bool
     ) -> tuple[Tensor, dict[str, float]]:
         """Answer `questions` questions about each of `pictures` pictures."""
         rows = rng.integers(len(pools.codes), size=plan.pictures)
@@ -133,9 +157,10 @@ class Student(nn.Module):
         out, last = model.question_outputs(cache, owner, texts, every_layer=True)
         each = torch.arange(len(texts))
         bits = pools.targets[rows[:, None], picks].reshape(-1, 2, 1) >> np.arange(64, dtype=np.uint64)
+        nouns = torch.from_numpy(pools.nouns[rows[:, None], picks].reshape(-1, 2)).long()
         look = look_loss(
             out.attentions[LOOK_LAYER - 1],
-            torch.from_numpy(pools.nouns[rows[:, None], picks].reshape(-1, 2)).long(),
+            nouns,
             torch.from_numpy((bits & np.uint64(1)).astype(np.bool_)),
         )
         logits = model.answer_logits(out.last_hidden_state[each, last]).float()
@@ -149,7 +174,15 @@ class Student(nn.Module):
             "answer": answer.item(), "right": right.item(),
             "patch": patch.item(), "look": look.item(), "place": place.item(),
         }  # fmt: skip
-        return answer + 0.5 * patch + 0.5 * look + 0.3 * place, metrics
+        loss = answer + 0.5 * patch + 0.5 * look + 0.3 * place
+        if hop:
+            row, slot = torch.nonzero(nouns >= 0, as_tuple=True)
+            states = out.hidden_states[LOOK_LAYER][row, nouns[row, slot]]
+            noun = self.auxiliary.noun_loss(states, places.view(-1, 2, 2)[row, slot])
+            turn = hop_loss(out.attentions[PLACE_LAYER - 1], last, nouns)
+            metrics |= {"noun": noun.item(), "hop": turn.item()}
+            loss = loss + 0.3 * noun + 0.2 * turn
+        return loss, metrics
 
     def drawing_loss(self, pools: Pools, rng: np.random.Generator, plan: Plan) -> Tensor:
         """Negative log-likelihood of the image codes, nats per token."""
@@ -240,7 +273,9 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, plan.steps, plan.peak)
         with torch.autocast("cpu", torch.bfloat16):
-            loss, metrics = student.understanding_loss(pools, rng, plan)
+            loss, metrics = student.understanding_loss(
+                pools, rng, plan, hop=step >= plan.hop_from
+            )
             loss.backward()
             if step >= plan.draw_from:
                 draw = student.drawing_loss(pools, rng, plan)
