@@ -202,7 +202,7 @@ class Registry:
         reports = "\n".join(f"{one.origin}:\n{one.traceback}" for one in self.broken)
         return PluginError(f"{message} These plugins are broken and may hold it:\n{reports}")
 
-    def build(self, kind: str, name: str, options: Mapping[str, Any], **parts: object) -> Any:  # typed by the caller
+    def build(self, kind: str, name: str, options: Mapping[str, Any], **parts: object) -> Any:
         """Build a component from its options; `parts` go to a factory that accepts them.
 
         Raises:

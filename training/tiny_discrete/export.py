@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -31,3 +32,5 @@ def export(model: LanguageModel, tokenizer: ImageTokenizer, out: Path | None) ->
         {k: v.contiguous() for k, v in tokenizer.state_dict().items()},
         folder / "image_tokenizer.safetensors",
     )
+    hashes = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.glob("*.safetensors")}
+    (folder / "sha256.json").write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")

@@ -12,7 +12,7 @@ Drawing starts once answering works.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ from training.tiny_discrete.train_tokenizer import pixels
 HIDDEN, LAYERS, HEADS, MLP = 160, 6, 4, 448
 PATCH_LAYER, LOOK_LAYER, PLACE_LAYER = 2, 3, 4
 LOOK_HEADS = 2
+SAVE_EVERY = 100
 PLACES = 17  # twice a centre's coordinate, 0 … 16
 
 
@@ -43,11 +44,14 @@ class Plan:
     steps: int = 2400
     draw_from: int = 700
     hop_from: int = 1200
+    polish_from: int = 1700
+    """From here on answering is all but learnt: fewer pictures to ask about, more drawings and texts."""
     pictures: int = 64
     questions: int = 8
     drawings: int = 64
     texts: int = 64
     text_every: int = 4
+    text_weight: float = 0.3
     peak: float = 2e-3
 
 
@@ -65,6 +69,13 @@ class Pools:
     is_relation: NDArray[np.bool_]
     draw_codes: NDArray[np.int64]
     draw_captions: list[list[int]]
+
+
+def polished(plan: Plan) -> Plan:
+    """Return the plan of the last part."""
+    return replace(
+        plan, pictures=plan.pictures // 2, drawings=2 * plan.drawings, text_every=1, text_weight=1.0
+    )
 
 
 class Auxiliary(nn.Module):
@@ -142,7 +153,7 @@ class Student(nn.Module):
         self, pools: Pools, rng: np.random.Generator, plan: Plan, *, hop: bool
     ) -> tuple[Tensor, dict[str, float]]:
         """Answer `questions` questions about each of `pictures` pictures."""
-        rows = rng.integers(len(pools.codes), size=plan.pictures)
+        rows = rng.integers(len(pools.codes), size=plan.pictures)  # (pictures,)
         # Relations are the hardest kind and a fifth of the pool: they are drawn three times as often.
         keys = rng.random((plan.pictures, pools.answers.shape[1]))
         keys = keys ** (1 / np.where(pools.is_relation[rows], 3.0, 1.0))
@@ -269,27 +280,26 @@ def train(
     )
     start = checkpoint.load(work, student, optimizer)
     for step in range(start, plan.steps):
+        part = polished(plan) if step >= plan.polish_from else plan
         rng = np.random.default_rng([seed, 3, step])
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, plan.steps, plan.peak)
         with torch.autocast("cpu", torch.bfloat16):
-            loss, metrics = student.understanding_loss(
-                pools, rng, plan, hop=step >= plan.hop_from
-            )
+            loss, metrics = student.understanding_loss(pools, rng, part, hop=step >= plan.hop_from)
             loss.backward()
             if step >= plan.draw_from:
-                draw = student.drawing_loss(pools, rng, plan)
+                draw = student.drawing_loss(pools, rng, part)
                 draw.backward()
                 metrics["draw"] = draw.item()
-            if step % plan.text_every == 0:
-                text = student.text_loss(tasks, rng, plan)
-                (0.3 * text).backward()
+            if step % part.text_every == 0:
+                text = student.text_loss(tasks, rng, part)
+                (part.text_weight * text).backward()
                 metrics["text"] = text.item()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         if step % 20 == 0:
             print(f"step {step} " + " ".join(f"{k} {v:.3f}" for k, v in metrics.items()), flush=True)
-        if (step + 1) % 100 == 0 or step + 1 == plan.steps:
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
             checkpoint.save(work, student, optimizer, step + 1)
     return model.eval()

@@ -1,0 +1,116 @@
+"""The training script of the embedded model makes what it says, and resumes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from silmm_benchmarks.shapes.language import CATEGORIES, parse_caption
+from silmm_benchmarks.shapes.splits import contaminated, training_spec
+from silmm_plugins.tiny_discrete.model import TinyDiscrete
+
+from silmm.interfaces import ChatRequest
+from training.tiny_discrete import checkpoint, pools
+from training.tiny_discrete import train_language_model as language
+from training.tiny_discrete.export import export
+from training.tiny_discrete.text_tasks import TextTask, make_vocabulary
+from training.tiny_discrete.train_tokenizer import fit
+
+LOUD = pools.Noise(swap=1.0, turn=1.0, count=1.0, attribute=0.0)
+QUIET = pools.Noise(swap=0.0, turn=0.0, count=0.0, attribute=0.0)
+PLAN = language.Plan(
+    steps=4, draw_from=1, hop_from=2, polish_from=3, pictures=4, questions=3, drawings=4, texts=4, text_every=1
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Small pools, a tokenizer and the text tasks."""
+    folder = tmp_path_factory.mktemp("pools")
+    files = {}
+    for kind, job in {"understanding": (0, 40), "drawing": (0, 40, LOUD)}.items():
+        worker = {"understanding": pools.understanding_pool, "drawing": pools.drawing_pool}[kind]
+        files[kind] = folder / f"{kind}.npz"
+        np.savez(files[kind], **worker(job))
+    tokenizer = fit(np.load(files["drawing"])["images"], codes=64)
+    tasks = TextTask(make_vocabulary())
+    loaded = language.load_pools(
+        files["understanding"], files["drawing"], tokenizer, tasks.vocabulary
+    )
+    return files, loaded, tokenizer, tasks
+
+
+def test_noise_changes_what_is_shown_and_no_noise_does_not():
+    """Without noise the picture is the caption's; full noise changes most two-object captions."""
+    rng = np.random.default_rng(0)
+    specs = [training_spec(rng, category) for category in CATEGORIES for _ in range(20)]
+    assert all(pools.mutate(rng, spec, QUIET) == spec for spec in specs)
+    spatial = [spec for spec in specs if spec.category == "spatial"]
+    changed = [pools.mutate(rng, spec, LOUD) != spec for spec in spatial]
+    assert sum(changed) >= 0.7 * len(spatial)
+
+
+def test_no_training_text_is_held_out(data):
+    """Neither drawing captions nor chat tasks hold a combination of the evaluation prompts."""
+    files, _, _, tasks = data
+    captions = [str(c) for c in np.load(files["drawing"])["captions"]]
+    rng = np.random.default_rng(1)
+    texts = [tasks.texts(rng) for _ in range(200)]
+    written = [answer for task, _, answer in texts if task == "write"]
+    split = [text for task, text, _ in texts if task == "decompose"]
+    for text in (*captions, *written, *split):
+        parse_caption(text)
+        assert not contaminated(text)
+
+
+def test_looking_is_learnt_from_the_right_patches():
+    """The look loss is 0 when all attention is on the target, and large when none is."""
+    attention = torch.zeros(1, 4, 2, 8)
+    attention[0, :, 1, 3] = 1.0  # key 3 is patch 2: <boi> is key 0
+    nouns = torch.tensor([[1, -1]])
+    target = torch.zeros(1, 2, 5, dtype=torch.bool)
+    target[0, 0, 2] = True
+    assert language.look_loss(attention, nouns, target).item() == pytest.approx(0)
+    assert language.look_loss(attention, nouns, ~target).item() > 5
+    nothing = torch.zeros_like(target)
+    attention[0, :, 1] = 0
+    attention[0, :, 1, 0] = 1.0
+    assert language.look_loss(attention, nouns, nothing).item() == pytest.approx(0)
+
+
+def test_training_goes_on_from_a_checkpoint_to_the_same_weights(data, tmp_path, monkeypatch):
+    """Four steps in one go, and two steps, a stop and two more, end in equal weights; they export."""
+    monkeypatch.setattr(language, "HIDDEN", 16)
+    monkeypatch.setattr(language, "MLP", 24)
+    _, loaded, tokenizer, tasks = data
+    whole = language.train(loaded, tokenizer, tasks, tmp_path / "whole", PLAN)
+
+    class Stop(Exception):
+        pass
+
+    real = checkpoint.save
+    steps = []
+
+    def stopping(folder, module, optimizer, step):
+        real(folder, module, optimizer, step)
+        steps.append(step)
+        if step == 2:
+            raise Stop
+
+    monkeypatch.setattr(checkpoint, "save", stopping)
+    monkeypatch.setattr(language, "SAVE_EVERY", 2)
+    with pytest.raises(Stop):
+        language.train(loaded, tokenizer, tasks, tmp_path / "parts", PLAN)
+    parts = language.train(loaded, tokenizer, tasks, tmp_path / "parts", PLAN)
+    assert steps == [2, 4]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+    export(whole, tokenizer, tmp_path / "export")
+    model = TinyDiscrete.load(tmp_path / "export")
+    ours = TinyDiscrete(whole, tokenizer)
+    codes = [np.arange(64, dtype=np.int32)]
+    request = [ChatRequest("list", "shapes")]
+    assert torch.equal(
+        model.log_likelihood(["a red circle"], codes), ours.log_likelihood(["a red circle"], codes)
+    )
+    assert model.chat(request) == ours.chat(request)
