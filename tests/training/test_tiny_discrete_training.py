@@ -19,7 +19,7 @@ from training.tiny_discrete.train_tokenizer import fit
 LOUD = pools.Noise(swap=1.0, turn=1.0, count=1.0, attribute=0.0)
 QUIET = pools.Noise(swap=0.0, turn=0.0, count=0.0, attribute=0.0)
 PLAN = language.Plan(
-    steps=4, draw_from=1, hop_from=2, polish_from=3, pictures=4, questions=3, drawings=4, texts=4, text_every=1
+    steps=4, draw_from=1, polish_from=3, pictures=4, questions=3, drawings=4, texts=4, text_every=1
 )
 
 

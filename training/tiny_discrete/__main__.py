@@ -18,8 +18,8 @@ from training.tiny_discrete.text_tasks import TextTask, make_vocabulary
 from training.tiny_discrete.train_language_model import Plan, load_pools, train
 from training.tiny_discrete.train_tokenizer import fit
 
-NOISE = pools.Noise(swap=0.45, turn=0.45, count=0.35, attribute=0.15)
-UNDERSTANDING, DRAWING, PART = 60_000, 80_000, 2_000
+NOISE = pools.Noise(swap=0.40, turn=0.40, count=0.30, attribute=0.10)
+UNDERSTANDING, DRAWING, PART = 60_000, 100_000, 2_000
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ Yes/no supervision alone stays at the prior for a long time. Auxiliary losses, u
 the plateau. What covers each patch is read after layer 2, early enough for the question's tokens to
 use it. Two heads of layer 3 are told where to look: from a noun to the patches of the objects that it
 speaks of, or to <boi> when there are none. Where the objects of a question stand is read after layer 4 at
-its last word, so that the last two layers only have to compare. For the relations that was not enough: from
-step `hop_from` on, the nouns themselves are asked for their object's place after layer 3, and two heads of
-layer 4 are told to look from the last word to the first and to the second noun.
-Drawing starts once answering works.
+its last word, so that the last two layers only have to compare. For the relations that is not enough: the
+nouns themselves are asked for their object's place after layer 3, and two heads of layer 4 are told to look
+from the last word to the first and to the second noun.
+Drawing starts once answering is under way.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ PLACES = 17  # twice a centre's coordinate, 0 … 16
 class Plan:
     """How long and on how much to train."""
 
-    steps: int = 2400
-    draw_from: int = 700
-    hop_from: int = 1200
-    polish_from: int = 1700
+    steps: int = 2300
+    draw_from: int = 400
+    polish_from: int = 1300
     """From here on answering is all but learnt: fewer pictures to ask about, more drawings and texts."""
     pictures: int = 64
     questions: int = 8
     drawings: int = 64
+    draw_weight: float = 1.0
     texts: int = 64
     text_every: int = 4
     text_weight: float = 0.3
@@ -74,8 +74,9 @@ class Pools:
 def polished(plan: Plan) -> Plan:
     """Return the plan of the last part."""
     return replace(
-        plan, pictures=plan.pictures // 2, drawings=2 * plan.drawings, text_every=1, text_weight=1.0
-    )
+        plan, pictures=plan.pictures // 2, drawings=2 * plan.drawings, draw_weight=2.0,
+        text_every=1, text_weight=1.0,
+    )  # fmt: skip
 
 
 class Auxiliary(nn.Module):
@@ -150,7 +151,7 @@ class Student(nn.Module):
         self.auxiliary = Auxiliary(HIDDEN)
 
     def understanding_loss(
-        self, pools: Pools, rng: np.random.Generator, plan: Plan, *, hop: bool
+        self, pools: Pools, rng: np.random.Generator, plan: Plan
     ) -> tuple[Tensor, dict[str, float]]:
         """Answer `questions` questions about each of `pictures` pictures."""
         rows = rng.integers(len(pools.codes), size=plan.pictures)  # (pictures,)
@@ -181,19 +182,15 @@ class Student(nn.Module):
         patch = self.auxiliary.patch_loss(seen.hidden_states[PATCH_LAYER][:, 1:-1], labels)
         place = self.auxiliary.place_loss(out.hidden_states[PLACE_LAYER][each, last], places)
         right = ((logits[:, words.yes] > logits[:, words.no]) == answers).float().mean()
+        row, slot = torch.nonzero(nouns >= 0, as_tuple=True)
+        states = out.hidden_states[LOOK_LAYER][row, nouns[row, slot]]
+        noun = self.auxiliary.noun_loss(states, places.view(-1, 2, 2)[row, slot])
+        hop = hop_loss(out.attentions[PLACE_LAYER - 1], last, nouns)
         metrics = {
-            "answer": answer.item(), "right": right.item(),
-            "patch": patch.item(), "look": look.item(), "place": place.item(),
+            "answer": answer.item(), "right": right.item(), "patch": patch.item(), "look": look.item(),
+            "place": place.item(), "noun": noun.item(), "hop": hop.item(),
         }  # fmt: skip
-        loss = answer + 0.5 * patch + 0.5 * look + 0.3 * place
-        if hop:
-            row, slot = torch.nonzero(nouns >= 0, as_tuple=True)
-            states = out.hidden_states[LOOK_LAYER][row, nouns[row, slot]]
-            noun = self.auxiliary.noun_loss(states, places.view(-1, 2, 2)[row, slot])
-            turn = hop_loss(out.attentions[PLACE_LAYER - 1], last, nouns)
-            metrics |= {"noun": noun.item(), "hop": turn.item()}
-            loss = loss + 0.3 * noun + 0.2 * turn
-        return loss, metrics
+        return answer + 0.5 * patch + 0.5 * look + 0.3 * place + 0.3 * noun + 0.2 * hop, metrics
 
     def drawing_loss(self, pools: Pools, rng: np.random.Generator, plan: Plan) -> Tensor:
         """Negative log-likelihood of the image codes, nats per token."""
@@ -285,11 +282,11 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, plan.steps, plan.peak)
         with torch.autocast("cpu", torch.bfloat16):
-            loss, metrics = student.understanding_loss(pools, rng, part, hop=step >= plan.hop_from)
+            loss, metrics = student.understanding_loss(pools, rng, part)
             loss.backward()
             if step >= plan.draw_from:
                 draw = student.drawing_loss(pools, rng, part)
-                draw.backward()
+                (part.draw_weight * draw).backward()
                 metrics["draw"] = draw.item()
             if step % part.text_every == 0:
                 text = student.text_loss(tasks, rng, part)
