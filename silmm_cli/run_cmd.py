@@ -70,6 +70,10 @@ def _component_flags(command: click.Command) -> click.Command:
 )
 @click.option("--threads", type=int, help="Torch threads of each worker; part of the identity.")
 @click.option("--shard", metavar="I/N", help="Do only every N-th shard, from the I-th (0-based).")
+@click.option(
+    "--tracker", "trackers", multiple=True, metavar="NAME",
+    help="Tell this tracker how the run goes; may be repeated; no part of the identity.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def run(
     *,
@@ -82,6 +86,7 @@ def run(
     run_dir: Path | None,
     workers: int,
     shard: str | None,
+    trackers: tuple[str, ...],
     as_json: bool,
     **flags: Any,  # one entry for each plain setting, checked by RunSettings
 ) -> None:
@@ -106,11 +111,12 @@ def run(
         flags={"prompts": prompts, "pairs": own_pairs, **flags},
         sets=sets,
     )
+    followers = [registry.build("tracker", name, {}) for name in trackers]
     folder = run_dir or default_run_dir(settings)
     with make_display(chatter()) as display:
         result = silmm.run.start(
             settings, folder, workers=workers, until=until, from_=from_, shard=part,
-            observers=(display,), registry=registry,
+            observers=(display, *followers), registry=registry,
         )
     page = write_report(folder)
     if as_json:

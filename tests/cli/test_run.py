@@ -86,6 +86,18 @@ def test_the_same_command_finds_its_run_again(toy):
     assert first.startswith("runs/toy-")
 
 
+def test_a_tracker_follows_the_runs_that_ask_for_it(toy):
+    """`--tracker` hears of each step and is no part of the identity; an unknown one is a usage error."""
+    assert silmm("--run-dir", "plain").exit_code == 0
+    assert not Path("plain/tracked.txt").exists()
+    assert silmm("--run-dir", "told", "--tracker", "toy").exit_code == 0
+    assert Path("told/tracked.txt").read_text().startswith("1 ")
+    assert silmm("--run-dir", "told").exit_code == 0
+    wrong = silmm("--tracker", "toi")
+    assert wrong.exit_code == 2
+    assert "toy" in wrong.stderr
+
+
 def test_people_get_a_table_and_the_paths(toy):
     """Without --json the table per category stands on stdout, then run, report and adapter."""
     result = silmm()

@@ -278,3 +278,16 @@ def silmm_register_trainers(register: Any) -> None:
 @hookimpl
 def silmm_register_benchmarks(register: Any) -> None:
     register("toy", lambda options: ToyBenchmark(), summary="A mean.")
+
+
+class ToyTracker:
+    """Writes each step's loss into a file of the run directory."""
+
+    def silmm_train_step(self, run: Path, step: int, metrics: Any) -> None:
+        with (run / "tracked.txt").open("a") as file:
+            file.write(f"{step} {metrics['loss']}\n")
+
+
+@hookimpl
+def silmm_register_trackers(register: Any) -> None:
+    register("toy", lambda options: ToyTracker(), summary="A text file.")

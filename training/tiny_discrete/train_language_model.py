@@ -43,7 +43,7 @@ class Plan:
 
     steps: int = 2300
     draw_from: int = 400
-    polish_from: int = 1300
+    polish_from: int = 700
     """From here on answering is all but learnt: fewer pictures to ask about, more drawings and texts."""
     pictures: int = 64
     questions: int = 8

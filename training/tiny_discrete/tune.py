@@ -1,0 +1,94 @@
+"""Compare training settings on the tune prompts, from one run's stored scores.
+
+``silmm run --benchmark none --until pairs --run-dir RUN``, then
+``python -m training.tiny_discrete.tune RUN "" "trainer.nll=5" "trainer=sft trainer.learning_rate=1e-3"``:
+each argument is a variant, options by spaces. Candidates and scores are the run's; pairs and training are
+done anew, and all variants are drawn with the same seeds. The report prompts are never looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from silmm import stages
+from silmm.layout import RunFolder
+from silmm.registry import Registry
+from silmm.seeds import derive
+from silmm.settings import RunSettings
+from silmm.workers import Components
+
+
+def main() -> None:
+    """Train and evaluate each variant; print a table and write RUN/tuned/SEED/results.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("variants", nargs="+")
+    parser.add_argument("--seed", type=int, default=0, help="of training and drawing")
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    registry = Registry.load()
+    folder = RunFolder(args.run, RunSettings.resolve(registry).shard_size).iteration(1)
+    work = args.run / "tuned" / str(args.seed)
+    adapters: dict[str, Path | None] = {"before": None}
+    ends: dict[str, dict[str, float]] = {}
+    for variant in args.variants:
+        words = variant.split()
+        flags = {w.split("=")[0]: w.split("=")[1] for w in words if "." not in w.split("=")[0]}
+        settings = RunSettings.resolve(registry, flags=flags, sets=[w for w in words if "." in w.split("=")[0]])
+        name = variant or "default"
+        home = work / name.replace("/", "-").replace(" ", ",")
+        adapters[name] = home / "adapter"
+        if not (home / "end.json").exists():
+            ends[name] = _train(settings, registry, folder, home, args.seed)
+            (home / "end.json").write_text(json.dumps(ends[name]))
+        ends[name] = json.loads((home / "end.json").read_text())
+    settings = RunSettings.resolve(registry, sets=["benchmark.split=tune"])
+    parts = Components(settings, registry)
+    result = parts.get("benchmark").evaluate(
+        parts.lend_model(), adapters, work=work, seed=args.seed, limit=None, progress=lambda *_: None
+    )
+    found = {
+        name: {"facts": asdict(figures), "training": ends[name]}
+        for name, figures in result.iterations.items()
+    }
+    (work / "results.json").write_text(json.dumps(found, indent=1))
+    for name, figures in result.iterations.items():
+        interval = f"{figures.diff:+.4f} [{figures.ci_low:+.4f}, {figures.ci_high:+.4f}]"
+        print(f"{figures.before:.4f} -> {figures.after:.4f}  {interval}  {name}", flush=True)
+
+
+def _train(
+    settings: RunSettings, registry: Registry, folder: object, home: Path, seed: int
+) -> dict[str, float]:
+    """Choose pairs and train as the loop does."""
+    parts = Components(settings, registry)
+    rule, size = parts.get("pairs"), settings.shard_size
+    prompts = folder.prompts.table()
+    candidates, scores = folder.table("candidates"), folder.table("scores")
+    preferences = []
+    for shard in range(candidates.count):
+        table, _ = stages.choose_pairs(
+            rule, prompts.slice(shard * size, size), candidates.read(shard, ["prompt_id", "candidate", "z"]),
+            scores.read(shard),
+        )
+        preferences += stages.preferences(table, {})
+    home.mkdir(parents=True, exist_ok=True)
+    metrics: dict[str, float] = {}
+
+    def observe(step: int, values: object) -> None:
+        metrics.update({k: float(v) for k, v in dict(values).items()})
+
+    parts.get("trainer").train(
+        parts.lend_model(), preferences, start=None, out=home / "adapter", work=home / "work",
+        seed=derive(seed, "tune"), observe=observe,
+    )
+    return metrics
+
+
+if __name__ == "__main__":
+    main()
