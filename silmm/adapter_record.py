@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from silmm.errors import DataError
-from silmm.store import atomic_write, finite, read_json, sha256_file, to_json
+from silmm.store import atomic_write, finite, read_json, sha256_file, to_json, well_formed
 
 
 def adapter_record(adapter: Path) -> Path:
@@ -33,10 +33,13 @@ def check_adapter(adapter: Path) -> dict[str, float | None]:
     """Compare an adapter's files with its record and return the training's final metrics.
 
     Raises:
-        DataError: a file is missing or not the one that was committed.
+        DataError: a file is missing or not the one that was committed, or the record is broken.
     """
     record = read_json(adapter_record(adapter))
-    for name, expected in record["files"].items():
+    with well_formed(adapter_record(adapter)):
+        files: dict[str, str] = dict(record["files"])
+        metrics: dict[str, float | None] = dict(record["metrics"])
+    for name, expected in files.items():
         actual = sha256_file(adapter / name)
         if actual != expected:
             raise DataError(
@@ -44,5 +47,4 @@ def check_adapter(adapter: Path) -> dict[str, float | None]:
                 f"Delete the folder {adapter} and run the same command again: "
                 "it will be written again from the training's last checkpoint."
             )
-    metrics: dict[str, float | None] = record["metrics"]
     return metrics

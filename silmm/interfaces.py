@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from silmm.records import EvalResult
 
-Image: TypeAlias = npt.NDArray[np.uint8]
+Image: TypeAlias = "npt.NDArray[np.uint8]"
 """A picture, uint8 of shape (height, width, 3), RGB."""
 
-Latent: TypeAlias = npt.NDArray[np.generic]
+Latent: TypeAlias = "npt.NDArray[np.generic]"
 """A representation z: int32 image tokens (L,) if discrete, float32 features (L, D) if continuous."""
 
 Capability = Literal[
@@ -93,6 +92,10 @@ class BaseModel(ABC):
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
         """Answer each picture's questions: one (n_questions, 2) array of p(yes), p(no) a picture."""
+
+    def reads(self, prompt: str) -> bool:  # noqa: ARG002 - for models that override it
+        """Say whether the model can draw `prompt` and be asked about it; others are dropped and counted."""
+        return True
 
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
         """Return log pi(z | x), shape (batch,), float32, differentiable in the backbone.

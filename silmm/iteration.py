@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -45,6 +45,8 @@ class Session:
     """One process at work on a run."""
 
     settings: RunSettings
+    identity: Mapping[str, Any]
+    """What :meth:`RunSettings.identity` was at the start."""
     folder: RunFolder
     components: Components
     pool: Pool
@@ -217,6 +219,7 @@ class Iteration:
 
     def _make_prompts(self) -> pa.Table:
         result = self._new_prompts()
+        self._check_inputs()
         self._check_some(result)
         atomic_write(self._folder.prompter, to_json(self._prompter_counts(result)))
         table = prompt_table(result.prompts)
@@ -226,7 +229,10 @@ class Iteration:
     def _new_prompts(self) -> PrompterResult:
         limit, wanted = self._settings.limit, self._settings.prompts
         if isinstance(wanted, str):
-            return stages.keep_prompts(read_prompts(Path(wanted)), limit, self._session.excluded)
+            return stages.keep_prompts(
+                read_prompts(Path(wanted)), limit, self._session.excluded,
+                reads=self._session.components.model(self._reference).reads,
+            )
         self._session.progress("prompts", 0, count := min(wanted, limit or wanted))
         return stages.write_prompts(
             self._session.components.model(self._reference),
@@ -254,17 +260,33 @@ class Iteration:
     def _new_pairs(self) -> tuple[pa.Table, dict[str, int]]:
         counts: dict[str, int] = {}
         if self._settings.pairs is not None:
-            table = read_pairs(Path(self._settings.pairs))
+            table, counts = stages.allowed_pairs(
+                read_pairs(Path(self._settings.pairs)), self._settings.limit, self._session.excluded
+            )
+            self._check_inputs()
         else:
             table, counts = self._chosen_pairs()
         if not table.num_rows:
-            scored = {} if self._offline() else self._folder.table("scores").totals()
+            if self._offline():
+                raise DataError(
+                    f"{self._settings.pairs} holds not one pair to train on ({_told(counts)}). Give pairs "
+                    "of prompts that the benchmark does not hold out, or --benchmark none."
+                )
+            scored = self._folder.table("scores").totals()
             raise DataError(
                 f"There is not one pair to train on ({_told({**scored, **counts})}). Look at the "
                 f"scores in {self._folder.path}; another pair rule or scorer, or more images per "
                 "prompt, may help."
             )
         return table, counts
+
+    def _check_inputs(self) -> None:
+        """Refuse what was just read from an input file that changed since the start of this process."""
+        if self._settings.identity() != self._session.identity:
+            raise DataError(
+                "A file of prompts or pairs changed while the run was going on, so that run.json no longer "
+                "tells what it works on. Put the old content back, or use a new run directory."
+            )
 
     def _chosen_pairs(self) -> tuple[pa.Table, dict[str, int]]:
         rule = self._session.components.get("pairs")
@@ -289,9 +311,10 @@ class Iteration:
         def observe(step: int, metrics: Mapping[str, float]) -> None:
             log.append(step, metrics)
             session.progress("train", step, int(metrics.get("total_steps", 0)))
-            session.observers.train_step(session.folder.path, self._number, step, metrics)
+            told = dict(metrics)  # the trainer stores its own: no observer may change them
+            session.observers.train_step(session.folder.path, self._number, step, told)
 
-        preferences = self._preferences()
+        preferences = stored_preferences(folder)
         model = session.components.lend_model()
         trainer = session.components.get("trainer")
         make_folder(folder.work)
@@ -302,28 +325,38 @@ class Iteration:
             )
         seal_adapter(folder.adapter, metrics)
 
-    def _preferences(self) -> list[Preference]:
-        pairs = self._folder.pairs.table()
-        rows = pairs.select(["prompt_id", "chosen", "rejected", "chosen_z"]).to_pylist()
-        wanted = {
-            (row["prompt_id"], row[side])
-            for row in rows if row["chosen_z"] is None for side in ("chosen", "rejected")
-        }
-        features = {}
-        if wanted:
-            for table in self._folder.table("candidates").tables(stages.LATENT_COLUMNS):
-                features.update(stages.features_of(table, wanted))
-        return stages.preferences(pairs, features)
+
+def stored_preferences(folder: IterationFolder) -> list[Preference]:
+    """Return the pairs of an iteration as its trainer takes them."""
+    pairs = folder.pairs.table()
+    rows = pairs.select(["prompt_id", "chosen", "rejected", "chosen_z"]).to_pylist()
+    wanted = {
+        (row["prompt_id"], row[side])
+        for row in rows if row["chosen_z"] is None for side in ("chosen", "rejected")
+    }
+    features = {}
+    if wanted:
+        for table in folder.table("candidates").tables(stages.LATENT_COLUMNS):
+            features.update(stages.features_of(table, wanted))
+    return stages.preferences(pairs, features)
 
 
-def require_offline_fits(settings: RunSettings) -> None:
-    """Refuse more than one iteration on the user's own pairs.
+def require_offline_fits(settings: RunSettings, until: str | None, from_: str | None) -> None:
+    """Refuse what cannot be done on the user's own pairs.
 
     Raises:
-        UsageError: `--pairs` with `--iterations` above 1.
+        UsageError: `--pairs` with `--iterations` above 1, or with a stage that it leaves out.
     """
-    if settings.pairs is not None and settings.iterations != 1:
+    if settings.pairs is None:
+        return
+    if settings.iterations != 1:
         raise UsageError("--pairs trains once on the given file; leave --iterations at 1.")
+    for option, stage in (("--until", until), ("--from", from_)):
+        if stage is not None and STAGES.index(stage) < STAGES.index("pairs"):
+            raise UsageError(
+                f"--pairs begins with stage pairs, so there is no stage {stage}; "
+                f"leave {option} {stage} out, or give pairs or train."
+            )
 
 
 def usable_totals(folder: IterationFolder) -> dict[str, dict[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from silmm.store import Shards, read_json
+from silmm.store import REPORT, Shards, read_json, well_formed
 
 SHARDED = {"sample": ("candidates",), "questions": ("questions",), "score": ("answers", "scores")}
 """Stages that are done shard by shard, with the tables that they make."""
@@ -57,7 +57,10 @@ class IterationFolder:
         Raises:
             DataError: there are no prompts yet.
         """
-        return int(read_json(self.prompts.record_path(0))["rows"])
+        path = self.prompts.record_path(0)
+        record = read_json(path)
+        with well_formed(path):
+            return int(record["rows"])
 
     def shard_count(self) -> int:
         """Return the number of shards of the sharded stages."""
@@ -98,7 +101,12 @@ class RunFolder:
     @property
     def report(self) -> Path:
         """The folder of `silmm report`."""
-        return self.path / "report"
+        return self.path / REPORT
+
+    @property
+    def report_turn(self) -> Path:
+        """The lock of the report, which may be written beside a run."""
+        return self.path / "lock-report"
 
     @property
     def turn(self) -> Path:

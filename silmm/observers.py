@@ -25,6 +25,10 @@ OBSERVATIONS = (
 )
 
 
+PROGRESS = "progress"
+"""A method of observing objects that is no hook: it is called often, for displays."""
+
+
 class ObserverWarning(UserWarning):
     """An observer raised; the run goes on without what it would have shown."""
 
@@ -45,10 +49,13 @@ class Observers:
         """Collect the listeners: the plugins' hook implementations, then the methods of `extra`.
 
         An object of `extra` needs no marker; its methods carry the hooks' names and take any of
-        the hooks' arguments.
+        the hooks' arguments. It may have `progress(stage, done, total)` too.
         """
         manager = manager or new_manager()
-        self._listeners = {name: _listeners(manager, extra, name) for name in OBSERVATIONS}
+        self._listeners = {
+            name: _plugins(manager, name) + _methods(extra, name) for name in OBSERVATIONS
+        }
+        self._listeners[PROGRESS] = _methods(extra, PROGRESS)
         self._reported: set[str] = set()
 
     def run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
@@ -73,6 +80,10 @@ class Observers:
         """Tell that the run is finished."""
         self._call("silmm_run_finished", run=run)
 
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Tell how far a stage is, in its own units (total 0: not known)."""
+        self._call(PROGRESS, stage=stage, done=done, total=total)
+
     def _call(self, hook: str, **values: object) -> None:
         for listener in self._listeners[hook]:
             try:
@@ -93,17 +104,19 @@ class Observers:
         )
 
 
-def _listeners(
-    manager: pluggy.PluginManager, extra: Sequence[object], hook: str
-) -> list[_Listener]:
+def _plugins(manager: pluggy.PluginManager, hook: str) -> list[_Listener]:
     implementations = getattr(manager.hook, hook).get_hookimpls()
-    found = [
+    return [
         _Listener(impl.plugin_name, impl.function, tuple(impl.argnames))
         for impl in reversed(implementations)  # pluggy's own order of calls: last registered first
     ]
-    for observer in extra:
-        method = getattr(observer, hook, None)
-        if method is not None:
+
+
+def _methods(observers: Sequence[object], name: str) -> list[_Listener]:
+    found = []
+    for observer in observers:
+        method = getattr(observer, name, None)
+        if callable(method):
             arguments = tuple(inspect.signature(method).parameters)
             found.append(_Listener(type(observer).__qualname__, method, arguments))
     return found

@@ -28,7 +28,8 @@ class Options(BaseModel):
     """Base of all option classes: frozen, no unknown keys, no NaN or infinity.
 
     Every field needs a default, and a description; its unit and its place in the paper go into
-    ``json_schema_extra={"unit": ..., "paper": ...}``.
+    ``json_schema_extra={"unit": ..., "paper": ...}``. With ``"file": True`` there, the option is the path
+    of an input file (empty or None: no file), which counts by its content in a run's identity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -79,6 +80,12 @@ def _describe_field(name: str, field: FieldInfo, default: object) -> OptionInfo:
         paper=str(extra.get("paper", "")),
         description=field.description or "",
     )
+
+
+def file_options(options: type[BaseModel]) -> list[str]:
+    """Return the names of the options that are paths of input files."""
+    extras = {name: field.json_schema_extra for name, field in options.model_fields.items()}
+    return [name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("file")]
 
 
 def type_name(field: FieldInfo) -> str:
@@ -160,9 +167,26 @@ def _explain(
                 f"{' [' + field.description + ']' if field.description else ''}."
             )
         else:
-            named = ", ".join(f"{key}={value.value!r}" for key, value in given.items())
+            named = ", ".join(
+                f"{key}={given[key].value!r} (from {given[key].source})"
+                for key in _blamed(options, given, problem["msg"])
+            )
             lines.append(f"{owner} does not accept {named or 'its values'}: {problem['msg']}.")
     return "\n".join(lines)
+
+
+def _blamed(options: type[BaseModel], given: Mapping[str, Given], message: str) -> list[str]:
+    """Return the given options without which the class as a whole would not say `message`."""
+    values = {key: _read(options, key, entry) for key, entry in given.items()}
+    blamed = []
+    for key in given:
+        try:
+            options.model_validate({name: value for name, value in values.items() if name != key})
+        except ValidationError as error:
+            if message in [problem["msg"] for problem in error.errors()]:
+                continue
+        blamed.append(key)
+    return blamed
 
 
 def split_assignment(text: str) -> tuple[str, str, str]:

@@ -62,6 +62,7 @@ class Register(Protocol):
         kind: ModelKind | None = None,
         paper: str = "",
         check: Callable[[], str] | None = None,
+        revision: str = "",
     ) -> None:
         """Register a component.
 
@@ -79,6 +80,8 @@ class Register(Protocol):
             kind: Models only: whether its representations are tokens or features.
             paper: Where the paper describes it, for example ``Eq. 3``.
             check: Says in one line that installed files are sound, or raises (`silmm doctor`).
+            revision: Content id of installed files that decide what the component does, such as weights:
+                a run goes on with the same one only. It must be cheap, it is computed at every start.
 
         Raises:
             PluginError: The registration is not valid; the whole plugin counts as broken.
@@ -105,6 +108,7 @@ class Entry:
     capabilities: frozenset[Capability] = frozenset()
     model_kind: ModelKind | None = None
     check: Callable[[], str] | None = None
+    revision: str = ""
 
     @property
     def qualified(self) -> str:
@@ -230,6 +234,7 @@ def _collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Regist
         kind: ModelKind | None = None,
         paper: str = "",
         check: Callable[[], str] | None = None,
+        revision: str = "",
     ) -> None:
         entry = Entry(
             kind=hook_kind,
@@ -247,6 +252,7 @@ def _collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Regist
             capabilities=frozenset(capabilities),
             model_kind=kind,
             check=check,
+            revision=revision,
         )
         problem = _problem(entry, collected)
         if problem:

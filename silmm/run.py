@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from silmm import capabilities
+from silmm import capabilities, ranks
 from silmm.errors import SettingsChanged, UsageError
 from silmm.interfaces import Benchmark
-from silmm.iteration import (
-    Progress,
-    Session,
-    Stopped,
-    require_offline_fits,
-    usable_totals,
-)
+from silmm.iteration import Session, Stopped, require_offline_fits, usable_totals
 from silmm.layout import STAGES, RunFolder
 from silmm.lock import hold, turn
 from silmm.loop import improve
 from silmm.records import EvalResult
-from silmm.store import TEMPORARY, atomic_write, full_disk, make_folder, read_json, to_json
+from silmm.report import PAGE
+from silmm.settings import digest_of
+from silmm.store import atomic_write, full_disk, make_folder, read_json, to_json, unfinished
 from silmm.timings import Timings, total_seconds
 from silmm.workers import Components, Pool
 
@@ -33,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the run directory's layout."""
+_LOCK = re.compile(r"lock(-turn|-report|-\d+-of-\d+)?")
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,9 @@ def start(
 ) -> RunResult:
     """Start the run of `settings` in `run_dir`, or go on with it.
 
+    Under a launcher such as `torchrun` rank 0 does this, and the other ranks only train with it: their
+    result is empty.
+
     Args:
         settings: what decides the result; it must equal the settings that made the directory.
         run_dir: new, empty, or the directory of this run.
@@ -81,20 +82,26 @@ def start(
         Incomplete: with `shard`: this part is done, others are not.
     """
     _check_arguments(workers, until, from_, shard)
-    require_offline_fits(settings)
+    require_offline_fits(settings, until, from_)
     capabilities.check(registry, settings)
+    if ranks.processes() > 1:
+        ranks.take_device()
+    if ranks.rank() > 0:
+        ranks.accompany(settings, run_dir, Components(settings, registry), until)
+        return RunResult(run_dir, {}, {}, None)
     _check_directory(run_dir)
     folder = RunFolder(run_dir, settings.shard_size)
     with hold(run_dir, shard):
-        _open_identity(settings, folder)
+        identity = settings.identity()
+        _open_identity(settings, identity, registry, folder)
         hooks = registry.observers(observers)
-        hooks.run_started(run_dir, settings.identity())
+        hooks.run_started(run_dir, identity)
         components = Components(settings, registry)
         pool = Pool(settings, run_dir, components, workers)
         benchmark = _benchmark(settings, components)
         session = Session(
-            settings=settings, folder=folder, components=components, pool=pool,
-            observers=hooks, progress=_progress(observers), timings=Timings(folder.timings(shard)),
+            settings=settings, identity=identity, folder=folder, components=components, pool=pool,
+            observers=hooks, progress=hooks.progress, timings=Timings(folder.timings(shard)),
             excluded=benchmark.excluded if benchmark else _none_excluded,
             until=until, from_=from_, shard=shard,
         )
@@ -156,14 +163,14 @@ def _summary(
         "benchmark": result.get("benchmark"),
         "categories": result.get("categories", {}),
         "counts": {str(n): usable_totals(session.folder.iteration(n)) for n in numbers},
-        "digest": settings.digest,
+        "digest": digest_of(session.identity),
         "extra": result.get("extra", {}),
         "iterations": result.get("iterations", {}),
         "metric": result.get("metric"),
         "overall": result.get("overall"),
         "partial": settings.limit is not None or bool(result.get("partial", False)),
         "protocol": result.get("protocol", {}),
-        "report": str(session.folder.report),
+        "report": str(session.folder.report / PAGE),
         "run_dir": str(run_dir),
         "wall_seconds": total_seconds(run_dir),
     }
@@ -189,17 +196,6 @@ def _none_excluded(prompt: str) -> bool:
     return False
 
 
-def _progress(observers: Sequence[object]) -> Progress:
-    found = [getattr(observer, "progress", None) for observer in observers]
-    listeners: list[Callable[[str, int, int], None]] = [one for one in found if callable(one)]
-
-    def tell(stage: str, done: int, total: int) -> None:
-        for listener in listeners:
-            listener(stage, done, total)
-
-    return tell
-
-
 def _check_arguments(
     workers: int, until: str | None, from_: str | None, shard: tuple[int, int] | None
 ) -> None:
@@ -212,6 +208,11 @@ def _check_arguments(
         raise UsageError(f"--workers {workers}: at least 1 is needed.")
     if shard is not None and not 0 <= shard[0] < shard[1]:
         raise UsageError(f"--shard {shard[0]}/{shard[1]}: write i/n with 0 <= i < n.")
+    if shard is not None and ranks.processes() > 1:
+        raise UsageError(
+            "--shard shares out pictures and answers, a launcher such as torchrun the training: leave "
+            "--shard out here; run the shards with --until score first, then this command."
+        )
 
 
 def _check_directory(run_dir: Path) -> None:
@@ -219,7 +220,7 @@ def _check_directory(run_dir: Path) -> None:
     if run_dir.exists() and not run_dir.is_dir():
         raise UsageError(f"{run_dir} is a file; give a directory for the run.")
     names = sorted(path.name for path in run_dir.iterdir()) if run_dir.is_dir() else []
-    foreign = [name for name in names if not name.startswith(("lock", TEMPORARY))]
+    foreign = [name for name in names if not (_LOCK.fullmatch(name) or unfinished(name))]
     if foreign and "run.json" not in names:
         raise UsageError(
             f"{run_dir} is no run directory: it holds {foreign[0]!r} and no run.json. "
@@ -227,28 +228,45 @@ def _check_directory(run_dir: Path) -> None:
         )
 
 
-def _open_identity(settings: RunSettings, folder: RunFolder) -> None:
-    """Write the settings into a new directory, or compare them with those of an old one."""
-    identity = {"format": FORMAT, "settings": settings.identity()}
-    identity["digest"] = settings.digest
-    identity["partial"] = settings.limit is not None
+def _open_identity(
+    settings: RunSettings, identity: Mapping[str, Any], registry: Registry, folder: RunFolder
+) -> None:
+    """Write what decides the result into a new directory, or compare it with that of an old one."""
+    record = {
+        "components": _sources(settings, registry),
+        "digest": digest_of(identity),
+        "format": FORMAT,
+        "partial": settings.limit is not None,
+        "settings": identity,
+    }
     with turn(folder.turn):
         if not folder.identity.exists():
-            atomic_write(folder.identity, to_json(identity))
+            atomic_write(folder.identity, to_json(record))
             return
     remedy = "The run cannot be told apart from others any more: use a new run directory."
     stored = read_json(folder.identity, remedy)
-    lines = _differences(stored, json.loads(to_json(identity)))
+    lines = _differences(stored, json.loads(to_json(record)))
     if lines:
         raise SettingsChanged(
-            f"{folder.path} was made with other settings:\n" + "\n".join(lines) +
-            "\nUse the old settings to go on with it, or a new directory for these."
+            f"{folder.path} was made with other settings, packages or weights:\n" + "\n".join(lines) +
+            "\nUse the old ones to go on with it, or a new directory for these."
         )
+
+
+def _sources(settings: RunSettings, registry: Registry) -> dict[str, dict[str, str]]:
+    """Return where each chosen component comes from: the same name may hide other code or weights."""
+    entries = {kind: registry.entry(kind, str(settings.component(kind))) for kind in settings.options}
+    return {
+        kind: {"distribution": one.distribution, "revision": one.revision, "version": one.version}
+        for kind, one in entries.items()
+    }
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     before, after = _flat(old.get("settings", {})), _flat(new["settings"])
-    before["format"], after["format"] = old.get("format"), new["format"]
+    for name in ("format", "components"):
+        before |= _flat(old.get(name, {}), name)
+        after |= _flat(new[name], name)
     names = sorted(before.keys() | after.keys())
     nothing = object()
     return [

@@ -8,10 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from silmm.errors import DataError, UsageError
-from silmm.options import NAME_KEY, Given, Options, canonical, complete, split_assignment
+from silmm.options import (
+    NAME_KEY,
+    Given,
+    Options,
+    canonical,
+    complete,
+    file_options,
+    split_assignment,
+)
 from silmm.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -67,6 +75,8 @@ class RunSettings(Options):
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="options of each component by kind, complete"
     )
+    _files: tuple[tuple[str, str], ...] = PrivateAttr(())
+    """(kind, option) of the options that name input files."""
 
     @field_validator("prompts")
     @classmethod
@@ -107,6 +117,11 @@ class RunSettings(Options):
         values = complete(cls, "settings", top)
         values["options"] = _component_options(registry, values, preset, user)
         settings = cls.model_validate(values)
+        settings._files = tuple(
+            (kind, option)
+            for kind in settings.options
+            for option in file_options(registry.entry(kind, values[FIELD_OF_KIND[kind]]).options)
+        )
         settings.identity()  # reads the input files, so a missing one fails here
         return settings
 
@@ -119,27 +134,35 @@ class RunSettings(Options):
         """Return what decides the result as JSON-able data; input files stand by their content.
 
         Raises:
-            DataError: A file of prompts or pairs cannot be read.
+            DataError: An input file cannot be read.
         """
         data = self.model_dump(mode="json")
         if isinstance(self.prompts, str):
-            data["prompts"] = _content(self.prompts, "prompts")
+            data["prompts"] = _content(self.prompts, "--prompts")
         if self.pairs is not None:
-            data["pairs"] = _content(self.pairs, "pairs")
+            data["pairs"] = _content(self.pairs, "--pairs")
+        for kind, option in self._files:
+            if path := data["options"][kind][option]:
+                data["options"][kind][option] = _content(path, f"--set {kind}.{option}")
         return data
 
     @property
     def digest(self) -> str:
         """The SHA-256 of the identity's canonical JSON, 64 hexadecimal digits."""
-        return hashlib.sha256(canonical(self.identity()).encode()).hexdigest()
+        return digest_of(self.identity())
 
 
-def _content(path: str, what: str) -> str:
+def digest_of(identity: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of an identity's canonical JSON, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()
+
+
+def _content(path: str, flag: str) -> str:
     try:
         return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError as error:
         raise DataError(
-            f"cannot read the {what} file {path!r}: {error.strerror}; check --{what}"
+            f"cannot read the input file {path!r}: {error.strerror}; check {flag}"
         ) from None
 
 

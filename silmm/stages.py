@@ -30,6 +30,7 @@ from silmm.tables import decode_png, encode_png, latent_columns, latent_of
 
 LATENT_COLUMNS = ("prompt_id", "candidate", "z", "features", "shape")
 OK, NO_QUESTIONS, NON_FINITE = "ok", "no-questions", "non-finite"
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def write_prompts(
 ) -> PrompterResult:
     """Let the prompter write `count` prompts; drop and count what it should not have returned."""
     result = prompter.write(model, count, place.derive("prompts"), excluded)
-    return keep_prompts(result.prompts, count, excluded, result.rejected)
+    return keep_prompts(result.prompts, count, excluded, result.rejected, reads=model.reads)
 
 
 def keep_prompts(
@@ -60,20 +61,39 @@ def keep_prompts(
     count: int | None,
     excluded: Callable[[str], bool],
     rejected: Mapping[str, int] | None = None,
+    *,
+    reads: Callable[[str], bool] = lambda _: True,
 ) -> PrompterResult:
-    """Keep the first `count` prompts that are new and not held out; count what is dropped."""
+    """Keep the first `count` prompts that are new, not held out and readable; count what is dropped.
+
+    Args:
+        reads: Says whether the model can read a prompt (:meth:`BaseModel.reads`).
+
+    Raises:
+        DataError: None is left, and some that the model cannot read are among the lost.
+    """
     counts = dict(rejected or {})
     kept: dict[str, Prompt] = {}
+    unreadable: list[str] = []
     for prompt in prompts:
         if count is not None and len(kept) == count:
             break
         reason = (
-            "duplicate" if prompt.text in kept else "excluded" if excluded(prompt.text) else None
+            "duplicate" if prompt.text in kept
+            else "excluded" if excluded(prompt.text)
+            else None if reads(prompt.text) else UNREADABLE
         )
-        if reason:
-            counts[reason] = counts.get(reason, 0) + 1
-        else:
+        if reason is None:
             kept[prompt.text] = prompt
+            continue
+        counts[reason] = counts.get(reason, 0) + 1
+        unreadable += [prompt.text] if reason == UNREADABLE else []
+    if unreadable and not kept:
+        raise DataError(
+            f"No prompt is left to work on: the model cannot read {len(unreadable)} of them, such as "
+            f"{unreadable[0]!r}. They hold words that it does not know, or are too long for it; its "
+            "page in docs/ tells what it reads."
+        )
     return PrompterResult(tuple(kept.values()), counts)
 
 
@@ -260,6 +280,19 @@ def choose_pairs(
     return pa.Table.from_pylist(rows, schema=PAIRS), counts
 
 
+def allowed_pairs(
+    pairs: pa.Table, count: int | None, excluded: Callable[[str], bool]
+) -> tuple[pa.Table, dict[str, int]]:
+    """Keep a user's pairs of the first `count` prompts that are not held out; count held-out pairs."""
+    prompts = pairs.column("prompt").to_pylist()
+    distinct = dict.fromkeys(prompts)
+    held_out = {prompt for prompt in distinct if excluded(prompt)}
+    kept = set([prompt for prompt in distinct if prompt not in held_out][:count])
+    table = pairs.filter(pa.array([prompt in kept for prompt in prompts], pa.bool_()))
+    dropped = sum(prompt in held_out for prompt in prompts)
+    return table, {"excluded": dropped} if dropped else {}
+
+
 # -------------------------------------------------------------------------------------------- train
 
 
@@ -299,7 +332,7 @@ class _Group:
     ) -> int:
         """Return where the candidate stands among the latents, adding it if it is new."""
         z = row[f"{side}_z"]
-        key: object = row[side] if row[side] is not None else tuple(z or ())
+        key = (row[side], tuple(z or ()))  # the number alone may repeat in a user's own pairs
         if key not in self.latents:
             stored = features.get((row["prompt_id"], row[side]))
             latent = np.asarray(z, dtype=np.int32) if z else stored

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TEMPORARY = ".tmp-"
-"""Names that start so are unfinished writes; whoever opens the run directory alone deletes them."""
+_UNFINISHED = re.compile(r"\.tmp-(?P<name>.+)-\d+-[0-9a-f]{8}")
+"""Names of unfinished writes (see `_temporary`); nothing else is ever deleted as such."""
+REPORT = "report"
+"""The one folder of a run directory that is written without holding it, under a lock of its own."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -178,20 +182,37 @@ def _put_in_place(temporary: Path, path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def clean_leftovers(run_dir: Path) -> int:
-    """Delete what killed processes left half written under `run_dir`; return how many names went.
+def unfinished(name: str) -> str | None:
+    """Return what the file or folder `name` was to be called, if it is an unfinished write of ours."""
+    match = _UNFINISHED.fullmatch(name)
+    return match["name"] if match else None
 
-    Only for a process that holds the run directory alone.
+
+def clean_leftovers(run_dir: Path) -> None:
+    """Delete what killed processes left half written under `run_dir`, but for a report.
+
+    Only for a process that holds the run directory alone. Somebody else may be writing the report: whoever
+    writes it next deletes what is left of it (:func:`clean_report`).
     """
-    count = 0
-    for found in sorted(run_dir.rglob(f"{TEMPORARY}*")):
-        if found.is_dir():
-            shutil.rmtree(found, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                found.unlink(missing_ok=True)
-        count += 1
-    return count
+    for parent, folders, files in os.walk(run_dir):  # names that vanish meanwhile do not matter to it
+        for name in sorted([*folders, *files]):
+            if unfinished(name) and (Path(parent), unfinished(name)) != (run_dir, REPORT):
+                _delete(Path(parent, name))
+
+
+def clean_report(run_dir: Path) -> None:
+    """Delete what a killed process left of a half-written report, under the lock of the report."""
+    for found in sorted(run_dir.glob(f"{TEMPORARY}*")):
+        if unfinished(found.name) == REPORT:
+            _delete(found)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:
@@ -215,6 +236,19 @@ def read_json(path: Path, remedy: str = "Delete it; it will be made again.") -> 
     if not isinstance(value, dict):
         raise DataError(f"{path} holds no JSON object. {remedy}")
     return value
+
+
+@contextmanager
+def well_formed(path: Path, remedy: str = "Delete it; it will be made again.") -> Iterator[None]:
+    """Turn a key that is missing in the content of `path`, or a value of another kind, into DataError.
+
+    Raises:
+        DataError: the body raised what reading such content raises.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} does not hold what it should ({error!r}). {remedy}") from error
 
 
 def sha256_file(path: Path) -> str:
@@ -321,9 +355,10 @@ class Shards:
         totals = {"rows": 0}
         for index in range(self.count):
             record = read_json(self.record_path(index))
-            totals["rows"] += int(record["rows"])
-            for reason, number in record["counts"].items():
-                totals[reason] = totals.get(reason, 0) + int(number)
+            with well_formed(self.record_path(index)):
+                totals["rows"] += int(record["rows"])
+                for reason, number in record["counts"].items():
+                    totals[reason] = totals.get(reason, 0) + int(number)
         return totals
 
     def seal(self) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def decode_png(value: Mapping[str, Any]) -> Image:
     """Return the picture (height, width, 3) uint8 of a value of the image column."""
     from PIL import Image as Pillow
 
-    with Pillow.open(io.BytesIO(value["bytes"])) as picture:
+    with Pillow.open(io.BytesIO(value["bytes"]), formats=("PNG",)) as picture:
         return np.asarray(picture.convert("RGB"), dtype=np.uint8)
 
 

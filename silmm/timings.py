@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,11 +16,9 @@ class Timings:
     """The wall-clock seconds of each stage, stored after it; a killed stage's seconds are lost."""
 
     def __init__(self, path: Path) -> None:
-        """Go on from the seconds that `path` holds, if it is there."""
+        """Go on from the seconds that `path` holds, if it is there and sound."""
         self._path = path
-        self.seconds: dict[str, float] = {}
-        with suppress(DataError):
-            self.seconds = {name: float(value) for name, value in read_json(path).items()}
+        self.seconds = _stored(path)
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
@@ -38,7 +37,18 @@ def total_seconds(run_dir: Path) -> dict[str, float]:
     """Return the seconds of all processes of a run, by stage name, iterations added up."""
     totals: dict[str, float] = {}
     for path in sorted(run_dir.glob("timings*.json")):
-        for key, value in read_json(path).items():
+        for key, value in _stored(path).items():
             stage = key.rpartition("/")[2]
-            totals[stage] = round(totals.get(stage, 0.0) + float(value), 3)
+            totals[stage] = round(totals.get(stage, 0.0) + value, 3)
     return totals
+
+
+def _stored(path: Path) -> dict[str, float]:
+    """Return the seconds of a file; what is no number of seconds is left out: no result needs it."""
+    found: dict[str, object] = {}
+    with suppress(DataError):
+        found = read_json(path)
+    return {
+        name: float(value) for name, value in found.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }

@@ -28,10 +28,10 @@ from rich.progress import ProgressColumn as RichColumn
 from rich.table import Table
 from rich.text import Text
 
+from silmm.layout import STAGES
+
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 48
-LOOP = ("prompts", "sample", "questions", "score", "pairs", "train")
-"""Stages that come in every iteration."""
 WATCHED = {
     "loss": "loss",
     "margin": "margin",
@@ -130,7 +130,7 @@ class Display:
 
     def where(self, stage: str) -> str:
         """Name a stage of the loop with its iteration; the evaluation comes after all of them."""
-        return f"iter {self.iteration} {stage}" if stage in LOOP else stage
+        return f"iter {self.iteration} {stage}" if stage in STAGES else stage
 
 
 class PlainDisplay(Display):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from silmm.errors import UsageError
+from silmm.layout import STAGES
 from silmm_cli.console import chatter, print_json, results
 
 if TYPE_CHECKING:
     from silmm.settings import RunSettings
 
-STAGES = ("prompts", "sample", "questions", "score", "pairs", "train")
 _SHAPE = re.compile(r"\d+x\d+")
 _SHARD = re.compile(r"(\d+)/(\d+)")
 _COMPONENTS = {
@@ -96,6 +96,7 @@ def run(
     goes on from where it was, to the same result.
     """
     import silmm.run  # imported late, like the rest: the help needs none of it
+    from silmm.ranks import rank
     from silmm.registry import Registry
     from silmm.report import write_report
     from silmm.settings import RunSettings
@@ -111,8 +112,11 @@ def run(
         flags={"prompts": prompts, "pairs": own_pairs, **flags},
         sets=sets,
     )
-    followers = [registry.build("tracker", name, {}) for name in trackers]
     folder = run_dir or default_run_dir(settings)
+    if rank() > 0:  # only trains; rank 0 shows and writes everything
+        silmm.run.start(settings, folder, until=until, shard=part, registry=registry)
+        return
+    followers = [registry.build("tracker", name, {}) for name in trackers]
     with make_display(chatter()) as display:
         result = silmm.run.start(
             settings, folder, workers=workers, until=until, from_=from_, shard=part,

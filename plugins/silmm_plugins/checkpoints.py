@@ -72,8 +72,8 @@ def load_checkpoint(
                 continue
             tensors = load_file(folder / "state.safetensors")
             _restore(tensors, record["step"], parameters, optimizer)
-            return Position(record["step"], record["metrics"])
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            return Position(record["step"], dict(record["metrics"]))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise DataError(
                 f"training checkpoint {folder} cannot be read ({error!r}); delete the folder "
                 f"{folder} and run the same command again to train anew"
@@ -94,9 +94,18 @@ def _restore(
     states = {}
     for index, (name, parameter) in enumerate(parameters.items()):
         with torch.no_grad():
-            parameter.copy_(tensors[f"adapter/{name}"])
-        states[index] = {moment: tensors[f"{moment}/{name}"] for moment in _MOMENTS}
+            parameter.copy_(_like(parameter, tensors, f"adapter/{name}"))
+        states[index] = {moment: _like(parameter, tensors, f"{moment}/{name}") for moment in _MOMENTS}
         states[index]["step"] = torch.tensor(float(step))
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
     torch.set_rng_state(tensors["rng"])
+
+
+def _like(
+    parameter: torch.nn.Parameter, tensors: Mapping[str, torch.Tensor], name: str
+) -> torch.Tensor:
+    """Return a stored tensor; another shape must not be broadcast into the parameter's place."""
+    if tensors[name].shape != parameter.shape:
+        raise ValueError(f"{name} has shape {list(tensors[name].shape)}, not {list(parameter.shape)}")
+    return tensors[name]

@@ -20,7 +20,7 @@ class FileOptions(Options):
         default="",
         description="prompt file: .txt (a prompt a line), .jsonl or .parquet (columns prompt and, "
         "if there is one, category)",
-        json_schema_extra={"paper": "ours", "unit": ""},
+        json_schema_extra={"paper": "ours", "unit": "", "file": True},
     )
     max_words: int = Field(
         default=400,
@@ -31,7 +31,7 @@ class FileOptions(Options):
 
 
 class FilePrompter:
-    """Take prompts in the order of the file; nothing of the model is asked."""
+    """Take prompts in the order of the file; of the model only whether it can read them."""
 
     def __init__(self, options: FileOptions) -> None:
         """Keep the options; see :class:`FileOptions`."""
@@ -39,12 +39,12 @@ class FilePrompter:
 
     def write(
         self,
-        model: BaseModel,  # noqa: ARG002 - the contract's
+        model: BaseModel,
         count: int,
         seed: int,  # noqa: ARG002 - the file's order is the order
         excluded: Callable[[str], bool],
     ) -> PrompterResult:
-        """Return the file's first `count` usable prompts, or all of them when `count` is 0.
+        """Return the file's first `count` usable prompts.
 
         Raises:
             UsageError: no path is given.
@@ -57,24 +57,24 @@ class FilePrompter:
         prompts: dict[str, Prompt] = {}
         rejected: Counter[str] = Counter()
         for prompt in read_prompts(Path(self.options.path)):
-            reason = self._refusal(prompt.text, prompts, excluded)
+            reason = self._refusal(prompt.text, prompts)
+            reason = reason or ("excluded" if excluded(prompt.text) else None)
+            reason = reason or (None if model.reads(prompt.text) else "unreadable")
             if reason:
                 rejected[reason] += 1
                 continue
             prompts[prompt.text.lower()] = prompt
             if len(prompts) == count:
                 break
-        if len(prompts) < max(1, count):
+        if len(prompts) < count:
             lost = ", ".join(f"{why} {n}" for why, n in sorted(rejected.items())) or "nothing"
             raise DataError(
-                f"{self.options.path} holds {len(prompts)} usable prompts of {max(1, count)} "
+                f"{self.options.path} holds {len(prompts)} usable prompts of {count} "
                 f"(thrown away: {lost}); ask for fewer or add prompts"
             )
         return PrompterResult(tuple(prompts.values()), dict(sorted(rejected.items())))
 
-    def _refusal(self, text: str, seen: dict[str, Prompt], excluded: Callable[[str], bool]) -> str | None:
+    def _refusal(self, text: str, seen: dict[str, Prompt]) -> str | None:
         if not any(c.isalpha() for c in text) or len(text.split()) > self.options.max_words:
             return "malformed"
-        if text.lower() in seen:
-            return "duplicate"
-        return "excluded" if excluded(text) else None
+        return "duplicate" if text.lower() in seen else None

@@ -34,14 +34,6 @@ def pair_margins(ratios: torch.Tensor, chosen: torch.Tensor, rejected: torch.Ten
     return ratios[chosen] - ratios[rejected]
 
 
-def grouped_margins(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
-    """Return all differences of chosen (..., k) and rejected (..., m) log-ratios: (..., k, m).
-
-    The outer difference of a prompt whose every chosen meets every rejected.
-    """
-    return chosen.unsqueeze(-1) - rejected.unsqueeze(-2)
-
-
 def dpo_loss(margins: torch.Tensor, beta: float) -> torch.Tensor:
     """Return Eq. 2, -log sigmoid(beta * margin), elementwise, in nats.
 

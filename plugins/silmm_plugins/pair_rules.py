@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field, field_validator
 
 from silmm.options import Options
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _SHAPE = re.compile(r"(\d+)x(\d+)")
 _RANKS = re.compile(r"(\d+)-(\d+)")
@@ -76,6 +79,8 @@ class TopLast:
         `scores` has shape (candidates,). Candidates without a finite score take no rank. Equal
         scores rank by candidate index. Always s(chosen) > s(rejected), by the margin or more.
         """
+        import numpy as np  # here: `silmm plugins` imports this module for its options
+
         values = np.asarray(scores, dtype=np.float64)
         ranked = [int(i) for i in np.argsort(-values, kind="stable") if np.isfinite(values[i])]
         n_chosen, n_rejected = self.options.sides()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
+from typing import Literal
 
 from pydantic import Field
 
@@ -52,7 +53,7 @@ class SelfOptions(Options):
         description="relation kinds to ask for; answers that are not spatial are left out",
         json_schema_extra={"paper": "App. 6", "unit": ""},
     )
-    categories: tuple[str, ...] = Field(
+    categories: tuple[Literal["attribute", "layout", "semantic", "complex"], ...] = Field(
         default=("attribute", "layout", "semantic", "complex"),
         min_length=1,
         description="categories, in equal shares; one that runs dry leaves its share to the others",
@@ -88,14 +89,7 @@ class SelfPrompter:
     """Write prompts from the base model's answers alone, deterministically from the seed."""
 
     def __init__(self, options: SelfOptions) -> None:
-        """Keep the options; see :class:`SelfOptions`.
-
-        Raises:
-            ValueError: a category is unknown.
-        """
-        unknown = set(options.categories) - {"attribute", "layout", *_WRITTEN}
-        if unknown:
-            raise ValueError(f"no such category: {', '.join(sorted(unknown))}")
+        """Keep the options; see :class:`SelfOptions`."""
         self.options = options
 
     def write(
@@ -109,7 +103,7 @@ class SelfPrompter:
         Raises:
             DataError: the model cannot supply that many; says how many and what was lost.
         """
-        collected = _Collected(excluded, self.options.max_words)
+        collected = _Collected(excluded, model.reads, self.options.max_words)
         sources = self._sources(model, seed)
         while sources and len(collected.prompts) < count:
             missing = count - len(collected.prompts)
@@ -200,15 +194,18 @@ Draw = tuple[str, str | None]
 class _Collected:
     """The prompts so far, and what was thrown away and why."""
 
-    def __init__(self, excluded: Callable[[str], bool], max_words: int) -> None:
+    def __init__(
+        self, excluded: Callable[[str], bool], reads: Callable[[str], bool], max_words: int
+    ) -> None:
         self.prompts: list[Prompt] = []
         self.rejected: Counter[str] = Counter()
         self._seen: set[str] = set()
         self._excluded = excluded
+        self._reads = reads
         self._max_words = max_words
 
     def add(self, category: str, text: str | None) -> bool:
-        """Keep a prompt that is new, well formed and not held out; say whether it was kept."""
+        """Keep a prompt that is new, well formed, readable and not held out; say whether it was kept."""
         reason = self._refusal(text)
         if reason is not None or text is None:
             self.rejected[reason or "malformed"] += 1
@@ -222,7 +219,9 @@ class _Collected:
             return "malformed"
         if text.lower() in self._seen:
             return "duplicate"
-        return "excluded" if self._excluded(text) else None
+        if self._excluded(text):
+            return "excluded"
+        return None if self._reads(text) else "unreadable"
 
 
 def _composed(subs: dict[str, Writer], seed: int) -> Iterator[Draw]:

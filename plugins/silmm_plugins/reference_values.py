@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -49,7 +50,8 @@ def reference_values(
     values = _stored(path, digest)
     if values is None or len(values) != sum(counts):
         values = _compute(model, preferences, sequences, precision)
-        atomic_write(path, save({_KEY: values}, metadata={"digest": digest}))
+        if PartialState().is_main_process:
+            atomic_write(path, save({_KEY: values}, metadata={"digest": digest}))
     return list(torch.split(values, counts))
 
 

@@ -13,24 +13,39 @@ def write_report(run_dir: Path, out: Path | None = None) -> Path:
     """Write the report of a run and return its page.
 
     The same run gives the same bytes: wall-clock times are left out. A run that is not finished
-    gets a report of what is there.
+    gets a report of what is there, also beside the process that works on it.
 
     Args:
         run_dir: a run directory.
-        out: the folder to write, replaced whole; by default ``report`` in the run directory.
+        out: the folder to write, replaced whole; by default ``report`` in the run directory, which
+            one process writes at a time.
 
     Raises:
         DataError: `run_dir` is no run directory, or a file in it is damaged.
         OutOfSpace: the disk is full; an earlier report stays as it was.
     """
-    from silmm.report.gallery import Album  # imported late: this package is named in the help
+    from silmm.layout import RunFolder  # imported late: this package is named in the help
+    from silmm.lock import turn
+    from silmm.report.reading import require_run
+    from silmm.store import clean_report
+
+    require_run(run_dir)
+    if out is not None:
+        return _write(run_dir, out)
+    run = RunFolder(run_dir, shard_size=1)
+    with turn(run.report_turn):
+        clean_report(run_dir)
+        return _write(run_dir, run.report)
+
+
+def _write(run_dir: Path, target: Path) -> Path:
+    from silmm.report.gallery import Album
     from silmm.report.page import page
     from silmm.report.reading import read_run
     from silmm.store import atomic_folder
 
     album = Album()
     text = page(read_run(run_dir), album)
-    target = out or run_dir / "report"
     with atomic_folder(target) as folder:
         album.write(folder)
         (folder / PAGE).write_text(text, encoding="utf-8")

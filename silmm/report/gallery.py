@@ -169,9 +169,9 @@ def _prompt_id(row: Row) -> str:
 
 
 def _own_score(row: Row) -> float | None:
-    """Return the mean of p(yes) - p(no), or None where the model was not asked."""
-    yes, no = row["p_yes"], row["p_no"]
-    if not yes or not no:
+    """Return the mean of p(yes) - p(no), or None where an answer is missing or was not finite."""
+    yes, no = row["p_yes"] or [], row["p_no"] or []
+    if not yes or not no or None in [*yes, *no]:
         return None
     return float(sum(a - b for a, b in zip(yes, no, strict=True)) / len(yes))
 
@@ -185,8 +185,8 @@ def _verdicts(before: Sequence[Row], after: Sequence[Row]) -> Markup:
         for side in sides:
             for row in side:
                 judged = "✓" if row["holds"][index] else "✗"
-                answer = f" {row['p_yes'][index]:.2f}" if row["p_yes"] else ""
-                cells.append(f"{judged}{answer}")
+                value = row["p_yes"][index] if row["p_yes"] else None
+                cells.append(judged if value is None else f"{judged} {value:.2f}")
         rows.append(cells)
     head = ["question (judge ✓ ✗, the model's own p(yes))"]
     for name, side in zip(("before", "after"), sides, strict=True):
@@ -199,7 +199,8 @@ def _ranking(prompt: Row, tables: Sequence[Sequence[Row]], album: Album) -> Mark
     images = {row["candidate"]: row["image"]["bytes"] for row in pictures}
     scores = {row["candidate"]: row["score"] for row in scored if row["score"] is not None}
     questions = [str(row["question"]) for row in sorted(asked, key=lambda row: int(row["index"]))]
-    p_yes = {(row["candidate"], row["index"]): row["p_yes"] - row["p_no"] for row in answers}
+    answered = [row for row in answers if None not in (row["p_yes"], row["p_no"])]
+    p_yes = {(row["candidate"], row["index"]): row["p_yes"] - row["p_no"] for row in answered}
     role = {row["rejected"]: "rejected" for row in pairs}
     role |= {row["chosen"]: "chosen" for row in pairs}
     ranked = sorted((c for c in images if c in scores), key=lambda c: (-scores[c], c))

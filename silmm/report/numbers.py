@@ -93,12 +93,13 @@ def feedback(run: RunRecord) -> Markup:
     return join(tag("h2", "Self-feedback against the judge"), table(["figure", "value"], rows))
 
 
-def training(iterations: Sequence[IterationRecord]) -> Markup:
+def training(run: RunRecord) -> Markup:
     """Return the training curves of each iteration, with a warning where likelihood collapses."""
+    allowed = run.settings.get("options", {}).get("trainer", {}).get("warn_drop")
     parts: list[Markup] = []
-    for iteration in iterations:
+    for iteration in run.iterations:
         if iteration.steps:
-            parts += [tag("h3", f"Iteration {iteration.number}"), _collapse(iteration)]
+            parts += [tag("h3", f"Iteration {iteration.number}"), _collapse(iteration, allowed)]
             parts.append(tag("div", _curves(iteration.steps), class_="charts"))
     return join(tag("h2", "Training"), parts) if parts else NOTHING
 
@@ -197,16 +198,17 @@ def _curves(steps: Sequence[Mapping[str, float]]) -> list[Markup]:
     return charts
 
 
-def _collapse(iteration: IterationRecord) -> Markup:
+def _collapse(iteration: IterationRecord, allowed: float | None) -> Markup:
+    """Warn where the chosen ended further down than `trainer.warn_drop`; not all trainers have it."""
     last = _some(row.get("chosen_logp") for row in iteration.steps)[-10:]
     mean = sum(last) / len(last) if last else 0.0
-    if mean >= 0:
+    if allowed is None or mean >= -allowed:
         return NOTHING
     return tag(
         "p",
         f"The likelihood of the chosen candidates fell by {-mean:.3f} nats per token against the "
-        "reference: likelihood collapse begins. A larger trainer.nll, a smaller trainer.lr or "
-        "fewer steps hold it.",
+        "reference: likelihood collapse begins. A larger trainer.nll, a smaller "
+        "trainer.learning_rate or fewer steps hold it.",
         class_="note",
     )
 

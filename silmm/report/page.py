@@ -31,7 +31,7 @@ def page(run: RunRecord, album: gallery.Album) -> str:
         numbers.evaluation(run),
         gallery.before_after(run, album),
         numbers.feedback(run),
-        numbers.training(run.iterations),
+        numbers.training(run),
         numbers.scores(run.iterations),
         numbers.counts(run.iterations),
         [gallery.candidates(iteration, album) for iteration in run.iterations[:1]],

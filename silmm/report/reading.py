@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from silmm.errors import DataError
-from silmm.store import Shards, disk_errors, read_json
+from silmm.store import Shards, disk_errors, read_json, well_formed
 
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ITERATION = re.compile(r"iter-([1-9][0-9]*)")
@@ -58,13 +58,8 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         DataError: it is no run directory, or a file in it is damaged.
     """
-    identity = folder / "run.json"
-    if not identity.is_file():
-        raise DataError(
-            f"{folder} is not a run directory: it has no run.json; give the directory that "
-            "`silmm run` names at its end"
-        )
-    stored = read_json(identity)
+    require_run(folder)
+    stored = read_json(folder / "run.json")
     summary = folder / "summary.json"
     return RunRecord(
         folder=folder,
@@ -73,6 +68,19 @@ def read_run(folder: Path) -> RunRecord:
         iterations=[_iteration(number, path) for number, path in _iteration_folders(folder)],
         pictures=_pictures(folder / "eval"),
     )
+
+
+def require_run(folder: Path) -> None:
+    """Refuse a folder that is no run directory.
+
+    Raises:
+        DataError: it has no run.json.
+    """
+    if not (folder / "run.json").is_file():
+        raise DataError(
+            f"{folder} is not a run directory: it has no run.json; give the directory that "
+            "`silmm run` names at its end"
+        )
 
 
 def rows_where(
@@ -145,7 +153,8 @@ def _steps(path: Path) -> list[dict[str, float]]:
             raise DataError(
                 f"{path} holds a line that is not JSON ({error}); run the same command again"
             ) from error
-        steps.append({k: math.nan if v is None else float(v) for k, v in values.items()})
+        with well_formed(path, "Run the same command again."):
+            steps.append({k: math.nan if v is None else float(v) for k, v in values.items()})
     return steps
 
 

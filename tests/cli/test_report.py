@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import re
@@ -15,9 +16,11 @@ from click.testing import CliRunner
 
 from silmm.errors import DataError
 from silmm.interfaces import Prompt
+from silmm.lock import hold
 from silmm.records import ANSWERS, CANDIDATES, IMAGE, PAIRS, QUESTIONS, SCORES, prompt_id
 from silmm.report import write_report
 from silmm.report.charts import histogram, interval_bar, line_chart, ticks
+from silmm.report.gallery import Album
 from silmm.report.markup import tag
 from silmm.report.paper import deviations
 from silmm.store import Shards, atomic_write, to_json
@@ -90,7 +93,7 @@ def make_run(folder: Path, prompt: str = "a red circle", steps: int = 12) -> Pat
         shards = Shards(folder / "eval" / f"drawn-{skill}", 1)
         shards.commit(0, pa.Table.from_pylist(rows, schema=DRAWN))
     atomic_write(folder / "eval" / "pictures.json", to_json({"before": "drawn-0", "1": "drawn-1"}))
-    options = {"pairs": {"k": 2}, "trainer": {"nll": 0.5, "lr": 5e-5}}
+    options = {"pairs": {"k": 2}, "trainer": {"nll": 0.5, "learning_rate": 5e-5, "warn_drop": 0.05}}
     settings = {"model": "tiny-discrete", "scorer": "diff-of-prob", "prompts": 2, "seed": 0,
                 "iterations": 1, "options": options}
     atomic_write(folder / "run.json", to_json({"settings": settings}))
@@ -191,11 +194,55 @@ def test_an_empty_run_has_a_report_too(run, tmp_path):
 
 
 def test_a_fall_of_the_chosen_likelihood_is_said(run):
-    """When the chosen end below the reference, the page warns of likelihood collapse."""
+    """When the chosen end below the reference by more than trainer.warn_drop, the page warns."""
     metrics = run / "iter-1" / "metrics.jsonl"
-    assert "likelihood collapse" not in Page(write_report(run).read_text()).text
-    atomic_write(metrics, b'{"step": 1, "chosen_logp": -0.4, "rejected_logp": -2.0}\n')
-    assert "likelihood collapse" in Page(write_report(run).read_text()).text
+    for fall, warned in ((0.04, False), (0.06, True)):
+        row = {"step": 1, "chosen_logp": -fall, "rejected_logp": -2.0}
+        atomic_write(metrics, json.dumps(row).encode() + b"\n")
+        text = Page(write_report(run).read_text()).text
+        assert ("likelihood collapse" in text) == warned
+        assert ("smaller trainer.learning_rate" in text) == warned
+
+
+def test_an_answer_that_was_not_finite_is_a_dash(run):
+    """Null answers, of the run and of the benchmark, leave a report with dashes in their place."""
+    answers = Shards(run / "iter-1/answers", 1)
+    rows = answers.table().to_pylist()
+    rows[0] |= {"p_yes": None, "p_no": None}
+    answers.commit(0, pa.Table.from_pylist(rows, schema=ANSWERS))
+    drawn = Shards(run / "eval/drawn-0", 1)
+    pictures = drawn.table().to_pylist()
+    pictures[0] |= {"p_yes": [None], "p_no": [None]}
+    drawn.commit(0, pa.Table.from_pylist(pictures, schema=DRAWN))
+    assert "<td>–</td>" in write_report(run).read_text()
+
+
+def test_a_start_beside_a_report_does_not_destroy_it(run, monkeypatch):
+    """Whoever opens the run while its report is written leaves the half-written report alone."""
+    real = Album.write
+
+    def write(album, folder):
+        with hold(run):
+            real(album, folder)
+
+    monkeypatch.setattr(Album, "write", write)
+    assert write_report(run).is_file()
+
+
+def test_one_process_writes_the_report_at_a_time(run, monkeypatch):
+    """The report's lock is held while it is written; the next one deletes what a kill left of it."""
+    leftover = run / ".tmp-report-1-0123abcd"
+    leftover.mkdir()
+    real = Album.write
+
+    def write(album, folder):
+        with (run / "lock-report").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        real(album, folder)
+
+    monkeypatch.setattr(Album, "write", write)
+    write_report(run)
+    assert not leftover.exists()
 
 
 def test_a_line_cut_short_by_a_kill_is_left_out(run):

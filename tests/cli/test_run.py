@@ -76,6 +76,7 @@ def test_json_is_one_object_on_stdout_and_chatter_is_on_stderr(toy):
     assert "iter 1 sample" in result.stderr
     stored = json.loads((Path(answer["run_dir"]) / "summary.json").read_text())
     assert stored["overall"] == answer["overall"]
+    assert stored["report"] == answer["report"]
 
 
 def test_the_same_command_finds_its_run_again(toy):

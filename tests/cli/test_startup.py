@@ -12,7 +12,10 @@ import silmm_cli
 from silmm.errors import DataError
 from silmm_cli import COMMANDS, main
 
-HEAVY = ("torch", "transformers", "peft", "accelerate", "spacy", "datasets")
+HEAVY = (
+    *("numpy", "torch", "transformers", "peft", "accelerate", "spacy", "datasets"),
+    "silmm_benchmarks.shapes.judge",
+)
 TELL = """
 import sys
 from silmm_cli import main
@@ -28,7 +31,7 @@ except SystemExit as stop:
     "arguments", [["--help"], ["--version"], ["plugins"], ["plugins", "show", "trainer", "dpo"]]
 )
 def test_light_commands_import_nothing_heavy(silmm_process, fake_distribution, arguments):
-    """Help, version and the list of the real built-in plugins import neither torch nor its kin."""
+    """Help, version and the list of the built-in plugins import neither torch and its kin nor the judge."""
     site = fake_distribution("copy", {"a": "silmm_plugins", "b": "silmm_benchmarks.plugin"})
     script = TELL.format(arguments=arguments, heavy=HEAVY)
     done = silmm_process("-c", script, site=site, env={"SILMM_LOAD_PLUGINS": "copy"})
@@ -36,7 +39,7 @@ def test_light_commands_import_nothing_heavy(silmm_process, fake_distribution, a
 
 
 def test_the_core_imports_nothing_heavy(silmm_process):
-    """`import silmm` loads neither torch nor pydantic."""
+    """`import silmm` loads neither torch nor numpy nor pydantic."""
     names = (*HEAVY, "pydantic")
     script = f"import silmm, sys; print([name for name in {names!r} if name in sys.modules])"
     assert silmm_process("-c", script).stdout == "[]\n"

@@ -158,6 +158,25 @@ def test_a_training_log_has_no_false_number(tmp_path):
     assert (tmp_path / "m.jsonl").read_text() == '{"loss": null, "step": 1}\n'
 
 
+@pytest.mark.parametrize(
+    "name", ["prompts/shard-00000.json", "scores/shard-00001.json", "adapter.json"]
+)
+def test_a_record_without_its_keys_is_named(go, tmp_path, name):
+    """Valid JSON of our own that lacks what belongs in it is an error with the file and the remedy."""
+    go(tmp_path / "run")
+    (tmp_path / "run/iter-1" / name).write_text("{}")
+    with pytest.raises(DataError, match=rf"{name} does not hold.*Delete it"):
+        go(tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"iter-1/sample": "x", "evaluate": NaN}'])
+def test_damaged_seconds_stop_nothing(go, tmp_path, content):
+    """Seconds are no result: what is not a number of them is left out."""
+    go(tmp_path / "run", until="sample")
+    (tmp_path / "run/timings.json").write_text(content)
+    assert go(tmp_path / "run", until="questions").timings["questions"] > 0
+
+
 def test_an_unreadable_file_is_named(go, tmp_path, toy_settings):
     """A prompt file that is a folder, or damaged JSON of our own, is an error that names it."""
     go(tmp_path / "run", until="prompts")

@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 
 RUN = """
+import multiprocessing
 import sys
 from pathlib import Path
 from silmm.registry import Registry
@@ -20,7 +21,8 @@ import silmm.run
 
 class Told:
     def progress(self, stage, done, total):
-        print(stage, done, flush=True)
+        workers = [str(child.pid) for child in multiprocessing.active_children()]
+        print(stage, done, *workers, flush=True)
 
 if __name__ == "__main__":
     registry = Registry.load()
@@ -104,22 +106,23 @@ def test_a_run_with_workers_survives_kill_and_ctrl_c(
     """Killed, or stopped by Ctrl-C, two workers leave no process and a resumable directory."""
     with started(tmp_path, toy_site, 2) as process:
         for line in process.stdout:
-            if line.startswith("sample 3"):
+            if line.startswith("sample 3 "):
+                workers = line.split()[2:]
                 process.send_signal(how)
                 break
         process.communicate()
     assert process.returncode in (-how, 1)
-    assert workers_end(process.pid)
+    assert len(workers) == 2
+    assert all(ends(worker) for worker in workers)
     go(tmp_path / "run")
     assert artefacts.hashes(tmp_path / "run") == expected
 
 
-def workers_end(session_parent):
-    """Say whether all children of a dead process are gone within two seconds."""
-    marker = f"parent_pid={session_parent}"
+def ends(pid):
+    """Say whether a process is gone, or dead and not yet waited for, within two seconds."""
     for _ in range(40):
-        listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-        if marker not in listing.stdout:
+        asked = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True, check=False)
+        if not asked.stdout.strip() or asked.stdout.startswith("Z"):
             return True
         time.sleep(0.05)
     return False

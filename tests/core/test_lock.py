@@ -60,7 +60,7 @@ def test_a_shard_is_refused_beside_a_whole_run(tmp_path):
 
 def test_leftovers_are_deleted_only_by_whoever_is_alone(tmp_path):
     """A shard that joins another one does not delete that one's unfinished files."""
-    unfinished = tmp_path / ".tmp-shard"
+    unfinished = tmp_path / ".tmp-shard-1-0123abcd"
     unfinished.write_text("half")
     with hold(tmp_path, (0, 2)):
         assert not unfinished.exists()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import warnings
+from dataclasses import replace
 
 import pytest
 
 from silmm.errors import DataError, Incomplete, SettingsChanged, SilmmError, UsageError
 from silmm.layout import STAGES
+from silmm.observers import ObserverWarning
 from silmm.store import Shards
 
 
@@ -79,12 +81,27 @@ def test_changed_settings_are_refused_field_by_field(go, artefacts, tmp_path, to
 
 
 def test_a_foreign_directory_is_refused(go, tmp_path):
-    """A directory with other things in it is not taken for a run."""
-    (tmp_path / "thesis.tex").write_text("years of work")
-    (tmp_path / ".tmp-mine").write_text("not ours")
-    with pytest.raises(UsageError, match=r"thesis\.tex"):
-        go(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-mine", "thesis.tex"]
+    """A directory with other things in it, even such as look like ours, is not taken for a run."""
+    for name in ("thesis.tex", ".tmp-mine", "locksmith.txt"):
+        folder = tmp_path / name.strip(".")
+        folder.mkdir()
+        (folder / name).write_text("years of work")
+        with pytest.raises(UsageError, match=name):
+            go(folder)
+        assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_another_package_or_other_weights_are_refused(go, tmp_path, toy_registry):
+    """run.json holds distribution, version and revision of each component; a difference is named."""
+    go(tmp_path / "run", until="prompts")
+    sources = json.loads((tmp_path / "run/run.json").read_text())["components"]
+    assert sources["trainer"] == {"distribution": "silmm-toy", "revision": "", "version": "1.0"}
+    model = toy_registry.entry("model", "toy")
+    toy_registry._entries["model"] = [replace(model, revision="new weights")]
+    with pytest.raises(SettingsChanged) as error:
+        go(tmp_path / "run")
+    assert 'components.model.revision: "" there, "new weights" now' in str(error.value)
+    assert "trainer" not in str(error.value)
 
 
 def test_the_next_iteration_starts_from_the_tuned_model(go, tmp_path, toy_settings):
@@ -147,6 +164,72 @@ def test_own_pairs_are_trained_on_alone(go, tmp_path, toy_settings):
     assert not (tmp_path / "run/iter-1/candidates").exists()
 
 
+def pairs_file(path, *prompts):
+    """Write two pairs for each prompt."""
+    rows = [
+        {"prompt": prompt, "chosen_z": [1, 1, tail], "rejected_z": [2, 2, tail]}
+        for prompt in prompts for tail in (3, 4)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_own_pairs_of_held_out_prompts_are_dropped_and_counted(go, tmp_path, toy_settings):
+    """`--pairs FILE` trains on no held-out prompt; a file of nothing else is an error."""
+    mixed = pairs_file(tmp_path / "mixed.jsonl", "a", "word5 b")
+    result = go(tmp_path / "run", toy_settings(pairs=mixed))
+    assert result.summary["counts"]["1"]["pairs"] == {"rows": 2, "excluded": 2}
+    held_out = pairs_file(tmp_path / "held.jsonl", "word5 b")
+    with pytest.raises(DataError, match=r"held\.jsonl.*excluded: 2"):
+        go(tmp_path / "none", toy_settings(pairs=held_out))
+
+
+def test_a_limit_holds_for_own_pairs(go, tmp_path, toy_settings):
+    """`--limit 2` with `--pairs FILE` keeps all pairs of the first two usable prompts."""
+    path = pairs_file(tmp_path / "pairs.jsonl", "a", "word5 b", "c", "d")
+    go(tmp_path / "run", toy_settings(pairs=path, limit=2))
+    table = Shards(tmp_path / "run/iter-1/pairs", 1).table()
+    assert table["prompt"].to_pylist() == ["a", "a", "c", "c"]
+
+
+@pytest.mark.parametrize("argument", ["until", "from_"])
+def test_own_pairs_have_no_earlier_stage(go, tmp_path, toy_settings, argument):
+    """`--until sample` or `--from sample` with `--pairs FILE` is refused, not ignored."""
+    settings = toy_settings(pairs=pairs_file(tmp_path / "pairs.jsonl", "a"))
+    with pytest.raises(UsageError, match="no stage sample"):
+        go(tmp_path / "run", settings, **{argument: "sample"})
+    go(tmp_path / "run", settings, **{argument: "pairs"})
+
+
+@pytest.mark.parametrize("kind", ["prompts", "pairs"])
+def test_an_input_file_that_changes_under_a_run_is_noticed(go, tmp_path, toy_settings, kind):
+    """What run.json names is what is read: a file that changed since the start is an error."""
+    path = tmp_path / "input.jsonl"
+    settings = toy_settings(**{kind: pairs_file(path, "a")})
+
+    class Meddler:
+        def silmm_run_started(self):
+            pairs_file(path, "a", "b")
+
+    with pytest.raises(DataError, match="changed while the run"):
+        go(tmp_path / "run", settings, observers=[Meddler()])
+    assert not (tmp_path / "run/iter-1").exists()
+
+
+def test_an_input_file_may_go_once_it_was_read(go, tmp_path, toy_settings):
+    """A prompts file that is removed under way costs nothing; the digest is that of run.json."""
+    path = tmp_path / "prompts.txt"
+    path.write_text("a thing\n")
+
+    class Cleaner:
+        def silmm_stage_finished(self, stage):
+            path.unlink(missing_ok=True)
+
+    result = go(tmp_path / "run", toy_settings(prompts=str(path)), observers=[Cleaner()])
+    stored = json.loads((tmp_path / "run/run.json").read_text())
+    assert result.summary["digest"] == stored["digest"]
+
+
 def test_the_pairs_of_a_run_are_a_data_set(go, tmp_path, toy_settings, whole_run):
     """The Parquet of a run's pairs, given as `--pairs`, trains to the very same adapter."""
     path = whole_run / "iter-1/pairs/shard-00000.parquet"
@@ -206,6 +289,32 @@ def test_observers_see_the_run(go, tmp_path):
     assert heard == [*rows, 1, 2, 3, 4, 5, 6, ("train", None)]
     assert ("sample", 7, 7) in units
     assert ("train", 6, 6) in units
+
+
+def test_no_observer_changes_the_stored_metrics(go, artefacts, tmp_path, expected):
+    """An observer that writes into the metrics it is told changes no byte of the run."""
+
+    class Forger:
+        def silmm_train_step(self, metrics):
+            metrics["loss"] = -1.0
+
+    go(tmp_path / "run", observers=[Forger()])
+    assert artefacts.hashes(tmp_path / "run") == expected
+
+
+@pytest.mark.parametrize("progress", [lambda stage: 1 / 0, lambda unrelated: None, 3])
+def test_an_observers_progress_ends_no_run(go, artefacts, tmp_path, expected, *, progress):
+    """A `progress` that raises, takes other arguments or is no method at all stops nothing."""
+
+    class Odd:
+        def __init__(self):
+            self.progress = progress
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        go(tmp_path / "run", observers=[Odd()])
+    assert artefacts.hashes(tmp_path / "run") == expected
+    assert len([one for one in caught if one.category is ObserverWarning]) == int(callable(progress))
 
 
 def test_seconds_add_up_over_resumed_parts(go, tmp_path):

@@ -16,7 +16,7 @@ from silmm.registry import Registry
 from silmm.settings import RunSettings
 
 HOUSE = """
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from silmm import hookimpl
 from silmm.options import Options
 
@@ -38,6 +38,17 @@ class Dpo(Options):
 
 class Rule(Options):
     k: int = Field(3, ge=1)
+    depth: int = 9
+    style: str = ""
+
+    @model_validator(mode="after")
+    def _deep_enough(self):
+        if self.k > self.depth:
+            raise ValueError("k is larger than depth")
+        return self
+
+class Lines(Options):
+    path: str = Field("", json_schema_extra={"file": True})
 
 def make(options):
     return options
@@ -45,13 +56,15 @@ def make(options):
 @hookimpl
 def silmm_register_models(register):
     register("tiny-discrete", make, summary="M.", kind="discrete",
-             defaults={"prompts": 384, "trainer.nll": 0.5, "sampler.top_p": 0.8})
+             defaults={"prompts": 384, "trainer.nll": 0.5, "sampler.top_p": 0.8, "pairs.depth": 4,
+                       "pairs.style": "own"})
     register("plain", make, summary="M.", kind="discrete")
     register("odd", make, summary="M.", kind="discrete", defaults={"promts": 3})
 
 @hookimpl
 def silmm_register_prompters(register):
     register("self", make, summary="P.")
+    register("lines", make, summary="P.", options=Lines)
 
 @hookimpl
 def silmm_register_samplers(register):
@@ -211,6 +224,34 @@ def test_input_files_count_by_content(registry, tmp_path):
     assert one.digest != two.digest
     with pytest.raises(DataError, match="--prompts"):
         RunSettings.resolve(registry, flags={"prompts": str(tmp_path / "none.txt")})
+
+
+def test_files_named_by_options_count_by_content(registry, tmp_path):
+    """An option that is marked as a file stands in the identity by its bytes; missing, it is refused."""
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    for path in (first, second):
+        path.write_text("a red circle\n")
+
+    def settings(path):
+        return RunSettings.resolve(registry, flags={"prompter": "lines"}, sets=[f"prompter.path={path}"])
+
+    one, two = settings(first), settings(second)
+    assert one.digest == two.digest != settings("").digest
+    assert one.options["prompter"]["path"] == str(first)
+    second.write_text("a blue circle\n")
+    assert one.digest != two.digest
+    with pytest.raises(DataError, match=r"--set prompter\.path"):
+        settings(tmp_path / "none.txt")
+
+
+def test_a_refused_combination_names_the_values_that_clash(registry):
+    """Values that do not fit together are named with who gave them, and no others are."""
+    with pytest.raises(UsageError) as error:
+        RunSettings.resolve(registry, sets=["pairs.k=6"])
+    message = str(error.value)
+    assert "k='6' (from --set pairs.k=6)" in message
+    assert "depth=4 (from defaults of model 'tiny-discrete')" in message
+    assert "style" not in message
 
 
 def test_settings_are_frozen(registry):

@@ -46,12 +46,37 @@ def test_a_candidate_does_not_depend_on_its_company(parts):
     assert middle.equals(turned.slice(4, 4))
 
 
+def test_repeated_candidate_numbers_of_own_pairs_lose_no_tokens():
+    """Two pairs of one prompt with the same candidate numbers and other tokens keep all their tokens."""
+    rows = [
+        {"prompt_id": "p", "prompt": "a", "chosen": 0, "rejected": 1, "chosen_z": [z], "rejected_z": [z + 1]}
+        for z in (1, 3)
+    ]
+    [found] = stages.preferences(pa.Table.from_pylist(rows, schema=PAIRS))
+    assert [latent.tolist() for latent in found.latents] == [[1], [2], [3], [4]]
+    assert found.pairs == ((0, 1), (2, 3))
+
+
 def test_held_out_and_repeated_prompts_are_dropped_and_counted():
     """No prompt that the benchmark holds out passes, whatever the prompter returned."""
     given = [Prompt(text, "x") for text in ("a", "held", "a", "b", "c")]
     result = stages.keep_prompts(given, 2, lambda text: text == "held", {"malformed": 4})
     assert [prompt.text for prompt in result.prompts] == ["a", "b"]
     assert result.rejected == {"malformed": 4, "excluded": 1, "duplicate": 1}
+
+
+def test_prompts_that_the_model_cannot_read_are_dropped_and_counted():
+    """What the model cannot read is counted; when nothing else is there, the error names an example."""
+    given = [Prompt(text, "x") for text in ("a dog", "a circle", "a cat")]
+
+    def reads(text):
+        return "circle" in text
+
+    result = stages.keep_prompts(given, None, lambda text: False, reads=reads)
+    assert [prompt.text for prompt in result.prompts] == ["a circle"]
+    assert result.rejected == {"unreadable": 2}
+    with pytest.raises(DataError, match="cannot read 2 of them, such as 'a dog'"):
+        stages.keep_prompts(given[::2], None, lambda text: False, reads=reads)
 
 
 def test_what_cannot_be_scored_has_a_status_and_no_number(parts):

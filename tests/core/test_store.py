@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image, UnidentifiedImageError
 
 from silmm.errors import DataError
 from silmm.records import CANDIDATES, PAIRS
@@ -68,14 +70,15 @@ def test_an_error_of_the_filler_is_not_renamed(tmp_path):
 
 
 def test_leftovers_of_killed_writes_go(tmp_path):
-    """Half-written files and folders are deleted, everything else stays."""
-    (tmp_path / "iter-1" / ".tmp-adapter-1-ab").mkdir(parents=True)
-    (tmp_path / "iter-1" / ".tmp-adapter-1-ab" / "x").write_text("x")
-    (tmp_path / ".tmp-run.json-1-ab").write_text("{")
+    """Half-written files and folders of ours are deleted, everything else stays."""
+    (tmp_path / "iter-1" / ".tmp-adapter-1-0123abcd").mkdir(parents=True)
+    (tmp_path / "iter-1" / ".tmp-adapter-1-0123abcd" / "x").write_text("x")
+    (tmp_path / ".tmp-run.json-1-0123abcd").write_text("{")
+    (tmp_path / ".tmp-thesis").write_text("not ours")
     (tmp_path / "iter-1" / "kept.json").write_text("{}")
     clean_leftovers(tmp_path)
     names = sorted(path.name for path in tmp_path.rglob("*"))
-    assert names == ["iter-1", "kept.json"]
+    assert names == [".tmp-thesis", "iter-1", "kept.json"]
 
 
 def test_a_shard_comes_back_as_it_was(tmp_path):
@@ -141,6 +144,14 @@ def test_pictures_and_latents_come_back_exactly():
         back = latent_of(latent_columns(latent))
         assert np.array_equal(back, latent)
         assert back.dtype == latent.dtype
+
+
+def test_only_png_is_read_as_a_picture():
+    """Bytes of another picture format in the image column are refused."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, format="BMP")
+    with pytest.raises(UnidentifiedImageError):
+        decode_png({"bytes": buffer.getvalue(), "path": None})
 
 
 def test_prompt_files_of_all_kinds_say_the_same(tmp_path):

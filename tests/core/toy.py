@@ -187,17 +187,19 @@ class ToyTrainer:
             step, bias = state["step"], np.array(state["bias"])
         generator = np.random.default_rng(seed)
         order = generator.integers(len(preferences), size=self.steps)
+        metrics = {"loss": float(np.sum(bias**2))}
         while step < self.steps:
             one = preferences[order[step]]
             for chosen, rejected in one.pairs:
                 bias = bias + 0.1 * (_counts(one.latents[chosen]) - _counts(one.latents[rejected]))
             step += 1
-            observe(step, {"loss": float(np.sum(bias**2)), "total_steps": self.steps})
+            metrics = {"loss": float(np.sum(bias**2)), "total_steps": self.steps}
+            observe(step, metrics)
             if step % 2 == 0:
                 state = {"step": step, "bias": bias.tolist()}
                 atomic_write(checkpoint, to_json(state))
         (out / "adapter.json").write_bytes(to_json({"bias": bias.tolist()}))
-        return {"loss": float(np.sum(bias**2))}
+        return {"loss": metrics["loss"]}
 
 
 def _counts(z: Latent) -> np.ndarray:

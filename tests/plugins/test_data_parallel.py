@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ import torch
 from silmm_plugins.dpo import Dpo, DpoOptions
 
 from tests.plugins.preferences import preferences
-from tests.plugins.tiny_random import TinyRandom
+from tests.plugins.tiny_random import PROMPTS, TinyRandom
 
 STEPS = 4
 
@@ -57,9 +60,58 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
             assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
 
 
-def _environment() -> dict[str, str]:
-    import os
+PLUGIN = """
+from silmm import hookimpl
+from tests.plugins.tiny_random import TinyRandom
 
+@hookimpl
+def silmm_register_models(register):
+    register("random", lambda options: TinyRandom(), summary="Random.", kind="discrete",
+             capabilities=("chat", "yes_no", "log_likelihood", "nucleus"))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_trains_as_one(
+    tmp_path: Path, fake_distribution: Callable[..., Path]
+) -> None:
+    """`torchrun -m silmm_cli run` makes the run of one process but for rounding, and says so once."""
+    site = fake_distribution("silmm-random", {"random": "random_plugin"}, {"random_plugin": PLUGIN})
+    spec = importlib.util.spec_from_file_location("_toy", Path(__file__).parents[1] / "core" / "toy.py")
+    assert spec and spec.loader
+    toy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(toy)
+    toy.install(site)
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    kinds = [f"--{kind}=toy" for kind in ("prompter", "sampler", "questioner", "scorer", "pair-rule")]
+    options = {"steps": STEPS, "warmup": 1, "learning_rate": 5e-3, "batch": 4, "rank": 4, "alpha": 8}
+    sets = [f"--set=trainer.{name}={value}" for name, value in options.items()]
+    run = [
+        "-m", "silmm_cli", "run", "--model=random", *kinds, "--trainer=dpo", "--benchmark=none", *sets,
+        f"--prompts={tmp_path / 'prompts.txt'}", "--images-per-prompt=4", "--iterations=2", "--json",
+    ]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = _environment()
+    environment["PYTHONPATH"] = os.pathsep.join([str(site), environment["PYTHONPATH"]])
+    environment["SILMM_LOAD_PLUGINS"] = "silmm,silmm-toy,silmm-random"
+    for name, before in (("one", []), ("two", launcher), ("two", launcher)):  # the last finds it done
+        done = subprocess.run(
+            [sys.executable, *before, *run, f"--run-dir={tmp_path / name}"],
+            check=False, timeout=180, env=environment, capture_output=True, text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["run_dir"] == str(tmp_path / name)
+    one, two = (
+        [[json.loads(line) for line in path.read_text().splitlines()] for path in
+         (tmp_path / name / f"iter-{number}" / "metrics.jsonl" for number in (1, 2))]
+        for name in ("one", "two")
+    )
+    assert [len(steps) for steps in two] == [STEPS, STEPS]
+    for a, b in zip(one[0], two[0], strict=True):
+        assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
+
+
+def _environment() -> dict[str, str]:
     root = Path(__file__).parents[2]
     places = [str(root), str(root / "plugins"), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}

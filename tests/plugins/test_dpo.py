@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from silmm_plugins.dpo import Dpo, DpoOptions
 from silmm_plugins.lora_training import LikelihoodWarning
 from silmm_plugins.sft import Sft, SftOptions
@@ -220,6 +221,21 @@ def test_a_damaged_checkpoint_is_an_error_that_names_it(tmp_path: Path) -> None:
     trainer = Dpo(DpoOptions(**QUICK))
     run(tmp_path, trainer)
     (tmp_path / "work" / "checkpoint-00000008" / "state.safetensors").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="checkpoint-00000008"):
+        run(tmp_path, trainer)
+
+
+@pytest.mark.parametrize("harm", ["position", "shape"])
+def test_a_checkpoint_of_other_content_is_an_error_that_names_it(tmp_path: Path, harm: str) -> None:
+    """A readable checkpoint without its keys, or with tensors of another shape, is refused as damaged."""
+    folder, trainer = tmp_path / "work" / "checkpoint-00000008", Dpo(DpoOptions(**QUICK))
+    run(tmp_path, trainer)
+    if harm == "position":
+        (folder / "position.json").write_text("[]")
+    else:
+        tensors = load_file(folder / "state.safetensors")
+        name = next(name for name in tensors if name.startswith("exp_avg/"))
+        save_file(tensors | {name: torch.zeros(1)}, folder / "state.safetensors")
     with pytest.raises(DataError, match="checkpoint-00000008"):
         run(tmp_path, trainer)
 

@@ -16,6 +16,7 @@ from silmm_plugins.templates import relation_kind
 
 from silmm.errors import DataError, UsageError
 from silmm.interfaces import Prompt
+from silmm.options import Given, complete
 from tests.plugins.talker import LISTS, Talker
 from tests.plugins.tiny_random import TinyRandom
 
@@ -147,9 +148,23 @@ def test_an_untrained_model_goes_through_the_same_code() -> None:
 
 
 def test_an_unknown_category_is_refused() -> None:
-    """A misspelt category is an error, not an empty share."""
-    with pytest.raises(ValueError, match="layouts"):
-        SelfPrompter(SelfOptions(categories=("layouts",)))
+    """A misspelt category is a usage error as soon as the option is read, and it tells the right ones."""
+    given = {"categories": Given(["layouts"], "--set")}
+    with pytest.raises(UsageError, match=r"layouts.*'layout'"):
+        complete(SelfOptions, "prompter 'self'", given)
+
+
+def test_what_the_model_cannot_read_is_not_written() -> None:
+    """Self-written prompts that the model itself cannot read are drawn anew and counted."""
+
+    class Colorblind(Talker):
+        def reads(self, prompt: str) -> bool:
+            return "red" not in prompt
+
+    result = SelfPrompter(TOY).write(Colorblind(), 40, 0, nothing)
+    assert len(result.prompts) == 40
+    assert not any("red" in prompt.text for prompt in result.prompts)
+    assert result.rejected["unreadable"] > 0
 
 
 @pytest.mark.parametrize(
@@ -193,7 +208,7 @@ def test_numbers_agree() -> None:
     assert (number_word("3"), number_word("Two"), number_word("many")) == ("three", "two", None)
 
 
-def file_prompts(path: Path, count: int = 0) -> list[Prompt]:
+def file_prompts(path: Path, count: int = 2) -> list[Prompt]:
     prompter = FilePrompter(FileOptions(path=str(path)))
     return list(prompter.write(TinyRandom(), count, 0, nothing).prompts)
 
@@ -214,12 +229,17 @@ def test_text_lines_json_lines_and_parquet_say_the_same(tmp_path: Path) -> None:
 
 
 def test_the_file_is_cleaned_and_counted(tmp_path: Path) -> None:
-    """Duplicates, held-out prompts and lines without words are left out and counted."""
-    (tmp_path / "p.txt").write_text("a cat\nA cat\n***\na held out dog\na bird\n")
+    """Duplicates, held-out and unreadable prompts and lines without words are left out and counted."""
+
+    class NoUnicorns(TinyRandom):
+        def reads(self, prompt: str) -> bool:
+            return "unicorn" not in prompt
+
+    (tmp_path / "p.txt").write_text("a cat\nA cat\n***\na held out dog\na unicorn\na bird\n")
     prompter = FilePrompter(FileOptions(path=str(tmp_path / "p.txt")))
-    result = prompter.write(TinyRandom(), 0, 0, lambda prompt: "held" in prompt)
+    result = prompter.write(NoUnicorns(), 2, 0, lambda prompt: "held" in prompt)
     assert [p.text for p in result.prompts] == ["a cat", "a bird"]
-    assert result.rejected == {"duplicate": 1, "excluded": 1, "malformed": 1}
+    assert result.rejected == {"duplicate": 1, "excluded": 1, "malformed": 1, "unreadable": 1}
 
 
 def test_count_limits_the_file(tmp_path: Path) -> None:

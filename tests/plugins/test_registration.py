@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
 import silmm_plugins
+from silmm_plugins.tiny_discrete import register as embedded
 
 from silmm.options import describe
 
@@ -42,6 +46,22 @@ def test_every_option_has_help_and_its_place_in_the_paper() -> None:
             for option in describe(entry["options"]):
                 assert option.description, (name, option.name)
                 assert option.paper, (name, option.name)
+
+
+def test_the_embedded_model_states_the_revision_of_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revision of `tiny-discrete` is the hash of its weights' hashes, and empty without weights."""
+    monkeypatch.setattr(embedded, "WEIGHTS", tmp_path)
+
+    def revision() -> object:
+        found: dict[str, Any] = {}
+        embedded.register_models(lambda name, factory, **rest: found.update(rest))
+        return found["revision"]
+
+    assert revision() == ""
+    (tmp_path / "sha256.json").write_text("{}")
+    assert revision() == hashlib.sha256(b"{}").hexdigest()
 
 
 def test_registering_imports_nothing_heavy() -> None:

@@ -6,14 +6,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.tiny_discrete import register, sampling
+from silmm_plugins.tiny_discrete import language_model, register, sampling
 from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.tiny_discrete.language_model import SPLIT, LanguageModel
 from silmm_plugins.tiny_discrete.model import TinyDiscrete
 from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
 
 from silmm.adapters import load_adapter, new_adapter, save_adapter
-from silmm.errors import DataError
+from silmm.errors import DataError, UsageError
 from silmm.interfaces import ChatRequest, Drawing
 
 WORDS = ["yes", "no", "a", "red", "blue", "circle", "square", "and", "is", "there", "?", ",", "."]
@@ -129,7 +129,7 @@ def test_an_image_code_sees_nothing_behind_it(model):
     changed = codes.clone()
     changed[:, 40:] = (changed[:, 40:] + 1) % 20
     ids = [model.prompt_ids("a red circle")]
-    before, after = (language_model.draw_states(ids, c)[0] for c in (codes, changed))
+    before, after = (language_model.draw_outputs(ids, c).last_hidden_state[0, -64:] for c in (codes, changed))
     assert torch.allclose(before[:41], after[:41], atol=ATOL)
     assert not torch.allclose(before[41:], after[41:], atol=1e-2)
 
@@ -199,18 +199,81 @@ def test_greedy_text_does_not_depend_on_the_batch(shipped):
 
 
 def test_unknown_words_are_refused_by_name(model):
-    """A prompt or question with a foreign word is an error that names it; a chat answer is empty."""
-    with pytest.raises(ValueError, match="giraffe"):
+    """A foreign word is an error that names it and the known ones; a chat answer is empty."""
+    with pytest.raises(DataError, match=r"giraffe.*circle square"):
         model.represent(["a red giraffe"], [1], Drawing())
-    with pytest.raises(ValueError, match="giraffe"):
+    with pytest.raises(DataError, match="giraffe"):
         model.yes_no([np.zeros((32, 32, 3), np.uint8)], [["is there a giraffe?"]])
     assert model.chat([ChatRequest("decompose", "a giraffe")]) == [""]
 
 
 def test_a_prompt_that_is_too_long_is_refused(model):
-    """More words than the model has places for are an error that says how many it reads."""
-    with pytest.raises(ValueError, match=str(SPLIT)):
-        model.represent([" and ".join(["a red circle"] * 10)], [1], Drawing())
+    """More words than there are places for are an error that says how many; a chat answer is empty."""
+    text = " and ".join(["a red circle"] * 10)
+    with pytest.raises(DataError, match=f"at most {SPLIT - 2}"):
+        model.represent([text], [1], Drawing())
+    assert model.chat([ChatRequest("question", text)]) == [""]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "readable"),
+    [
+        ("A red circle, and a square.", True),
+        (" ".join(["circle"] * (SPLIT - 2)), True),
+        (" ".join(["circle"] * (SPLIT - 1)), False),
+        ("a dog and a square", False),
+        ("two reds", False),
+    ],
+)
+def test_the_model_says_what_it_can_read(model, prompt, readable):
+    """`reads` is true of just those prompts that can be drawn, chatted about and asked about."""
+    assert model.reads(prompt) is readable
+    if readable:
+        codes = model.represent([prompt], [1], Drawing())
+        model.chat([ChatRequest("decompose", prompt, max_words=2)])
+        answers = model.yes_no(model.decode(codes, [1]), [[f"{prompt}?"]])
+        assert np.isfinite(answers[0]).all()
+    else:
+        with pytest.raises(DataError):
+            model.represent([prompt], [1], Drawing())
+
+
+@pytest.mark.parametrize("method", ["decode", "log_likelihood"])
+def test_image_tokens_of_another_model_are_refused(model, method):
+    """Tokens of a wrong number or range are an error that names the prompt and the value."""
+    given = {"decode": [0, 0], "log_likelihood": PROMPTS[:2]}[method]
+    named = {"decode": "picture 1", "log_likelihood": f"prompt '{PROMPTS[1]}'"}[method]
+    right = np.zeros(64, np.int32)
+
+    def call(other):
+        both = [right, other]
+        return model.decode(both, given) if method == "decode" else model.log_likelihood(given, both)
+
+    call(right)
+    for value in (20, -1):
+        wrong = right.copy()
+        wrong[5] = value
+        with pytest.raises(DataError, match=f"{value} is among the image tokens of {named}"):
+            call(wrong)
+    for shape in ((3,), (65,), (64, 2)):
+        with pytest.raises(DataError, match=named):
+            call(np.zeros(shape, np.int32))
+
+
+def test_a_device_that_is_not_there_is_a_usage_error(tmp_path):
+    """A misspelt device, and one beyond what the machine has, say so before weights are read."""
+    for device in ("cpuu", "cuda:99"):
+        with pytest.raises(UsageError, match=f"'{device}'.*model.device=cpu"):
+            TinyDiscrete.load(tmp_path, device)
+
+
+def test_the_picture_cache_is_spread_on_its_own_device(monkeypatch):
+    """Owners are compared with numbers on their device, wherever that is."""
+    compared = []
+    monkeypatch.setattr(torch, "equal", lambda a, b: compared.append((a.device, b.device)) or True)
+    x, owner = torch.empty(2, 5, device="meta"), torch.arange(2, device="meta").repeat_interleave(3)
+    assert language_model._spread(x, owner).shape == (6, 5)
+    assert compared == [(owner.device, owner.device)]
 
 
 def test_the_tokenizer_keeps_its_own_patches(model):

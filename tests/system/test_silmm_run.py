@@ -41,6 +41,11 @@ STAGES = (
     "eval/drawn-*/shard-00001.parquet",  # in the middle of the evaluation
 )
 
+LAST_OF_STAGES = (
+    *("prompts/manifest.json", "candidates/manifest.json", "questions/manifest.json"),
+    *("scores/manifest.json", "pairs/manifest.json", "adapter/adapter_model.safetensors"),
+)
+
 
 def command(run_dir: Path, *more: str) -> list[str]:
     """Return the command line of a small run with shards of eight prompts."""
@@ -138,8 +143,12 @@ def test_the_loop_does_not_need_the_judge(finished, tmp_path):
     )
     assert done.returncode != 0
     assert "the loop reached for the judge" in done.stderr  # the evaluation did, behind the loop
-    loop = {n: h for n, h in hashes(finished[0]).items() if n.startswith(("iter-1/", "iter-2/"))}
-    assert {n: h for n, h in hashes(run_dir).items() if n in loop} == loop
+    loop, whole = (
+        {n: h for n, h in hashes(folder).items() if n.startswith(("iter-1/", "iter-2/"))}
+        for folder in (run_dir, finished[0])
+    )
+    assert {f"iter-{number}/{name}" for number in (1, 2) for name in LAST_OF_STAGES} <= set(loop)
+    assert loop == whole
 
 
 def test_candidates_open_as_pictures(finished):

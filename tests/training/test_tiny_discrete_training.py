@@ -114,3 +114,32 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_weights(data, tmp_path, 
         model.log_likelihood(["a red circle"], codes), ours.log_likelihood(["a red circle"], codes)
     )
     assert model.chat(request) == ours.chat(request)
+
+
+def test_the_words_of_each_mention_are_found_from_the_end():
+    """Noun, colour and texture are counted back from the caption's end; what is not said is the noun."""
+    vocabulary = make_vocabulary()
+    places = language.word_places(vocabulary.encode("a red circle above two striped rings"), vocabulary)
+    assert places[0].tolist() == [5, 6, 5]
+    assert places[1].tolist() == [1, 1, 2]
+
+
+def test_the_word_loss_is_zero_only_for_a_look_at_the_right_word():
+    """A patch of mention 1 that looks at mention 1's word costs nothing, at mention 0's much."""
+    owned = torch.tensor([[[False, False, False], [False, True, True]]])  # (1, 2 mentions, 3 patches)
+    words = torch.tensor([[3, 1]])
+    attention = torch.zeros(1, 7, 7)  # four words, three patches
+    attention[0, 5:, 3] = 1
+    assert language.word_loss(attention, owned, words).item() == 0
+    attention = attention.roll(-2, 2)
+    assert language.word_loss(attention, owned, words).item() > 5
+
+
+def test_the_pool_knows_which_patches_each_mention_covers(data):
+    """Every caption's first mention covers some patches, and no pool row has patches beyond its mentions."""
+    files, loaded, _, _ = data
+    captions = np.load(files["drawing"])["captions"]
+    assert loaded.draw_owned.shape == (len(captions), pools.MENTIONS, 64)
+    assert loaded.draw_owned[:, 0].any(1).mean() > 0.95  # a thing inside or behind may be hidden
+    mentions = [len(parse_caption(str(c)).mentions) for c in captions]
+    assert all(not owned[n:].any() for owned, n in zip(loaded.draw_owned, mentions, strict=True))

@@ -30,6 +30,8 @@ from silmm_benchmarks.shapes.world import (
 )  # fmt: skip
 
 QUESTIONS = 24
+MENTIONS = 4
+"""At most so many mentions in a caption."""
 UNKNOWN = -1
 
 
@@ -156,21 +158,26 @@ def understanding_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
 
 
 def drawing_pool(args: tuple[int, int, Noise]) -> dict[str, NDArray[np.generic]]:
-    """Make (seed, count, noise): captions and the pictures that go with them, noise included."""
+    """Make (seed, count, noise): captions, their pictures, noise included, and each mention's patches."""
     seed, count, noise = args
     rng = np.random.default_rng([2, seed])
     images = np.zeros((count, 32, 32, 3), np.uint8)
     captions = np.zeros(count, "U128")
+    owned = np.zeros((count, MENTIONS), np.uint64)
     done = 0
     while done < count:
         spec = training_spec(rng, CATEGORIES[int(rng.integers(8))])
+        shown = mutate(rng, spec, noise)
         try:
-            scene = sample_scene(rng, mutate(rng, spec, noise))
+            scene = sample_scene(rng, shown)
         except ValueError:  # the mutated spec has no layout, e.g. something inside a cross
             continue
         images[done], captions[done] = render(scene), caption(spec, rng)
+        owned[done, : len(shown.mentions)] = [
+            covered(scene, matching(scene, mention)) for mention in shown.mentions
+        ]
         done += 1
-    return {"images": images, "captions": captions}
+    return {"images": images, "captions": captions, "owned": owned}
 
 
 def make(kind: str, path: Path, jobs: list[tuple[object, ...]], workers: int = 2) -> Path:

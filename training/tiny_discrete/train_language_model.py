@@ -7,7 +7,9 @@ speaks of, or to <boi> when there are none. Where the objects of a question stan
 its last word, so that the last two layers only have to compare. For the relations that is not enough: the
 nouns themselves are asked for their object's place after layer 3, and two heads of layer 4 are told to look
 from the last word to the first and to the second noun.
-Drawing starts once answering is under way.
+Drawing starts once answering is under way. Alone it learns to draw shapes and not whose colour is whose: the
+heads left over in layers 3 and 4 are told to look, from each patch, to the noun, the colour and the texture
+of the mention that is drawn there.
 """
 
 from __future__ import annotations
@@ -27,12 +29,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.tiny_discrete import checkpoint
+from training.tiny_discrete.pools import MENTIONS
 from training.tiny_discrete.text_tasks import TextTask
 from training.tiny_discrete.train_tokenizer import pixels
 
 HIDDEN, LAYERS, HEADS, MLP = 160, 6, 4, 448
 PATCH_LAYER, LOOK_LAYER, PLACE_LAYER = 2, 3, 4
 LOOK_HEADS = 2
+WORD_HEADS = ((LOOK_LAYER, 2), (LOOK_LAYER, 3), (PLACE_LAYER, 2))
+"""Layer and head that look at a drawn mention's noun, colour and texture."""
 SAVE_EVERY = 100
 PLACES = 17  # twice a centre's coordinate, 0 … 16
 
@@ -69,13 +74,17 @@ class Pools:
     is_relation: NDArray[np.bool_]
     draw_codes: NDArray[np.int64]
     draw_captions: list[list[int]]
+    draw_owned: NDArray[np.bool_]
+    """(N, mentions, patches): what each mention of the caption covers."""
+    draw_words: NDArray[np.int64]
+    """(N, mentions, 3): how far before the caption's end the noun, the colour and the texture stand."""
 
 
 def polished(plan: Plan) -> Plan:
     """Return the plan of the last part."""
     return replace(
-        plan, pictures=plan.pictures // 2, drawings=2 * plan.drawings, draw_weight=2.0,
-        text_every=1, text_weight=1.0,
+        plan, pictures=plan.pictures // 4, drawings=2 * plan.drawings, draw_weight=2.0,
+        texts=plan.texts // 2, text_every=1, text_weight=1.0,
     )  # fmt: skip
 
 
@@ -141,6 +150,21 @@ def hop_loss(attention: Tensor, last: Tensor, nouns: Tensor) -> Tensor:
     return -mass.clamp(min=1e-6).log().mean()
 
 
+def word_loss(attention: Tensor, owned: Tensor, words: Tensor) -> Tensor:
+    """Return how little each patch looks at one word of the mention that it draws, in nats.
+
+    Args:
+        attention: one head's (pictures, time, time); the patches are predicted by the last rows.
+        owned: (pictures, mentions, patches), true where a mention covers a patch.
+        words: how far before the first patch's row each mention's word stands, (pictures, mentions).
+    """
+    patches = owned.shape[2]
+    start = attention.shape[1] - patches
+    keys = (start - words)[:, None].expand(-1, patches, -1)
+    mass = attention[:, start:].gather(2, keys)[owned.transpose(1, 2)].float()
+    return -mass.clamp(min=1e-6).log().mean()
+
+
 class Student(nn.Module):
     """The language model with its auxiliary heads, checkpointed together."""
 
@@ -192,12 +216,22 @@ class Student(nn.Module):
         }  # fmt: skip
         return answer + 0.5 * patch + 0.5 * look + 0.3 * place + 0.3 * noun + 0.2 * hop, metrics
 
-    def drawing_loss(self, pools: Pools, rng: np.random.Generator, plan: Plan) -> Tensor:
-        """Negative log-likelihood of the image codes, nats per token."""
+    def drawing_loss(
+        self, pools: Pools, rng: np.random.Generator, plan: Plan
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Negative log-likelihood of the image codes, nats per token, and where patches look."""
         rows = rng.integers(len(pools.draw_codes), size=plan.drawings)
         prompts = [pools.draw_captions[r] for r in rows]
         codes = torch.from_numpy(pools.draw_codes[rows])
-        return -self.model.log_likelihood(prompts, codes).mean() / codes.shape[1]
+        out = self.model.draw_outputs(prompts, codes, every_layer=True)
+        draw = -self.model.code_likelihoods(out, codes).mean() / codes.shape[1]
+        owned, words = torch.from_numpy(pools.draw_owned[rows]), torch.from_numpy(pools.draw_words[rows])
+        parts = [
+            word_loss(out.attentions[layer - 1][:, head], owned, words[..., kind])
+            for kind, (layer, head) in enumerate(WORD_HEADS)
+        ]
+        word = torch.stack(parts).mean()
+        return draw + 0.2 * word, {"draw": draw.item(), "word": word.item()}
 
     def text_loss(self, tasks: TextTask, rng: np.random.Generator, plan: Plan) -> Tensor:
         """Negative log-likelihood of the answers of chat tasks, nats per token."""
@@ -237,6 +271,29 @@ def encode_all(tokenizer: ImageTokenizer, images: NDArray[np.uint8]) -> NDArray[
     return torch.cat(parts).numpy()
 
 
+def word_places(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """Return how far before the end of a caption each mention's noun, colour and texture stand, (mentions, 3).
+
+    An attribute that is not said stands where the noun stands.
+    """
+    nouns, colors, textures = (
+        {vocabulary.encode(word)[0] for word in words}
+        for words in ((*SHAPES, *PLURALS.values()), COLORS, TEXTURES)
+    )
+    places = np.ones((MENTIONS, 3), np.int64)
+    mention, color, texture = 0, 0, 0
+    for at, word in enumerate(ids):
+        before = len(ids) - at
+        if word in colors:
+            color = before
+        elif word in textures:
+            texture = before
+        elif word in nouns:
+            places[mention] = before, color or before, texture or before
+            mention, color, texture = mention + 1, 0, 0
+    return places
+
+
 def load_pools(
     understanding: Path, drawing: Path, tokenizer: ImageTokenizer, vocabulary: Vocabulary
 ) -> Pools:
@@ -256,11 +313,14 @@ def load_pools(
         questions[index] = [vocabulary.ask, *ids(str(text))]
         found = [at for at, word in enumerate(questions[index]) if word in noun_ids]
         nouns[index][: len(found)] = found
+    captions = [[vocabulary.bos, vocabulary.draw, *ids(str(t))] for t in drawn["captions"]]
+    bits = drawn["owned"][..., None] >> np.arange(64, dtype=np.uint64)
     return Pools(
         encode_all(tokenizer, known["images"]), known["labels"], questions, known["answers"],
         known["places"], known["targets"], nouns, np.char.find(known["questions"], "is the ") == 0,
-        encode_all(tokenizer, drawn["images"]),
-        [[vocabulary.bos, vocabulary.draw, *ids(str(t))] for t in drawn["captions"]],
+        encode_all(tokenizer, drawn["images"]), captions,
+        (bits & np.uint64(1)).astype(np.bool_),
+        np.stack([word_places(caption, vocabulary) for caption in captions]),
     )  # fmt: skip
 
 
@@ -285,9 +345,9 @@ def train(
             loss, metrics = student.understanding_loss(pools, rng, part)
             loss.backward()
             if step >= plan.draw_from:
-                draw = student.drawing_loss(pools, rng, part)
+                draw, seen = student.drawing_loss(pools, rng, part)
                 (part.draw_weight * draw).backward()
-                metrics["draw"] = draw.item()
+                metrics |= seen
             if step % part.text_every == 0:
                 text = student.text_loss(tasks, rng, part)
                 (part.text_weight * text).backward()

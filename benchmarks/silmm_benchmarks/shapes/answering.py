@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from silmm.errors import DataError
 from silmm.interfaces import BaseModel, Image
 from silmm.seeds import derive
 from silmm.store import atomic_write, read_json, to_json
@@ -30,6 +31,7 @@ def accuracy_by_scene(
     *,
     questions: int,
     adapter: str,
+    named: str,
     load: Callable[[], None],
     work: Path,
 ) -> npt.NDArray[np.float64]:
@@ -41,7 +43,11 @@ def accuracy_by_scene(
     Args:
         questions: number of questions about each scene.
         adapter: content id of what `load` puts on the model; results are kept in `work` by it.
+        named: what an error calls the model with that adapter.
         load: called only if the model has to answer.
+
+    Raises:
+        DataError: an answer is not finite.
     """
     facts = [SEED, questions, adapter, [p.text for p in prompts]]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
@@ -54,12 +60,29 @@ def accuracy_by_scene(
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
         answers += model.yes_no(images[part], asked[part])
+    require_finite(answers, named)
     right = [
         float(np.mean((p[:, 0] > p[:, 1]) == np.array(t)))
         for p, t in zip(answers, truth, strict=True)
     ]
     atomic_write(path, to_json({"accuracy": right}))
     return np.array(right)
+
+
+def require_finite(answers: Sequence[npt.NDArray[np.float64]], named: str) -> None:
+    """Refuse answers that are no numbers: NaN would count as "no", and so be right half of the time.
+
+    Raises:
+        DataError: p(yes) or p(no) is not finite; says of which model and what to do.
+    """
+    broken = sum(not np.isfinite(one).all() for one in answers)
+    if broken:
+        raise DataError(
+            f"The benchmark 'shapes' cannot score {named}: its answers about {broken} of {len(answers)} "
+            "pictures are not finite. If this is a tuned model, its training has diverged: look at "
+            "metrics.jsonl of its iteration, and train with a lower --set trainer.learning_rate=… in "
+            "a new run directory."
+        )
 
 
 def _exam(

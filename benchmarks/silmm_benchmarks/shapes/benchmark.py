@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +30,13 @@ from silmm_benchmarks.shapes.drawn import (
     own_score,
 )
 from silmm_benchmarks.shapes.feedback import self_feedback
-from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.language import Mention, Spec
 from silmm_benchmarks.shapes.options import ShapesOptions
 from silmm_benchmarks.shapes.splits import EvalPrompt, contaminated, report_prompts, tune_prompts
 from silmm_benchmarks.shapes.world import LARGE, Object, Scene, render
+
+if TYPE_CHECKING:
+    from silmm_benchmarks.shapes.judge import Judge
 
 SPLITS = {"report": report_prompts, "tune": tune_prompts}
 BEFORE = "before"
@@ -51,6 +54,11 @@ class _Side:
     name: str
     folder: Path | None
     digest: str
+
+    @property
+    def named(self) -> str:
+        """What an error calls this model."""
+        return f"the model with the adapter {self.folder}" if self.folder else "the base model"
 
 
 class ShapesBenchmark:
@@ -91,7 +99,10 @@ class ShapesBenchmark:
 
         Raises:
             ValueError: `adapters` has no "before" or nothing to compare it with.
+            DataError: a model's answers are not finite.
         """
+        from silmm_benchmarks.shapes.judge import Judge  # here: nothing but the evaluation reaches it
+
         judge = Judge()
         check_canaries(judge)
         sides = [_Side(n, f, adapter_digest(f)) for n, f in _ordered(adapters)]
@@ -144,7 +155,7 @@ class _Exam:
         plan = Plan(self.prompts, Setting(drawing, images, asked), self.seed, self.options.batch)
         label = f"evaluate {side.name}" if asked else f"evaluate {side.name}, plain"
         return draw(
-            self.model, self.judge, plan, adapter=side.digest,
+            self.model, self.judge, plan, adapter=side.digest, named=side.named,
             load=lambda: self.model.load_adapter(side.folder), work=self.work,
             progress=lambda done, total: self.progress(label, done, total),
         )
@@ -168,7 +179,7 @@ class _Exam:
         def accuracy(side: _Side) -> Floats:
             return accuracy_by_scene(
                 self.model, self.prompts, questions=self.options.questions, adapter=side.digest,
-                load=lambda: self.model.load_adapter(side.folder), work=self.work,
+                named=side.named, load=lambda: self.model.load_adapter(side.folder), work=self.work,
             )
 
         return {"question answering": paired_difference(accuracy(first), accuracy(last))}

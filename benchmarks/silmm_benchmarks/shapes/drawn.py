@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +19,13 @@ from silmm.records import IMAGE, prompt_id
 from silmm.seeds import derive
 from silmm.store import Shards
 from silmm.tables import encode_png
+from silmm_benchmarks.shapes.answering import require_finite
 from silmm_benchmarks.shapes.facts import atomic_facts, question, statement
-from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.splits import EvalPrompt
 from silmm_benchmarks.shapes.world import IMAGE_PX
+
+if TYPE_CHECKING:
+    from silmm_benchmarks.shapes.judge import Judge
 
 DRAWN = pa.schema([
     ("prompt_id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
@@ -83,6 +87,7 @@ def draw(
     plan: Plan,
     *,
     adapter: str,
+    named: str,
     load: Callable[[], None],
     work: Path,
     progress: Callable[[int, int], None],
@@ -91,11 +96,15 @@ def draw(
 
     Args:
         adapter: :func:`adapter_digest` of what `load` puts on the model.
+        named: what an error calls the model with that adapter.
         load: called once before the first picture is really drawn, not at all if all are there.
         progress: told of pictures done and of all pictures.
 
     Returns:
         The table (schema :data:`DRAWN`) and the name of its folder in `work`.
+
+    Raises:
+        DataError: an answer about a picture is not finite.
     """
     folder = f"drawn-{plan.digest(adapter)}"
     per_shard = max(1, plan.batch // plan.setting.images)
@@ -107,7 +116,7 @@ def draw(
     done, total = 0, len(plan.prompts) * plan.setting.images
     for index, prompts in enumerate(parts):
         if index in missing:
-            shards.commit(index, _draw_shard(model, judge, plan, prompts))
+            shards.commit(index, _draw_shard(model, judge, plan, prompts, named))
         done += len(prompts) * plan.setting.images
         progress(done, total)
     shards.seal()
@@ -131,7 +140,7 @@ def own_score(table: pa.Table) -> Floats:
 
 
 def _draw_shard(
-    model: BaseModel, judge: Judge, plan: Plan, prompts: Sequence[EvalPrompt]
+    model: BaseModel, judge: Judge, plan: Plan, prompts: Sequence[EvalPrompt], named: str
 ) -> pa.Table:
     rows = [(prompt, picture) for prompt in prompts for picture in range(plan.setting.images)]
     texts = [prompt.text for prompt, _ in rows]
@@ -144,7 +153,9 @@ def _draw_shard(
     asked = [[question(fact) for fact in claims[text]] for text in texts]
     answers: Sequence[Floats | None] = [None] * len(rows)
     if plan.setting.asked:
-        answers = model.yes_no(images, asked)
+        found = model.yes_no(images, asked)
+        require_finite(found, named)
+        answers = found
     table = [
         {
             "prompt_id": prompt_id(prompt.text),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,10 @@ import numpy.typing as npt
 from silmm.statistics import auc, within_group_auc
 from silmm.store import Shards, atomic_write, read_json, sha256_file, to_json
 from silmm.tables import decode_png
-from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.language import Spec, parse_caption
+
+if TYPE_CHECKING:
+    from silmm_benchmarks.shapes.judge import Judge
 
 Floats = npt.NDArray[np.float64]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from typing import Final
 
 from silmm_benchmarks.shapes.facts import Fact
-from silmm_benchmarks.shapes.language import Mention, Spec
+from silmm_benchmarks.shapes.language import COUNT_WORDS, PLURALS, Mention, Spec
 
 COLOR_SHAPE: Final = frozenset(
     {
@@ -57,6 +58,22 @@ RELATION_SHAPES: Final = frozenset(
 )
 """Written in canonical form: see :func:`canonical_relation`."""
 
+_RELATION_WORDS: Final = {
+    "left": {"left", "right"},
+    "above": {"above", "below"},
+    "in front of": {"front", "behind"},
+    "inside": {"inside"},
+    "touching": {"touching"},
+}
+_NAMES: Final[tuple[tuple[set[str], ...], ...]] = (
+    *(({word}, {shape}) for word, shape in COLOR_SHAPE | TEXTURE_SHAPE),
+    *(tuple({shape} for shape in pair) for pair in SHAPE_SHAPE),
+    *(({COUNT_WORDS[n - 1], str(n)}, {shape}) for n, shape in COUNT_SHAPE),
+    *((_RELATION_WORDS[name], {first}, {second}) for name, first, second in RELATION_SHAPES),
+)
+"""What a text must name of each combination: one word of every set."""
+
+_SINGULARS: Final = {plural: shape for shape, plural in PLURALS.items()}
 _MIRROR: Final = {"right": "left", "below": "above", "behind": "in front of"}
 
 
@@ -89,6 +106,17 @@ def is_held_out(spec: Spec) -> bool:
         canonical_relation(name, shapes[i], shapes[j]) in RELATION_SHAPES
         for i, name, j in spec.relations
     )
+
+
+def names_held_out(text: str) -> bool:
+    """Tell whether free text has all the words of a combination that training prompts never hold.
+
+    Which word belongs to which is not asked, because text outside of the grammar has no certain
+    reading: "a blue square under a triangle" names the blue triangle. Rather one too many than one too few.
+    """
+    found = re.findall(r"[a-z]+|[0-9]+", text.lower())
+    words = {_SINGULARS.get(word, word) for word in found}
+    return any(all(words & choice for choice in name) for name in _NAMES)
 
 
 def is_fact_held_out(fact: Fact) -> bool:

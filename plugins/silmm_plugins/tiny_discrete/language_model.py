@@ -116,8 +116,10 @@ class LanguageModel(nn.Module):
         positions = torch.arange(SPLIT - longest, SPLIT, device=device).expand(len(prompts), -1)
         return ids, ids != self.vocabulary.pad, positions
 
-    def draw_states(self, prompts: Sequence[Sequence[int]], codes: Tensor) -> Tensor:
-        """Return the states that predict each code: (batch, image_length, hidden), teacher forced."""
+    def draw_outputs(
+        self, prompts: Sequence[Sequence[int]], codes: Tensor, *, every_layer: bool = False
+    ) -> Any:
+        """Run prompts and codes, teacher forced; the last image_length states predict each code."""
         ids, valid, positions = self.pad_left(prompts)
         length = self.image_length
         before = codes[:, :-1] + self.first_code
@@ -126,13 +128,15 @@ class LanguageModel(nn.Module):
         keys = torch.cat([valid, valid.new_ones(len(prompts), length)], 1)
         mask = _causal(keys)
         after = torch.arange(SPLIT, SPLIT + length, device=ids.device).expand(len(prompts), -1)
-        out = self.hidden(vectors, mask, torch.cat([positions, after], 1))
-        states: Tensor = out.last_hidden_state[:, -length:]
-        return states
+        return self.hidden(vectors, mask, torch.cat([positions, after], 1), every_layer=every_layer)
 
     def log_likelihood(self, prompts: Sequence[Sequence[int]], codes: Tensor) -> Tensor:
         """Return log pi(z | x) of shape (batch,), summed over the image positions, in float32."""
-        logits = self.image_logits(self.draw_states(prompts, codes)).float()
+        return self.code_likelihoods(self.draw_outputs(prompts, codes), codes)
+
+    def code_likelihoods(self, out: Any, codes: Tensor) -> Tensor:
+        """Return :meth:`log_likelihood` from the outputs of :meth:`draw_outputs`."""
+        logits = self.image_logits(out.last_hidden_state[:, -self.image_length :]).float()
         return logits.log_softmax(-1).gather(-1, codes[..., None]).squeeze(-1).sum(-1)
 
     def text_logits(
@@ -226,7 +230,9 @@ def _causal(keys: Tensor) -> Tensor:
 def _spread(x: Tensor, owner: Tensor) -> Tensor:
     """Return x[owner]; expanding is far cheaper to differentiate when every row has as many owners."""
     each, rest = divmod(len(owner), len(x))
-    if rest == 0 and torch.equal(owner, torch.arange(len(x)).repeat_interleave(each)):
+    if rest == 0 and torch.equal(
+        owner, torch.arange(len(x), device=owner.device).repeat_interleave(each)
+    ):
         return x[:, None].expand(-1, each, *x.shape[1:]).flatten(0, 1)
     return x[owner]
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
 
-from silmm.errors import DataError
+from silmm.errors import DataError, UsageError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
 from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.tiny_discrete.language_model import SPLIT, LanguageModel
 from silmm_plugins.tiny_discrete.register import WEIGHTS
 from silmm_plugins.tiny_discrete.sampling import draw_codes, write_words
 from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
@@ -44,7 +44,9 @@ class TinyDiscrete(BaseModel):
 
         Raises:
             DataError: a file is missing, unreadable or does not fit.
+            UsageError: torch cannot use the device.
         """
+        _check_device(device)
         try:
             config = json.loads((folder / "config.json").read_text())
             vocabulary = Vocabulary(config["words"])
@@ -75,10 +77,10 @@ class TinyDiscrete(BaseModel):
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer by the task's own control token; instructions and examples are not needed.
 
-        A request with words that the model does not know gets an empty answer.
+        A request with words that the model does not know, or too many of them, gets an empty answer.
         """
         words = self.vocabulary
-        known = [i for i, r in enumerate(requests) if words.knows(r.input)]
+        known = [i for i, r in enumerate(requests) if self.reads(r.input)]
         replies = [""] * len(requests)
         for first in range(0, len(known), _TALK_BATCH):
             rows = known[first : first + _TALK_BATCH]
@@ -96,8 +98,25 @@ class TinyDiscrete(BaseModel):
 
     # -- drawing -------------------------------------------------------------------------------------
 
+    def reads(self, prompt: str) -> bool:
+        """Say whether every word is known and there is room for all of them."""
+        return self.vocabulary.knows(prompt) and len(self._ids(prompt)) <= SPLIT
+
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Return the ids that stand before a drawing."""
+        """Return the ids that stand before a drawing.
+
+        Raises:
+            DataError: a word is not known, or there are too many of them.
+        """
+        ids = self._ids(prompt)
+        if len(ids) > SPLIT:
+            raise DataError(
+                f"the prompt {prompt!r} has {len(ids) - 2} words and signs; tiny-discrete reads at most "
+                f"{SPLIT - 2}. Make it shorter or leave it out."
+            )
+        return ids
+
+    def _ids(self, prompt: str) -> list[int]:
         return [self.vocabulary.bos, self.vocabulary.draw, *self.vocabulary.encode(prompt)]
 
     def represent(
@@ -114,15 +133,41 @@ class TinyDiscrete(BaseModel):
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
-        """Turn codes into pictures (32, 32, 3); the decoder has no noise, so seeds change nothing."""
-        codes = torch.from_numpy(np.stack(latents).astype(np.int64)).to(self.device)
+        """Turn codes into pictures (32, 32, 3); the decoder has no noise, so seeds change nothing.
+
+        Raises:
+            DataError: a representation does not have the shape or the range of this model's codes.
+        """
+        codes = self._codes(latents, [f"picture {i}" for i in range(len(latents))])
         images = (self.tokenizer.decode(codes) * 255).round().to(torch.uint8)
         return list(images.movedim(1, -1).cpu().numpy())
 
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z | x), shape (batch,); the softmax is over the image codes alone."""
-        codes = torch.from_numpy(np.stack(latents).astype(np.int64)).to(self.device)
+        """Return log pi(z | x), shape (batch,); the softmax is over the image codes alone.
+
+        Raises:
+            DataError: the model cannot read a prompt, or a representation is not one of its own.
+        """
+        codes = self._codes(latents, [f"prompt {p!r}" for p in prompts])
         return self.language_model.log_likelihood([self.prompt_ids(p) for p in prompts], codes)
+
+    def _codes(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
+        """Return the representations as int64 (batch, image_length), checked; `names` are for the error."""
+        length, codes = self.language_model.image_length, self.language_model.codes
+        for latent, name in zip(latents, names, strict=True):
+            if latent.shape != (length,):
+                raise DataError(
+                    f"the image tokens of {name} have the shape {latent.shape}; tiny-discrete takes "
+                    f"{length} of them, as it draws them itself"
+                )
+            tokens = latent.astype(np.int64)
+            wrong = tokens[(tokens < 0) | (tokens >= codes)]
+            if len(wrong):
+                raise DataError(
+                    f"{wrong[0]} is among the image tokens of {name}; those of tiny-discrete are 0 to "
+                    f"{codes - 1}"
+                )
+        return torch.from_numpy(np.stack(latents).astype(np.int64)).to(self.device)
 
     # -- understanding -------------------------------------------------------------------------------
 
@@ -133,7 +178,7 @@ class TinyDiscrete(BaseModel):
         """Read p(yes) and p(no) at the first answer position; each picture is encoded once.
 
         Raises:
-            ValueError: a question holds a word that the model does not know.
+            DataError: a question holds a word that the model does not know.
         """
         results: list[npt.NDArray[np.float64]] = []
         for first in range(0, len(images), _LOOK_BATCH):
@@ -159,3 +204,14 @@ class TinyDiscrete(BaseModel):
         p = self.language_model.answer_logits(states).double().softmax(-1)
         answers = p[:, [words.yes, words.no]].cpu().numpy()
         return np.split(answers, np.cumsum(counts)[:-1])
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # unknown name; torch built without CUDA, no driver
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"tiny-discrete cannot use the device {device!r}: {reason}. Give another one with "
+            "--set model.device=cpu; `silmm doctor` lists what is there."
+        ) from error

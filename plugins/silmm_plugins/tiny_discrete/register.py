@@ -57,6 +57,7 @@ def register_models(register: Register) -> None:
         defaults=DEFAULTS,
         paper="ours; shaped like SEED-LLaMA and Emu3",
         check=verify,
+        revision=_revision(),
     )
 
 
@@ -64,6 +65,12 @@ def _build(options: TinyDiscreteOptions) -> BaseModel:
     from silmm_plugins.tiny_discrete.model import TinyDiscrete
 
     return TinyDiscrete.load(device=options.device)
+
+
+def _revision() -> str:
+    """Return the hash of the weights' hashes, or nothing where they are not installed."""
+    card = WEIGHTS / "sha256.json"
+    return hashlib.sha256(card.read_bytes()).hexdigest() if card.is_file() else ""
 
 
 def verify() -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from silmm.errors import DataError
+
 CONTROL = (
     "<pad>", "<bos>", "<eos>", "<boi>", "<eoi>", "<draw>", "<ask>", "<sep>",
     "<list>", "<write>", "<decompose>", "<question>", "<rephrase>", "<explain>",
@@ -38,14 +40,14 @@ class Vocabulary:
         """Return the ids of the words of `text`, lower-cased.
 
         Raises:
-            ValueError: a word is not in the vocabulary; the message names it.
+            DataError: a word is not in the vocabulary; the message names it and what is known.
         """
         pieces = _TOKEN.findall(text.lower())
         unknown = [p for p in pieces if p not in self._id]
         if unknown:
-            raise ValueError(
-                f"the tiny model does not know the word {unknown[0]!r} in {text!r}; "
-                f"it knows {len(self.words)} words (see `silmm plugins show model tiny-discrete`)"
+            raise DataError(
+                f"tiny-discrete does not know the word {unknown[0]!r} in {text!r}. It knows these: "
+                f"{' '.join(self.words)}"
             )
         return [self._id[p] for p in pieces]
 

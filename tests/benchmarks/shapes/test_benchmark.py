@@ -26,7 +26,7 @@ from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.splits import report_prompts
 from silmm_benchmarks.shapes.world import render
 
-from silmm.errors import PluginError, UsageError
+from silmm.errors import DataError, PluginError, UsageError
 from silmm.interfaces import BaseModel, Prompt
 from silmm.records import CANDIDATES, SCORES, prompt_id
 from silmm.store import Shards, read_json, to_json
@@ -214,6 +214,30 @@ def test_pictures_of_another_size_are_refused(tmp_path, adapter):
         evaluate(Large(), {"before": None, "1": adapter}, tmp_path)
 
 
+class Diverged(Painter):
+    """Answers with NaN once an adapter is on: about drawn pictures, or about clean scenes only."""
+
+    def __init__(self, *, drawn: bool):
+        super().__init__()
+        self.drawn = drawn
+
+    def yes_no(self, images, questions):
+        """Spoil the answers of the tuned model; drawn pictures come in batches of eight here."""
+        answers = super().yes_no(images, questions)
+        spoilt = self.loaded[-1] is not None and (len(images) == 8) == self.drawn
+        return [a * np.nan for a in answers] if spoilt else answers
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_answers_that_are_no_numbers_are_not_scored(tmp_path, adapter, drawn):
+    """NaN answers end in an error that names the adapter and what to do, and are not kept."""
+    with pytest.raises(DataError, match=r"adapter.*learning_rate") as caught:
+        evaluate(Diverged(drawn=drawn), {"before": None, "1": adapter}, tmp_path / "eval")
+    assert f"the model with the adapter {adapter}" in str(caught.value)
+    kept = tmp_path / "eval"
+    assert len(list(kept.glob("answers-*.json"))) == (0 if drawn else 1)
+
+
 def test_a_comparison_needs_two_sides(tmp_path):
     """Without a tuned model there is nothing to compare, and the error says so."""
     with pytest.raises(ValueError, match="compares 'before' with tuned models"):
@@ -226,6 +250,27 @@ def test_the_report_prompts_are_enough_and_all_excluded_from_training():
     prompts = report_prompts()
     assert len(prompts) >= 400
     assert all(benchmark.excluded(p.text) and benchmark.excluded(p.text.upper()) for p in prompts)
+
+
+WALLED = """
+import sys
+from pathlib import Path
+sys.modules["silmm_benchmarks.shapes.judge"] = None  # importing it raises ImportError
+from silmm.registry import Registry
+shapes = Registry.load().build("benchmark", "shapes", {})
+print(shapes.excluded("a red cross"), shapes.excluded("a red circle"))
+try:
+    shapes.evaluate(None, {"before": None, "1": None}, work=Path("."), seed=0, limit=1, progress=print)
+except ImportError as error:
+    print(error.name)
+"""
+
+
+def test_what_the_loop_asks_does_not_need_the_judge(silmm_process, fake_distribution):
+    """Where the judge cannot be imported, `excluded` still answers, and `evaluate` alone fails."""
+    site = fake_distribution("copy", {"b": "silmm_benchmarks.plugin"})
+    done = silmm_process("-c", WALLED, site=site, env={"SILMM_LOAD_PLUGINS": "copy"})
+    assert done.stdout.split() == ["True", "False", "silmm_benchmarks.shapes.judge"], done.stderr
 
 
 def test_limit_spreads_over_categories():

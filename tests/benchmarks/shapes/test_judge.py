@@ -4,23 +4,11 @@ import time
 
 import numpy as np
 import pytest
-from silmm_benchmarks.shapes import (
-    CATEGORIES,
-    SHAPES,
-    Judge,
-    Mention,
-    Object,
-    Scene,
-    Spec,
-    atomic_facts,
-    holds,
-    parse_caption,
-    random_scene,
-    render,
-    sample_scene,
-    sample_spec,
-)
-from silmm_benchmarks.shapes.world import PALETTE
+from silmm_benchmarks.shapes.facts import atomic_facts, holds
+from silmm_benchmarks.shapes.judge import Judge
+from silmm_benchmarks.shapes.language import CATEGORIES, Mention, Spec, parse_caption
+from silmm_benchmarks.shapes.sampling import random_scene, sample_scene, sample_spec
+from silmm_benchmarks.shapes.world import PALETTE, SHAPES, Object, Scene, render
 
 LEAST_ACCURACY = 0.97
 SCENES = 200

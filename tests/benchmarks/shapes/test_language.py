@@ -2,22 +2,19 @@
 
 import numpy as np
 import pytest
-from silmm_benchmarks.shapes import (
+from silmm_benchmarks.shapes.facts import atomic_facts, parse_question, question, statement
+from silmm_benchmarks.shapes.language import (
     CATEGORIES,
     VOCABULARY,
     Mention,
     Spec,
-    atomic_facts,
     caption,
     detokenize,
     parse_caption,
-    parse_question,
-    question,
-    sample_spec,
-    statement,
     template_count,
     tokenize,
 )
+from silmm_benchmarks.shapes.sampling import sample_spec
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

@@ -4,27 +4,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from silmm_benchmarks.shapes import (
-    CATEGORIES,
-    RELATIONS,
-    Mention,
-    Object,
-    Scene,
-    Spec,
-    atomic_facts,
-    holds,
-    is_fact_held_out,
-    parse_caption,
-    parse_question,
-    question_objects,
-    random_scene,
-    relates,
-    sample_questions,
-    sample_scene,
-    sample_spec,
-)
-from silmm_benchmarks.shapes.sampling import colors_apart
-from silmm_benchmarks.shapes.world import GRID
+from silmm_benchmarks.shapes.facts import atomic_facts, holds, parse_question, question_objects
+from silmm_benchmarks.shapes.holdout import is_fact_held_out
+from silmm_benchmarks.shapes.language import CATEGORIES, Mention, Spec, parse_caption
+from silmm_benchmarks.shapes.questions import sample_questions
+from silmm_benchmarks.shapes.sampling import colors_apart, random_scene, sample_scene, sample_spec
+from silmm_benchmarks.shapes.world import GRID, RELATIONS, Object, Scene, relates
 
 
 def _in_the_picture(scene: Scene) -> bool:

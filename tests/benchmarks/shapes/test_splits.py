@@ -1,26 +1,30 @@
 """Evaluation prompts are kept apart from training by combinations."""
 
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
-from silmm_benchmarks import shapes
-from silmm_benchmarks.shapes import (
-    CATEGORIES,
-    COLORS,
-    SHAPES,
-    TEXTURES,
-    caption,
-    contaminated,
+from silmm_benchmarks.shapes.holdout import (
+    COLOR_SHAPE,
+    COUNT_SHAPE,
+    RELATION_SHAPES,
+    SHAPE_SHAPE,
+    TEXTURE_SHAPE,
     is_held_out,
-    parse_caption,
-    report_prompts,
-    sample_scene,
-    template_count,
-    training_spec,
-    tune_prompts,
 )
-from silmm_benchmarks.shapes.holdout import COLOR_SHAPE, COUNT_SHAPE, TEXTURE_SHAPE
+from silmm_benchmarks.shapes.language import (
+    CATEGORIES,
+    COUNT_WORDS,
+    PHRASES,
+    PLURALS,
+    caption,
+    parse_caption,
+    template_count,
+)
+from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.splits import contaminated, report_prompts, training_spec, tune_prompts
+from silmm_benchmarks.shapes.world import COLORS, SHAPES, TEXTURES
 
 
 def test_sizes_of_the_splits() -> None:
@@ -92,12 +96,22 @@ def test_training_still_sees_every_part() -> None:
         ("a square on the right of a circle", True),
         ("a square on the left of a circle", False),
         ("a red circle", False),
-        ("a red cross on a table", False),
+        ("The red circle.", False),
+        ("a red circle and a blue ring!", False),
+        ("a red circle on a table", False),
+        ("a dog on a table", False),
+        ("the red cross", True),
+        ("a red cross on a table", True),
+        ("a cross that is red", True),
+        ("red-cross, please", True),
+        ("2 diamonds", True),
+        ("a circle , and a cross", True),
+        ("a square to the right of a big circle", True),
         ("", False),
     ],
 )
 def test_contamination_of_single_texts(text: str, expected: bool) -> None:
-    """A mirrored wording is as contaminated; text outside of the grammar never is."""
+    """A mirrored wording is as contaminated, and so is free text that names a combination."""
     assert contaminated(text) is expected
 
 
@@ -107,8 +121,43 @@ def test_contamination_ignores_case_and_spacing() -> None:
     assert contaminated(f"  {text.upper().replace(' ', '  ')} ")
 
 
-def test_all_names_are_exported() -> None:
-    """``__all__`` is without repeats and true."""
-    names = shapes.__all__
-    assert len(names) == len(set(names))
-    assert all(hasattr(shapes, name) for name in names)
+DRESSES = (
+    *("{}.", "{}!", "{},", "{}?", "{} .", "“{}”", "'{}'", "({})", "- {}", "**{}**", "{}…", "__{}__"),
+    *("{} on a table", "draw {} for me", "please: {}", "{}, and nothing else"),
+)
+"""Ways to write a prompt that leave what it says."""
+
+
+@pytest.mark.parametrize("dress", DRESSES)
+def test_no_dress_hides_an_evaluation_prompt(dress: str) -> None:
+    """Punctuation, quotes and words around an evaluation prompt, or "the" for "a", hide none."""
+    hidden = []
+    for prompt in tune_prompts() + report_prompts():
+        text = dress.format(prompt.text)
+        definite = re.sub(r"\ban? ", "the ", text)
+        hidden += [wording for wording in (text, definite) if not contaminated(wording)]
+    assert hidden == []
+
+
+@pytest.mark.parametrize("dress", DRESSES[:12])
+def test_punctuation_around_a_training_prompt_excludes_none(dress: str) -> None:
+    """A training caption stays one with punctuation or quotes around it."""
+    rng = np.random.default_rng(0)
+    texts = [caption(training_spec(rng, c), rng) for c in CATEGORIES for _ in range(40)]
+    assert [text for text in texts if contaminated(dress.format(text))] == []
+
+
+def test_free_text_with_the_words_of_a_combination_is_excluded() -> None:
+    """Held-out words among others, in any order and number, never pass."""
+    rng = np.random.default_rng(0)
+    filler = ["my", "old", "house", "is", "a", "next", "to", "big", "dog", "circle", "and", "wood"]
+    held_out = [*COLOR_SHAPE, *TEXTURE_SHAPE, *SHAPE_SHAPE]
+    held_out += [(COUNT_WORDS[n - 1], shape) for n, shape in COUNT_SHAPE]
+    held_out += [(PHRASES[name], a, b) for name, a, b in RELATION_SHAPES]
+    passed = []
+    for words in held_out:
+        for plural in (False, True):
+            named = [PLURALS[w] if plural and w in PLURALS else w for w in words]
+            text = " ".join(rng.permutation([*named, *rng.choice(filler, 4)]))
+            passed += [text] if not contaminated(text) else []
+    assert passed == []

@@ -4,22 +4,23 @@ import itertools
 
 import numpy as np
 import pytest
-from silmm_benchmarks.shapes import (
-    CATEGORIES,
+from silmm_benchmarks.shapes.language import CATEGORIES
+from silmm_benchmarks.shapes.layout import occlusion_offsets
+from silmm_benchmarks.shapes.sampling import random_scene, sample_scene, sample_spec
+from silmm_benchmarks.shapes.world import (
     COLORS,
+    LARGE,
+    PALETTE,
     RELATIONS,
     SHAPES,
     TEXTURES,
     Object,
     Scene,
-    random_scene,
+    hidden_fraction,
     relates,
     render,
-    sample_scene,
-    sample_spec,
+    shape_mask,
 )
-from silmm_benchmarks.shapes.layout import occlusion_offsets
-from silmm_benchmarks.shapes.world import LARGE, PALETTE, hidden_fraction, shape_mask
 
 
 def _pair(a: Object, b: Object) -> Scene:
