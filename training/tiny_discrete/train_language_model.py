@@ -272,7 +272,7 @@ def encode_all(tokenizer: ImageTokenizer, images: NDArray[np.uint8]) -> NDArray[
 
 
 def word_places(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """Return how far before the end of a caption each mention's noun, colour and texture stand, (mentions, 3).
+    """Return how far before a caption's end each mention's noun, colour and texture stand, (mentions, 3).
 
     An attribute that is not said stands where the noun stands.
     """

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from silmm import stages
-from silmm.layout import RunFolder
+from silmm.layout import IterationFolder, RunFolder
 from silmm.registry import Registry
 from silmm.seeds import derive
 from silmm.settings import RunSettings
@@ -38,8 +39,9 @@ def main() -> None:
     ends: dict[str, dict[str, float]] = {}
     for variant in args.variants:
         words = variant.split()
-        flags = {w.split("=")[0]: w.split("=")[1] for w in words if "." not in w.split("=")[0]}
-        settings = RunSettings.resolve(registry, flags=flags, sets=[w for w in words if "." in w.split("=")[0]])
+        options = [word for word in words if "." in word.partition("=")[0]]
+        flags = dict(word.split("=") for word in words if word not in options)
+        settings = RunSettings.resolve(registry, flags=flags, sets=options)
         name = variant or "default"
         home = work / name.replace("/", "-").replace(" ", ",")
         adapters[name] = home / "adapter"
@@ -63,7 +65,7 @@ def main() -> None:
 
 
 def _train(
-    settings: RunSettings, registry: Registry, folder: object, home: Path, seed: int
+    settings: RunSettings, registry: Registry, folder: IterationFolder, home: Path, seed: int
 ) -> dict[str, float]:
     """Choose pairs and train as the loop does."""
     parts = Components(settings, registry)
@@ -80,8 +82,8 @@ def _train(
     home.mkdir(parents=True, exist_ok=True)
     metrics: dict[str, float] = {}
 
-    def observe(step: int, values: object) -> None:
-        metrics.update({k: float(v) for k, v in dict(values).items()})
+    def observe(step: int, values: Mapping[str, float]) -> None:
+        metrics.update({**values, "step": step})
 
     parts.get("trainer").train(
         parts.lend_model(), preferences, start=None, out=home / "adapter", work=home / "work",
