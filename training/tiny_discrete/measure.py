@@ -29,8 +29,8 @@ from silmm.interfaces import ChatRequest, Drawing
 from silmm.seeds import derive
 from training.tiny_discrete.train_tokenizer import pixels
 
-TEMPERATURES = (1.0, 0.8, 0.6, 0.4)
-TOP_PS = (1.0, 0.95, 0.9, 0.8)
+TEMPERATURES = (1.2, 1.0, 0.8, 0.6)
+TOP_PS = (1.0, 0.95, 0.9, 0.8, 0.7)
 
 
 def answering(model: TinyDiscrete, scenes: int = 800, questions: int = 12) -> dict[str, Any]:

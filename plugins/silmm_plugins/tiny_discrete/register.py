@@ -32,8 +32,8 @@ DEFAULTS: dict[str, object] = {
     "trainer.warmup": 10,
     "trainer.nll": 20.0,
     "trainer.precision": "bf16",
-    "benchmark.temperature": 0.8,
-    "benchmark.top_p": 0.9,
+    "benchmark.temperature": 1.0,
+    "benchmark.top_p": 0.8,
     "threads": 2,
 }
 
