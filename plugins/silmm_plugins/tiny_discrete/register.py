@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 
 DEFAULTS: dict[str, object] = {
-    "prompts": 384,
-    "images_per_prompt": 12,
+    "prompts": 512,
+    "images_per_prompt": 16,
     "shard_size": 32,
     "prompter.objects": ["shapes"],
     "prompter.attributes": ["colors", "textures", "shapes"],
@@ -28,13 +28,13 @@ DEFAULTS: dict[str, object] = {
     "sampler.top_p": 0.9,
     "pairs.k": 2,
     "trainer.learning_rate": 1e-3,
-    "trainer.steps": 100,
+    "trainer.steps": 128,
     "trainer.warmup": 10,
     "trainer.nll": 20.0,
     "trainer.precision": "bf16",
     "benchmark.temperature": 1.0,
     "benchmark.top_p": 0.8,
-    "threads": 2,
+    "threads": 1,
 }
 
 
