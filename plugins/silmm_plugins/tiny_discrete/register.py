@@ -53,7 +53,7 @@ def register_models(register: Register) -> None:
         "tiny-discrete",
         _build,
         options=TinyDiscreteOptions,
-        summary="Embedded image-token LMM (2.0 M parameters) in a world of coloured shapes.",
+        summary="Embedded image-token LMM (2.1 M parameters) in a world of coloured shapes.",
         kind="discrete",
         capabilities=("chat", "yes_no", "log_likelihood", "nucleus"),
         defaults=DEFAULTS,
