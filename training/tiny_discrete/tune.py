@@ -18,6 +18,7 @@ import torch
 
 from silmm import stages
 from silmm.layout import IterationFolder, RunFolder
+from silmm.records import Difference
 from silmm.registry import Registry
 from silmm.seeds import derive
 from silmm.settings import RunSettings
@@ -25,17 +26,17 @@ from silmm.workers import Components
 
 
 def main() -> None:
-    """Train and evaluate each variant; print a table and write RUN/tuned/SEED/results.json."""
+    """Train and evaluate each variant; print the gains and write RUN/tuned/SEED/results.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("variants", nargs="+")
     parser.add_argument("--seed", type=int, default=0, help="of training and drawing")
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     registry = Registry.load()
     folder = RunFolder(args.run, RunSettings.resolve(registry).shard_size).iteration(1)
     work = args.run / "tuned" / str(args.seed)
-    adapters: dict[str, Path | None] = {"before": None}
+    adapters: dict[str, Path] = {}
     ends: dict[str, dict[str, float]] = {}
     for variant in args.variants:
         words = variant.split()
@@ -49,19 +50,24 @@ def main() -> None:
             ends[name] = _train(settings, registry, folder, home, args.seed)
             (home / "end.json").write_text(json.dumps(ends[name]))
         ends[name] = json.loads((home / "end.json").read_text())
-    settings = RunSettings.resolve(registry, sets=["benchmark.split=tune"])
+    settings = RunSettings.resolve(registry, sets=["benchmark.split=tune", "benchmark.questions=24"])
     parts = Components(settings, registry)
-    result = parts.get("benchmark").evaluate(
-        parts.lend_model(), adapters, work=work, seed=args.seed, limit=None, progress=lambda *_: None
-    )
-    found = {
-        name: {"facts": asdict(figures), "training": ends[name]}
-        for name, figures in result.iterations.items()
-    }
+    found = {}
+    for name, adapter in adapters.items():
+        result = parts.get("benchmark").evaluate(
+            parts.lend_model(), {"before": None, name: adapter},
+            work=work, seed=args.seed, limit=None, progress=lambda *_: None,
+        )  # fmt: skip
+        figures = {"facts": result.overall, **result.beside}
+        found[name] = {"training": ends[name], **{key: asdict(value) for key, value in figures.items()}}
+        answers = result.beside["question answering"]
+        print(f"{name}: {_told(result.overall)}; answers {_told(answers)}", flush=True)
     (work / "results.json").write_text(json.dumps(found, indent=1))
-    for name, figures in result.iterations.items():
-        interval = f"{figures.diff:+.4f} [{figures.ci_low:+.4f}, {figures.ci_high:+.4f}]"
-        print(f"{figures.before:.4f} -> {figures.after:.4f}  {interval}  {name}", flush=True)
+
+
+def _told(figures: Difference) -> str:
+    interval = f"[{figures.ci_low:+.4f}, {figures.ci_high:+.4f}]"
+    return f"{figures.before:.4f} -> {figures.after:.4f}, {figures.diff:+.4f} {interval}"
 
 
 def _train(

@@ -30,8 +30,11 @@ class TinyDiscrete(BaseModel):
         """Wrap the two networks, in eval mode."""
         self.kind = "discrete"
         self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus"})
+        # The lower half reads pictures: adapters there gain no more drawing and cost answers.
+        layers = language_model.backbone.config.num_hidden_layers
+        upper = "|".join(str(layer) for layer in range(layers // 2, layers))
         self.lora_targets = (
-            r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+            rf"model\.layers\.({upper})\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
         )
         self.language_model = language_model.eval().requires_grad_(False)
         self.tokenizer = tokenizer.eval().requires_grad_(False)
