@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 READY := $(VENV)/.ready
 
 .PHONY: run test check bench setup clean
@@ -15,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 run: $(READY)   ## align the embedded tiny model and report what changed
-	$(BIN)/silmm run $(ARGS)
+	$(BIN)/silmm run --workers $(WORKERS) $(ARGS)
 
 test: $(READY)   ## all tests
 	$(BIN)/python -m pytest $(ARGS)
