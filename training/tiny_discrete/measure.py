@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--weights", type=Path, help="another folder than the shipped one")
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     model = TinyDiscrete.load(args.weights) if args.weights else TinyDiscrete.load()
     grid = {
         f"temperature {t:g}, top_p {p:g}": drawing(model, Drawing(t, p), 4)
