@@ -61,7 +61,9 @@ class RunSettings(Options):
     pair_rule: str = Field("top-last", description="which candidates become pairs")
     trainer: str = Field("dpo", description="how the model is tuned on the pairs")
     kernel: str | None = Field(None, description="distance of features, if the trainer uses one")
-    benchmark: str = Field("shapes", description="evaluation before and after; none for no such")
+    benchmark: str = Field(
+        NO_BENCHMARK, description="evaluation before and after; none for no such"
+    )
     prompts: int | str = Field(
         16000, union_mode="left_to_right", description="number of prompts, or a file of prompts"
     )

@@ -13,7 +13,7 @@ _ARTICLES = ("a ", "an ", "the ")
 _OPENINGS = frozenset(
     (
         *("is", "are", "was", "were", "does", "do", "did", "has", "have", "can", "could"),
-        *("will", "would", "should", "in", "on", "what", "which", "who", "how"),
+        *("will", "would", "should", "in", "on"),
     )
 )
 _STOP = frozenset(

@@ -22,11 +22,6 @@ _IRREGULAR = {
     "sheep": "sheep",
     "fish": "fish",
     "deer": "deer",
-    "scissors": "scissors",
-    "jeans": "jeans",
-    "shorts": "shorts",
-    "glasses": "glasses",
-    "headphones": "headphones",
     "potato": "potatoes",
     "tomato": "tomatoes",
     "mango": "mangoes",
@@ -43,7 +38,7 @@ def article(phrase: str) -> str:
         return f"a pair of {phrase}"
     word = phrase.lower()
     vowel = word.startswith(_AN) or (word[:1] in set("aeiou") and not word.startswith(_A))
-    if word.startswith(("uninte", "unim", "unin")):  # "uninteresting", unlike "unicorn"
+    if word.startswith(("unim", "unin", "unid")):  # "unimportant", unlike "unicorn"
         vowel = True
     return f"{'an' if vowel else 'a'} {phrase}"
 

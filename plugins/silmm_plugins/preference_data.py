@@ -54,7 +54,10 @@ def check(preferences: Sequence[Preference]) -> None:
 
 
 def digest(preferences: Sequence[Preference], settings: Mapping[str, object]) -> str:
-    """Return the SHA-256 of all that a training run depends on, to recognise its stored values."""
+    """Return the SHA-256 of pairs and settings, to recognise a training's stored values.
+
+    The base model is not in it: the directory that holds the values belongs to one model.
+    """
     state = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for preference in preferences:
         head = [preference.prompt, [list(pair) for pair in preference.pairs]]

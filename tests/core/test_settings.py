@@ -56,8 +56,8 @@ def make(options):
 @hookimpl
 def silmm_register_models(register):
     register("tiny-discrete", make, summary="M.", kind="discrete",
-             defaults={"prompts": 384, "trainer.nll": 0.5, "sampler.top_p": 0.8, "pairs.depth": 4,
-                       "pairs.style": "own"})
+             defaults={"benchmark": "shapes", "prompts": 384, "trainer.nll": 0.5, "sampler.top_p": 0.8,
+                       "pairs.depth": 4, "pairs.style": "own"})
     register("plain", make, summary="M.", kind="discrete")
     register("odd", make, summary="M.", kind="discrete", defaults={"promts": 3})
 
@@ -190,7 +190,8 @@ def test_wrong_toml_says_which_file_and_line(registry, tmp_path):
 
 
 def test_evaluation_can_be_switched_off(registry):
-    """With benchmark "none" no benchmark is looked up and none has options."""
+    """With "none", and with a model that names no benchmark, none is looked up or has options."""
+    assert RunSettings.resolve(registry, flags={"model": "plain"}).component("benchmark") is None
     settings = RunSettings.resolve(registry, flags={"benchmark": "none"})
     assert settings.component("benchmark") is None
     assert "benchmark" not in settings.options

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from silmm_benchmarks.shapes.facts import parse_question
+from silmm_benchmarks.shapes.holdout import is_fact_held_out
 from silmm_benchmarks.shapes.language import CATEGORIES, parse_caption
 from silmm_benchmarks.shapes.splits import contaminated, training_spec
+from silmm_benchmarks.shapes.world import Object, Scene
 from silmm_plugins.tiny_discrete.model import TinyDiscrete
 
 from silmm.interfaces import ChatRequest
+from training.tiny_discrete import __main__ as script
 from training.tiny_discrete import checkpoint, pools
 from training.tiny_discrete import train_language_model as language
 from training.tiny_discrete.export import export
@@ -51,8 +55,9 @@ def test_noise_changes_what_is_shown_and_no_noise_does_not():
 
 
 def test_no_training_text_is_held_out(data):
-    """Neither drawing captions nor chat tasks hold a combination of the evaluation prompts."""
+    """Neither captions, questions nor chat tasks hold a combination of the evaluation prompts."""
     files, _, _, tasks = data
+    questions = [str(q) for q in np.load(files["understanding"])["questions"].ravel()]
     captions = [str(c) for c in np.load(files["drawing"])["captions"]]
     rng = np.random.default_rng(1)
     texts = [tasks.texts(rng) for _ in range(200)]
@@ -61,6 +66,23 @@ def test_no_training_text_is_held_out(data):
     for text in (*captions, *written, *split):
         parse_caption(text)
         assert not contaminated(text)
+    for text in (*questions, *(answer for task, _, answer in texts if task == "question")):
+        assert not is_fact_held_out(parse_question(text))
+
+
+def test_question_objects_are_those_that_fit_alone():
+    """A question points at an object only where exactly one fits its description."""
+    scene = Scene(
+        (
+            Object("circle", "red", "plain", 0, 0, 2),
+            Object("circle", "blue", "plain", 4, 0, 2),
+            Object("square", "green", "plain", 4, 4, 2),
+        )
+    )
+    fact = parse_question("is the circle above the square?")
+    assert pools.question_objects(scene, fact) == (None, 2)
+    fact = parse_question("is the red circle above the ring?")
+    assert pools.question_objects(scene, fact) == (0, None)
 
 
 def test_looking_is_learnt_from_the_right_patches():
@@ -143,3 +165,22 @@ def test_the_pool_knows_which_patches_each_mention_covers(data):
     assert loaded.draw_owned[:, 0].any(1).mean() > 0.95  # a thing inside or behind may be hidden
     mentions = [len(parse_caption(str(c)).mentions) for c in captions]
     assert all(not owned[n:].any() for owned, n in zip(loaded.draw_owned, mentions, strict=True))
+
+
+def test_a_work_directory_belongs_to_one_recipe(tmp_path):
+    """Another seed or plan on old pools and checkpoints is refused, the same goes on."""
+    path = tmp_path / "recipe.json"
+    script.keep_recipe(path, 0, PLAN)
+    script.keep_recipe(path, 0, PLAN)
+    for seed, plan in ((1, PLAN), (0, language.Plan())):
+        with pytest.raises(SystemExit, match="another recipe"):
+            script.keep_recipe(path, seed, plan)
+
+
+def test_the_tokenizer_is_fitted_once(data, tmp_path, monkeypatch):
+    """A second start reads the kept tokenizer: its codes are those that the model learns."""
+    files, _, _, _ = data
+    first = script.keep_tokenizer(tmp_path / "t.safetensors", tuple(files.values()))
+    monkeypatch.setattr(script, "fit", None)
+    second = script.keep_tokenizer(tmp_path / "t.safetensors", tuple(files.values()))
+    assert torch.equal(first.codebook, second.codebook)

@@ -32,5 +32,6 @@ def export(model: LanguageModel, tokenizer: ImageTokenizer, out: Path | None) ->
         {k: v.contiguous() for k, v in tokenizer.state_dict().items()},
         folder / "image_tokenizer.safetensors",
     )
-    hashes = {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in folder.glob("*.safetensors")}
+    files = ("config.json", "image_tokenizer.safetensors", "language_model.safetensors")
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
     (folder / "sha256.json").write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from silmm_benchmarks.shapes.facts import matching, parse_question, question_objects
+from silmm_benchmarks.shapes.facts import Fact, matching, parse_question
 from silmm_benchmarks.shapes.language import CATEGORIES, Spec, caption
 from silmm_benchmarks.shapes.questions import sample_questions
 from silmm_benchmarks.shapes.sampling import random_scene, sample_scene
@@ -37,7 +37,10 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Noise:
-    """Probabilities of the caption noise of the drawing data."""
+    """How often each kind of caption noise is tried on the drawing data.
+
+    A try may change nothing: two mentions may have nothing to exchange, a new value may be the old one.
+    """
 
     swap: float
     """Two mentions exchange one kind of attribute (or their numbers)."""
@@ -111,6 +114,16 @@ def patch_labels(scene: Scene) -> NDArray[np.int8]:
                 round(2 * (cx - x - 0.5)), round(2 * (cy - y - 0.5)),
             )  # fmt: skip
     return labels.reshape(-1, 5)
+
+
+def question_objects(scene: Scene, fact: Fact) -> tuple[int | None, int | None]:
+    """Return the objects a fact speaks of, each None unless exactly one fits."""
+    first = matching(scene, fact.mention)
+    second = matching(scene, fact.other) if fact.other is not None else []
+    return (
+        first[0] if len(first) == 1 else None,
+        second[0] if len(second) == 1 else None,
+    )
 
 
 def covered(scene: Scene, indices: list[int]) -> int:

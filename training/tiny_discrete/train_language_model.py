@@ -1,4 +1,4 @@
-"""Train the language model of `tiny-discrete`: first to answer, then to answer, draw and write.
+"""Train the language model of `tiny-discrete`: to answer and write, then to draw as well.
 
 Yes/no supervision alone stays at the prior for a long time. Auxiliary losses, used in training only, break
 the plateau. What covers each patch is read after layer 2, early enough for the question's tokens to
@@ -179,7 +179,7 @@ class Student(nn.Module):
     ) -> tuple[Tensor, dict[str, float]]:
         """Answer `questions` questions about each of `pictures` pictures."""
         rows = rng.integers(len(pools.codes), size=plan.pictures)  # (pictures,)
-        # Relations are the hardest kind and a fifth of the pool: they are drawn three times as often.
+        # Relations are the hardest kind and a quarter of the pool: they are drawn three times as often.
         keys = rng.random((plan.pictures, pools.answers.shape[1]))
         keys = keys ** (1 / np.where(pools.is_relation[rows], 3.0, 1.0))
         picks = np.argsort(-keys, axis=1)[:, : plan.questions]

@@ -6,7 +6,7 @@ one for each relation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from silmm_benchmarks.shapes.language import (
@@ -118,13 +118,3 @@ def holds(scene: Scene, fact: Fact) -> bool:
     name, other = _related(fact)
     second = matching(scene, other)
     return any(relates(scene, i, name, j) for i in first for j in second if i != j)
-
-
-def question_objects(scene: Scene, fact: Fact) -> tuple[int | None, int | None]:
-    """Return the objects a fact speaks of, each ``None`` unless exactly one fits."""
-    first = matching(scene, replace(fact.mention, count=1))
-    second = matching(scene, fact.other) if fact.other is not None else []
-    return (
-        first[0] if len(first) == 1 else None,
-        second[0] if len(second) == 1 else None,
-    )

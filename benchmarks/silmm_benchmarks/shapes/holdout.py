@@ -86,6 +86,13 @@ def canonical_relation(name: str, first: str, second: str) -> tuple[str, str, st
     return name, first, second
 
 
+def meaning(spec: Spec) -> tuple[object, ...]:
+    """Return one form for all specs that say the same, whatever the order of their mentions."""
+    names = [repr(mention) for mention in spec.mentions]
+    relations = (canonical_relation(name, names[i], names[j]) for i, name, j in spec.relations)
+    return spec.category, tuple(sorted(names)), tuple(sorted(relations))
+
+
 def _mention_held_out(mention: Mention) -> bool:
     return (mention.color, mention.shape) in COLOR_SHAPE or (
         mention.texture,

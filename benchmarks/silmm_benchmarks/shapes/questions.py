@@ -27,7 +27,7 @@ from silmm_benchmarks.shapes.world import (
 _CLEAR: Final = 1.0
 _SPATIAL: Final = ("left", "right", "above", "below")
 _CONTACT: Final = ("in front of", "behind", "inside", "touching")
-_TRIES: Final = 30
+_TRIES: Final = 300
 
 
 def _describe(rng: np.random.Generator, item: Object) -> Mention:
@@ -145,7 +145,7 @@ def sample_questions(
     drawn: list[tuple[str, bool]] = []
     answer = bool(rng.random() < 0.5)
     for _ in range(n):
-        for _ in range(_TRIES * 10):
+        for _ in range(_TRIES):
             fact = _draw_fact(rng, scene, answer)
             if fact is None or holds(scene, fact) != answer:
                 continue
@@ -161,7 +161,7 @@ def sample_questions(
 
 
 def _absent(rng: np.random.Generator, scene: Scene, allow_held_out: bool) -> Fact:
-    for _ in range(_TRIES * 10):
+    for _ in range(_TRIES):
         fact = Fact("existence", Mention(pick(rng, SHAPES), pick(rng, COLORS)))
         if not holds(scene, fact) and (allow_held_out or not is_fact_held_out(fact)):
             return fact

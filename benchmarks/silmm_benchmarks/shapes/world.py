@@ -37,7 +37,6 @@ CONTAINERS: Final = ("square", "ring")
 SMALL: Final = 2
 LARGE: Final = 3
 CONTAINER: Final = 4
-SIZES: Final = (SMALL, LARGE, CONTAINER)
 
 PALETTE: Final[dict[str, tuple[int, int, int]]] = {
     "red": (220, 30, 30),
@@ -165,13 +164,10 @@ def render(scene: Scene) -> Image:
     return canvas
 
 
-def boxes_overlap(a: Object, b: Object, gap: int = 0) -> bool:
-    """Tell whether two boxes share a patch, or come nearer than ``gap`` patches."""
+def boxes_overlap(a: Object, b: Object) -> bool:
+    """Tell whether two boxes share a patch."""
     return (
-        a.x < b.x + b.size + gap
-        and b.x < a.x + a.size + gap
-        and a.y < b.y + b.size + gap
-        and b.y < a.y + a.size + gap
+        a.x < b.x + b.size and b.x < a.x + a.size and a.y < b.y + b.size and b.y < a.y + a.size
     )
 
 

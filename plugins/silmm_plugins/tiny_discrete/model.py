@@ -9,17 +9,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from silmm.errors import DataError, UsageError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
-from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
 from silmm_plugins.tiny_discrete.language_model import SPLIT, LanguageModel
 from silmm_plugins.tiny_discrete.register import WEIGHTS
 from silmm_plugins.tiny_discrete.sampling import draw_codes, write_words
 from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
 
 LONGEST_ANSWER = 40
+TAUGHT = ("list", "write", "decompose", "question")
+"""The chat tasks that it was trained on."""
 _DRAW_BATCH, _LOOK_BATCH, _TALK_BATCH = 256, 128, 256
 
 
@@ -63,7 +66,7 @@ class TinyDiscrete(BaseModel):
                 raise ValueError(f"missing {missing}, unexpected {unexpected}")
             language_model.backbone.tie_weights()
             tokenizer.load_state_dict(load_file(folder / "image_tokenizer.safetensors"))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise DataError(
                 f"tiny-discrete: cannot load the weights in {folder}: {error}; reinstall silmm, or "
                 "train them again with `python -m training.tiny_discrete`"
@@ -80,10 +83,11 @@ class TinyDiscrete(BaseModel):
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer by the task's own control token; instructions and examples are not needed.
 
-        A request with words that the model does not know, or too many of them, gets an empty answer.
+        An empty answer is given to a task that it was not taught (rephrase, explain), and to words
+        that it does not know or that are too many.
         """
         words = self.vocabulary
-        known = [i for i, r in enumerate(requests) if self.reads(r.input)]
+        known = [i for i, r in enumerate(requests) if r.task in TAUGHT and self.reads(r.input)]
         replies = [""] * len(requests)
         for first in range(0, len(known), _TALK_BATCH):
             rows = known[first : first + _TALK_BATCH]
@@ -181,7 +185,8 @@ class TinyDiscrete(BaseModel):
         """Read p(yes) and p(no) at the first answer position; each picture is encoded once.
 
         Raises:
-            DataError: a question holds a word that the model does not know.
+            DataError: a question holds a word that the model does not know, or a picture has
+                another size than its own.
         """
         results: list[npt.NDArray[np.float64]] = []
         for first in range(0, len(images), _LOOK_BATCH):
@@ -197,6 +202,13 @@ class TinyDiscrete(BaseModel):
         ids = [[words.ask, *words.encode(text)] for group in questions for text in group]
         if not ids:
             return [np.zeros((0, 2)) for _ in images]
+        side = round(self.language_model.image_length**0.5) * PATCH
+        odd = {image.shape for image in images} - {(side, side, 3)}
+        if odd:
+            raise DataError(
+                f"tiny-discrete looks at pictures of the shape {(side, side, 3)}, not {min(odd)}; scale "
+                "them first"
+            )
         pixels = torch.from_numpy(np.stack(images)).to(self.device).movedim(-1, 1).float() / 255
         cache, _ = self.language_model.picture_prefix(self.tokenizer.encode(pixels))
         owner = torch.arange(len(images), device=self.device).repeat_interleave(

@@ -32,6 +32,7 @@ DEFAULTS: dict[str, object] = {
     "trainer.warmup": 10,
     "trainer.nll": 20.0,
     "trainer.precision": "bf16",
+    "benchmark": "shapes",
     "benchmark.temperature": 1.0,
     "benchmark.top_p": 0.8,
     "threads": 1,

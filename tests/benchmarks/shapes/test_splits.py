@@ -12,6 +12,7 @@ from silmm_benchmarks.shapes.holdout import (
     SHAPE_SHAPE,
     TEXTURE_SHAPE,
     is_held_out,
+    meaning,
 )
 from silmm_benchmarks.shapes.language import (
     CATEGORIES,
@@ -28,15 +29,35 @@ from silmm_benchmarks.shapes.world import COLORS, SHAPES, TEXTURES
 
 
 def test_sizes_of_the_splits() -> None:
-    """Tuning has 30 prompts of each category and the report 60."""
-    assert Counter(p.category for p in tune_prompts()) == dict.fromkeys(CATEGORIES, 30)
-    assert Counter(p.category for p in report_prompts()) == dict.fromkeys(CATEGORIES, 60)
+    """30 and 60 of each category, or a third and two thirds of all that it can mean."""
+    few = {"shape": 6, "texture": 27}
+    assert Counter(p.category for p in tune_prompts()) == dict.fromkeys(CATEGORIES, 30) | few
+    twice = {name: 2 * count for name, count in few.items()}
+    assert Counter(p.category for p in report_prompts()) == dict.fromkeys(CATEGORIES, 60) | twice
 
 
 def test_evaluation_prompts_are_distinct_in_text_and_meaning() -> None:
-    """No text and no spec is used twice, within or across the splits."""
+    """No text and no meaning is used twice, within or across the splits."""
     prompts = tune_prompts() + report_prompts()
-    assert len({p.text for p in prompts}) == len({p.spec for p in prompts}) == len(prompts)
+    assert len({p.text for p in prompts}) == len({meaning(p.spec) for p in prompts}) == len(prompts)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("a ring, a diamond and a cross", "a cross, a ring and a diamond", True),
+        ("a red ring and a blue cross", "a blue cross and a red ring", True),
+        ("a red ring and a blue cross", "a blue ring and a red cross", False),
+        ("a red ring on the left of a cross", "a cross is on the right of a red ring", True),
+        ("a red ring on the left of a cross", "a cross on the left of a red ring", False),
+        ("a ring touching a cross", "a cross is touching a ring", True),
+        ("a ring behind a cross", "a ring in front of a cross", False),
+        ("two rings and one cross", "one cross and two rings", True),
+    ],
+)
+def test_a_meaning_has_many_wordings(one: str, other: str, *, same: bool) -> None:
+    """Order and mirrored relations change nothing, whose attribute it is does."""
+    assert (meaning(parse_caption(one)) == meaning(parse_caption(other))) is same
 
 
 def test_evaluation_prompts_are_held_out_and_drawable() -> None:
@@ -57,8 +78,8 @@ def test_splits_are_the_same_on_every_call() -> None:
     assert len(report_prompts()) == len(first) + 1
     # Fixed texts: a change of the samplers that moves the prompts must not go unnoticed.
     assert [p.text for p in tune_prompts()[:2]] == [
-        "a yellow diamond and a pink square",
-        "a green square and a red cross",
+        "an orange circle and a cyan cross",
+        "a purple cross, a blue circle and a red ring",
     ]
 
 
