@@ -255,5 +255,9 @@ class Benchmark(Protocol):
         limit: int | None,
         progress: Callable[[str, int, int], None],
     ) -> EvalResult:
-        """Score the base (key "before", None) and tuned adapters under one protocol; resumable in `work`."""
+        """Score the base (key "before", None) and tuned adapters under one protocol.
+
+        `work` is the benchmark's own folder in the run's directory: finished work stays there, and a
+        second call goes on from it.
+        """
         ...

@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from silmm import capabilities, ranks
 from silmm.errors import SettingsChanged, UsageError
-from silmm.interfaces import Benchmark
+from silmm.interfaces import Benchmark, PairRule
 from silmm.iteration import Session, Stopped, require_offline_fits, usable_totals
 from silmm.layout import STAGES, RunFolder
 from silmm.lock import hold, turn
@@ -84,6 +86,7 @@ def start(
     _check_arguments(workers, until, from_, shard)
     require_offline_fits(settings, until, from_)
     capabilities.check(registry, settings)
+    _check_pair_rule(settings, registry)
     if ranks.processes() > 1:
         ranks.take_device()
     if ranks.rank() > 0:
@@ -189,6 +192,20 @@ def _benchmark(settings: RunSettings, components: Components) -> Benchmark | Non
     if settings.component("benchmark") is None:
         return None
     return cast(Benchmark, components.get("benchmark"))
+
+
+def _check_pair_rule(settings: RunSettings, registry: Registry) -> None:
+    """Let the pair rule show, before hours of drawing, that it can make a pair at all."""
+    if settings.pairs is not None:
+        return
+    rule = cast(PairRule, Components(settings, registry).get("pairs"))
+    candidates = settings.images_per_prompt
+    if not rule.pairs(np.linspace(1.0, -1.0, candidates)):
+        raise UsageError(
+            f"--pair-rule {settings.pair_rule} makes no pair even of {candidates} candidates with scores "
+            f"from 1 to -1; change its options ({json.dumps(settings.options['pairs'])}) or "
+            "--images-per-prompt"
+        )
 
 
 def _none_excluded(prompt: str) -> bool:

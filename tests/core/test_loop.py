@@ -184,6 +184,19 @@ def test_own_pairs_of_held_out_prompts_are_dropped_and_counted(go, tmp_path, toy
         go(tmp_path / "none", toy_settings(pairs=held_out))
 
 
+def test_a_pair_rule_that_makes_no_pair_is_refused_at_the_start(
+    go, tmp_path, toy_settings, toy_registry, monkeypatch
+):
+    """Ranks beyond the candidates are named before anything is drawn; with own pairs no rule is asked."""
+    rule = importlib.import_module("silmm_toy").ToyRule
+    monkeypatch.setattr(rule, "pairs", lambda self, scores: [(0, 5)] if len(scores) > 5 else [])
+    with pytest.raises(UsageError, match=r"makes no pair even of 4 candidates.*--images-per-prompt"):
+        go(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    own = pairs_file(tmp_path / "pairs.jsonl", "a")
+    go(tmp_path / "own", toy_settings(pairs=own))
+
+
 def test_a_limit_holds_for_own_pairs(go, tmp_path, toy_settings):
     """`--limit 2` with `--pairs FILE` keeps all pairs of the first two usable prompts."""
     path = pairs_file(tmp_path / "pairs.jsonl", "a", "word5 b", "c", "d")

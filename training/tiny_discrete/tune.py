@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from silmm.records import Difference
 from silmm.registry import Registry
 from silmm.seeds import derive
 from silmm.settings import RunSettings
+from silmm.store import read_json
 from silmm.workers import Components
 
 
@@ -34,7 +34,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     registry = Registry.load()
-    folder = RunFolder(args.run, RunSettings.resolve(registry).shard_size).iteration(1)
+    made_by = read_json(args.run / "run.json")["settings"]
+    if made_by["model"] != RunSettings.resolve(registry).model:
+        parser.error(f"{args.run} is a run of {made_by['model']}")
+    folder = RunFolder(args.run, made_by["shard_size"]).iteration(1)
     work = args.run / "tuned" / str(args.seed)
     adapters: dict[str, Path] = {}
     ends: dict[str, dict[str, float]] = {}
@@ -75,7 +78,7 @@ def _train(
 ) -> dict[str, float]:
     """Choose pairs and train as the loop does."""
     parts = Components(settings, registry)
-    rule, size = parts.get("pairs"), settings.shard_size
+    rule, size = parts.get("pairs"), folder.shard_size
     prompts = folder.prompts.table()
     candidates, scores = folder.table("candidates"), folder.table("scores")
     preferences = []
@@ -86,16 +89,10 @@ def _train(
         )
         preferences += stages.preferences(table, {})
     home.mkdir(parents=True, exist_ok=True)
-    metrics: dict[str, float] = {}
-
-    def observe(step: int, values: Mapping[str, float]) -> None:
-        metrics.update({**values, "step": step})
-
-    parts.get("trainer").train(
+    return dict(parts.get("trainer").train(
         parts.lend_model(), preferences, start=None, out=home / "adapter", work=home / "work",
-        seed=derive(seed, "tune"), observe=observe,
-    )
-    return metrics
+        seed=derive(seed, "tune"), observe=lambda step, metrics: None,
+    ))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from silmm.errors import DataError
 from silmm.interfaces import BaseModel, Image
 from silmm.seeds import derive
-from silmm.store import atomic_write, read_json, to_json
+from silmm.store import atomic_write, read_json, to_json, well_formed
 from silmm_benchmarks.shapes.questions import sample_questions
 from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.splits import EvalPrompt
@@ -53,7 +53,7 @@ def accuracy_by_scene(
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
     path = work / f"answers-{digest}.json"
     if path.is_file():
-        return np.array(read_json(path)["accuracy"])
+        return _kept(path, len(prompts))
     load()
     images, asked, truth = _exam(prompts, questions)
     answers: list[npt.NDArray[np.float64]] = []
@@ -67,6 +67,16 @@ def accuracy_by_scene(
     ]
     atomic_write(path, to_json({"accuracy": right}))
     return np.array(right)
+
+
+def _kept(path: Path, scenes: int) -> npt.NDArray[np.float64]:
+    """Return kept results, checked: one finite share for each scene."""
+    stored = read_json(path)
+    with well_formed(path):
+        accuracy = np.array(stored["accuracy"], dtype=np.float64)
+        if accuracy.shape != (scenes,) or not np.isfinite(accuracy).all():
+            raise ValueError(f"{scenes} finite numbers")
+    return accuracy
 
 
 def require_finite(answers: Sequence[npt.NDArray[np.float64]], named: str) -> None:

@@ -14,12 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from silmm import __version__
 from silmm.errors import PluginError
 from silmm.interfaces import BaseModel, Drawing
 from silmm.records import Difference, EvalResult
 from silmm.statistics import DRAWS, cluster_means, paired_difference
 from silmm.store import atomic_write, to_json
-from silmm_benchmarks.shapes.answering import accuracy_by_scene
+from silmm_benchmarks.shapes.answering import SEED, accuracy_by_scene
 from silmm_benchmarks.shapes.drawn import (
     Plan,
     Setting,
@@ -185,11 +186,11 @@ class _Exam:
         return {"question answering": paired_difference(accuracy(first), accuracy(last))}
 
     def card(self, drawing: Drawing) -> dict[str, object]:
-        """Return the protocol: everything that a number of this benchmark depends on, hashed."""
-        texts = "\n".join(prompt.text for prompt in self.prompts)
+        """Return the protocol: what a number of this benchmark depends on beside the model, hashed."""
+        texts = "\n".join(f"{prompt.text}\t{prompt.spec}" for prompt in self.prompts)
         card: dict[str, object] = {
             "name": "shapes",
-            "version": 1,
+            "version": 2,
             "split": f"{self.options.split} (held-out combinations; settings are chosen on tune)",
             "prompts": len(self.prompts),
             "prompts_sha256": hashlib.sha256(texts.encode()).hexdigest(),
@@ -203,10 +204,12 @@ class _Exam:
             "prompt_rewriting": "none",
             "guidance": "none",
             "resolution": "32x32",
-            "judge": "silmm_benchmarks.shapes.judge: exact parser, no model",
+            "judge": f"exact parser without a model, of silmm {__version__}",
+            "judge_match_threshold": self.judge.threshold,
             "aggregation": "share of facts, mean over pictures, then over prompts",
             "interval": f"95% percentile, paired bootstrap over prompts, {DRAWS} draws",
             "questions_per_clean_scene": self.options.questions,
+            "questions_seed": SEED,
         }
         text = json.dumps(card, sort_keys=True, separators=(",", ":"))
         return {**card, "sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from silmm.statistics import auc, within_group_auc
-from silmm.store import Shards, atomic_write, read_json, sha256_file, to_json
+from silmm.store import Shards, atomic_write, read_json, sha256_file, to_json, well_formed
 from silmm.tables import decode_png
 from silmm_benchmarks.shapes.language import Spec, parse_caption
 
@@ -41,7 +41,9 @@ def self_feedback(run: Path, judge: Judge, work: Path) -> dict[str, float]:
     path = work / f"feedback-{digest.hexdigest()[:12]}.json"
     if not path.is_file():
         atomic_write(path, to_json(_compare(folder, judge)))
-    return {name: float(value) for name, value in read_json(path).items()}
+    stored = read_json(path)
+    with well_formed(path):
+        return {name: float(value) for name, value in stored.items()}
 
 
 def _compare(folder: Path, judge: Judge) -> dict[str, float]:
