@@ -81,23 +81,40 @@ def test_step_one_shows_margin_0_and_loss_ln_2(tmp_path: Path) -> None:
 
 
 def test_bf16_policy_and_reference_share_their_precision(tmp_path: Path) -> None:
-    """Under autocast the first margin is 0 too: the reference is not computed in float32."""
-    first = run(tmp_path, Dpo(DpoOptions(**QUICK | {"precision": "bf16", "accumulation": 1})))[0]
-    assert first["margin"] == pytest.approx(0.0, abs=5e-3)
+    """Under autocast the stored reference is that of the autocast model, not the one of float32."""
+    data = preferences()
+    first = run(tmp_path, Dpo(DpoOptions(**QUICK | {"precision": "bf16"})), data=data)[0]
+    stored = load_file(tmp_path / "work" / "reference.safetensors")["log_likelihood"]
+    base = TinyRandom()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        rounded = torch.cat([base.log_likelihood([p.prompt] * len(p.latents), p.latents) for p in data])
+    with torch.no_grad():
+        exact = torch.cat([base.log_likelihood([p.prompt] * len(p.latents), p.latents) for p in data])
+    near, far = (float((stored - values).abs().max()) for values in (rounded, exact))
+    assert near < far / 5
+    assert first["margin"] == pytest.approx(0.0, abs=near + 1e-5)
 
 
 def test_the_reference_of_a_tuned_start_is_that_adapter(tmp_path: Path) -> None:
     """Iteration 2 starts at margin 0 from the adapter of iteration 1, not from the base."""
     run(tmp_path / "one", Dpo(DpoOptions(**QUICK)))
-    second = run(tmp_path / "two", Dpo(DpoOptions(**QUICK)), start=tmp_path / "one" / "adapter", seed=2)
+    start, data = tmp_path / "one" / "adapter", preferences()
+    second = run(tmp_path / "two", Dpo(DpoOptions(**QUICK)), start=start, seed=2, data=data)
     assert second[0]["margin"] == pytest.approx(0.0, abs=1e-5)
-    assert weights(tmp_path / "two") != weights(tmp_path / "one")
+    stored = load_file(tmp_path / "two" / "work" / "reference.safetensors")["log_likelihood"]
+    model, base = TinyRandom(), TinyRandom()
+    load_adapter(model, start)
+    with torch.no_grad():
+        tuned, bare = (
+            torch.cat([m.log_likelihood([p.prompt] * len(p.latents), p.latents) for p in data])
+            for m in (model, base)
+        )
+    torch.testing.assert_close(stored, tuned, rtol=0, atol=1e-4)
+    assert float((stored - bare).abs().max()) > 1e-2
 
 
 def test_the_stored_reference_is_that_of_the_disabled_adapter(tmp_path: Path) -> None:
     """The values before step 1 are the bare base's log-likelihoods, candidate by candidate."""
-    from safetensors.torch import load_file
-
     data = preferences()
     run(tmp_path, Dpo(DpoOptions(**QUICK)), data=data)
     stored = load_file(tmp_path / "work" / "reference.safetensors")["log_likelihood"]

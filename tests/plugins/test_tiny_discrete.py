@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from silmm_benchmarks.shapes.world import RELATIONS
 from silmm_plugins.tiny_discrete import language_model, register, sampling
 from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.tiny_discrete.language_model import SPLIT, LanguageModel
@@ -15,6 +17,7 @@ from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
 from silmm.adapters import load_adapter, new_adapter, save_adapter
 from silmm.errors import DataError, UsageError
 from silmm.interfaces import ChatRequest, Drawing
+from training.tiny_discrete import measure
 
 WORDS = ["yes", "no", "a", "red", "blue", "circle", "square", "and", "is", "there", "?", ",", "."]
 PROMPTS = [
@@ -29,6 +32,7 @@ QUESTIONS = [
     [],
     ["a circle?"],
 ]
+FILES = ("config.json", "image_tokenizer.safetensors", "language_model.safetensors")
 ATOL = 2e-4  # float32 sums in another order, after six layers
 
 
@@ -63,11 +67,12 @@ def draw(model, prompts, seeds, **drawing):
     return np.stack(model.represent(prompts, seeds, Drawing(**drawing)))
 
 
-def test_a_candidate_does_not_depend_on_its_batch(either):
-    """Codes drawn alone equal those drawn beside longer and shorter prompts."""
-    together = draw(either, PROMPTS, [1, 2, 3, 4])
+@pytest.mark.parametrize("drawing", [{}, {"temperature": 0.8, "top_p": 0.9}, {"top_k": 5}], ids=str)
+def test_a_candidate_does_not_depend_on_its_batch(either, drawing):
+    """Codes drawn alone equal those drawn beside longer and shorter prompts, cut off or not."""
+    together = draw(either, PROMPTS, [1, 2, 3, 4], **drawing)
     alone = np.concatenate(
-        [draw(either, [p], [s]) for p, s in zip(PROMPTS, [1, 2, 3, 4], strict=True)]
+        [draw(either, [p], [s], **drawing) for p, s in zip(PROMPTS, [1, 2, 3, 4], strict=True)]
     )
     assert np.array_equal(together, alone)
 
@@ -114,6 +119,34 @@ def test_answers_do_not_depend_on_the_batch(either):
             assert either.yes_no([picture], [[question]])[0][0] == pytest.approx(
                 answers[row], abs=ATOL
             )
+
+
+def test_each_picture_is_encoded_once_for_all_its_questions(model, monkeypatch):
+    """However many questions there are, the picture's tokens go through the model one time."""
+    encoded = []
+    real = model.language_model.picture_prefix
+
+    def counting(codes, **options):
+        encoded.append(len(codes))
+        return real(codes, **options)
+
+    monkeypatch.setattr(model.language_model, "picture_prefix", counting)
+    pictures = model.decode(list(draw(model, PROMPTS, [1, 2, 3, 4])), [0] * 4)
+    model.yes_no(pictures, [QUESTIONS[0] * 5] * 4)
+    assert encoded == [4]
+
+
+def test_a_task_that_was_not_taught_gets_no_answer(shipped):
+    """Rephrase and explain are empty, which callers count, instead of words that mean nothing."""
+    tasks = ("decompose", "rephrase", "explain")
+    replies = shipped.chat([ChatRequest(task, "a red circle") for task in tasks])
+    assert [bool(reply) for reply in replies] == [True, False, False]
+
+
+def test_a_picture_of_another_size_is_refused(model):
+    """Pictures that the tokenizer cannot cut into its patches are named by their shape."""
+    with pytest.raises(DataError, match=r"\(32, 32, 3\), not \(64, 64, 3\)"):
+        model.yes_no([np.zeros((64, 64, 3), np.uint8)], [["is there a circle?"]])
 
 
 def test_no_question_about_any_picture_is_no_answer(model):
@@ -282,12 +315,12 @@ def test_the_tokenizer_keeps_its_own_patches(model):
     assert torch.equal(model.tokenizer.encode(model.tokenizer.decode(codes)), codes)
 
 
-def test_damaged_weights_are_refused(tmp_path):
-    """A missing or cut weight file is an error that names the folder and what to do."""
-    with pytest.raises(DataError, match="train them again"):
-        TinyDiscrete.load(tmp_path)
-    for name in ("config.json", "language_model.safetensors", "image_tokenizer.safetensors"):
-        (tmp_path / name).write_bytes((register.WEIGHTS / name).read_bytes()[:-100])
+@pytest.mark.parametrize("cut", [*FILES, None])
+def test_damaged_weights_are_refused(tmp_path, cut):
+    """Each file cut short, or all of them missing: an error that names the folder and what to do."""
+    for name in FILES if cut else ():
+        content = (register.WEIGHTS / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) - 100 * (name == cut)])
     with pytest.raises(DataError, match="train them again"):
         TinyDiscrete.load(tmp_path)
 
@@ -296,8 +329,40 @@ def test_the_shipped_weights_are_the_carded_ones_and_small():
     """Hashes match sha256.json, and all files together stay within 12 MB."""
     assert "verified" in register.verify()
     files = list(register.WEIGHTS.iterdir())
+    assert {f.name for f in files} == {*FILES, "sha256.json"}
     assert sum(f.stat().st_size for f in files) <= 12e6
     listed = json.loads((register.WEIGHTS / "sha256.json").read_text())
-    for file in files:
-        if file.suffix == ".safetensors":
-            assert listed[file.name] == hashlib.sha256(file.read_bytes()).hexdigest()
+    for name in FILES:
+        assert listed[name] == hashlib.sha256((register.WEIGHTS / name).read_bytes()).hexdigest()
+
+
+MEASURED = Path(__file__).parents[2] / "docs" / "results" / "tiny-discrete.json"
+
+
+def test_what_the_card_says_was_measured_on_these_weights():
+    """The figures belong to the shipped files, keep the promises, and the defaults are their best."""
+    measured = json.loads(MEASURED.read_text())
+    card = register.WEIGHTS / "sha256.json"
+    assert measured["weights"] == hashlib.sha256(card.read_bytes()).hexdigest()
+    answered = measured["question answering"]
+    assert answered["overall"]["right"] >= 0.92
+    assert min(answered["kinds"][name]["right"] for name in RELATIONS) >= 0.80
+    drawn = measured["drawing at temperature 1, ten pictures"]
+    assert 0.35 <= drawn["facts"] <= 0.75
+    assert drawn["best"] >= drawn["facts"] + 0.15
+    grid = measured["grid on the tune prompts, four pictures"]
+    best = max(grid, key=lambda name: grid[name]["facts"])
+    chosen = (register.DEFAULTS[f"benchmark.{name}"] for name in ("temperature", "top_p"))
+    assert best == "temperature {:g}, top_p {:g}".format(*chosen)
+
+
+@pytest.mark.slow
+def test_the_shipped_model_answers_and_draws_as_measured(shipped):
+    """A small part of the measurement, done anew, agrees with the figures on file."""
+    measured = json.loads(MEASURED.read_text())
+    again = measure.answering(shipped, scenes=200)["overall"]["right"]
+    assert again == pytest.approx(measured["question answering"]["overall"]["right"], abs=0.03)
+    drawn = measure.drawing(shipped, Drawing(), 2)["facts"]
+    assert drawn == pytest.approx(
+        measured["drawing at temperature 1, ten pictures"]["facts"], abs=0.04
+    )

@@ -1,13 +1,14 @@
 """Measure the shipped model: ``python -m training.tiny_discrete.measure OUT.json``.
 
-What the model's page says is what this prints: question answering on held-out clean renders, alignment of
-its drawings on the tune prompts over temperatures and top_p, best of ten, decompositions, self-written
-prompts, and what the judge and the tokenizer lose.
+What the model's page says is what this prints: question answering on clean renders of fresh scenes,
+alignment of its drawings on the tune prompts over temperatures and top_p, best of ten, decompositions,
+self-written prompts, and what the judge and the tokenizer lose.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -17,43 +18,60 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from silmm_benchmarks.shapes.facts import atomic_facts, holds, parse_question, statement
+from silmm_benchmarks.shapes.holdout import is_held_out
 from silmm_benchmarks.shapes.judge import Judge
-from silmm_benchmarks.shapes.language import CATEGORIES, parse_caption
+from silmm_benchmarks.shapes.language import CATEGORIES, Spec, caption, parse_caption
 from silmm_benchmarks.shapes.questions import sample_questions
 from silmm_benchmarks.shapes.sampling import random_scene, sample_scene, sample_spec
 from silmm_benchmarks.shapes.splits import training_spec, tune_prompts
 from silmm_benchmarks.shapes.world import render
 from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.tiny_discrete.register import WEIGHTS
 
 from silmm.interfaces import ChatRequest, Drawing
 from silmm.seeds import derive
 from training.tiny_discrete.train_tokenizer import pixels
 
-TEMPERATURES = (1.2, 1.0, 0.8, 0.6)
-TOP_PS = (1.0, 0.95, 0.9, 0.8, 0.7)
+TEMPERATURES = (1.5, 1.2, 1.0, 0.8, 0.6, 0.4)
+TOP_PS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 
-def answering(model: TinyDiscrete, scenes: int = 800, questions: int = 12) -> dict[str, Any]:
-    """Return the accuracy on balanced questions about scenes never trained on, overall and by kind."""
+def answering(model: TinyDiscrete, scenes: int = 1600, questions: int = 12) -> dict[str, Any]:
+    """Return the accuracy on questions about clean renders of fresh scenes, overall and by kind.
+
+    Half of the scenes are of captions with a held-out combination, half are free; half of all answers
+    are yes.
+    """
     rng = np.random.default_rng(2024)
     drawn = [
         random_scene(rng) if n % 2
-        else sample_scene(rng, sample_spec(rng, CATEGORIES[n // 2 % len(CATEGORIES)]))
+        else sample_scene(rng, _held_out_spec(rng, CATEGORIES[n // 2 % len(CATEGORIES)]))
         for n in range(scenes)
     ]  # fmt: skip
     asked = [sample_questions(rng, scene, questions, allow_held_out=True) for scene in drawn]
     answers = model.yes_no([render(s) for s in drawn], [[t for t, _ in group] for group in asked])
-    right: dict[str, list[bool]] = defaultdict(list)
+    kinds: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for group, values in zip(asked, answers, strict=True):
         for (text, truth), (yes, no) in zip(group, values, strict=True):
             fact = parse_question(text)
-            right[fact.relation or fact.kind].append(bool(yes > no) == truth)
-    everything = [r for rs in right.values() for r in rs]
+            kinds[fact.relation or fact.kind].append((bool(yes > no) == truth, truth))
     return {
-        "overall": round(float(np.mean(everything)), 4),
-        "n": len(everything),
-        "kinds": {k: round(float(np.mean(v)), 4) for k, v in sorted(right.items())},
+        "overall": _share([one for kind in kinds.values() for one in kind]),
+        "kinds": {name: _share(kind) for name, kind in sorted(kinds.items())},
     }
+
+
+def _held_out_spec(rng: np.random.Generator, category: str) -> Spec:
+    while not is_held_out(spec := sample_spec(rng, category)):
+        pass
+    return spec
+
+
+def _share(answered: list[tuple[bool, bool]]) -> dict[str, float]:
+    """Return the share of right ones among (right, truth), their number, and how many are a yes."""
+    right, truth = np.array(answered).T
+    figures = {"right": float(right.mean()), "n": len(right), "yes": float(truth.mean())}
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 def drawing(model: TinyDiscrete, setting: Drawing, images: int) -> dict[str, float]:
@@ -75,8 +93,6 @@ def decomposing(model: TinyDiscrete, each: int = 40) -> float:
     """Return the share of unseen-seed training-split prompts whose decomposition is exactly right."""
     rng = np.random.default_rng(77)
     specs = [training_spec(rng, category) for category in CATEGORIES for _ in range(each)]
-    from silmm_benchmarks.shapes.language import caption
-
     replies = model.chat([ChatRequest("decompose", caption(spec, rng)) for spec in specs])
     right = [
         reply.split(" ; ") == [statement(f) for f in atomic_facts(spec)]
@@ -148,7 +164,9 @@ def main() -> None:
         f"temperature {t:g}, top_p {p:g}": drawing(model, Drawing(t, p), 4)
         for t in TEMPERATURES for p in TOP_PS
     }  # fmt: skip
+    card = (args.weights or WEIGHTS) / "sha256.json"
     result = {
+        "weights": hashlib.sha256(card.read_bytes()).hexdigest(),
         "question answering": answering(model),
         "drawing at temperature 1, ten pictures": drawing(model, Drawing(), 10),
         "grid on the tune prompts, four pictures": grid,

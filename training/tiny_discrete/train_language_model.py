@@ -83,7 +83,7 @@ class Pools:
 def polished(plan: Plan) -> Plan:
     """Return the plan of the last part."""
     return replace(
-        plan, pictures=plan.pictures // 4, drawings=2 * plan.drawings, draw_weight=2.0,
+        plan, pictures=plan.pictures // 2, drawings=2 * plan.drawings, draw_weight=2.0,
         texts=plan.texts // 2, text_every=1, text_weight=1.0,
     )  # fmt: skip
 

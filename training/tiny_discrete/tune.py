@@ -91,7 +91,7 @@ def _train(
     home.mkdir(parents=True, exist_ok=True)
     return dict(parts.get("trainer").train(
         parts.lend_model(), preferences, start=None, out=home / "adapter", work=home / "work",
-        seed=derive(seed, "tune"), observe=lambda step, metrics: None,
+        seed=derive(seed, "tune"), observe=lambda *_: None,
     ))  # fmt: skip
 
 
