@@ -17,6 +17,7 @@ from silmm.registry import Registry
 from silmm.run import RunResult
 from silmm.settings import RunSettings
 from silmm_cli import main
+from silmm_cli.console import chatter, results
 from silmm_cli.display import (
     LiveDisplay,
     PlainDisplay,
@@ -233,11 +234,20 @@ def test_live_display_shows_bars_and_the_training_panel():
 
 
 def test_no_color_is_honoured(monkeypatch):
-    """With NO_COLOR the outcome has no colour codes, on a terminal too."""
-    monkeypatch.setenv("NO_COLOR", "1")
-    screen = console(force_terminal=True)
-    screen.print(outcome_table({"overall": FIGURES, "categories": {"color": FIGURES}}))
-    assert "\x1b[3" not in screen.file.getvalue()
+    """With NO_COLOR neither console of the command prints colour codes, on a terminal too."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich: this is a terminal
+    table = outcome_table({"overall": FIGURES, "categories": {"color": FIGURES}})
+    for make, stream in ((results, "stdout"), (chatter, "stderr")):
+        shown = {}
+        for value in ("", "1"):
+            monkeypatch.setenv("NO_COLOR", value)
+            target = io.StringIO()
+            monkeypatch.setattr(f"sys.{stream}", target)
+            make().print(table)
+            shown[value] = target.getvalue()
+        assert "\x1b[3" in shown[""]
+        assert "\x1b[3" not in shown["1"]
 
 
 def test_arrows_follow_the_interval_not_the_difference():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -66,20 +68,28 @@ def test_a_file_is_old_or_new(tmp_path, failing, code):
     assert until_it_succeeds(failing, code, action, check) == 4
 
 
-def test_a_folder_is_old_or_new(tmp_path, failing):
+@pytest.mark.parametrize("old", [{}, {"a": "old", "b": "old"}], ids=["first", "replaced"])
+def test_a_folder_is_old_or_new(tmp_path, failing, old):
     """Whatever fails in a folder's commit, the folder is the old one or the new one, whole."""
     path = tmp_path / "adapter"
+    new = {"a": "new", "c": "new"}
 
     def action():
+        shutil.rmtree(path, ignore_errors=True)
+        if old:
+            path.mkdir()
+        for name, content in old.items():
+            (path / name).write_text(content)
         with atomic_folder(path) as folder:
-            (folder / "a").write_text("x")
-            (folder / "b").write_text("x")
+            for name, content in new.items():
+                (folder / name).write_text(content)
 
     def check():
-        names = sorted(one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*"))
-        assert names in ([], ["adapter", "adapter/a", "adapter/b"])
+        found = {one.name: one.read_text() for one in path.iterdir()} if path.exists() else {}
+        assert found in (old, new)
+        assert [one.name for one in tmp_path.iterdir()] == ["adapter"] * bool(found)
 
-    assert until_it_succeeds(failing, errno.ENOSPC, action, check) >= 6
+    assert until_it_succeeds(failing, errno.ENOSPC, action, check) >= 5
 
 
 def test_a_shard_is_committed_or_not(tmp_path, failing):
@@ -179,6 +189,8 @@ def test_damaged_seconds_stop_nothing(go, tmp_path, content):
 
 def test_an_unreadable_file_is_named(go, tmp_path, toy_settings):
     """A prompt file that is a folder, or damaged JSON of our own, is an error that names it."""
+    with pytest.raises(DataError, match=r"core.*--prompts"):
+        go(tmp_path / "run", toy_settings(prompts=str(Path(__file__).parent)))
     go(tmp_path / "run", until="prompts")
     record = tmp_path / "run/iter-1/prompts/shard-00000.json"
     record.write_text("{")

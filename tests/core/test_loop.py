@@ -104,21 +104,34 @@ def test_another_package_or_other_weights_are_refused(go, tmp_path, toy_registry
     assert "trainer" not in str(error.value)
 
 
-def test_the_next_iteration_starts_from_the_tuned_model(go, tmp_path, toy_settings):
-    """Iteration 2 draws and trains from the adapter of iteration 1, which is as if alone."""
+def test_the_next_iteration_starts_from_the_tuned_model(go, tmp_path, toy_settings, monkeypatch):
+    """Iteration 2 draws, answers and trains with the adapter of iteration 1, which is as if alone."""
     go(tmp_path / "one")
+    toy = importlib.import_module("silmm_toy")
+    drawn, answered, starts = [], [], []
+
+    def watch(kind, name, tell):
+        real = getattr(kind, name)
+        monkeypatch.setattr(kind, name, lambda *given, **named: tell(given, named) or real(*given, **named))
+
+    def tell_draw(given, _):
+        if given[1] != toy.HELD_OUT:  # that is the evaluation's
+            drawn.append(given[0].bias.tolist())
+
+    watch(toy.ToyModel, "_draw", tell_draw)
+    watch(toy.ToyModel, "_answer", lambda given, _: answered.append(given[0].bias.tolist()))
+    watch(toy.ToyTrainer, "train", lambda _, named: starts.append(named["start"]))
     result = go(tmp_path / "two", toy_settings(iterations=2))
-    one, two = tmp_path / "one/iter-1", tmp_path / "two/iter-1"
-    alone = (one / "adapter/adapter.json").read_bytes()
-    assert (two / "adapter/adapter.json").read_bytes() == alone
+    one, two = tmp_path / "one/iter-1/adapter", tmp_path / "two/iter-1/adapter"
+    assert (two / "adapter.json").read_bytes() == (one / "adapter.json").read_bytes()
     assert list(result.adapters) == ["1", "2"]
-    first = json.loads((two / "adapter/adapter.json").read_text())["bias"]
-    second = json.loads((result.adapters["2"] / "adapter.json").read_text())["bias"]
-    steps = (tmp_path / "two/iter-2/metrics.jsonl").read_text().splitlines()
-    assert len(steps) == 6
-    assert first != second
-    drawn = [Shards(tmp_path / f"two/iter-{i}/candidates", 3).table(["z"]) for i in (1, 2)]
-    assert not drawn[0].equals(drawn[1])
+    assert starts == [None, two]
+    tuned = json.loads((two / "adapter.json").read_text())["bias"]
+    for seen in (drawn, answered):
+        half = len(seen) // 2
+        assert seen == [[0.0] * len(tuned)] * half + [tuned] * half
+    assert len((tmp_path / "two/iter-2/metrics.jsonl").read_text().splitlines()) == 6
+    assert json.loads((result.adapters["2"] / "adapter.json").read_text())["bias"] != tuned
 
 
 def test_no_held_out_prompt_is_trained_on(go, tmp_path, toy_settings):
@@ -331,11 +344,16 @@ def test_an_observers_progress_ends_no_run(go, artefacts, tmp_path, expected, *,
 
 
 def test_seconds_add_up_over_resumed_parts(go, tmp_path):
-    """The seconds of an interrupted run are those of its parts together."""
+    """The seconds of a stage done in two parts, and of two iterations, are those of all together."""
     first = go(tmp_path / "run", until="score").timings
+    (tmp_path / "run/iter-1/candidates/shard-00001.parquet").unlink()
+    stored = json.loads((tmp_path / "run/timings.json").read_text())
+    stored["iter-1/sample"] = 100.0
+    (tmp_path / "run/timings.json").write_text(json.dumps(stored))
     last = go(tmp_path / "run").timings
     assert set(last) == {*STAGES, "evaluate"}
-    assert last["sample"] == first["sample"] > 0
+    assert last["sample"] > 100
+    assert last["questions"] == first["questions"] > 0
 
 
 def test_a_worker_that_dies_is_an_error(

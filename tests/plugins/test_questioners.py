@@ -95,19 +95,13 @@ def test_prompt_q_replaces_the_period_or_appends() -> None:
 
 def test_phrase_q_asks_for_each_noun_phrase() -> None:
     """Table 2's Phrase-Q with the real parser: noun phrases, each with a question mark."""
-    pytest.importorskip("spacy", reason="spaCy is not installed")
-    try:
-        questioner = PhraseQuestioner()
-    except UsageError as error:
-        pytest.skip(str(error))
-    found = questioner.ask(Talker(), ["a red bench and a wooden table", "a dog chases a dog"])
+    found = PhraseQuestioner().ask(Talker(), ["a red bench and a wooden table", "a dog chases a dog"])
     assert [q.text for q in found[0]] == ["a red bench?", "a wooden table?"]
     assert len(found[1]) == len({q.text for q in found[1]})
 
 
 def test_a_missing_pipeline_says_what_to_install() -> None:
     """Without an English pipeline the error holds the pip command."""
-    pytest.importorskip("spacy", reason="spaCy is not installed")
     with pytest.raises(UsageError, match="pip install"):
         load_pipeline(["no_such_pipeline"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,16 +65,16 @@ def finish(run_dir: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def kill_when(run_dir: Path, pattern: str) -> None:
-    """Start the command and end it by SIGKILL as soon as a file like `pattern` is there."""
+def kill_when(run_dir: Path, pattern: str, how: signal.Signals = signal.SIGKILL) -> int:
+    """Start the command, send it a signal as soon as a file like `pattern` is there; return its exit code."""
     with subprocess.Popen(
         command(run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         while not list(run_dir.glob(pattern)):
             assert process.poll() is None, f"the run ended before {pattern} appeared"
             time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        process.send_signal(how)
+        return process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +88,32 @@ def test_a_run_killed_in_every_stage_ends_in_the_same_bytes(finished, tmp_path):
     """SIGKILL at ten places, the same command each time: all artefacts equal the uninterrupted run's."""
     killed = tmp_path / "run"
     for pattern in STAGES:
-        kill_when(killed, pattern)
+        assert kill_when(killed, pattern) == -signal.SIGKILL
     finish(killed)
     assert hashes(killed) == hashes(finished[0])
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(finished, tmp_path):
+    """SIGINT while drawing and while training: exit code 130, then the uninterrupted run's bytes."""
+    stopped = tmp_path / "run"
+    for pattern in (STAGES[1], STAGES[5]):
+        assert kill_when(stopped, pattern, signal.SIGINT) == 130
+    finish(stopped)
+    assert hashes(stopped) == hashes(finished[0])
+
+
+def test_the_report_of_a_real_run_holds_what_it_promises(finished):
+    """Pictures before and after, scores, both likelihoods, and the feedback against the judge."""
+    folder = finished[0] / "report"
+    page = (folder / "index.html").read_text()
+    for title in (
+        "Before and after", "Self-feedback against the judge", "Training", "The model&#x27;s own scores",
+        "Pictures before and after", "chosen", "rejected", "AUC",
+    ):  # fmt: skip
+        assert title in page, title
+    pictures = set(re.findall(r'<img[^>]* src="([^"]+)"', page))
+    assert len(pictures) > 16
+    assert all((folder / name).is_file() for name in pictures if not name.startswith("data:"))
 
 
 def test_two_workers_write_the_same_bytes(finished, tmp_path):
@@ -157,7 +181,7 @@ def test_candidates_open_as_pictures(finished):
     data = datasets.load_dataset(
         "parquet", data_files=files, split="train", cache_dir=str(finished[0].parent / "cache")
     )
-    data = data.cast_column("image", datasets.Image())
+    assert isinstance(data.features["image"], datasets.Image)
     assert data[0]["image"].size == (32, 32)
 
 
