@@ -6,11 +6,13 @@ import ast
 import importlib.util
 import inspect
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import silmm
@@ -19,6 +21,7 @@ from silmm import capabilities, hookspecs, interfaces
 from silmm.plugins import HOOKS
 from silmm.registry import KIND_OF_HOOK, Registry
 from silmm.settings import RunSettings
+from silmm_cli import main
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,6 +32,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 GUIDE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 FIDELITY = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -314,3 +318,34 @@ def test_one_version_everywhere() -> None:
     sections = re.findall(r"^## \[([^\]]+)\]", changelog, re.MULTILINE)
     assert project["version"] == silmm.__version__
     assert silmm.__version__ in sections[:2]
+
+
+# ------------------------------------------------------------------------------------------ readme
+
+
+SHELL = "".join(re.findall(r"^```bash\n(.*?)^```", README, re.M | re.S))
+
+
+@pytest.mark.parametrize("line", re.findall(r"^silmm .*", SHELL, re.M))
+def test_the_readmes_commands_are_understood(line, tmp_path, monkeypatch):
+    """Each `silmm …` line of the README has a command, options and values that exist."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/NAME").mkdir(parents=True)
+    name, *arguments = shlex.split(line.partition(">")[0], comments=True)[1:]
+    command = main.get_command(click.Context(main), name)
+    context = command.make_context(name, arguments)
+    if name == "run":
+        flags = {key: value for key, value in context.params.items() if key in RunSettings.model_fields}
+        files = {key: None for key, value in flags.items() if str(value).startswith("my-")}
+        RunSettings.resolve(Registry.load(), flags=flags | files, sets=context.params["sets"])
+
+
+def test_the_readmes_library_example_resolves():
+    """The Python block runs up to the line that would start the run."""
+    example = next(b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "silmm.run" in b)
+    before, start, _ = example.partition("result = silmm.run.start(")
+    scope = {}
+    exec(compile(before, "README.md", "exec"), scope)  # noqa: S102 - our own page
+    assert start
+    assert scope["settings"].options["trainer"]["steps"] == 20
+    inspect.signature(silmm.run.start).bind(scope["settings"], Path("runs/mine"), registry=scope["registry"])
