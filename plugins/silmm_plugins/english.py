@@ -38,7 +38,7 @@ def article(phrase: str) -> str:
         return f"a pair of {phrase}"
     word = phrase.lower()
     vowel = word.startswith(_AN) or (word[:1] in set("aeiou") and not word.startswith(_A))
-    if word.startswith(("unim", "unin", "unid")):  # "unimportant", unlike "unicorn"
+    if word.startswith(("unimp", "unint", "unini", "uniden")):  # "unimportant", unlike "unicorn"
         vowel = True
     return f"{'an' if vowel else 'a'} {phrase}"
 

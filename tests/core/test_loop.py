@@ -153,6 +153,8 @@ def test_a_limited_run_is_marked(go, tmp_path, toy_settings):
     result = go(tmp_path / "run", toy_settings(limit=2))
     assert result.summary["partial"] is True
     assert json.loads((tmp_path / "run/run.json").read_text())["partial"] is True
+    counts = json.loads((tmp_path / "run/iter-1/prompter.json").read_text())
+    assert counts["partial"] is True
     assert Shards(tmp_path / "run/iter-1/prompts", 1).table().num_rows == 2
 
 

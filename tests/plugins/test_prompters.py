@@ -193,6 +193,8 @@ def test_plurals(noun: str, expected: str) -> None:
         ("hour glass", "an hour glass"),
         ("one eyed cat", "a one eyed cat"),
         ("umbrella", "an umbrella"),
+        ("unidentified object", "an unidentified object"),
+        ("unimportant cat", "an unimportant cat"),
         ("jeans", "a pair of jeans"),
     ],
 )

@@ -119,6 +119,15 @@ def test_lists_are_read_from_free_text(reply: str, expected: list[str]) -> None:
     assert answers.items(reply, 3) == expected
 
 
+@pytest.mark.parametrize(
+    "reply", ["what color is the bench?", "How many cups are there?", "which one is red?", "a bench?"]
+)
+def test_only_yes_no_questions_are_questions(reply: str) -> None:
+    """What cannot be answered by yes or no would be noise in the mean of Eq. 1."""
+    assert answers.question(reply) is None
+    assert answers.question("Is the bench red") == "Is the bench red?"
+
+
 @pytest.mark.parametrize("reply", ["", "circle", "a a circle", "a b\nc d", "is it <eos> red", "what is it?"])
 def test_malformed_prompts_are_recognised(reply: str) -> None:
     """Nothing, one word, a stutter, two lines, special tokens, a question: none is a prompt."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from silmm_plugins.scorers import DiffOfProb, RandomScore, RatioOfYes
@@ -43,6 +44,7 @@ def test_random_depends_on_the_seed_alone() -> None:
         np.array([[0.5, np.inf]]),
         np.array([0.5, 0.5]),
         np.array([[0.9, 0.9]]),
+        np.array([[0.52, 0.51]]),
         np.array([[-0.1, 0.2]]),
     ],
 )
@@ -50,6 +52,15 @@ def test_what_cannot_be_scored_is_an_error(scorer: Scorer, answers: np.ndarray) 
     """No questions, a value that is not finite or no probability: ValueError, never a number."""
     with pytest.raises(ValueError, match=r"score|finite|shape|probabilit"):
         scorer.score(answers, 0)
+
+
+@pytest.mark.parametrize("scorer", ALL)
+def test_the_rounding_of_bfloat16_is_no_error(scorer: Scorer) -> None:
+    """Probabilities of a softmax in bfloat16, whose sum may exceed 1, are scored."""
+    logits = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0)).bfloat16()
+    answers = logits.softmax(-1).double().numpy()
+    assert answers.sum(1).max() > 1 + 1e-4
+    assert np.isfinite(scorer.score(answers, 0))
 
 
 @settings(max_examples=50, deadline=None)

@@ -344,6 +344,16 @@ def test_no_scores_no_feedback_figure(tmp_path):
     assert self_feedback(tmp_path, Judge(), tmp_path / "eval") == {}
 
 
+@pytest.mark.parametrize("content", ["{}", '{"accuracy": null}', '{"accuracy": [1]}', '{"accuracy": ["x"]}'])
+def test_damaged_kept_answers_are_named(tmp_path, adapter, content):
+    """Kept answers of another content are an error with the file's name, never a figure."""
+    evaluate(Painter(), {"before": None, "1": adapter}, tmp_path)
+    path = next(tmp_path.glob("answers-*.json"))
+    path.write_text(content)
+    with pytest.raises(DataError, match=rf"{path.name} does not hold"):
+        evaluate(Painter(), {"before": None, "1": adapter}, tmp_path)
+
+
 def test_pictures_are_kept_for_the_report(tmp_path, adapter):
     """The work folder names the shards of both sides, readable as plain Parquet with verdicts."""
     work = tmp_path / "eval"
