@@ -32,8 +32,8 @@ from silmm.interfaces import ChatRequest, Drawing
 from silmm.seeds import derive
 from training.tiny_discrete.train_tokenizer import pixels
 
-TEMPERATURES = (1.5, 1.2, 1.0, 0.8, 0.6, 0.4)
-TOP_PS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+TEMPERATURES = (3.0, 2.0, 1.5, 1.2, 1.0, 0.8, 0.6, 0.4)
+TOP_PS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
 
 def answering(model: TinyDiscrete, scenes: int = 1600, questions: int = 12) -> dict[str, Any]:

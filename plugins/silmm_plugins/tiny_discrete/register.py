@@ -24,8 +24,8 @@ DEFAULTS: dict[str, object] = {
     "prompter.objects": ["shapes"],
     "prompter.attributes": ["colors", "textures", "shapes"],
     "prompter.relations": ["2d spatial relations", "3d spatial relations"],
-    "sampler.temperature": 0.8,
-    "sampler.top_p": 0.9,
+    "sampler.temperature": 1.5,
+    "sampler.top_p": 0.5,
     "pairs.k": 2,
     "trainer.learning_rate": 1e-3,
     "trainer.steps": 128,
@@ -33,8 +33,8 @@ DEFAULTS: dict[str, object] = {
     "trainer.nll": 20.0,
     "trainer.precision": "bf16",
     "benchmark": "shapes",
-    "benchmark.temperature": 1.0,
-    "benchmark.top_p": 0.8,
+    "benchmark.temperature": 2.0,
+    "benchmark.top_p": 0.2,
     "threads": 1,
 }
 
