@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -26,7 +27,8 @@ REPORT_PER_CATEGORY: Final = 60
 HELD_OUT_MEANINGS: Final = {"shape": 18, "texture": 81}
 """All that the world has to say in these categories: fewer than both splits would take."""
 
-_SEED: Final = 20261121
+_TUNE_SEED: Final = 20261121
+_REPORT_SEED: Final = 20261122
 _MAX_DRAWS: Final = 200_000
 _EDGES: Final = re.compile(r"^[\W_]+|[\W_]+$")
 
@@ -40,9 +42,11 @@ class EvalPrompt:
     spec: Spec
 
 
-def _draw_category(rng: np.random.Generator, category: str, count: int) -> list[EvalPrompt]:
-    """Draw prompts of different meaning, each with at least one held-out combination."""
-    seen: set[object] = set()
+def _draw_category(
+    rng: np.random.Generator, category: str, count: int, taken: Iterable[EvalPrompt] = ()
+) -> list[EvalPrompt]:
+    """Draw prompts of different meaning, none in `taken`, each with at least one held-out combination."""
+    seen = {meaning(prompt.spec) for prompt in taken}
     prompts: list[EvalPrompt] = []
     for _ in range(_MAX_DRAWS):
         spec = sample_spec(rng, category)
@@ -57,18 +61,20 @@ def _draw_category(rng: np.random.Generator, category: str, count: int) -> list[
 
 @lru_cache(maxsize=1)
 def _splits() -> tuple[tuple[EvalPrompt, ...], tuple[EvalPrompt, ...]]:
-    """Return (tune, report): one draw per category cut 1 : 2, so that no meaning is in both."""
+    """Return (tune, report), of which no two prompts mean the same."""
     tune: list[EvalPrompt] = []
     report: list[EvalPrompt] = []
     both = TUNE_PER_CATEGORY + REPORT_PER_CATEGORY
     for index, category in enumerate(CATEGORIES):
-        rng = np.random.default_rng([_SEED, index])
-        drawn = _draw_category(rng, category, min(both, HELD_OUT_MEANINGS.get(category, both)))
-        # Rare specs come late in the draw: without a shuffle one split would get all of them.
-        order = rng.permutation(len(drawn))
-        cut = len(drawn) * TUNE_PER_CATEGORY // both
-        tune += [drawn[i] for i in order[:cut]]
-        report += [drawn[i] for i in order[cut:]]
+        count = min(both, HELD_OUT_MEANINGS.get(category, both))
+        cut = count * TUNE_PER_CATEGORY // both
+        rng = np.random.default_rng([_TUNE_SEED, index])
+        # Rare meanings come late in a draw: without choosing from a longer one tune would have none.
+        drawn = _draw_category(rng, category, count)
+        chosen = [drawn[i] for i in rng.permutation(count)[:cut]]
+        rng = np.random.default_rng([_REPORT_SEED, index])
+        tune += chosen
+        report += _draw_category(rng, category, count - cut, chosen)
     return tuple(tune), tuple(report)
 
 
