@@ -1,6 +1,6 @@
 """Compare training settings on the tune prompts, from one run's stored scores.
 
-``silmm run --benchmark none --until pairs --run-dir RUN``, then
+``silmm run --until pairs --run-dir RUN`` (with its benchmark, which keeps held-out prompts out), then
 ``python -m training.tiny_discrete.tune RUN "" "trainer.nll=5" "trainer=sft trainer.learning_rate=1e-3"``:
 each argument is a variant, options by spaces. Candidates and scores are the run's; pairs and training are
 done anew, and all variants are drawn with the same seeds. The report prompts are never looked at.
@@ -34,9 +34,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     registry = Registry.load()
-    made_by = read_json(args.run / "run.json")["settings"]
-    if made_by["model"] != RunSettings.resolve(registry).model:
-        parser.error(f"{args.run} is a run of {made_by['model']}")
+    made_by, default = read_json(args.run / "run.json")["settings"], RunSettings.resolve(registry)
+    for key in ("model", "benchmark"):
+        if made_by[key] != getattr(default, key):
+            parser.error(f"{args.run} is a run with {key} {made_by[key]}, not {getattr(default, key)}")
     folder = RunFolder(args.run, made_by["shard_size"]).iteration(1)
     work = args.run / "tuned" / str(args.seed)
     adapters: dict[str, Path] = {}
