@@ -1,6 +1,7 @@
 """Make docs/images/before-after.png: ``python docs/make_pictures.py RUN``.
 
-The rule that picks: the first prompt of each category in the report split, the first picture of each side.
+The rule that picks: the first three prompts of each category in the report split, the first picture of each
+side. A column holds a category.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from silmm.report.reading import all_rows, read_run
 
 OUT = Path(__file__).parent / "images" / "before-after.png"
-SIDE, GAP, TEXT, LABEL = 192, 24, 96, 96
-COLUMNS = 4
+SIDE, GAP, TEXT, LABEL = 128, 20, 92, 72
+ROWS = 3
 GREEN, RED, INK, PALE = "#1a7f37", "#c62828", "#222222", "#777777"
 
 
@@ -25,35 +26,37 @@ def main(run: Path) -> None:
     pictures = read_run(run).pictures
     before, *_, after = pictures.values()
     sides = [_firsts(before), _firsts(after)]
-    font = ImageFont.load_default(17)
-    rows = -(-len(sides[0]) // COLUMNS)
-    band = TEXT + 2 * (SIDE + 28) + GAP
-    sheet = Image.new("RGB", (LABEL + COLUMNS * (SIDE + GAP), rows * band), "white")
+    font = ImageFont.load_default(14)
+    columns = len(sides[0]) // ROWS
+    band = TEXT + 2 * (SIDE + 24) + GAP
+    sheet = Image.new("RGB", (LABEL + columns * (SIDE + GAP), ROWS * band), "white")
     pen = ImageDraw.Draw(sheet)
-    for place, pair in enumerate(zip(*(side.values() for side in sides), strict=True)):
-        x = LABEL + place % COLUMNS * (SIDE + GAP)
-        top = place // COLUMNS * band
-        text = "\n".join(textwrap.wrap(pair[0]["prompt"], 22)[:4])
+    for place, pair in enumerate(zip(*sides, strict=True)):
+        x = LABEL + place // ROWS * (SIDE + GAP)
+        top = place % ROWS * band
+        text = "\n".join(textwrap.wrap(pair[0]["prompt"], 20)[:5])
         pen.multiline_text((x, top + 4), text, INK, font)
         for number, row in enumerate(pair):
-            y = top + TEXT + number * (SIDE + 28)
+            y = top + TEXT + number * (SIDE + 24)
             picture = Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")
             sheet.paste(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST), (x, y))
             right, facts = sum(row["holds"]), len(row["holds"])
             colour = GREEN if right == facts else RED
-            pen.text((x, y + SIDE + 3), f"{right} of {facts} facts right", colour, font)
-            if place % COLUMNS == 0:
+            pen.text((x, y + SIDE + 3), f"{right} of {facts} right", colour, font)
+            if place < ROWS:
                 pen.text((8, y + SIDE // 2 - 10), ("before", "after")[number], PALE, font)
     OUT.parent.mkdir(exist_ok=True)
     sheet.save(OUT, optimize=True)
 
 
-def _firsts(folder: Path) -> dict[str, dict]:
-    """Return the first row of each category."""
-    found: dict[str, dict] = {}
+def _firsts(folder: Path) -> list[dict]:
+    """Return the first picture of the first prompts of each category, category by category."""
+    found: dict[str, dict[str, dict]] = {}
     for row in all_rows(folder):
-        found.setdefault(row["category"], row)
-    return found
+        prompts = found.setdefault(row["category"], {})
+        if len(prompts) < ROWS:
+            prompts.setdefault(row["prompt_id"], row)
+    return [row for prompts in found.values() for row in prompts.values()]
 
 
 if __name__ == "__main__":
