@@ -33,7 +33,7 @@ class TinyDiscrete(BaseModel):
         """Wrap the two networks, in eval mode."""
         self.kind = "discrete"
         self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus"})
-        # The lower half reads pictures: adapters there gain no more drawing and cost answers.
+        # The lower half reads pictures: over iterations, adapters there cost answers and the gain itself.
         layers = language_model.backbone.config.num_hidden_layers
         upper = "|".join(str(layer) for layer in range(layers // 2, layers))
         self.lora_targets = (
