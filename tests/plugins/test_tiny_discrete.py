@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from silmm_benchmarks.shapes.world import RELATIONS
-from silmm_plugins.tiny_discrete import language_model, register, sampling
+from silmm_plugins.tiny import lm, sampling
+from silmm_plugins.tiny.lm import SPLIT
+from silmm_plugins.tiny.vocabulary import Vocabulary
+from silmm_plugins.tiny_discrete import register
+from silmm_plugins.tiny_discrete import sampling as drawing
 from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.tiny_discrete.language_model import SPLIT, LanguageModel
+from silmm_plugins.tiny_discrete.language_model import LanguageModel
 from silmm_plugins.tiny_discrete.model import TinyDiscrete
-from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
 
 from silmm.adapters import load_adapter, new_adapter, save_adapter
 from silmm.errors import DataError, UsageError
@@ -95,14 +98,14 @@ def test_likelihood_does_not_depend_on_padding(either):
 def test_likelihood_is_the_samplers_own_distribution(either, monkeypatch):
     """Summed log-probabilities of the drawn codes, as drawn step by step, equal log_likelihood."""
     seen = []
-    real = sampling.pick
+    real = drawing.pick
 
     def recording(logits, uniform, drawing):
         chosen = real(logits, uniform, drawing)
         seen.append(logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0])
         return chosen
 
-    monkeypatch.setattr(sampling, "pick", recording)
+    monkeypatch.setattr(drawing, "pick", recording)
     codes = draw(either, PROMPTS, [5, 6, 7, 8])
     expected = torch.stack(seen).sum(0)
     actual = either.log_likelihood(PROMPTS, list(codes))
@@ -305,7 +308,7 @@ def test_the_picture_cache_is_spread_on_its_own_device(monkeypatch):
     compared = []
     monkeypatch.setattr(torch, "equal", lambda a, b: compared.append((a.device, b.device)) or True)
     x, owner = torch.empty(2, 5, device="meta"), torch.arange(2, device="meta").repeat_interleave(3)
-    assert language_model._spread(x, owner).shape == (6, 5)
+    assert lm._spread(x, owner).shape == (6, 5)
     assert compared == [(owner.device, owner.device)]
 
 

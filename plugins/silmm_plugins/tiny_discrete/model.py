@@ -5,44 +5,38 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from silmm.errors import DataError, UsageError
-from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
-from silmm_plugins.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
-from silmm_plugins.tiny_discrete.language_model import SPLIT, LanguageModel
+from silmm.errors import DataError
+from silmm.interfaces import Drawing, Image, Latent
+from silmm_plugins.tiny.model import TinyModel, check_device
+from silmm_plugins.tiny.vocabulary import Vocabulary
+from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.tiny_discrete.language_model import LanguageModel
 from silmm_plugins.tiny_discrete.register import WEIGHTS
-from silmm_plugins.tiny_discrete.sampling import draw_codes, write_words
-from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
+from silmm_plugins.tiny_discrete.sampling import draw_codes
 
-LONGEST_ANSWER = 40
-TAUGHT = ("list", "write", "decompose", "question")
-"""The chat tasks that it was trained on."""
-_DRAW_BATCH, _LOOK_BATCH, _TALK_BATCH = 256, 128, 256
+_DRAW_BATCH = 256
 
 
-class TinyDiscrete(BaseModel):
+class TinyDiscrete(TinyModel):
     """An image-token LMM at toy size: 32x32 pictures as 64 codes, a few dozen words, one transformer."""
+
+    name = "tiny-discrete"
+    taught = ("list", "write", "decompose", "question")
 
     def __init__(self, language_model: LanguageModel, tokenizer: ImageTokenizer) -> None:
         """Wrap the two networks, in eval mode."""
         self.kind = "discrete"
         self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus"})
-        # The lower half reads pictures: over iterations, adapters there cost answers and the gain itself.
-        layers = language_model.backbone.config.num_hidden_layers
-        upper = "|".join(str(layer) for layer in range(layers // 2, layers))
-        self.lora_targets = (
-            rf"model\.layers\.({upper})\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
-        )
-        self.language_model = language_model.eval().requires_grad_(False)
+        super().__init__(language_model)
+        self.language_model = language_model
         self.tokenizer = tokenizer.eval().requires_grad_(False)
-        self.backbone = language_model.backbone
-        self.vocabulary = language_model.vocabulary
 
     @classmethod
     def load(cls, folder: Path = WEIGHTS, device: str = "cpu") -> TinyDiscrete:
@@ -52,7 +46,7 @@ class TinyDiscrete(BaseModel):
             DataError: a file is missing, unreadable or does not fit.
             UsageError: torch cannot use the device.
         """
-        _check_device(device)
+        check_device(cls.name, device)
         try:
             config = json.loads((folder / "config.json").read_text())
             vocabulary = Vocabulary(config["words"])
@@ -73,58 +67,12 @@ class TinyDiscrete(BaseModel):
             ) from error
         return cls(language_model.to(device), tokenizer.to(device))
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.language_model.places.device
-
-    # -- text ----------------------------------------------------------------------------------------
-
-    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
-        """Answer by the task's own control token; instructions and examples are not needed.
-
-        An empty answer is given to a task that it was not taught (rephrase, explain), and to words
-        that it does not know or that are too many.
-        """
-        words = self.vocabulary
-        known = [i for i, r in enumerate(requests) if r.task in TAUGHT and self.reads(r.input)]
-        replies = [""] * len(requests)
-        for first in range(0, len(known), _TALK_BATCH):
-            rows = known[first : first + _TALK_BATCH]
-            asked = [requests[i] for i in rows]
-            answers = write_words(
-                self.language_model,
-                [[words.bos, words.task(r.task), *words.encode(r.input)] for r in asked],
-                [r.seed for r in asked],
-                [r.temperature for r in asked],
-                min(LONGEST_ANSWER, max(r.max_words for r in asked)),
-            )
-            for i, answer in zip(rows, answers, strict=True):
-                replies[i] = words.decode(answer[: requests[i].max_words])
-        return replies
+    def picture_prefix(self, pixels: torch.Tensor) -> Any:
+        """Return the key-value cache of pictures, read as their codes."""
+        cache, _ = self.language_model.picture_prefix(self.tokenizer.encode(pixels))
+        return cache
 
     # -- drawing -------------------------------------------------------------------------------------
-
-    def reads(self, prompt: str) -> bool:
-        """Say whether every word is known and there is room for all of them."""
-        return self.vocabulary.knows(prompt) and len(self._ids(prompt)) <= SPLIT
-
-    def prompt_ids(self, prompt: str) -> list[int]:
-        """Return the ids that stand before a drawing.
-
-        Raises:
-            DataError: a word is not known, or there are too many of them.
-        """
-        ids = self._ids(prompt)
-        if len(ids) > SPLIT:
-            raise DataError(
-                f"the prompt {prompt!r} has {len(ids) - 2} words and signs; tiny-discrete reads at most "
-                f"{SPLIT - 2}. Make it shorter or leave it out."
-            )
-        return ids
-
-    def _ids(self, prompt: str) -> list[int]:
-        return [self.vocabulary.bos, self.vocabulary.draw, *self.vocabulary.encode(prompt)]
 
     def represent(
         self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
@@ -175,58 +123,3 @@ class TinyDiscrete(BaseModel):
                     f"{codes - 1}"
                 )
         return torch.from_numpy(np.stack(latents).astype(np.int64)).to(self.device)
-
-    # -- understanding -------------------------------------------------------------------------------
-
-    @torch.inference_mode()
-    def yes_no(
-        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
-    ) -> list[npt.NDArray[np.float64]]:
-        """Read p(yes) and p(no) at the first answer position; each picture is encoded once.
-
-        Raises:
-            DataError: a question holds a word that the model does not know, or a picture has
-                another size than its own.
-        """
-        results: list[npt.NDArray[np.float64]] = []
-        for first in range(0, len(images), _LOOK_BATCH):
-            part = slice(first, first + _LOOK_BATCH)
-            results += self._answers(images[part], questions[part])
-        return results
-
-    def _answers(
-        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
-    ) -> list[npt.NDArray[np.float64]]:
-        counts = [len(q) for q in questions]
-        words = self.vocabulary
-        ids = [[words.ask, *words.encode(text)] for group in questions for text in group]
-        if not ids:
-            return [np.zeros((0, 2)) for _ in images]
-        side = round(self.language_model.image_length**0.5) * PATCH
-        odd = {image.shape for image in images} - {(side, side, 3)}
-        if odd:
-            raise DataError(
-                f"tiny-discrete looks at pictures of the shape {(side, side, 3)}, not {min(odd)}; scale "
-                "them first"
-            )
-        pixels = torch.from_numpy(np.stack(images)).to(self.device).movedim(-1, 1).float() / 255
-        cache, _ = self.language_model.picture_prefix(self.tokenizer.encode(pixels))
-        owner = torch.arange(len(images), device=self.device).repeat_interleave(
-            torch.tensor(counts, device=self.device)
-        )
-        out, last = self.language_model.question_outputs(cache, owner, ids)
-        states = out.last_hidden_state[torch.arange(len(ids), device=self.device), last]
-        p = self.language_model.answer_logits(states).double().softmax(-1)
-        answers = p[:, [words.yes, words.no]].cpu().numpy()
-        return np.split(answers, np.cumsum(counts)[:-1])
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # unknown name; torch built without CUDA, no driver
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"tiny-discrete cannot use the device {device!r}: {reason}. Give another one with "
-            "--set model.device=cpu; `silmm doctor` lists what is there."
-        ) from error

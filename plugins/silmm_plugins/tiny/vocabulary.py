@@ -46,7 +46,7 @@ class Vocabulary:
         unknown = [p for p in pieces if p not in self._id]
         if unknown:
             raise DataError(
-                f"tiny-discrete does not know the word {unknown[0]!r} in {text!r}. It knows these: "
+                f"the tiny models do not know the word {unknown[0]!r} in {text!r}. They know these: "
                 f"{' '.join(self.words)}"
             )
         return [self._id[p] for p in pieces]

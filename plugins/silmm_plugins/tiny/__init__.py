@@ -1,0 +1,1 @@
+"""What the embedded models share: words, the transformer, chat and answering."""

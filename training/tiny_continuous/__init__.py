@@ -1,0 +1,1 @@
+"""The training script of the embedded continuous model."""

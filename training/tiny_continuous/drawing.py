@@ -1,0 +1,87 @@
+"""Learning to draw: captions through queries and painter to the patches of the pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from silmm_benchmarks.shapes.world import COLORS, RELATIONS, SHAPES, TEXTURES
+from silmm_plugins.tiny.vocabulary import Vocabulary
+from silmm_plugins.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.tiny_continuous.painter import Painter
+from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.tiny_continuous.pools import MENTIONS
+from training.tiny_discrete.train_language_model import encode_all
+
+KINDS = (len(SHAPES) + 1, len(COLORS) + 1, len(TEXTURES) + 1, 5)
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """The pool with pictures as codes and captions as ids."""
+
+    prompts: list[list[int]]
+    noise: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    relations: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Count the drawings."""
+        return len(self.prompts)
+
+
+def load_drawings(path: Path, tokenizer: ImageTokenizer, vocabulary: Vocabulary) -> Drawings:
+    """Read a pool."""
+    pool = np.load(path)
+    prompts = [[vocabulary.bos, vocabulary.draw, *vocabulary.encode(str(t))] for t in pool["captions"]]
+    return Drawings(
+        prompts, pool["noise"], encode_all(tokenizer, pool["images"]),
+        pool["labels"].astype(np.int64), pool["relations"].astype(np.int64),
+    )  # fmt: skip
+
+
+class Meaning(nn.Module):
+    """A training-only head: the first queries say what each mention is, the next one the relation."""
+
+    def __init__(self, hidden: int) -> None:
+        """Build with random weights."""
+        super().__init__()
+        self.mention = nn.Linear(hidden, sum(KINDS))
+        self.relation = nn.Linear(hidden, len(RELATIONS) + 1)
+
+    def loss(self, features: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
+        """Cross-entropy of labels (batch, MENTIONS, 4) and relations (batch,)."""
+        parts = self.mention(features[:, :MENTIONS]).float().split(KINDS, -1)
+        loss = sum(F.cross_entropy(p.flatten(0, 1), labels[..., i].flatten()) for i, p in enumerate(parts))
+        return loss + F.cross_entropy(self.relation(features[:, MENTIONS]).float(), relations)
+
+
+def start_from_discrete(model: LanguageModel, weights: Path) -> None:
+    """Take the transformer, the words and the places from the weights of `tiny-discrete`."""
+    found = {name: tensor.float() for name, tensor in load_file(weights).items()}
+    words = len(model.vocabulary)
+    embedding = "backbone.model.embed_tokens.weight"
+    found[embedding] = found[embedding][:words]
+    missing, unexpected = model.load_state_dict(found, strict=False)
+    own = {"backbone.lm_head.weight", "queries"} | {n for n in missing if n.startswith("patch_encoder.")}
+    if unexpected or set(missing) - own:
+        raise ValueError(f"{weights} does not fit: {missing} {unexpected}")
+    model.backbone.tie_weights()
+
+
+def drawing_loss(
+    model: LanguageModel, painter: Painter, data: Drawings, rows: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """Return the mean negative log-likelihood of the patches, nats a patch, and H."""
+    features = model.features([data.prompts[r] for r in rows])
+    logits = painter.logits(features, torch.from_numpy(data.noise[rows]))
+    codes = torch.from_numpy(data.codes[rows])
+    return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten()), features

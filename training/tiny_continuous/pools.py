@@ -1,0 +1,121 @@
+"""Captions with the pictures that the painter must make of them: one for each value of its noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from silmm_benchmarks.shapes.language import CATEGORIES, Mention, Spec, caption
+from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.splits import training_spec
+from silmm_benchmarks.shapes.world import COLORS, RELATIONS, SHAPES, TEXTURES, Scene, render
+
+MENTIONS = 4
+"""At most so many mentions in a caption."""
+LAYOUT_SLOTS = 12
+SLOTS = 2 * MENTIONS + LAYOUT_SLOTS
+LEVELS = 24
+"""Values of a noise number; the world draws among 2, 3, 4 or 8 things, and 24 is a multiple of each."""
+_PLAIN, _STRIPED = 20, 22
+OPEN = (len(SHAPES), len(COLORS), len(TEXTURES), 4)
+"""Labels of what a caption does not say: no such mention, no colour, no texture, no number."""
+
+
+class Dial:
+    """A random generator whose numbers are given: each noise number stands for the middle of its share."""
+
+    def __init__(self, noise: NDArray[np.int64]) -> None:
+        """Give out these numbers in turn."""
+        self._numbers = iter(noise)
+
+    def random(self) -> float:
+        """Return the next number in [0, 1).
+
+        Raises:
+            ValueError: there is none left.
+        """
+        number = next(self._numbers, None)
+        if number is None:
+            raise ValueError("the layout takes more numbers than the noise has")
+        return (float(number) + 0.5) / LEVELS
+
+
+def settle(spec: Spec, noise: NDArray[np.int64]) -> Spec:
+    """Return the spec with open colours and textures as the first 2 * MENTIONS noise numbers say.
+
+    Unsaid colours differ from all others; four out of five unsaid textures are plain, as in the world.
+    """
+    taken = {m.color for m in spec.mentions if m.color}
+    mentions: list[Mention] = []
+    for mention, (hue, grain) in zip(spec.mentions, noise[: 2 * MENTIONS].reshape(-1, 2), strict=False):
+        color, texture = mention.color, mention.texture
+        if color is None:
+            order = [COLORS[(int(hue) + i) % len(COLORS)] for i in range(len(COLORS))]
+            color = next(c for c in order if c not in taken)
+            taken.add(color)
+        if texture is None:
+            texture = TEXTURES[0 if grain < _PLAIN else 1 if grain < _STRIPED else 2]
+        mentions.append(replace(mention, color=color, texture=texture))
+    return replace(spec, mentions=tuple(mentions))
+
+
+def scene_of(spec: Spec, noise: NDArray[np.int64]) -> Scene:
+    """Return the one scene of a spec under a noise of SLOTS numbers below LEVELS.
+
+    Raises:
+        ValueError: this noise makes none.
+    """
+    dial: object = Dial(noise[2 * MENTIONS :])
+    return sample_scene(dial, settle(spec, noise))  # type: ignore[arg-type]
+
+
+def labels_of(spec: Spec) -> tuple[NDArray[np.int8], int]:
+    """Return what each mention says, (MENTIONS, 4): shape, colour, texture, number; and the relation."""
+    labels = np.tile(np.array(OPEN, np.int8), (MENTIONS, 1))
+    for row, mention in zip(labels, spec.mentions, strict=False):
+        row[0] = SHAPES.index(mention.shape)
+        row[1] = COLORS.index(mention.color) if mention.color else OPEN[1]
+        row[2] = TEXTURES.index(mention.texture) if mention.texture else OPEN[2]
+        row[3] = mention.count - 1
+    relation = RELATIONS.index(spec.relations[0][1]) if spec.relations else len(RELATIONS)
+    return labels, relation
+
+
+def drawing_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
+    """Make (seed, count): captions, noise, pictures and what the captions say."""
+    seed, count = args
+    rng = np.random.default_rng([5, seed])
+    images = np.zeros((count, 32, 32, 3), np.uint8)
+    captions = np.zeros(count, "U128")
+    noise = np.zeros((count, SLOTS), np.int64)
+    labels = np.zeros((count, MENTIONS, 4), np.int8)
+    relations = np.zeros(count, np.int8)
+    done = 0
+    while done < count:
+        spec = training_spec(rng, CATEGORIES[int(rng.integers(8))])
+        noise[done] = rng.integers(LEVELS, size=SLOTS)
+        try:
+            images[done] = render(scene_of(spec, noise[done]))
+        except ValueError:  # two objects of one colour would touch, or a long layout
+            continue
+        captions[done] = caption(spec, rng)
+        labels[done], relations[done] = labels_of(spec)
+        done += 1
+    return {
+        "images": images, "captions": captions, "noise": noise, "labels": labels, "relations": relations,
+    }  # fmt: skip
+
+
+def make(path: Path, jobs: list[tuple[int, int]], workers: int = 2) -> Path:
+    """Make a pool in `workers` processes and keep it at `path` (.npz); reuse it if it is there."""
+    if not path.exists():
+        with get_context("spawn").Pool(workers) as pool:
+            parts = pool.map(drawing_pool, jobs, chunksize=1)
+        merged = {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
+        partial = path.with_suffix(".partial.npz")
+        np.savez(partial, **merged)  # type: ignore[arg-type]
+        partial.rename(path)
+    return path
