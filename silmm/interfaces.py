@@ -29,6 +29,7 @@ Capability = Literal[
     "nucleus",         # represent() accepts temperature, top_p, top_k
     "mlp_blocks",      # continuous: names its MLP blocks (DropDiv)
     "query_embeddings",  # continuous: learnable queries (Noisy DreamEmb)
+    "rewrite",         # rewords and details prompts when asked to (chat tasks rephrase and explain)
 ]
 
 Task = Literal["list", "write", "decompose", "question", "rephrase", "explain"]
@@ -81,11 +82,18 @@ class BaseModel(ABC):
     def represent(
         self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
     ) -> list[Latent]:
-        """Draw one representation z for each prompt from that candidate's own seed."""
+        """Draw one representation z for each prompt from that candidate's own seed.
+
+        A continuous model returns its H(x), which is the same for every seed and every `drawing`.
+        """
 
     @abstractmethod
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
-        """Turn each z into a picture with the frozen decoder; `seeds` feed decoder noise, if it has any."""
+        """Turn each z into a picture with the frozen decoder; `seeds` feed decoder noise, if it has any.
+
+        The loop gives all candidates of a prompt the same seed, so that they differ by z alone
+        (method.md, step 2).
+        """
 
     @abstractmethod
     def yes_no(
@@ -104,9 +112,30 @@ class BaseModel(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} does not declare 'log_likelihood'")
 
-    def features(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Return H of shape (batch, L, D), differentiable in the backbone (continuous models)."""
+    def features(
+        self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return H of shape (batch, L, D), differentiable in the backbone (continuous models).
+
+        One forward pass over exactly these prompts, row i for prompt i, the L query positions last and
+        any padding on the left: samplers that hook into :meth:`mlp_blocks` rely on it.
+
+        Args:
+            prompts: the prompts.
+            query_offsets: added to the query embeddings, (batch, L, D_embedding); None adds nothing.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not declare 'features'")
+
+    def mlp_blocks(self) -> Sequence[torch.nn.Module]:
+        """Return the MLP block of each decoder layer, first to last; their outputs are (batch, time, D).
+
+        A block has a child `down_proj`, the last linear map, whose input is the block's inner state.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not declare 'mlp_blocks'")
+
+    def query_embeddings(self) -> torch.Tensor:
+        """Return the learnable queries, (L, D_embedding)."""
+        raise NotImplementedError(f"{type(self).__name__} does not declare 'query_embeddings'")
 
     def load_adapter(self, folder: Path | None) -> None:
         """Put the PEFT adapter of `folder` on the backbone, or take any adapter off with None.
@@ -187,8 +216,27 @@ class Scorer(Protocol):
         ...
 
 
+class Aggregation(Protocol):
+    """The first half of a kernel: pools features over their positions, (…, L, D) to (…, L', D)."""
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the pooled features; L' is 1 where a single vector is left, and L for no pooling."""
+        ...
+
+
+class Distance(Protocol):
+    """The second half of a kernel: how far two pooled feature matrices are apart; 0 means equal."""
+
+    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Return the distance over the last two dimensions (L', D), broadcasting the others; float32."""
+        ...
+
+
 class Kernel(Protocol):
-    """A generalised distance k between feature matrices (Eq. 6): small means alike."""
+    """A generalised distance k between feature matrices (Eq. 6): small means alike.
+
+    The registry composes it of an aggregation and a distance: `avgpool-cos`; `cos` is the distance alone.
+    """
 
     def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Return k(a, b) over the last two dimensions (L, D), broadcasting the others, in float32."""
@@ -208,7 +256,7 @@ class Preference:
     """All that the trainer needs of one prompt: its candidates and the pairs among them."""
 
     prompt: str
-    latents: tuple[Latent, ...]
+    latents: Sequence[Latent]
     """Only candidates that some pair uses."""
     pairs: tuple[tuple[int, int], ...]
     """(chosen, rejected) positions in `latents`."""

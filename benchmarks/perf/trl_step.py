@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from silmm_plugins.lora_training import Training
+from silmm_plugins.tiny.vocabulary import CONTROL
 from silmm_plugins.tiny_discrete.model import TinyDiscrete
-from silmm_plugins.tiny_discrete.vocabulary import CONTROL
 
 from benchmarks.perf import dpo_steps, measure, workload
 from silmm.interfaces import Latent, Preference

@@ -7,11 +7,11 @@ import torch
 from silmm_benchmarks.shapes.facts import atomic_facts, question
 from silmm_benchmarks.shapes.language import CATEGORIES, VOCABULARY, caption
 from silmm_benchmarks.shapes.splits import training_spec
+from silmm_plugins.tiny.vocabulary import Vocabulary
 from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.tiny_discrete.language_model import LanguageModel
 from silmm_plugins.tiny_discrete.model import TinyDiscrete
 from silmm_plugins.tiny_discrete.register import WEIGHTS
-from silmm_plugins.tiny_discrete.vocabulary import Vocabulary
 
 from silmm.interfaces import Drawing, Image, Preference
 
