@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from silmm.options import Options
+from silmm_plugins.tiny.weights import revision, verify
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel
@@ -59,8 +58,8 @@ def register_models(register: Register) -> None:
         capabilities=("chat", "yes_no", "log_likelihood", "nucleus"),
         defaults=DEFAULTS,
         paper="ours; shaped like SEED-LLaMA and Emu3",
-        check=verify,
-        revision=_revision(),
+        check=lambda: verify(WEIGHTS),
+        revision=revision(WEIGHTS),
     )
 
 
@@ -68,23 +67,3 @@ def _build(options: TinyDiscreteOptions) -> BaseModel:
     from silmm_plugins.tiny_discrete.model import TinyDiscrete
 
     return TinyDiscrete.load(device=options.device)
-
-
-def _revision() -> str:
-    """Return the hash of the weights' hashes, or nothing where they are not installed."""
-    card = WEIGHTS / "sha256.json"
-    return hashlib.sha256(card.read_bytes()).hexdigest() if card.is_file() else ""
-
-
-def verify() -> str:
-    """Compare the shipped weights with the hashes in their card.
-
-    Raises:
-        ValueError: a file differs from the one that was released.
-    """
-    expected = json.loads((WEIGHTS / "sha256.json").read_text())
-    for name, digest in expected.items():
-        actual = hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest()
-        if actual != digest:
-            raise ValueError(f"{WEIGHTS / name} is damaged: sha256 {actual}, expected {digest}")
-    return f"{len(expected)} weight files verified"

@@ -1,0 +1,64 @@
+"""Registration of `tiny-continuous`: what it can do, and the settings that suit its size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from silmm.options import Options
+from silmm_plugins.tiny.weights import revision, verify
+
+if TYPE_CHECKING:
+    from silmm.interfaces import BaseModel
+    from silmm.registry import Register
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+DEFAULTS: dict[str, object] = {
+    "sampler": "dropdiv",
+    "trainer": "kc-dpo",
+    "kernel": "avgpool-cos",
+    "prompts": 512,
+    "images_per_prompt": 16,
+    "shard_size": 32,
+    "prompter.objects": ["shapes"],
+    "prompter.attributes": ["colors", "textures", "shapes"],
+    "prompter.relations": ["2d spatial relations", "3d spatial relations"],
+    "pairs.k": 3,
+    "trainer.precision": "bf16",
+    "benchmark": "shapes",
+    "threads": 1,
+}
+
+
+class TinyContinuousOptions(Options):
+    """Options of `tiny-continuous`."""
+
+    device: str = Field(
+        default="cpu", description="where the weights are put: cpu, cuda, cuda:1, …",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )  # fmt: skip
+
+
+def register_models(register: Register) -> None:
+    """Register the embedded continuous model."""
+    register(
+        "tiny-continuous",
+        _build,
+        options=TinyContinuousOptions,
+        summary="Embedded query-and-painter LMM (3.6 M parameters) in a world of coloured shapes.",
+        kind="continuous",
+        capabilities=("chat", "yes_no", "features", "mlp_blocks", "query_embeddings", "rewrite"),
+        defaults=DEFAULTS,
+        paper="ours; shaped like DreamLLM",
+        check=lambda: verify(WEIGHTS),
+        revision=revision(WEIGHTS),
+    )
+
+
+def _build(options: TinyContinuousOptions) -> BaseModel:
+    from silmm_plugins.tiny_continuous.model import TinyContinuous
+
+    return TinyContinuous.load(device=options.device)
