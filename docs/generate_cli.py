@@ -13,7 +13,7 @@ from silmm import errors
 from silmm.options import OptionInfo, describe
 from silmm.plugins import LOAD_VARIABLE, STRICT_VARIABLE
 from silmm.registry import KINDS, Entry, Registry
-from silmm.settings import RunSettings
+from silmm.settings import FIELD_OF_KIND, RunSettings
 from silmm_cli import DEBUG_VARIABLE, INTERRUPTED, main
 
 TARGET = Path(__file__).with_name("cli.md")
@@ -103,7 +103,7 @@ def _help() -> Iterator[str]:
 
 
 def _settings() -> str:
-    kinds = ", ".join(f"`{kind}`" for kind in KINDS if kind not in ("judge", "tracker"))
+    kinds = ", ".join(f"`{kind}`" for kind in FIELD_OF_KIND)
     own = [option for option in describe(RunSettings) if option.name != "options"]
     return SETTINGS.format(kinds=kinds) + "\n".join(_table(own)) + "\n"
 

@@ -51,8 +51,21 @@ def silmm_register_scorers(register: Register) -> None:
 
 
 @hookspec
-def silmm_register_kernels(register: Register) -> None:
-    """Register kernels (Eq. 6); the factory returns a :class:`silmm.interfaces.Kernel`."""
+def silmm_register_aggregations(register: Register) -> None:
+    """Register aggregations, the first half of kernels (Eq. 6).
+
+    The factory returns a :class:`silmm.interfaces.Aggregation`. Aggregation A makes a kernel `A-D` with
+    every distance D; the one called `none` makes a kernel that is called just `D`.
+    """
+
+
+@hookspec
+def silmm_register_distances(register: Register) -> None:
+    """Register distances, the second half of kernels (Eq. 6).
+
+    The factory returns a :class:`silmm.interfaces.Distance`. The options of both halves of a kernel are
+    the options of the kernel.
+    """
 
 
 @hookspec

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias, get_args
 
@@ -15,6 +16,7 @@ import pydantic
 from silmm import plugins as plugin_loader
 from silmm.errors import PluginError, UsageError
 from silmm.interfaces import Capability
+from silmm.kernels import compose
 from silmm.observers import Observers
 from silmm.options import NAME_KEY, NoOptions
 from silmm.plugins import BrokenPlugin, Origin
@@ -34,12 +36,18 @@ KIND_OF_HOOK: Mapping[str, str] = MappingProxyType({
     "silmm_register_scorers": "scorer",
     "silmm_register_pair_rules": "pairs",
     "silmm_register_trainers": "trainer",
-    "silmm_register_kernels": "kernel",
+    "silmm_register_aggregations": "aggregation",
+    "silmm_register_distances": "distance",
     "silmm_register_benchmarks": "benchmark",
     "silmm_register_judges": "judge",
     "silmm_register_trackers": "tracker",
 })
-KINDS = tuple(KIND_OF_HOOK.values())
+COMPOSED = "kernel"
+"""The kind that nobody registers: a kernel is an aggregation with a distance."""
+KINDS = (
+    *("model", "prompter", "sampler", "questioner", "scorer", "pairs", "trainer"),
+    *("aggregation", "distance", COMPOSED, "benchmark", "judge", "tracker"),
+)
 """Kinds of components as the command line and TOML tables call them; "pairs" is the pair rule."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
@@ -109,10 +117,14 @@ class Entry:
     model_kind: ModelKind | None = None
     check: Callable[[], str] | None = None
     revision: str = ""
+    halves: tuple[Entry, ...] = ()
+    """Kernels only: the aggregation and the distance."""
+    problem: str = ""
+    """Kernels only: why the two halves do not go together."""
 
     @property
     def qualified(self) -> str:
-        """The name that is never ambiguous: ``distribution/name``."""
+        """The name with its owner, ``distribution/name``; two owners of a kernel stand as ``one+two``."""
         return f"{self.distribution}/{self.name}"
 
 
@@ -173,29 +185,40 @@ class Registry:
 
     def entries(self, kind: str) -> tuple[Entry, ...]:
         """Return the entries of a kind by name; two of one name stand side by side."""
-        found = self._entries[canonical_kind(kind)]
+        word = canonical_kind(kind)
+        found = self._kernels if word == COMPOSED else self._entries[word]
         return tuple(sorted(found, key=lambda entry: (entry.name, entry.distribution)))
+
+    @cached_property
+    def _kernels(self) -> list[Entry]:
+        return compose(self.entries("aggregation"), self.entries("distance"))
 
     def entry(self, kind: str, name: str) -> Entry:
         """Return the entry called `name` or ``distribution/name``.
 
+        The distribution of a kernel may be that of either half.
+
         Raises:
             UsageError: There is no such name.
-            PluginError: Two distributions offer the name, or a broken plugin may hold it.
+            PluginError: Two distributions offer the name, a broken plugin may hold it, or it is a kernel
+                whose halves do not go together.
         """
         word = canonical_kind(kind)
         entries = self.entries(word)
-        found = [entry for entry in entries if name in (entry.name, entry.qualified)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            owners = " and ".join(f"{one.distribution} {one.version}" for one in found)
-            forms = " or ".join(sorted({repr(one.qualified) for one in found}))
+        found = [entry for entry in entries if name in (entry.name, entry.qualified)] or [
+            entry for entry in entries
+            if name in [f"{half.distribution}/{entry.name}" for half in entry.halves]
+        ]
+        if not found:
+            raise self._unknown(word, name, [entry.name for entry in entries])
+        if len(found) > 1:
+            raise PluginError(_ambiguous(word, name, found))
+        if found[0].problem:
             raise PluginError(
-                f"the {word} {name!r} is offered by {owners}; ask for {forms}, or leave one out "
-                f"with {plugin_loader.LOAD_VARIABLE}"
+                f"the {word} {name!r} cannot be used: {found[0].problem}. Take another {word}, or ask "
+                "the author of one half to rename it."
             )
-        raise self._unknown(word, name, [entry.name for entry in entries])
+        return found[0]
 
     def _unknown(self, kind: str, name: str, known: list[str]) -> PluginError | UsageError:
         message = (
@@ -217,6 +240,22 @@ class Registry:
             if part not in entry.accepts:
                 raise UsageError(f"the {entry.kind} {name!r} takes no {part}")
         return entry.factory(entry.options.model_validate(dict(options)), **parts)
+
+
+def _ambiguous(kind: str, name: str, found: Sequence[Entry]) -> str:
+    owners = " and ".join(map(_owner, found))
+    forms = sorted({repr(one.qualified) for one in found})
+    # One distribution may offer a name twice; its qualified form tells nothing apart then.
+    way_out = f"ask for {' or '.join(forms)}" if len(forms) == len(found) else "rename one of them"
+    return (
+        f"the {kind} {name!r} is offered by {owners}; {way_out}, or leave one out "
+        f"with {plugin_loader.LOAD_VARIABLE}"
+    )
+
+
+def _owner(entry: Entry) -> str:
+    halves = " with ".join(f"{half.kind} {half.name!r}" for half in entry.halves)
+    return f"{entry.distribution} {entry.version}{f' ({halves})' if halves else ''}"
 
 
 def _collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Register:

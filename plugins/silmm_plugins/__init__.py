@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from silmm_plugins.pair_rules import TopLastOptions
     from silmm_plugins.prompters import SelfOptions
     from silmm_plugins.samplers import NucleusOptions
+    from silmm_plugins.samplers_continuous import DropDivOptions, NoisyDreamEmbOptions
+    from silmm_plugins.samplers_rewrite import RewriteOptions
     from silmm_plugins.sft import SftOptions
 
 SILMM_PLUGIN_API = 1
@@ -56,8 +58,10 @@ def silmm_register_prompters(register: Register) -> None:
 
 @hookimpl
 def silmm_register_samplers(register: Register) -> None:
-    """Register `nucleus`."""
+    """Register `nucleus`, `dropdiv`, `noisy-dreamemb`, `rephrase` and `explain`."""
     from silmm_plugins.samplers import NucleusOptions
+    from silmm_plugins.samplers_continuous import DropDivOptions, NoisyDreamEmbOptions
+    from silmm_plugins.samplers_rewrite import RewriteOptions
 
     register(
         "nucleus",
@@ -67,6 +71,40 @@ def silmm_register_samplers(register: Register) -> None:
         kinds=["discrete"],
         paper="Sec. 3.1 step 2",
         summary="Image tokens by nucleus sampling, each candidate from its own seed.",
+    )
+    register(
+        "dropdiv",
+        _dropdiv,
+        options=DropDivOptions,
+        requires=["features", "mlp_blocks"],
+        kinds=["continuous"],
+        paper="Sec. 3.1 step 2, Figs. 6, 9-11",
+        summary="Features under dropout in MLP blocks, each candidate with masks of its own seed.",
+    )
+    register(
+        "noisy-dreamemb",
+        _noisy_dreamemb,
+        options=NoisyDreamEmbOptions,
+        requires=["features", "query_embeddings"],
+        kinds=["continuous"],
+        paper="Sec. 4.3, Fig. 5",
+        summary="Features of query embeddings with Gaussian noise.",
+    )
+    register(
+        "rephrase",
+        _rephrase,
+        options=RewriteOptions,
+        requires=["chat", "rewrite"],
+        paper="Sec. 4.3, Fig. 5",
+        summary="The model says the prompt in other words and draws that.",
+    )
+    register(
+        "explain",
+        _explain,
+        options=RewriteOptions,
+        requires=["chat", "rewrite"],
+        paper="Sec. 4.3, Fig. 5",
+        summary="The model adds imagined details to the prompt and draws that.",
     )
 
 
@@ -135,6 +173,22 @@ def silmm_register_pair_rules(register: Register) -> None:
 
 
 @hookimpl
+def silmm_register_aggregations(register: Register) -> None:
+    """Register `none`, `maxpool` and `avgpool`."""
+    from silmm_plugins.kernels import register_aggregations
+
+    register_aggregations(register)
+
+
+@hookimpl
+def silmm_register_distances(register: Register) -> None:
+    """Register `eucl` and `cos`."""
+    from silmm_plugins.kernels import register_distances
+
+    register_distances(register)
+
+
+@hookimpl
 def silmm_register_trainers(register: Register) -> None:
     """Register `dpo` and `sft`."""
     from silmm_plugins.dpo import DpoOptions
@@ -176,6 +230,30 @@ def _nucleus(options: NucleusOptions) -> Sampler:
     from silmm_plugins.samplers import Nucleus
 
     return Nucleus(options)
+
+
+def _dropdiv(options: DropDivOptions) -> Sampler:
+    from silmm_plugins.samplers_continuous import DropDiv
+
+    return DropDiv(options)
+
+
+def _noisy_dreamemb(options: NoisyDreamEmbOptions) -> Sampler:
+    from silmm_plugins.samplers_continuous import NoisyDreamEmb
+
+    return NoisyDreamEmb(options)
+
+
+def _rephrase(options: RewriteOptions) -> Sampler:
+    from silmm_plugins.samplers_rewrite import Rewrite
+
+    return Rewrite("rephrase", options)
+
+
+def _explain(options: RewriteOptions) -> Sampler:
+    from silmm_plugins.samplers_rewrite import Rewrite
+
+    return Rewrite("explain", options)
 
 
 def _self_q(options: NoOptions) -> Questioner:  # noqa: ARG001 - the factory contract

@@ -32,8 +32,12 @@ def silmm_register_trainers(register):
     register("kc-dpo", never, summary="T.", kinds=("continuous",), accepts=("kernel",))
 
 @hookimpl
-def silmm_register_kernels(register):
-    register("chamfer", never, summary="K.")
+def silmm_register_aggregations(register):
+    register("none", never, summary="A.")
+
+@hookimpl
+def silmm_register_distances(register):
+    register("chamfer", never, summary="D.")
 
 @hookimpl
 def silmm_register_prompters(register):
