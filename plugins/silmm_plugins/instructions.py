@@ -70,3 +70,27 @@ QUESTION_EXAMPLES = (
     ("three lemons", "are there three lemons?"),
     ("the spoon is on the left of the cup", "is the spoon on the left of the cup?"),
 )
+
+REPHRASE = (
+    "Say the description of a picture in other words. Keep every object, attribute, number and relation, "
+    "and add nothing. Answer with one description alone."
+)
+REPHRASE_EXAMPLES = (
+    ("a wooden spoon on the left of a blue cup", "to the left of a cup that is blue lies a spoon of wood"),
+    ("three lemons and one kettle", "one kettle together with three lemons"),
+    ("a boy is flying a kite", "a kite is flown by a boy"),
+)
+
+EXPLAIN = (
+    "Explain the description of a picture to a painter: say the same with details that you imagine, such as "
+    "colors, materials, sizes, places and light. Keep every object, attribute, number and relation. Answer "
+    "with one description alone."
+)
+EXPLAIN_EXAMPLES = (
+    (
+        "a wooden spoon on the left of a blue cup",
+        "a long wooden spoon lies on a pale table, on the left of a round blue cup in morning light",
+    ),
+    ("three lemons and one kettle", "three ripe lemons in a row and one shining steel kettle behind them"),
+    ("a boy is flying a kite", "a boy in a red coat is flying a large kite over a windy green hill"),
+)

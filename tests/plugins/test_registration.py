@@ -18,7 +18,7 @@ KINDS = ("prompters", "samplers", "questioners", "scorers", "pair_rules", "train
 
 
 def registered() -> dict[str, dict[str, Any]]:
-    """Return what the registration hooks of the discrete half hand to `register`."""
+    """Return what the registration hooks of the method's components hand to `register`."""
     found: dict[str, dict[str, Any]] = {}
 
     def register(name: str, factory: object, **rest: Any) -> None:
@@ -29,11 +29,12 @@ def registered() -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_the_papers_discrete_variants_are_there() -> None:
-    """Every name of the method's table for discrete models is registered, with help and its place."""
+def test_the_papers_variants_are_there() -> None:
+    """Every name of the method's table is registered, with help and its place."""
     found = registered()
     assert set(found) == {
         *("self", "file", "nucleus", "self-q", "phrase-q", "prompt-q"),
+        *("dropdiv", "noisy-dreamemb", "rephrase", "explain"),
         *("diff-of-prob", "ratio-of-yes", "random", "top-last", "dpo", "sft"),
     }
     assert all(entry["summary"] and entry["paper"] for entry in found.values())
