@@ -173,6 +173,22 @@ def silmm_register_pair_rules(register: Register) -> None:
 
 
 @hookimpl
+def silmm_register_aggregations(register: Register) -> None:
+    """Register `none`, `maxpool` and `avgpool`."""
+    from silmm_plugins.kernels import register_aggregations
+
+    register_aggregations(register)
+
+
+@hookimpl
+def silmm_register_distances(register: Register) -> None:
+    """Register `eucl` and `cos`."""
+    from silmm_plugins.kernels import register_distances
+
+    register_distances(register)
+
+
+@hookimpl
 def silmm_register_trainers(register: Register) -> None:
     """Register `dpo` and `sft`."""
     from silmm_plugins.dpo import DpoOptions
