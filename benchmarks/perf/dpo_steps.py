@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from silmm_plugins import lora_training
 from silmm_plugins.dpo import Dpo, DpoOptions
+from silmm_plugins.likelihood_objective import LikelihoodObjective
+from silmm_plugins.lora_options import LoraOptions
 from silmm_plugins.lora_training import Training
+from silmm_plugins.objective import Objective
 from silmm_plugins.reference_values import policy_log_likelihood
 
 from silmm.adapters import new_adapter, trainable_parameters
@@ -44,14 +48,22 @@ def prepare(model: BaseModel, preferences: Sequence[Preference], beta: float = 0
         batch=sum(len(p.pairs) for p in preferences),
         accumulation=math.ceil(sequences / MICRO_BATCH),
     )
+    objective = LikelihoodObjective(
+        model, preferences, reference(model, preferences), Dpo(options).objective, beta,
+        options.precision, options.warn_drop,
+    )  # fmt: skip
+    return training_of(model, preferences, objective, options)
+
+
+def training_of(
+    model: BaseModel, preferences: Sequence[Preference], objective: Objective, options: LoraOptions
+) -> Training:
+    """Return a training whose steps leave the weights as they are."""
     parameters = trainable_parameters(model)
     return Training(
-        model=model,
+        objective=objective,
         preferences=preferences,
-        reference=reference(model, preferences),
-        objective=Dpo(options).objective,
         options=options,
-        beta=beta,
         parameters=parameters,
         optimizer=torch.optim.AdamW(list(parameters.values()), lr=UNMOVED, weight_decay=0.0),
         seed=0,
@@ -66,7 +78,14 @@ def step(training: Training) -> dict[str, float]:
 
 def step_and_reference(training: Training) -> dict[str, float]:
     """Compute the reference values of the preferences anew, then take a step."""
-    return step(replace(training, reference=reference(training.model, training.preferences)))
+    old = likelihoods(training)
+    new = replace(old, reference=reference(old.model, old.preferences))
+    return step(replace(training, objective=new))
+
+
+def likelihoods(training: Training) -> LikelihoodObjective:
+    """Return the objective of a training that :func:`prepare` made."""
+    return cast(LikelihoodObjective, training.objective)
 
 
 def pair_by_pair(preferences: Sequence[Preference]) -> list[Preference]:

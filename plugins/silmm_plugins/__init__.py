@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING
 from silmm import hookimpl
 
 if TYPE_CHECKING:
-    from silmm.interfaces import PairRule, Prompter, Questioner, Sampler, Scorer, Trainer
+    from silmm.interfaces import PairRule, Prompter, Questioner, Sampler, Scorer
     from silmm.options import NoOptions
     from silmm.registry import Register
-    from silmm_plugins.dpo import DpoOptions
     from silmm_plugins.file_prompter import FileOptions
     from silmm_plugins.pair_rules import TopLastOptions
     from silmm_plugins.prompters import SelfOptions
     from silmm_plugins.samplers import NucleusOptions
     from silmm_plugins.samplers_continuous import DropDivOptions, NoisyDreamEmbOptions
     from silmm_plugins.samplers_rewrite import RewriteOptions
-    from silmm_plugins.sft import SftOptions
 
 SILMM_PLUGIN_API = 1
 
@@ -190,28 +188,10 @@ def silmm_register_distances(register: Register) -> None:
 
 @hookimpl
 def silmm_register_trainers(register: Register) -> None:
-    """Register `dpo` and `sft`."""
-    from silmm_plugins.dpo import DpoOptions
-    from silmm_plugins.sft import SftOptions
+    """Register `dpo`, `kc-dpo`, `c-dpo`, `mc-dpo` and `sft`."""
+    from silmm_plugins.trainers import register_trainers
 
-    register(
-        "dpo",
-        _dpo,
-        options=DpoOptions,
-        requires=["log_likelihood"],
-        kinds=["discrete"],
-        paper="Eq. 2, App. 9",
-        summary="Direct preference optimisation of LoRA weights.",
-    )
-    register(
-        "sft",
-        _sft,
-        options=SftOptions,
-        requires=["log_likelihood"],
-        kinds=["discrete"],
-        paper="Table 3",
-        summary="The baseline: likelihood of the chosen alone.",
-    )
+    register_trainers(register)
 
 
 def _self_prompter(options: SelfOptions) -> Prompter:
@@ -296,15 +276,3 @@ def _top_last(options: TopLastOptions) -> PairRule:
     from silmm_plugins.pair_rules import TopLast
 
     return TopLast(options)
-
-
-def _dpo(options: DpoOptions) -> Trainer:
-    from silmm_plugins.dpo import Dpo
-
-    return Dpo(options)
-
-
-def _sft(options: SftOptions) -> Trainer:
-    from silmm_plugins.sft import Sft
-
-    return Sft(options)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from silmm.interfaces import BaseModel, Preference
-from silmm_plugins.lora_options import LoraOptions
+from silmm_plugins.lora_options import LikelihoodOptions
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from silmm_plugins.preference_data import Batch
 
 
-class DpoOptions(LoraOptions):
+class DpoOptions(LikelihoodOptions):
     """Options of `dpo`; the defaults are the paper's for SEED-LLaMA."""
 
     beta: float = Field(
@@ -70,14 +70,16 @@ class Dpo:
         observe: Callable[[int, Mapping[str, float]], None],
     ) -> Mapping[str, float]:
         """Train and write `out`; see :func:`silmm_plugins.lora_training.train_lora`."""
+        from silmm_plugins.likelihood_objective import prepare_likelihoods
         from silmm_plugins.lora_training import train_lora
 
         return train_lora(
             model,
             preferences,
-            self.objective,
+            prepare_likelihoods(
+                model, preferences, self.objective, self.options, beta=self.options.beta
+            ),
             self.options,
-            beta=self.options.beta,
             start=start,
             out=out,
             work=work,

@@ -1,4 +1,4 @@
-"""Options that every LoRA trainer shares; the defaults are the paper's (App. 9, SEED-LLaMA)."""
+"""Options that the LoRA trainers share; the defaults are the paper's (App. 9)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from silmm.options import Options
 
 
 class LoraOptions(Options):
-    """Optimisation of LoRA weights; trainers add their own terms."""
+    """Optimisation of LoRA weights with the settings of SEED-LLaMA; trainers add their own terms."""
 
     steps: int = Field(
         default=1000,
@@ -82,12 +82,6 @@ class LoraOptions(Options):
         description="steps between training checkpoints; what a kill can cost at most",
         json_schema_extra={"paper": "ours", "unit": "steps"},
     )
-    warn_drop: float = Field(
-        default=0.05,
-        gt=0.0,
-        description="warn once when the chosen's log-likelihood is this far below the reference's",
-        json_schema_extra={"paper": "ours", "unit": "nats/token"},
-    )
 
     @model_validator(mode="after")
     def _check_warmup(self) -> LoraOptions:
@@ -104,3 +98,56 @@ class LoraOptions(Options):
             return self.learning_rate * step / self.warmup
         progress = (step - 1 - self.warmup) / max(1, self.steps - self.warmup)
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class LikelihoodWarningOptions(Options):
+    """When a trainer that measures log-likelihoods warns."""
+
+    warn_drop: float = Field(
+        default=0.05,
+        gt=0.0,
+        description="warn once when the chosen's log-likelihood is this far below the reference's",
+        json_schema_extra={"paper": "ours", "unit": "nats/token"},
+    )
+
+
+class DistanceWarningOptions(Options):
+    """When a trainer that measures distances of features warns."""
+
+    warn_rise: float = Field(
+        default=0.5,
+        gt=0.0,
+        description="warn once when the distance to the chosen is by this share larger than the reference's",
+        json_schema_extra={"paper": "ours", "unit": "share"},
+    )
+
+
+class LikelihoodOptions(LikelihoodWarningOptions, LoraOptions):
+    """Options of a trainer of likelihoods."""
+
+
+class DistanceOptions(DistanceWarningOptions, LoraOptions):
+    """Options of a trainer of distances."""
+
+
+class DreamLlmOptions(LoraOptions):
+    """Optimisation of LoRA weights with the settings of DreamLLM, the paper's continuous model."""
+
+    steps: int = Field(
+        default=2000,
+        ge=1,
+        description="optimizer steps",
+        json_schema_extra={"paper": "App. 9: 2k (DreamLLM)", "unit": "steps"},
+    )
+    warmup: int = Field(
+        default=200,
+        ge=0,
+        description="steps of linear warm-up; then a cosine down to 0",
+        json_schema_extra={"paper": "App. 9: 200, cosine (DreamLLM)", "unit": "steps"},
+    )
+    learning_rate: float = Field(
+        default=8e-6,
+        gt=0.0,
+        description="peak learning rate of AdamW (betas 0.9 and 0.999)",
+        json_schema_extra={"paper": "App. 9: 8e-6 (DreamLLM)", "unit": ""},
+    )

@@ -1,4 +1,4 @@
-"""The training loop of the discrete trainers: LoRA weights, grouped pairs, exact resumption."""
+"""The training loop of all LoRA trainers: grouped pairs, several processes, exact resumption."""
 
 from __future__ import annotations
 
@@ -18,31 +18,22 @@ from silmm.adapters import load_adapter, new_adapter, save_adapter, trainable_pa
 from silmm.errors import SilmmError
 from silmm.interfaces import BaseModel, Preference
 from silmm.seeds import derive
-from silmm_plugins import losses, preference_data
+from silmm_plugins import preference_data
 from silmm_plugins.batches import batches, split
 from silmm_plugins.checkpoints import Position, load_checkpoint, save_checkpoint
 from silmm_plugins.lora_options import LoraOptions
-from silmm_plugins.reference_values import policy_log_likelihood, reference_values
+from silmm_plugins.objective import Objective, Prepare
 
-Objective: TypeAlias = Callable[[torch.Tensor, preference_data.Batch], torch.Tensor]
-"""Loss of each pair, shape (pairs,), from log pi(z|x), shape (candidates,), and the batch."""
 Observe: TypeAlias = Callable[[int, Mapping[str, float]], None]
-
-
-class LikelihoodWarning(UserWarning):
-    """Warns that the chosen candidates are becoming less likely than under the reference."""
 
 
 @dataclass(frozen=True)
 class Training:
     """What stays the same through a training run."""
 
-    model: BaseModel
-    preferences: Sequence[Preference]
-    reference: Sequence[torch.Tensor]
     objective: Objective
+    preferences: Sequence[Preference]
     options: LoraOptions
-    beta: float
     parameters: Mapping[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
     seed: int
@@ -51,30 +42,30 @@ class Training:
 def train_lora(
     model: BaseModel,
     preferences: Sequence[Preference],
-    objective: Objective,
+    prepare: Prepare,
     options: LoraOptions,
     *,
-    beta: float,
     start: Path | None,
     out: Path,
     work: Path,
     seed: int,
     observe: Observe,
+    identity: Mapping[str, object] | None = None,
 ) -> dict[str, float]:
-    """Train LoRA weights with `objective` and write the PEFT folder `out`; return the last metrics.
+    """Train LoRA weights and write the PEFT folder `out`; return the last metrics.
 
     Args:
-        model: a base model with `log_likelihood`; its backbone is left with the tuned adapter on.
+        model: the base model; its backbone is left with the tuned adapter on.
         preferences: prompts with candidates and pairs.
-        objective: loss of each pair.
+        prepare: called once with the start adapter on; returns the objective.
         options: optimisation; see :class:`LoraOptions`.
-        beta: scale of the implicit reward in the metrics (Eq. 2).
         start: adapter to go on from, the reference; None is a fresh one on the base.
         out: the folder to write.
         work: checkpoints and reference values; with them, a killed run goes on to the same bytes.
         seed: of the data order and the fresh adapter.
         observe: called with the step (1-based) and its metrics. Metrics of a step are those of the
             weights before its update, so step 1 shows margin 0 and, for DPO, loss ln 2.
+        identity: JSON-able; what else decides the result, so that `work` is not taken for another's.
 
     Raises:
         DataError: no usable pairs, or a damaged checkpoint.
@@ -88,14 +79,14 @@ def train_lora(
             "objective": type(options).__name__,
             "seed": seed,
             "start": preference_data.weights_digest(start),
+            **(identity or {}),
         },
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "training"))
         _attach(model, start, options, seed)
-        training = _prepare(
-            model, preferences, objective, options, beta=beta, work=work, digest=digest, seed=seed
-        )
+        objective = prepare(Path(work), digest)
+        training = _training(model, preferences, objective, options, seed)
         metrics = _loop(training, Path(work), digest, observe)
     if PartialState().is_main_process:
         save_adapter(model, out)
@@ -114,30 +105,18 @@ def _attach(model: BaseModel, start: Path | None, options: LoraOptions, seed: in
     model.backbone.eval()  # dropout off, in the policy as in the reference
 
 
-def _prepare(
+def _training(
     model: BaseModel,
     preferences: Sequence[Preference],
     objective: Objective,
     options: LoraOptions,
-    *,
-    beta: float,
-    work: Path,
-    digest: str,
     seed: int,
 ) -> Training:
-    reference = reference_values(
-        model,
-        preferences,
-        work=work,
-        digest=digest,
-        precision=options.precision,
-        sequences=max(1, 2 * options.batch // options.accumulation),
-    )
     parameters = trainable_parameters(model)
     optimizer = torch.optim.AdamW(
         list(parameters.values()), lr=options.learning_rate, weight_decay=options.weight_decay
     )
-    return Training(model, preferences, reference, objective, options, beta, parameters, optimizer, seed)
+    return Training(objective, preferences, options, parameters, optimizer, seed)
 
 
 def _loop(training: Training, work: Path, digest: str, observe: Observe) -> dict[str, float]:
@@ -147,11 +126,14 @@ def _loop(training: Training, work: Path, digest: str, observe: Observe) -> dict
     warned = False
     for step, positions in _remaining(training, position.step):
         metrics = _step(training, step, positions)
-        falls = metrics["chosen_logp"] < -options.warn_drop
-        metrics |= {"chosen_falls": float(falls), "total_steps": float(options.steps)}
-        if falls and not warned:
+        warning = training.objective.warning(step, metrics)
+        metrics |= {
+            training.objective.flag: float(warning is not None),
+            "total_steps": float(options.steps),
+        }
+        if warning and not warned:
             warned = True
-            _warn(step, metrics, options)
+            warnings.warn(warning, stacklevel=2)
         position = Position(step, metrics)
         observe(step, metrics)  # before the checkpoint, so that a resumed run reports every step
         if step % options.checkpoint_every == 0 or step == options.steps:
@@ -173,18 +155,16 @@ def _step(training: Training, step: int, positions: Sequence[int]) -> dict[str, 
     options = training.options
     total = sum(len(training.preferences[i].pairs) for i in positions)
     device = next(iter(training.parameters.values())).device
-    sums = torch.zeros(_SUMS, device=device)
+    sums = torch.zeros(1 + training.objective.width, device=device)
     training.optimizer.zero_grad(set_to_none=False)
     for run in _micro_batches(training, positions):
-        batch = preference_data.collate(
-            [training.preferences[i] for i in run], [training.reference[i] for i in run], device
-        )
-        policy = policy_log_likelihood(training.model, batch.prompts, batch.latents, options.precision)
-        loss = training.objective(policy, batch).sum() / total
+        losses, counted = training.objective.forward(run)
+        loss = losses.sum() / total
         torch.autograd.backward(loss)
-        sums += _sums(policy.detach(), batch, loss.detach(), training.beta)
+        sums += torch.cat([loss.detach().reshape(1), counted])
     _share(training.parameters, sums)
-    metrics = _metrics(sums, total)
+    mean, *rest = (float(value) for value in sums)
+    metrics = {"loss": mean, **training.objective.metrics(rest, total), "pairs": float(total)}
     norm = torch.nn.utils.clip_grad_norm_(training.parameters.values(), options.grad_clip or math.inf)
     metrics["grad_norm"] = float(norm)
     metrics["lr"] = options.learning_rate_at(step)
@@ -198,46 +178,10 @@ def _step(training: Training, step: int, positions: Sequence[int]) -> dict[str, 
 def _micro_batches(training: Training, positions: Sequence[int]) -> list[list[int]]:
     """Split this process's share of a batch into micro-batches of sequences of like length."""
     state = PartialState()
-    ordered = sorted(positions, key=lambda i: (preference_data.length(training.preferences[i]), i))
+    ordered = sorted(positions, key=lambda i: (training.objective.length(i), i))
     mine = ordered[state.process_index :: state.num_processes]
-    costs = [len(training.preferences[i].latents) for i in mine]
+    costs = [training.objective.rows(i) for i in mine]
     return split(mine, costs, training.options.accumulation) if mine else []
-
-
-_SUMS = 7
-
-
-def _sums(
-    policy: torch.Tensor, batch: preference_data.Batch, loss: torch.Tensor, beta: float
-) -> torch.Tensor:
-    """Return what the metrics need, summed over pairs (the last two over candidates)."""
-    ratios = losses.log_ratio(policy, batch.reference)
-    margins = losses.pair_margins(ratios, batch.chosen, batch.rejected)
-    per_token = ratios / batch.tokens
-    return torch.stack(
-        [
-            loss,
-            beta * margins.sum(),
-            (margins > 0).sum().to(loss.dtype),
-            per_token[batch.chosen].sum(),
-            per_token[batch.rejected].sum(),
-            losses.kl_estimate(ratios).sum(),
-            torch.tensor(float(len(ratios)), device=ratios.device),
-        ]
-    )
-
-
-def _metrics(sums: torch.Tensor, pairs: int) -> dict[str, float]:
-    loss, margin, right, chosen, rejected, kl, candidates = (float(value) for value in sums)
-    return {
-        "loss": loss,
-        "margin": margin / pairs,
-        "accuracy": right / pairs,
-        "chosen_logp": chosen / pairs,
-        "rejected_logp": rejected / pairs,
-        "kl": kl / candidates,
-        "pairs": float(pairs),
-    }
 
 
 def _share(parameters: Mapping[str, torch.nn.Parameter], sums: torch.Tensor) -> None:
@@ -260,13 +204,3 @@ def _check_finite(step: int, metrics: Mapping[str, float], options: LoraOptions)
             "trainer.precision=fp32, in a new run directory"
         )
 
-
-def _warn(step: int, metrics: Mapping[str, float], options: LoraOptions) -> None:
-    warnings.warn(
-        f"step {step}: the chosen candidates are {-metrics['chosen_logp']:.3f} nats/token less "
-        f"likely than under the reference (more than trainer.warn_drop={options.warn_drop:g}): the "
-        "training may be collapsing. A likelihood term (trainer.nll), a lower "
-        "trainer.learning_rate or fewer steps prevent it.",
-        LikelihoodWarning,
-        stacklevel=2,
-    )

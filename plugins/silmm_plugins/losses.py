@@ -1,6 +1,8 @@
-"""The preference losses as small pure functions of log-likelihoods."""
+"""The preference losses as small pure functions of log-likelihoods and of distances."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +24,11 @@ def log_ratio(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 
 def pair_margins(ratios: torch.Tensor, chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
-    """Return the log-ratio difference of each pair, shape (pairs,), in nats.
+    """Return the difference within each pair, shape (pairs,), in the unit of `ratios`.
 
     Args:
-        ratios: log-ratios of the unique candidates, shape (candidates,).
+        ratios: log-ratios of the unique candidates, shape (candidates,), in nats; or, of features, how
+            much nearer the policy is than the reference, k(H_r, H_c) - k(H, H_c).
         chosen: positions of the chosen in `ratios`, int64 of shape (pairs,).
         rejected: positions of the rejected, the same shape.
 
@@ -41,6 +44,33 @@ def dpo_loss(margins: torch.Tensor, beta: float) -> torch.Tensor:
     where policy and reference are one, it is 0 and the loss ln 2.
     """
     return -F.logsigmoid(beta * margins)
+
+
+def kc_dpo_loss(
+    margins: torch.Tensor, chosen: torch.Tensor, gamma: float, anchor: float = 0.0
+) -> torch.Tensor:
+    """Return Eq. 6, -log sigmoid(gamma * margin), plus anchor * gamma * k(H, H_w), elementwise.
+
+    Args:
+        margins: -k(H,H_w) + k(H_r,H_w) + k(H,H_l) - k(H_r,H_l) of each pair, shape (pairs,).
+        chosen: k(H,H_w) of each pair, the same shape.
+        gamma: per unit of k; Eq. 5 has beta / (2 sigma²) for it.
+        anchor: without unit, since gamma takes the scale of k away; 0 is the paper's loss. At margin 0
+            the pull toward the chosen is (½ + anchor) / ½ times the push from the rejected.
+    """
+    loss = -F.logsigmoid(gamma * margins)
+    return loss + anchor * gamma * chosen if anchor else loss
+
+
+def gaussian_log_likelihood(
+    z: torch.Tensor, mean: torch.Tensor, variance: torch.Tensor
+) -> torch.Tensor:
+    """Return log N(z; mean, diag variance), summed over the last two dimensions (L, D), in nats.
+
+    The three broadcast over the leading dimensions (Sec. 3.2).
+    """
+    terms = (z - mean).square() / variance + variance.log() + math.log(2.0 * math.pi)
+    return -0.5 * terms.sum((-2, -1))
 
 
 def token_nll(log_likelihood: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ class Batch:
     reference: torch.Tensor
     """log ref(z|x), float32 of shape (candidates,)."""
     tokens: torch.Tensor
-    """Image tokens of each candidate, float32 of shape (candidates,)."""
+    """Image tokens, or numbers, of each candidate, float32 of shape (candidates,)."""
     chosen: torch.Tensor
     """Positions of the pairs' chosen candidates, int64 of shape (pairs,)."""
     rejected: torch.Tensor
@@ -104,7 +104,7 @@ def collate(
         prompts=prompts,
         latents=latents,
         reference=torch.cat(list(reference)).to(device),
-        tokens=torch.tensor([float(len(z)) for z in latents], device=device),
+        tokens=torch.tensor([float(z.size) for z in latents], device=device),
         chosen=torch.tensor(chosen, device=device),
         rejected=torch.tensor(rejected, device=device),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from accelerate import PartialState
@@ -18,6 +19,18 @@ from silmm_plugins.preference_data import length
 _FILE = "reference.safetensors"
 _KEY = "log_likelihood"
 
+Likelihood: TypeAlias = Callable[[BaseModel, Sequence[str], Sequence[Latent], str], torch.Tensor]
+"""log pi(z|x), float32 (batch,), of a model, prompts and candidates, in a precision."""
+
+
+def policy_log_likelihood(
+    model: BaseModel, prompts: Sequence[str], latents: Sequence[Latent], precision: str
+) -> torch.Tensor:
+    """Return log pi(z|x), float32 (batch,), in the precision that policy and reference share."""
+    device = next(model.backbone.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return model.log_likelihood(prompts, latents).float()
+
 
 def reference_values(
     model: BaseModel,
@@ -27,6 +40,7 @@ def reference_values(
     digest: str,
     sequences: int,
     precision: str,
+    likelihood: Likelihood = policy_log_likelihood,
 ) -> list[torch.Tensor]:
     """Return log ref(z|x) of each prompt's candidates: float32 (candidates,) each, on the CPU.
 
@@ -41,6 +55,7 @@ def reference_values(
         digest: of everything that the values depend on.
         sequences: how many to take through the model at once.
         precision: "fp32" or "bf16", the same as for the policy.
+        likelihood: how the policy's are computed.
 
     Raises:
         SilmmError: a value is not finite.
@@ -49,19 +64,10 @@ def reference_values(
     path = Path(work) / _FILE
     values = _stored(path, digest)
     if values is None or len(values) != sum(counts):
-        values = _compute(model, preferences, sequences, precision)
+        values = _compute(model, preferences, sequences, precision, likelihood)
         if PartialState().is_main_process:
             atomic_write(path, save({_KEY: values}, metadata={"digest": digest}))
     return list(torch.split(values, counts))
-
-
-def policy_log_likelihood(
-    model: BaseModel, prompts: Sequence[str], latents: Sequence[Latent], precision: str
-) -> torch.Tensor:
-    """Return log pi(z|x), float32 (batch,), in the precision that policy and reference share."""
-    device = next(model.backbone.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        return model.log_likelihood(prompts, latents).float()
 
 
 def _stored(path: Path, digest: str) -> torch.Tensor | None:
@@ -79,7 +85,11 @@ def _stored(path: Path, digest: str) -> torch.Tensor | None:
 
 @torch.no_grad()
 def _compute(
-    model: BaseModel, preferences: Sequence[Preference], sequences: int, precision: str
+    model: BaseModel,
+    preferences: Sequence[Preference],
+    sequences: int,
+    precision: str,
+    likelihood: Likelihood,
 ) -> torch.Tensor:
     items = [
         (length(preference), preference.prompt, z) for preference in preferences for z in preference.latents
@@ -88,9 +98,7 @@ def _compute(
     values = torch.empty(len(items), dtype=torch.float32)
     for start in range(0, len(order), sequences):
         rows = order[start : start + sequences]
-        result = policy_log_likelihood(
-            model, [items[i][1] for i in rows], [items[i][2] for i in rows], precision
-        )
+        result = likelihood(model, [items[i][1] for i in rows], [items[i][2] for i in rows], precision)
         values[rows] = result.cpu()
     if not bool(values.isfinite().all()):
         bad = items[int((~values.isfinite()).nonzero()[0])]

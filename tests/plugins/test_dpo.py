@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from silmm_plugins.dpo import Dpo, DpoOptions
-from silmm_plugins.lora_training import LikelihoodWarning
+from silmm_plugins.likelihood_objective import LikelihoodWarning
 from silmm_plugins.sft import Sft, SftOptions
 
 from silmm.adapters import load_adapter, new_adapter, trainable_parameters
