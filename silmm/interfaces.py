@@ -287,7 +287,12 @@ class Trainer(Protocol):
 
 
 class Benchmark(Protocol):
-    """Prompts, a protocol and a judge; the loop sees nothing of it but `excluded`."""
+    """Prompts, a protocol and a judge; the loop sees nothing of it but `excluded`.
+
+    A benchmark may have `kept_by_content(work) -> Sequence[Path]`: the finished files and folders in `work`
+    whose names are made of all that they depend on, but for the base model and this benchmark's options.
+    Another run with the same of both takes them over instead of making them again (`silmm reproduce`).
+    """
 
     def excluded(self, prompt: str) -> bool:
         """Say whether a training prompt would contaminate this benchmark."""

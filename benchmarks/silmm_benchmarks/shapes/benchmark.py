@@ -73,6 +73,11 @@ class ShapesBenchmark:
         """Say whether a training prompt would contaminate the held-out prompts."""
         return contaminated(prompt)
 
+    def kept_by_content(self, work: Path) -> list[Path]:
+        """Return what is finished in `work` under a name made of all it depends on, but for the model."""
+        drawn = [path.parent for path in sorted(work.glob("drawn-*/manifest.json"))]
+        return [*drawn, *sorted(work.glob("answers-*.json")), *sorted(work.glob("feedback-*.json"))]
+
     def evaluate(
         self,
         model: BaseModel,
