@@ -37,6 +37,10 @@ Later sources win:
 3. the TOML file of `--config`,
 4. flags and `--set`, in which `--set` wins over a flag and a later `--set` over an earlier one.
 
+Where no source names the model, it is `tiny-discrete`, or, if a named component cannot work with that, the
+first model that works with all named ones, embedded models first: `silmm run --sampler dropdiv` takes a
+continuous one. A kernel among a model's defaults falls away with a trainer that takes none.
+
 An unknown key is an error that names the nearest known one. The keys of `--set` and of the TOML file are the
 same: settings of the run by their own name, options of a component as `KIND.OPTION`, where KIND is one of
 {kinds}.

@@ -1,6 +1,8 @@
-"""Checks that the chosen components can work together, before any model is loaded."""
+"""Which components can work together, before any model is loaded: the checks, and the fitting model."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from silmm.errors import UsageError
 from silmm.registry import Entry, Registry
@@ -25,6 +27,62 @@ def check(registry: Registry, settings: RunSettings) -> None:
         if name is not None and kind not in _without_work(settings):
             _check_model(registry, registry.entry(kind, name), model)
     _check_kernel(registry, settings, model)
+
+
+def fitting_model(registry: Registry, settings: RunSettings, named: Collection[str]) -> str:
+    """Return the model of a user who names none: the default, or the first that fits what is named.
+
+    Models of the default's own distribution come before others, each by name.
+
+    Args:
+        registry: All components.
+        settings: What the user gave, and the defaults of the rest.
+        named: The kinds whose component the user named. Those that have no work do not count.
+
+    Raises:
+        UsageError: No model works with all of them, or the named trainer takes no kernel.
+        PluginError: As :func:`check`.
+    """
+    default = registry.entry("model", settings.model)
+    if "trainer" in named:
+        _check_kernel(registry, settings, None)
+    asked = []
+    for kind in _MEET_MODEL:
+        name = settings.component(kind)
+        if kind in named and name is not None and kind not in _without_work(settings):
+            asked.append(registry.entry(kind, name))
+    if not _misfits(asked, default):
+        return settings.model
+    fitting = [model for model in registry.entries("model") if not _misfits(asked, model)]
+    if not fitting:
+        raise UsageError(_no_model(registry, asked))
+    best = min(fitting, key=lambda model: (model.distribution != default.distribution, model.name))
+    alone = sum(model.name == best.name for model in registry.entries("model")) == 1
+    return best.name if alone else best.qualified
+
+
+def _misfits(asked: Collection[Entry], model: Entry) -> bool:
+    return any(mismatch(entry, model) for entry in asked)
+
+
+def _no_model(registry: Registry, asked: Collection[Entry]) -> str:
+    lines = []
+    for entry in asked:
+        models = [model.name for model in registry.entries("model") if not mismatch(entry, model)]
+        needs = f" with {', '.join(sorted(entry.requires))}" if entry.requires else ""
+        lines.append(
+            f"--{_flag(entry.kind)} {entry.name} needs a {' or '.join(entry.kinds)} model{needs} "
+            f"(installed: {listed(models)})."
+        )
+    together = "all of these together" if len(asked) > 1 else "this"
+    return (
+        f"no installed model works with {together}. {' '.join(lines)} Leave one out or take another; "
+        "`silmm plugins show KIND NAME` tells what each needs."
+    )
+
+
+def _flag(kind: str) -> str:
+    return FIELD_OF_KIND[kind].replace("_", "-")
 
 
 def _without_work(settings: RunSettings) -> frozenset[str]:
@@ -52,7 +110,7 @@ def _check_model(registry: Registry, entry: Entry, model: Entry) -> None:
         return
     others = listed(e.name for e in registry.entries(entry.kind) if not mismatch(e, model))
     models = listed(m.name for m in registry.entries("model") if not mismatch(entry, m))
-    flag = FIELD_OF_KIND[entry.kind].replace("_", "-")
+    flag = _flag(entry.kind)
     raise UsageError(
         f"--{flag} {entry.name} cannot work with --model {model.name}: {reason}. "
         f"With {model.name!r} these work as {flag}: {others}. "
@@ -60,7 +118,8 @@ def _check_model(registry: Registry, entry: Entry, model: Entry) -> None:
     )
 
 
-def _check_kernel(registry: Registry, settings: RunSettings, model: Entry) -> None:
+def _check_kernel(registry: Registry, settings: RunSettings, model: Entry | None) -> None:
+    """Refuse a kernel for a trainer that takes none; with no model yet, any trainer is proposed."""
     if settings.kernel is None:
         return
     trainer = registry.entry("trainer", settings.trainer)
@@ -69,10 +128,11 @@ def _check_kernel(registry: Registry, settings: RunSettings, model: Entry) -> No
     others = listed(
         e.name
         for e in registry.entries("trainer")
-        if "kernel" in e.accepts and not mismatch(e, model)
+        if "kernel" in e.accepts and not (model and mismatch(e, model))
     )
+    fit = f" and work with {model.name!r}" if model else ""
     raise UsageError(
         f"--kernel {settings.kernel} cannot work with --trainer {trainer.name}, which takes no "
-        f"kernel. Trainers that take one and work with {model.name!r}: {others}. "
+        f"kernel. Trainers that take one{fit}: {others}. "
         "Or leave --kernel out."
     )

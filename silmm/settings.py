@@ -53,14 +53,20 @@ Layer = dict[tuple[str, str], Given]
 class RunSettings(Options):
     """Everything that decides a run's result; the defaults are the paper's where it states them."""
 
-    model: str = Field("tiny-discrete", description="base model")
+    model: str = Field(
+        "tiny-discrete",
+        description="base model; where none is named and this one cannot work with the components that "
+        "are, the first that can",
+    )
     prompter: str = Field("self", description="who writes the prompts")
     sampler: str = Field("nucleus", description="how representations are drawn")
     questioner: str = Field("self-q", description="how prompts become questions")
     scorer: str = Field("diff-of-prob", description="how answers become a score")
     pair_rule: str = Field("top-last", description="which candidates become pairs")
     trainer: str = Field("dpo", description="how the model is tuned on the pairs")
-    kernel: str | None = Field(None, description="distance of features, if the trainer uses one")
+    kernel: str | None = Field(
+        None, description="distance of features, AGGREGATION-DISTANCE, if the trainer takes one"
+    )
     benchmark: str = Field(
         NO_BENCHMARK, description="evaluation before and after; none for no such"
     )
@@ -97,6 +103,9 @@ class RunSettings(Options):
     ) -> RunSettings:
         """Merge all sources: option defaults < the model's defaults < TOML < flags and ``--set``.
 
+        Where no source names the model, it is :func:`silmm.capabilities.fitting_model`. A kernel among
+        the model's defaults falls away with a trainer that takes none.
+
         Args:
             registry: Names of components, their option classes and the models' defaults.
             toml_path: File of ``--config``.
@@ -104,19 +113,21 @@ class RunSettings(Options):
             sets: Texts ``kind.option=value``; later ones win, and they win over flags.
 
         Raises:
-            UsageError: An unknown key or name, or a value that is not accepted.
+            UsageError: An unknown key or name, a value that is not accepted, or no model fits the
+                components that are named.
             PluginError: A component is ambiguous or may belong to a broken plugin.
             DataError: A file cannot be read.
         """
         user = _read_toml(toml_path) if toml_path is not None else {}
         user |= _from_flags(flags or {}) | _from_sets(sets)
         _check_kinds(user)
-        named = user.get(("", "model"))
-        model = str(named.value if named else cls.model_fields["model"].default)
+        own = _of_kind(user, "")
+        model = _model(registry, own)
         preset = _from_model(model, registry.entry("model", model).defaults)
         _check_kinds(preset)
-        top = _of_kind(preset, "") | _of_kind(user, "")
-        values = complete(cls, "settings", top)
+        values = complete(cls, "settings", _of_kind(preset, "") | own) | {"model": model}
+        if "kernel" not in own and "kernel" not in registry.entry("trainer", values["trainer"]).accepts:
+            values["kernel"] = None
         values["options"] = _component_options(registry, values, preset, user)
         settings = cls.model_validate(values)
         settings._files = tuple(
@@ -152,6 +163,15 @@ class RunSettings(Options):
     def digest(self) -> str:
         """The SHA-256 of the identity's canonical JSON, 64 hexadecimal digits."""
         return digest_of(self.identity())
+
+
+def _model(registry: Registry, own: Mapping[str, Given]) -> str:
+    """Return the model that the user names, or the one that fits the other components."""
+    from silmm.capabilities import fitting_model  # imported late: it reads these settings
+
+    draft = RunSettings.model_validate(complete(RunSettings, "settings", own))
+    named = [kind for kind, field in FIELD_OF_KIND.items() if field in own]
+    return draft.model if "model" in named else fitting_model(registry, draft, named)
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:
@@ -223,6 +243,11 @@ def _check_kinds(layer: Layer) -> None:
     """Refuse option tables of unknown kinds and attempts to set `options` as a whole."""
     known = [name for name in RunSettings.model_fields if name != "options"]
     for (kind, field), given in layer.items():
+        if kind in ("aggregation", "distance"):
+            raise UsageError(
+                f"options of an aggregation or a distance are options of the kernel: write kernel.{field} "
+                f"(given by {given.source})"
+            )
         if kind and kind not in FIELD_OF_KIND:
             raise UsageError(
                 f"there is no kind of component {kind!r} (given by {given.source})"

@@ -26,7 +26,9 @@ def plugins(ctx: click.Context, kind: str | None, as_json: bool) -> None:
     \b
     --json prints {"components": [...], "broken": [...]}. A component has kind, name,
     summary, distribution, version, paper, model_kinds, requires and accepts; a model
-    has model_kind, capabilities and defaults too. A broken plugin has name, value,
+    has model_kind, capabilities and defaults too; a kernel has aggregation and
+    distance, each with name, distribution, version, paper and options (their names),
+    and problem, empty where the two go together. A broken plugin has name, value,
     distribution, version, reason and traceback. Keys are added, never renamed.
     """
     if ctx.invoked_subcommand is not None:
@@ -79,7 +81,20 @@ def _entry_json(entry: Entry) -> dict[str, object]:
             "capabilities": sorted(entry.capabilities),
             "defaults": dict(entry.defaults),
         }
+    data |= {half.kind: _half_json(half) for half in entry.halves}
+    if entry.halves:
+        data["problem"] = entry.problem
     return data
+
+
+def _half_json(half: Entry) -> dict[str, object]:
+    return {
+        "name": half.name,
+        "distribution": half.distribution,
+        "version": half.version,
+        "paper": half.paper,
+        "options": list(half.options.model_fields),
+    }
 
 
 def _broken_json(plugin: BrokenPlugin) -> dict[str, object]:
@@ -114,6 +129,7 @@ def _print_entry(console: Console, entry: Entry, options: list[OptionInfo]) -> N
         "accepts": ", ".join(sorted(entry.accepts)),
         "defaults": ", ".join(f"{key}={value}" for key, value in entry.defaults.items()),
     }
+    facts |= {half.kind: _half_line(half) for half in entry.halves}
     console.print(Text(f"{entry.kind} {entry.name}", style="bold"))
     for name, value in facts.items():
         if value:
@@ -126,6 +142,12 @@ def _print_entry(console: Console, entry: Entry, options: list[OptionInfo]) -> N
         row = (option.name, option.type, option.default, option.unit, option.paper)
         table.add_row(*(Text(str(cell)) for cell in (*row, option.description)))
     console.print(table)
+
+
+def _half_line(half: Entry) -> str:
+    own = ", ".join(half.options.model_fields) or "none"
+    place = f" ({half.paper})" if half.paper else ""
+    return f"{half.name} from {half.distribution} {half.version}{place}; options: {own}"
 
 
 def _table(*columns: str) -> Table:

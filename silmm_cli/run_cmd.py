@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _SHAPE = re.compile(r"\d+x\d+")
 _SHARD = re.compile(r"(\d+)/(\d+)")
 _COMPONENTS = {
-    "model": "Base model.",
+    "model": "Base model; by default an embedded one that works with what else is named.",
     "prompter": "Who writes the prompts.",
     "sampler": "How candidates are drawn.",
     "questioner": "How prompts become questions.",
     "scorer": "How answers become a score.",
     "pair-rule": "Which candidates become pairs.",
     "trainer": "How the model is tuned.",
-    "kernel": "Distance between features, for trainers that use one.",
+    "kernel": "Distance between features, as avgpool-cos, for trainers that take one.",
     "benchmark": "Evaluation before and after; none switches it off.",
 }
 
@@ -45,7 +45,8 @@ def _component_flags(command: click.Command) -> click.Command:
 @click.option("--images-per-prompt", type=int, help="Candidates drawn for each prompt.")
 @click.option(
     "--pairs", metavar="FILE|NxM",
-    help="Train on your own pairs, or pair the best N with the worst M (10x10).",
+    help="Train on your own pairs, or pair the best N with the worst M (10x10, the same as "
+    "--set pairs.shape=10x10). A file of such a name is given as ./10x10.",
 )
 @click.option("--iterations", type=int, help="Rounds; each tuned model is the next reference.")
 @click.option("--seed", type=int, help="Seed of the whole run.")
@@ -146,8 +147,11 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
 def split_pairs(
     pairs: str | None, sets: tuple[str, ...]
 ) -> tuple[str | None, tuple[str, ...]]:
-    """Tell a file of pairs from a shape such as 10x10, which is an option of the pair rule."""
-    if pairs is not None and _SHAPE.fullmatch(pairs) and not Path(pairs).exists():
+    """Tell a file of pairs from a shape such as 10x10, which is an option of the pair rule.
+
+    What is on the disk does not matter: a file that is called 10x10 is given as ./10x10.
+    """
+    if pairs is not None and _SHAPE.fullmatch(pairs):
         return None, (f"pairs.shape={pairs}", *sets)
     return pairs, sets
 

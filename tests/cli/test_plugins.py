@@ -29,6 +29,14 @@ def silmm_register_models(register):
              defaults={"sampler.top_p": 0.5})
 
 @hookimpl
+def silmm_register_aggregations(register):
+    register("pool", print, summary="A pool.", paper="Sec. 5")
+
+@hookimpl
+def silmm_register_distances(register):
+    register("far", print, summary="A distance.", options=Opt)
+
+@hookimpl
 def silmm_register_commands(cli):
     @cli.command(short_help="Wave a hand.")
     def wave():
@@ -68,7 +76,8 @@ def test_the_json_list_is_stable_and_alone_on_stdout(silmm):
     """--json prints one object with the documented keys; broken plugins carry their traceback."""
     data = json.loads(silmm("plugins", "--json").stdout)
     assert set(data) == {"components", "broken"}
-    model, sampler = data["components"]
+    model, sampler, *others = data["components"]
+    assert [one["kind"] for one in others] == ["aggregation", "distance", "kernel"]
     assert sampler == {
         "kind": "sampler",
         "name": "good",
@@ -101,6 +110,19 @@ def test_show_gives_options_with_default_unit_and_place_in_the_paper(silmm):
         "paper": "Sec. 4.1",
         "description": "mass kept",
     }
+
+
+def test_show_of_a_kernel_tells_of_its_two_halves(silmm):
+    """Each half stands with its distribution, its place in the paper and its own options."""
+    text = silmm("plugins", "show", "kernel", "pool-far").stdout
+    assert "pool from kit 3.1 (Sec. 5); options: none" in text
+    assert "far from kit 3.1; options: top_p" in text
+    shown = json.loads(silmm("plugins", "show", "kernel", "pool-far", "--json").stdout)
+    half = {"distribution": "kit", "version": "3.1"}
+    assert shown["aggregation"] == {"name": "pool", "paper": "Sec. 5", "options": [], **half}
+    assert shown["distance"] == {"name": "far", "paper": "", "options": ["top_p"], **half}
+    assert [option["name"] for option in shown["options"]] == ["top_p"]
+    assert shown["problem"] == ""
 
 
 def test_show_of_an_unknown_name_tells_why_a_broken_plugin_may_be_it(silmm):

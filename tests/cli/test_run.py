@@ -175,13 +175,23 @@ def test_default_directory_is_a_plain_name(toy):
 
 
 def test_pairs_is_a_file_or_a_shape(tmp_path, monkeypatch):
-    """`--pairs 10x5` sets the pair rule's shape; anything else, or such a file, is a file."""
+    """`--pairs 10x5` sets the pair rule's shape whatever files there are; ./10x5 is the file."""
     assert split_pairs("10x5", ("a.b=1",)) == (None, ("pairs.shape=10x5", "a.b=1"))
     assert split_pairs("mine.parquet", ()) == ("mine.parquet", ())
     assert split_pairs(None, ()) == (None, ())
     monkeypatch.chdir(tmp_path)
     Path("10x5").write_text("")
-    assert split_pairs("10x5", ()) == ("10x5", ())
+    assert split_pairs("10x5", ()) == (None, ("pairs.shape=10x5",))
+    assert split_pairs("./10x5", ()) == ("./10x5", ())
+
+
+def test_pairs_as_a_shape_is_the_pair_rules_option():
+    """`--pairs 10x5` gives the very settings that `--set pairs.shape=10x5` gives."""
+    registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
+    _, sets = split_pairs("10x5", ())
+    named = RunSettings.resolve(registry, sets=sets)
+    assert named == RunSettings.resolve(registry, sets=["pairs.shape=10x5"])
+    assert registry.build("pairs", "top-last", named.options["pairs"]).options.sides() == (10, 5)
 
 
 def test_shards_are_counted_from_zero():

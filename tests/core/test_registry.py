@@ -7,7 +7,7 @@ from pydantic import Field
 
 from silmm.errors import PluginError, UsageError
 from silmm.options import Options
-from silmm.registry import Registry
+from silmm.registry import COMPOSED, KIND_OF_HOOK, KINDS, Registry
 
 ONLY = "SILMM_LOAD_PLUGINS"
 
@@ -122,8 +122,9 @@ def test_every_option_needs_a_default_and_none_is_called_name():
 
 
 def test_kinds_have_one_spelling_and_a_suggestion():
-    """The pair rule's kind is "pairs" under any spelling, and an unknown kind gets a suggestion."""
+    """Each hook has its kind, "pairs" in any spelling, and an unknown kind gets a suggestion."""
     registry = Registry()
+    assert {*KIND_OF_HOOK.values(), COMPOSED} == {*KINDS}
     assert registry.entries("pair_rule") == registry.entries("pairs") == ()
     with pytest.raises(UsageError, match="did you mean 'sampler'"):
         registry.entries("samplr")
