@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from silmm.interfaces import Aggregation, Distance, Kernel
-    from silmm.registry import Entry
+    from silmm.registration import Entry
 
 NO_AGGREGATION = "none"
 """The aggregation that leaves the features as they are; a kernel's name does not mention it."""

@@ -109,7 +109,7 @@ def test_an_invalid_registration_breaks_its_plugin(fake_distribution, case):
 
 def test_every_option_needs_a_default_and_none_is_called_name():
     """An option without default, or one that hides the TOML key `name`, cannot be registered."""
-    from silmm.registry import _options_problem
+    from silmm.registration import _options_problem
 
     class Bare(Options):
         size: int = Field(description="no default")
