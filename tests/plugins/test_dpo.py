@@ -21,20 +21,7 @@ from silmm.errors import DataError, SilmmError
 from silmm.interfaces import Latent, Preference
 from tests.plugins.preferences import preferences
 from tests.plugins.tiny_random import TinyRandom
-
-QUICK = {
-    "steps": 8,
-    "warmup": 2,
-    "learning_rate": 5e-3,
-    "batch": 8,
-    "rank": 4,
-    "alpha": 8,
-    "checkpoint_every": 3,
-}
-
-
-class KilledError(Exception):
-    """Stands for SIGKILL between two steps."""
+from tests.plugins.training_run import QUICK, KilledError, train, weights
 
 
 def run(
@@ -48,28 +35,15 @@ def run(
     data: list[Preference] | None = None,
 ) -> list[Mapping[str, float]]:
     """Train in `folder`; return the metrics of each step."""
-    seen: list[Mapping[str, float]] = []
-
-    def observe(step: int, metrics: Mapping[str, float]) -> None:
-        seen.append({"step": step, **metrics})
-        if step == kill_at:
-            raise KilledError
-
-    last = trainer.train(
+    return train(
+        folder,
+        trainer,
         model or TinyRandom(),
         preferences() if data is None else data,
+        kill_at=kill_at,
         start=start,
-        out=folder / "adapter",
-        work=folder / "work",
         seed=seed,
-        observe=observe,
     )
-    assert {"step": trainer.options.steps, **last} == seen[-1] if seen else last
-    return seen
-
-
-def weights(folder: Path) -> bytes:
-    return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
 def test_step_one_shows_margin_0_and_loss_ln_2(tmp_path: Path) -> None:

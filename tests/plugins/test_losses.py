@@ -55,3 +55,29 @@ def test_a_far_margin_stays_finite() -> None:
     """The loss neither overflows nor becomes NaN for margins of thousands of nats."""
     values = losses.dpo_loss(torch.tensor([-5000.0, 5000.0]), 0.2)
     assert values.tolist() == pytest.approx([1000.0, 0.0])
+
+
+def test_equation_6_by_hand() -> None:
+    """gamma 2, margin 0.5, k(H,H_w) 0.3: -log sigmoid(1), and with anchor ½ another ½ * 2 * 0.3."""
+    margins, chosen = torch.tensor([0.5]), torch.tensor([0.3])
+    plain = math.log(1 + math.exp(-1.0))
+    assert losses.kc_dpo_loss(margins, chosen, 2.0).item() == pytest.approx(plain, rel=1e-6)
+    assert losses.kc_dpo_loss(margins, chosen, 2.0, 0.5).item() == pytest.approx(plain + 0.3, rel=1e-6)
+
+
+def test_the_anchor_weighs_against_half_of_gamma() -> None:
+    """At margin 0 the gradient is gamma/2 away from the rejected, (½ + anchor) * gamma to the chosen."""
+    chosen, rejected = torch.tensor([0.3, 0.4], dtype=torch.float64, requires_grad=True)
+    margin = 0.3 - chosen + rejected - 0.4
+    loss = losses.kc_dpo_loss(margin, chosen, 8.0, anchor=0.25)
+    pull, push = torch.autograd.grad(loss, [chosen, rejected])
+    assert (pull.item(), push.item()) == pytest.approx((0.75 * 8.0, -0.5 * 8.0))
+
+
+def test_the_gaussian_is_torchs() -> None:
+    """log N with one mean and variance a number, summed over (L, D), broadcasting the candidates."""
+    generator = torch.Generator().manual_seed(0)
+    z, mean = (torch.randn(*shape, 4, 3, generator=generator) for shape in ((5,), ()))
+    variance = torch.rand(4, 3, generator=generator) + 0.1
+    expected = torch.distributions.Normal(mean, variance.sqrt()).log_prob(z).sum((-2, -1))
+    torch.testing.assert_close(losses.gaussian_log_likelihood(z, mean, variance), expected)

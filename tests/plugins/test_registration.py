@@ -35,7 +35,8 @@ def test_the_papers_variants_are_there() -> None:
     assert set(found) == {
         *("self", "file", "nucleus", "self-q", "phrase-q", "prompt-q"),
         *("dropdiv", "noisy-dreamemb", "rephrase", "explain"),
-        *("diff-of-prob", "ratio-of-yes", "random", "top-last", "dpo", "sft"),
+        *("diff-of-prob", "ratio-of-yes", "random", "top-last"),
+        *("dpo", "kc-dpo", "c-dpo", "mc-dpo", "sft"),
     }
     assert all(entry["summary"] and entry["paper"] for entry in found.values())
 

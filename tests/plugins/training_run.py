@@ -1,0 +1,53 @@
+"""One training in a folder, killed at a step if asked to, with the metrics of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from silmm.interfaces import BaseModel, Preference, Trainer
+
+QUICK: dict[str, Any] = {
+    "steps": 8,
+    "warmup": 2,
+    "learning_rate": 5e-3,
+    "batch": 8,
+    "rank": 4,
+    "alpha": 8,
+    "checkpoint_every": 3,
+}
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL between two steps."""
+
+
+def train(
+    folder: Path,
+    trainer: Trainer,
+    model: BaseModel,
+    data: list[Preference],
+    *,
+    kill_at: int = 0,
+    start: Path | None = None,
+    seed: int = 1,
+) -> list[Mapping[str, float]]:
+    """Train in `folder`; return the metrics of each step, the last of which the trainer returns too."""
+    seen: list[Mapping[str, float]] = []
+
+    def observe(step: int, metrics: Mapping[str, float]) -> None:
+        seen.append({"step": step, **metrics})
+        if step == kill_at:
+            raise KilledError
+
+    last = trainer.train(
+        model, data, start=start, out=folder / "adapter", work=folder / "work", seed=seed, observe=observe
+    )
+    assert not seen or {k: v for k, v in seen[-1].items() if k != "step"} == last
+    return seen
+
+
+def weights(folder: Path) -> bytes:
+    """Return the bytes of the adapter that a training wrote."""
+    return (folder / "adapter" / "adapter_model.safetensors").read_bytes()
