@@ -13,10 +13,11 @@ import pyarrow as pa
 from silmm import stages
 from silmm.adapter_record import check_adapter, finished_adapter, seal_adapter
 from silmm.errors import DataError, Incomplete, UsageError
-from silmm.interfaces import Preference, PrompterResult
-from silmm.layout import SHARDED, STAGES, IterationFolder, RunFolder
+from silmm.interfaces import PrompterResult
+from silmm.layout import BEFORE_PAIRS, FEATURES, SHARDED, STAGES, IterationFolder, RunFolder
 from silmm.lock import turn
 from silmm.observers import Observers
+from silmm.preferences import stored_preferences
 from silmm.store import (
     Shards,
     atomic_folder,
@@ -117,6 +118,15 @@ class Iteration:
                     self._announce("pairs", table)
                 self._folder.pairs.seal()
 
+    def keep_features(self) -> None:
+        """Step 5, continuous models: have H of the candidates in pairs, drawn again from their seeds.
+
+        Whoever comes first does all shards: with `--shard` the pairs are made by one process too.
+        """
+        with self._until(FEATURES), turn(self._session.folder.turn):
+            if keeps_features(self._settings, self._session.components):
+                self._shards(FEATURES, self._folder.missing(FEATURES))
+
     def train_adapter(self) -> Path:
         """Step 5: have the tuned adapter; return its folder."""
         with self._until("train"), turn(self._session.folder.turn):
@@ -162,20 +172,25 @@ class Iteration:
         if self._offline():
             return
         with self._until(stage):
-            todo = [shard for shard in self._folder.missing(stage) if self._session.mine(shard)]
-            if todo:
-                listed = ", ".join(str(shard) for shard in todo)
-                self._require_allowed(stage, f"the shards {listed} of stage {stage}")
-            with self._timed(stage) if todo else nullcontext():
-                self._do(stage, todo)
-            if not self._folder.missing(stage):
-                self._finish(stage, announce=bool(todo))
+            self._shards(
+                stage, [shard for shard in self._folder.missing(stage) if self._session.mine(shard)]
+            )
+
+    def _shards(self, stage: str, todo: list[int]) -> None:
+        if todo:
+            listed = ", ".join(str(shard) for shard in todo)
+            self._require_allowed(stage, f"the shards {listed} of stage {stage}")
+        with self._timed(stage) if todo else nullcontext():
+            self._do(stage, todo)
+        if not self._folder.missing(stage):
+            self._finish(stage, announce=bool(todo))
 
     def _do(self, stage: str, todo: list[int]) -> None:
         count, size = self._folder.prompt_count(), self._settings.shard_size
         sizes = {
             shard: min(size, count - shard * size)
-            for shard in range(self._folder.shard_count()) if self._session.mine(shard)
+            for shard in range(self._folder.shard_count())
+            if stage == FEATURES or self._session.mine(shard)
         }
         total, done = sum(sizes.values()), sum(sizes.values()) - sum(sizes[shard] for shard in todo)
         self._session.progress(stage, done, total)
@@ -200,12 +215,14 @@ class Iteration:
                 f"{_told(totals)}. Look at its tables, choose other prompts or another component, "
                 "and use a new run directory."
             )
-        if announce:
+        if announce and stage == FEATURES:
+            self._announce(stage, None)
+        elif announce:
             columns = [name for name in table.read(0).column_names if name != "image"]
             self._announce(stage, table.table(columns))
 
     def _require_all_shards(self) -> None:
-        for stage in SHARDED:
+        for stage in BEFORE_PAIRS:
             missing = self._folder.missing(stage)
             if missing:
                 raise Incomplete(
@@ -261,7 +278,7 @@ class Iteration:
         counts: dict[str, int] = {}
         if self._settings.pairs is not None:
             table, counts = stages.allowed_pairs(
-                read_pairs(Path(self._settings.pairs)), self._settings.limit, self._session.excluded
+                self._own_pairs(Path(self._settings.pairs)), self._settings.limit, self._session.excluded
             )
             self._check_inputs()
         else:
@@ -279,6 +296,18 @@ class Iteration:
                 "prompt, may help."
             )
         return table, counts
+
+    def _own_pairs(self, path: Path) -> pa.Table:
+        table = read_pairs(path)
+        continuous = self._session.components.continuous
+        column, kind = ("features", "continuous") if continuous else ("z", "discrete")
+        without = table[f"chosen_{column}"].null_count + table[f"rejected_{column}"].null_count
+        if without:
+            raise DataError(
+                f"{path}: --model {self._settings.model} is {kind}, so each pair needs 'chosen_{column}' and "
+                f"'rejected_{column}'; {without} of them are missing."
+            )
+        return table
 
     def _check_inputs(self) -> None:
         """Refuse what was just read from an input file that changed since the start of this process."""
@@ -326,19 +355,9 @@ class Iteration:
         seal_adapter(folder.adapter, metrics)
 
 
-def stored_preferences(folder: IterationFolder) -> list[Preference]:
-    """Return the pairs of an iteration as its trainer takes them."""
-    pairs = folder.pairs.table()
-    rows = pairs.select(["prompt_id", "chosen", "rejected", "chosen_z"]).to_pylist()
-    wanted = {
-        (row["prompt_id"], row[side])
-        for row in rows if row["chosen_z"] is None for side in ("chosen", "rejected")
-    }
-    features = {}
-    if wanted:
-        for table in folder.table("candidates").tables(stages.LATENT_COLUMNS):
-            features.update(stages.features_of(table, wanted))
-    return stages.preferences(pairs, features)
+def keeps_features(settings: RunSettings, components: Components) -> bool:
+    """Say whether the run has a stage `features`: a continuous model whose candidates it draws itself."""
+    return settings.pairs is None and components.continuous
 
 
 def require_offline_fits(settings: RunSettings, until: str | None, from_: str | None) -> None:

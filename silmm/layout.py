@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from silmm.feature_store import FeatureShards
 from silmm.store import REPORT, Shards, read_json, well_formed
 
-SHARDED = {"sample": ("candidates",), "questions": ("questions",), "score": ("answers", "scores")}
-"""Stages that are done shard by shard, with the tables that they make."""
+BEFORE_PAIRS = {"sample": ("candidates",), "questions": ("questions",), "score": ("answers", "scores")}
+"""Stages before the pairs that are done shard by shard, with the tables that they make."""
 
-STAGES = ("prompts", *SHARDED, "pairs", "train")
+FEATURES = "features"
+"""The stage, and its folder, that keeps H of the candidates of the pairs; continuous models only."""
+
+SHARDED = {**BEFORE_PAIRS, FEATURES: (FEATURES,)}
+"""All stages that are done shard by shard."""
+
+STAGES = ("prompts", *BEFORE_PAIRS, "pairs", FEATURES, "train")
 """All stages in order, as `--until` and `--from` call them."""
 
 
@@ -66,9 +73,14 @@ class IterationFolder:
         """Return the number of shards of the sharded stages."""
         return -(-self.prompt_count() // self.shard_size)
 
+    @property
+    def features(self) -> FeatureShards:
+        """H of the candidates that a pair uses, for a continuous model."""
+        return FeatureShards(self.path / FEATURES, self.shard_count())
+
     def table(self, name: str) -> Shards:
         """Return the shards of one sharded table."""
-        return Shards(self.path / name, self.shard_count())
+        return self.features if name == FEATURES else Shards(self.path / name, self.shard_count())
 
     def missing(self, stage: str) -> list[int]:
         """Return the shards of a sharded stage that are still to be done."""

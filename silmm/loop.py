@@ -23,5 +23,6 @@ def improve(session: Session) -> list[Path]:
         iteration.ask_questions()  # step 3: prompts become yes/no questions
         iteration.score_candidates()  # step 4: the model answers them about its pictures
         iteration.choose_pairs()  # step 5: chosen and rejected ...
+        iteration.keep_features()  # ... with their features, where z is no tokens, ...
         adapters.append(iteration.train_adapter())  # ... and the tuning on them
     return adapters

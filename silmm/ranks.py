@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silmm.adapter_record import finished_adapter
-from silmm.iteration import stored_preferences
-from silmm.layout import RunFolder
+from silmm.iteration import keeps_features
+from silmm.layout import FEATURES, IterationFolder, RunFolder
+from silmm.preferences import stored_preferences
 from silmm.stages import Place
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def accompany(
     reference: Path | None = None
     for number in range(1, iterations + 1):
         folder = run.iteration(number)
-        while folder.pairs.missing() and not finished_adapter(folder.adapter):
+        while not (_ready(folder, settings, components) or finished_adapter(folder.adapter)):
             time.sleep(PAUSE)
         if not finished_adapter(folder.adapter):
             with tempfile.TemporaryDirectory() as out:  # rank 0 keeps the adapter
@@ -64,3 +65,10 @@ def accompany(
                     observe=lambda step, metrics: None,  # noqa: ARG005 - the trainer's signature
                 )
         reference = folder.adapter
+
+
+def _ready(folder: IterationFolder, settings: RunSettings, components: Components) -> bool:
+    """Say whether all that a training reads is there."""
+    if folder.pairs.missing():
+        return False
+    return not (keeps_features(settings, components) and folder.missing(FEATURES))

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """An encoded PNG in the column layout that `datasets` shows as a picture."""
+FEATURES = pa.list_(pa.list_(pa.float32()))
+"""H of a continuous model, L rows of D numbers."""
 
 PROMPTS = pa.schema([
     ("prompt_id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
@@ -17,8 +19,7 @@ PROMPTS = pa.schema([
 CANDIDATES = pa.schema([
     ("prompt_id", pa.string()), ("candidate", pa.int32()), ("seed", pa.int64()),
     ("z", pa.list_(pa.int32())),            # image tokens of a discrete model, else null
-    ("features", pa.list_(pa.float32())),   # H of a continuous model, row-major, else null
-    ("shape", pa.list_(pa.int32())),        # shape of z or of H
+    ("shape", pa.list_(pa.int32())),        # shape of z, or of H, which is not kept but drawn again
     ("image", IMAGE),
 ])
 QUESTIONS = pa.schema([
@@ -39,6 +40,7 @@ PAIRS = pa.schema([
     ("chosen", pa.int32()), ("rejected", pa.int32()),              # candidate numbers
     ("chosen_score", pa.float64()), ("rejected_score", pa.float64()),
     ("chosen_z", pa.list_(pa.int32())), ("rejected_z", pa.list_(pa.int32())),
+    ("chosen_features", FEATURES), ("rejected_features", FEATURES),  # of a user's own pairs only
 ])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from silmm.interfaces import (
     BaseModel,
     Latent,
     PairRule,
-    Preference,
     Prompt,
     Prompter,
     PrompterResult,
@@ -26,9 +25,8 @@ from silmm.interfaces import (
 )
 from silmm.records import ANSWERS, CANDIDATES, PAIRS, QUESTIONS, SCORES
 from silmm.seeds import derive
-from silmm.tables import decode_png, encode_png, latent_columns, latent_of
+from silmm.tables import decode_png, encode_png, latent_columns
 
-LATENT_COLUMNS = ("prompt_id", "candidate", "z", "features", "shape")
 OK, NO_QUESTIONS, NON_FINITE = "ok", "no-questions", "non-finite"
 UNREADABLE = "unreadable"
 
@@ -102,8 +100,13 @@ def keep_prompts(
 
 def draw_candidates(
     model: BaseModel, sampler: Sampler, prompts: pa.Table, images_per_prompt: int, place: Place
-) -> pa.Table:
-    """Draw and decode `images_per_prompt` candidates of each prompt (PROMPTS -> CANDIDATES)."""
+) -> tuple[pa.Table, dict[str, int]]:
+    """Draw and decode `images_per_prompt` candidates of each prompt (PROMPTS -> CANDIDATES).
+
+    All candidates of a prompt share the seed of the decoder's noise: they differ by z alone. What the
+    sampler says that it dropped is counted.
+    """
+    earlier = _dropped(sampler)
     units = [
         (row["prompt_id"], row["prompt"], candidate)
         for row in prompts.to_pylist()
@@ -112,7 +115,8 @@ def draw_candidates(
     texts = [prompt for _, prompt, _ in units]
     seeds = [place.derive("sample", prompt, candidate) for _, prompt, candidate in units]
     latents = _same_length(sampler.draw(model, texts, seeds), units, "the sampler")
-    images = _same_length(model.decode(latents, seeds), units, "the decoder")
+    noise = [place.derive("decode", prompt) for prompt in texts]
+    images = _same_length(model.decode(latents, noise), units, "the decoder")
     rows = [
         {
             "prompt_id": identity, "candidate": candidate, "seed": seed,
@@ -122,7 +126,11 @@ def draw_candidates(
             units, seeds, latents, images, strict=True
         )
     ]
-    return pa.Table.from_pylist(rows, schema=CANDIDATES)
+    return pa.Table.from_pylist(rows, schema=CANDIDATES), dict(_dropped(sampler) - earlier)
+
+
+def _dropped(component: Sampler | Questioner) -> Counter[str]:
+    return Counter(getattr(component, "dropped", {}))
 
 
 # ---------------------------------------------------------------------------------------- questions
@@ -151,10 +159,6 @@ def ask_questions(
     counts = _dropped(questioner) - earlier
     counts[NO_QUESTIONS] += without
     return pa.Table.from_pylist(rows, schema=QUESTIONS), dict(+counts)
-
-
-def _dropped(questioner: Questioner) -> Counter[str]:
-    return Counter(getattr(questioner, "dropped", {}))
 
 
 # -------------------------------------------------------------------------------------------- score
@@ -293,65 +297,45 @@ def allowed_pairs(
     return table, {"excluded": dropped} if dropped else {}
 
 
-# -------------------------------------------------------------------------------------------- train
+# ----------------------------------------------------------------------------------------- features
 
 
-def preferences(
-    pairs: pa.Table, features: Mapping[tuple[str, int], Latent] | None = None
-) -> list[Preference]:
-    """Group the pairs by prompt, each representation once, in the order of the table.
+def draw_again(
+    model: BaseModel,
+    sampler: Sampler,
+    prompts: pa.Table,
+    candidates: pa.Table,
+    used: Mapping[str, Collection[int]],
+) -> dict[tuple[str, int], Latent]:
+    """Draw H of the candidates that a pair uses from their seeds once more, without decoding them.
 
     Args:
-        pairs: PAIRS; candidate numbers may be null where both z are given (a user's own pairs).
-        features: (prompt_id, candidate) -> H of a continuous model, whose pairs hold no z.
+        model: carries the adapter that the candidates were drawn with.
+        sampler: the one that drew them.
+        prompts: PROMPTS of one shard.
+        candidates: columns prompt_id, candidate, seed and shape of the same prompts.
+        used: prompt_id -> numbers of the candidates that are in some pair.
 
     Raises:
-        DataError: a pair has neither z nor features.
+        PluginError: a redrawn H has another shape than the candidate had, or is not finite.
     """
-    groups: dict[str, _Group] = {}
-    for row in pairs.to_pylist():
-        group = groups.setdefault(row["prompt_id"], _Group(row["prompt"]))
-        chosen = group.position(row, "chosen", features or {})
-        group.pairs.append((chosen, group.position(row, "rejected", features or {})))
-    return [
-        Preference(group.prompt, tuple(group.latents.values()), tuple(group.pairs))
-        for group in groups.values()
+    texts = dict(zip(*(prompts.column(name).to_pylist() for name in ("prompt_id", "prompt")), strict=True))
+    columns = ["prompt_id", "candidate", "seed", "shape"]
+    rows = [
+        row for row in candidates.select(columns).to_pylist()
+        if row["candidate"] in used.get(row["prompt_id"], ())
     ]
-
-
-class _Group:
-    """The candidates and pairs of one prompt while they are gathered."""
-
-    def __init__(self, prompt: str) -> None:
-        self.prompt = prompt
-        self.latents: dict[object, Latent] = {}
-        self.pairs: list[tuple[int, int]] = []
-
-    def position(
-        self, row: Mapping[str, Any], side: str, features: Mapping[tuple[str, int], Latent]
-    ) -> int:
-        """Return where the candidate stands among the latents, adding it if it is new."""
-        z = row[f"{side}_z"]
-        key = (row[side], tuple(z or ()))  # the number alone may repeat in a user's own pairs
-        if key not in self.latents:
-            stored = features.get((row["prompt_id"], row[side]))
-            latent = np.asarray(z, dtype=np.int32) if z else stored
-            if latent is None:
-                raise DataError(
-                    f"The pair of prompt {row['prompt']!r} has no {side}_z and no stored candidate "
-                    f"{row[side]}; give image tokens in {side}_z."
-                )
-            self.latents[key] = latent
-        return list(self.latents).index(key)
-
-
-def features_of(
-    candidates: pa.Table, wanted: set[tuple[str, int]]
-) -> dict[tuple[str, int], Latent]:
-    """Return the representations of the wanted (prompt_id, candidate) of a CANDIDATES table."""
-    rows = candidates.select(LATENT_COLUMNS).to_pylist()
-    keys = ((row["prompt_id"], row["candidate"]) for row in rows)
-    return {key: latent_of(row) for key, row in zip(keys, rows, strict=True) if key in wanted}
+    latents = sampler.draw(model, [texts[row["prompt_id"]] for row in rows], [row["seed"] for row in rows])
+    found: dict[tuple[str, int], Latent] = {}
+    for row, latent in zip(rows, _same_length(latents, rows, "the sampler"), strict=True):
+        if list(latent.shape) != row["shape"] or not np.isfinite(latent).all():
+            raise PluginError(
+                f"Candidate {row['candidate']} of {texts[row['prompt_id']]!r} was drawn again as features "
+                f"of shape {list(latent.shape)}, finite or not, in place of finite {row['shape']}: the "
+                "sampler or the model does not go by the seed alone. Report it to their plugins."
+            )
+        found[row["prompt_id"], row["candidate"]] = latent.astype(np.float32)
+    return found
 
 
 def _same_length(found: list[Any], asked: Sequence[object], who: str) -> list[Any]:

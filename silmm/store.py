@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from silmm.errors import DataError, OutOfSpace
 
@@ -282,10 +282,11 @@ class Shards:
 
     folder: Path
     count: int
+    suffix: ClassVar[str] = ".parquet"
 
     def data(self, index: int) -> Path:
-        """Return the Parquet path of a shard."""
-        return self.folder / f"shard-{index:05d}.parquet"
+        """Return the path of a shard's data."""
+        return self.folder / f"shard-{index:05d}{self.suffix}"
 
     def record_path(self, index: int) -> Path:
         """Return the path of a shard's commit record."""
@@ -308,12 +309,14 @@ class Shards:
         """
         from silmm.tables import to_parquet
 
-        data = to_parquet(table)
+        self._commit(index, to_parquet(table), table.num_rows, counts or {})
+
+    def _commit(self, index: int, data: bytes, rows: int, counts: Mapping[str, int]) -> None:
         atomic_write(self.data(index), data)
         record = {
             "bytes": len(data),
-            "counts": dict(counts or {}),
-            "rows": table.num_rows,
+            "counts": dict(counts),
+            "rows": rows,
             "sha256": hashlib.sha256(data).hexdigest(),
             "status": "complete",
         }
@@ -328,16 +331,18 @@ class Shards:
         from silmm.tables import from_parquet
 
         path = self.data(index)
-        expected = read_json(self.record_path(index)).get("sha256")
         with disk_errors(path, "reading"):
             data = path.read_bytes()
-        actual = hashlib.sha256(data).hexdigest()
+        self._check(index, hashlib.sha256(data).hexdigest())
+        return from_parquet(data, path, columns)
+
+    def _check(self, index: int, actual: str) -> None:
+        path, expected = self.data(index), read_json(self.record_path(index)).get("sha256")
         if actual != expected:
             raise DataError(
                 f"{path} is corrupt: its SHA-256 is {actual}, the record says {expected}. "
                 "Delete this file and run the same command again: the shard will be made again."
             )
-        return from_parquet(data, path, columns)
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the shards in order, each checked."""

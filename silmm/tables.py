@@ -80,25 +80,17 @@ def decode_png(value: Mapping[str, Any]) -> Image:
 
 
 def latent_columns(latent: Latent) -> dict[str, list[Any] | None]:
-    """Return the columns `z`, `features` and `shape` of one representation.
+    """Return the columns `z` and `shape` of one representation; features are not kept in a table.
 
     Raises:
         DataError: `latent` is neither integer tokens (L,) nor floats.
     """
     flat = latent.reshape(-1)
     if np.issubdtype(latent.dtype, np.integer):
-        return {"z": flat.astype(np.int32).tolist(), "features": None, "shape": list(latent.shape)}
+        return {"z": flat.astype(np.int32).tolist(), "shape": list(latent.shape)}
     if np.issubdtype(latent.dtype, np.floating):
-        values = flat.astype(np.float32).tolist()
-        return {"z": None, "features": values, "shape": list(latent.shape)}
+        return {"z": None, "shape": list(latent.shape)}
     raise DataError(f"A model gave a representation of {latent.dtype}; int32 or float32 is asked.")
-
-
-def latent_of(row: Mapping[str, Any]) -> Latent:
-    """Return the representation that a row's `z` or `features`, and `shape`, hold."""
-    if row["z"] is not None:
-        return np.asarray(row["z"], dtype=np.int32).reshape(row["shape"])
-    return np.asarray(row["features"], dtype=np.float32).reshape(row["shape"])
 
 
 def prompt_table(prompts: Sequence[Prompt]) -> pa.Table:
@@ -129,20 +121,24 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 
 def read_pairs(path: Path) -> pa.Table:
-    """Read preference pairs: Parquet or JSONL with `prompt`, `chosen_z` and `rejected_z`.
+    """Read preference pairs: Parquet or JSONL with `prompt`, and both sides' image tokens or features.
 
-    Further columns of the PAIRS schema are kept, missing ones are null.
+    Tokens of a discrete model are in `chosen_z` and `rejected_z`, features of a continuous one in
+    `chosen_features` and `rejected_features`, as L lists of D numbers. Further columns of the PAIRS schema
+    are kept, missing ones are null.
 
     Raises:
         DataError: the file is missing, unreadable, of another kind, or a row is not complete.
     """
     rows = []
     for number, row in enumerate(_rows(path), start=1):
-        whole = isinstance(row.get("prompt"), str) and row.get("chosen_z") and row.get("rejected_z")
-        if not whole:
+        tokens = bool(row.get("chosen_z") and row.get("rejected_z"))
+        if not isinstance(row.get("prompt"), str) or not (tokens or _same_features(row)):
             raise DataError(
-                f"{path}, row {number}: a pair needs 'prompt' (text) and the image tokens "
-                "'chosen_z' and 'rejected_z' (lists of integers)."
+                f"{path}, row {number}: a pair needs 'prompt' (text) and either the image tokens "
+                "'chosen_z' and 'rejected_z' (lists of integers) or the features 'chosen_features' and "
+                "'rejected_features' (L lists of D finite numbers each, of one shape). The pairs table of "
+                "a run with a continuous model holds no features: they are in its folder features/."
             )
         kept = {name: row.get(name) for name in PAIRS.names}
         rows.append({**kept, "prompt_id": prompt_id(row["prompt"])})
@@ -150,6 +146,18 @@ def read_pairs(path: Path) -> pa.Table:
         return pa.Table.from_pylist(rows, schema=PAIRS)
     except pa.ArrowException as error:
         raise DataError(f"{path} does not fit the table of pairs: {error}.") from error
+
+
+def _same_features(row: Mapping[str, Any]) -> bool:
+    """Say whether a row holds two matrices of finite numbers of one shape."""
+    try:
+        chosen, rejected = (
+            np.asarray(row.get(f"{side}_features"), dtype=np.float32) for side in ("chosen", "rejected")
+        )
+    except (TypeError, ValueError):  # ragged lists, texts
+        return False
+    finite = bool(np.isfinite(chosen).all() and np.isfinite(rejected).all())
+    return finite and chosen.ndim == 2 and chosen.shape == rejected.shape and chosen.size > 0
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 from silmm import errors, stages
 from silmm.errors import SilmmError
 from silmm.interfaces import BaseModel
-from silmm.layout import IterationFolder, RunFolder
+from silmm.layout import FEATURES, IterationFolder, RunFolder
+from silmm.preferences import candidates_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,6 +62,11 @@ class Components:
             self._built[kind] = self._registry.build(kind, str(name), options, **parts)
         return self._built[kind]
 
+    @property
+    def continuous(self) -> bool:
+        """Whether the model draws features; nothing is loaded to tell."""
+        return self._registry.entry("model", self._settings.model).model_kind == "continuous"
+
     def model(self, adapter: Path | None) -> BaseModel:
         """Return the model with `adapter` on it, or bare with None."""
         if "model" not in self._built:
@@ -94,6 +100,7 @@ class Worker:
         self._run = RunFolder(run_dir, settings.shard_size)
         self._components = components
         self._prompts: tuple[int, pa.Table] | None = None
+        self._used: tuple[int, dict[str, set[int]]] | None = None
 
     def do(self, task: Task) -> None:
         """Do one shard and commit it.
@@ -103,6 +110,7 @@ class Worker:
         """
         stage: dict[str, Callable[[Task, IterationFolder, pa.Table], None]] = {
             "sample": self._sample, "questions": self._questions, "score": self._score,
+            FEATURES: self._features,
         }
         folder = self._run.iteration(task.iteration)
         size = self._settings.shard_size
@@ -121,11 +129,11 @@ class Worker:
         return stages.Place(self._settings.seed, task.iteration)
 
     def _sample(self, task: Task, folder: IterationFolder, prompts: pa.Table) -> None:
-        table = stages.draw_candidates(
+        table, counts = stages.draw_candidates(
             self._model(task), self._components.get("sampler"), prompts,
             self._settings.images_per_prompt, self._place(task),
         )
-        folder.table("candidates").commit(task.shard, table)
+        folder.table("candidates").commit(task.shard, table, counts)
 
     def _questions(self, task: Task, folder: IterationFolder, prompts: pa.Table) -> None:
         table, counts = stages.ask_questions(
@@ -143,6 +151,16 @@ class Worker:
         )
         folder.table("answers").commit(task.shard, answers)
         folder.table("scores").commit(task.shard, scores, counts)
+
+    def _features(self, task: Task, folder: IterationFolder, prompts: pa.Table) -> None:
+        if self._used is None or self._used[0] != task.iteration:
+            self._used = (task.iteration, candidates_of(folder.pairs.table()))
+        columns = ["prompt_id", "candidate", "seed", "shape"]
+        features = stages.draw_again(
+            self._model(task), self._components.get("sampler"), prompts,
+            folder.table("candidates").read(task.shard, columns), self._used[1],
+        )
+        folder.features.commit_features(task.shard, features)
 
 
 class Pool:

@@ -11,6 +11,7 @@ import pytest
 from silmm import stages
 from silmm.errors import DataError, PluginError
 from silmm.interfaces import Prompt
+from silmm.preferences import preferences
 from silmm.records import PAIRS, prompt_id
 from silmm.tables import prompt_table
 
@@ -25,7 +26,7 @@ def parts(toy_registry):
 
 def tables(parts, *texts):
     prompts = prompt_table([Prompt(text, "toy") for text in texts])
-    drawn = stages.draw_candidates(parts["model"], parts["sampler"], prompts, 4, PLACE)
+    drawn, _ = stages.draw_candidates(parts["model"], parts["sampler"], prompts, 4, PLACE)
     asked, counts = stages.ask_questions(parts["model"], parts["questioner"], prompts)
     return prompts, drawn, asked, counts
 
@@ -52,7 +53,7 @@ def test_repeated_candidate_numbers_of_own_pairs_lose_no_tokens():
         {"prompt_id": "p", "prompt": "a", "chosen": 0, "rejected": 1, "chosen_z": [z], "rejected_z": [z + 1]}
         for z in (1, 3)
     ]
-    [found] = stages.preferences(pa.Table.from_pylist(rows, schema=PAIRS))
+    [found] = preferences(pa.Table.from_pylist(rows, schema=PAIRS))
     assert [latent.tolist() for latent in found.latents] == [[1], [2], [3], [4]]
     assert found.pairs == ((0, 1), (2, 3))
 
@@ -132,7 +133,7 @@ def test_too_few_results_are_an_error(parts):
 
 
 def pair(chosen, rejected, chosen_z, rejected_z):
-    values = ("id", "a prompt", chosen, rejected, None, None, chosen_z, rejected_z)
+    values = ("id", "a prompt", chosen, rejected, None, None, chosen_z, rejected_z, None, None)
     return dict(zip(PAIRS.names, values, strict=True))
 
 
@@ -141,19 +142,53 @@ def test_preferences_hold_each_candidate_once():
     numbered = [pair(5, 2, [1], [2]), pair(5, 7, [1], [3])]
     plain = [pair(None, None, [1], [2]), pair(None, None, [1], [3])]
     for rows in (numbered, plain):
-        (one,) = stages.preferences(pa.Table.from_pylist(rows, schema=PAIRS))
+        (one,) = preferences(pa.Table.from_pylist(rows, schema=PAIRS))
         assert [latent.tolist() for latent in one.latents] == [[1], [2], [3]]
         assert one.pairs == ((0, 1), (0, 2))
 
 
 def test_features_stand_in_for_tokens():
-    """A continuous model's pairs take H from the candidates; one that is not there is named."""
-    table = pa.Table.from_pylist([pair(0, 1, None, None)], schema=PAIRS)
-    features = {("id", number): np.full((2, 2), number, np.float32) for number in (0, 1)}
-    (one,) = stages.preferences(table, features)
-    assert one.latents[1][0, 0] == 1
+    """A continuous model's pairs take H from what is stored; without it the prompt is named."""
+    table = pa.Table.from_pylist([pair(4, 1, None, None), pair(4, 2, None, None)], schema=PAIRS)
+    (one,) = preferences(table, lambda identity, numbers: [f"{identity} {number}" for number in numbers])
+    assert one.latents == ["id 4", "id 1", "id 2"]
+    assert one.pairs == ((0, 1), (0, 2))
     with pytest.raises(DataError, match="a prompt"):
-        stages.preferences(table, {})
+        preferences(table)
+
+
+def test_candidates_of_a_prompt_share_the_decoders_noise(parts):
+    """The decoder's seed is the prompt's, the same for all its candidates; their own seeds all differ."""
+    seen = []
+
+    class Noisy(type(parts["model"])):
+        def decode(self, latents, seeds):
+            seen.extend(seeds)
+            return super().decode(latents, seeds)
+
+    _, drawn, _, _ = tables({**parts, "model": Noisy()}, "a", "b")
+    assert seen[:4] == [seen[0]] * 4
+    assert seen[4:] == [seen[4]] * 4
+    assert seen[0] != seen[4]
+    assert len({*drawn["seed"].to_pylist(), seen[0], seen[4]}) == 10
+
+
+def test_what_the_sampler_drops_is_counted_for_each_shard(parts):
+    """Rewritings that a sampler could not use are counted for this shard, not for earlier ones."""
+
+    class Picky(type(parts["sampler"])):
+        def __init__(self):
+            self.dropped = Counter({"earlier": 3})
+
+        def draw(self, model, prompts, seeds):
+            self.dropped["unreadable rewriting"] += 1
+            return super().draw(model, prompts, seeds)
+
+    picky = Picky()
+    for text in ("a", "b"):
+        prompts = prompt_table([Prompt(text, "x")])
+        _, counts = stages.draw_candidates(parts["model"], picky, prompts, 2, PLACE)
+        assert counts == {"unreadable rewriting": 1}
 
 
 def test_what_the_questioner_drops_is_counted_for_each_shard():

@@ -18,7 +18,6 @@ from silmm.tables import (
     decode_png,
     encode_png,
     latent_columns,
-    latent_of,
     read_pairs,
     read_prompts,
     to_parquet,
@@ -134,16 +133,12 @@ def test_datasets_shows_the_pictures(tmp_path):
     assert loaded[1]["z"] == [0, 1, 2, 3]
 
 
-def test_pictures_and_latents_come_back_exactly():
-    """PNG and the latent columns lose nothing, for tokens and for features."""
+def test_pictures_and_tokens_come_back_exactly():
+    """PNG and the token column lose nothing; of features the table holds the shape alone."""
     image = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
     assert np.array_equal(decode_png(encode_png(image)), image)
-    tokens = np.arange(4, dtype=np.int32)
-    features = np.random.default_rng(0).random((3, 2)).astype(np.float32)
-    for latent in (tokens, features):
-        back = latent_of(latent_columns(latent))
-        assert np.array_equal(back, latent)
-        assert back.dtype == latent.dtype
+    assert latent_columns(np.arange(4, dtype=np.int32)) == {"z": [0, 1, 2, 3], "shape": [4]}
+    assert latent_columns(np.zeros((3, 2), np.float32)) == {"z": None, "shape": [3, 2]}
 
 
 def test_only_png_is_read_as_a_picture():
@@ -188,3 +183,15 @@ def test_own_pairs_need_only_prompt_and_tokens(tmp_path):
     path.write_text('{"prompt": "a", "chosen_z": [1, 2]}\n')
     with pytest.raises(DataError, match="row 1"):
         read_pairs(path)
+
+
+def test_own_pairs_may_hold_features(tmp_path):
+    """Features of a continuous model come as L lists of D numbers; ragged or unlike ones are named."""
+    path = tmp_path / "pairs.jsonl"
+    row = {"prompt": "a", "chosen_features": [[1, 2.5]], "rejected_features": [[3, 4]]}
+    path.write_text(json.dumps(row) + "\n")
+    assert read_pairs(path).to_pylist()[0]["chosen_features"] == [[1.0, 2.5]]
+    for bad in ([[1], [2]], [[1, 2], [3]], [1, 2], [[1, None]], [["a", 2]], [], None):
+        path.write_text(json.dumps({**row, "rejected_features": bad}) + "\n")
+        with pytest.raises(DataError, match=r"row 1: .* 'rejected_features' \(L lists of D"):
+            read_pairs(path)

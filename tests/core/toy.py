@@ -1,4 +1,4 @@
-"""A small complete plugin package: a quick discrete model and every component, without torch.
+"""A small complete plugin package: quick models of both kinds and every component, without torch.
 
 Tests copy this file beside a fake distribution (:func:`install`): it comes by the real loader.
 """
@@ -108,6 +108,34 @@ class ToyModel(BaseModel):
         return p_yes, 1.0 - p_yes
 
 
+class ToyContinuous(ToyModel):
+    """Gives the same features for a prompt each time; the adapter's bias moves them."""
+
+    kind = "continuous"
+    capabilities = frozenset({"chat", "yes_no", "features"})
+
+    def represent(
+        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+    ) -> list[Latent]:
+        own = (_numbers(prompt, 3 * VOCABULARY).reshape(3, VOCABULARY) for prompt in prompts)
+        return [(one + self.bias).astype(np.float32) for one in own]
+
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
+        levels = [(4 * h).round().astype(int) + seed for h, seed in zip(latents, seeds, strict=True)]
+        return [np.repeat((one.reshape(4, 6, 1) % 8).astype(np.uint8), 3, 2) * 30 for one in levels]
+
+
+class ToyNoise:
+    """Adds noise to features, each candidate from its own seed."""
+
+    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+        plain = model.represent(prompts, seeds, Drawing())
+        return [
+            (h + np.random.default_rng(seed).normal(size=h.shape)).astype(np.float32)
+            for h, seed in zip(plain, seeds, strict=True)
+        ]
+
+
 class ToyPrompter:
     """Writes numbered prompts and leaves out what is held out."""
 
@@ -203,6 +231,8 @@ class ToyTrainer:
 
 
 def _counts(z: Latent) -> np.ndarray:
+    if z.ndim == 2:
+        return z.mean(0).astype(float)
     return np.bincount(z, minlength=VOCABULARY).astype(float)
 
 
@@ -245,6 +275,10 @@ def silmm_register_models(register: Any) -> None:
         "toy", lambda options: ToyModel(), summary="A toy.", kind="discrete",
         capabilities=("chat", "yes_no", "log_likelihood", "nucleus"),
     )
+    register(
+        "toy-continuous", lambda options: ToyContinuous(), summary="A toy.", kind="continuous",
+        capabilities=("chat", "yes_no", "features"),
+    )
 
 
 @hookimpl
@@ -255,6 +289,7 @@ def silmm_register_prompters(register: Any) -> None:
 @hookimpl
 def silmm_register_samplers(register: Any) -> None:
     register("toy", lambda options: ToySampler(), summary="Plain draws.")
+    register("toy-noise", lambda options: ToyNoise(), summary="Noise.", kinds=("continuous",))
 
 
 @hookimpl

@@ -16,7 +16,9 @@ from pathlib import Path
 import torch
 
 from silmm import stages
+from silmm.interfaces import Preference
 from silmm.layout import IterationFolder, RunFolder
+from silmm.preferences import preferences
 from silmm.records import Difference
 from silmm.registry import Registry
 from silmm.seeds import derive
@@ -82,16 +84,16 @@ def _train(
     rule, size = parts.get("pairs"), folder.shard_size
     prompts = folder.prompts.table()
     candidates, scores = folder.table("candidates"), folder.table("scores")
-    preferences = []
+    chosen: list[Preference] = []
     for shard in range(candidates.count):
         table, _ = stages.choose_pairs(
             rule, prompts.slice(shard * size, size), candidates.read(shard, ["prompt_id", "candidate", "z"]),
             scores.read(shard),
         )
-        preferences += stages.preferences(table, {})
+        chosen += preferences(table)
     home.mkdir(parents=True, exist_ok=True)
     return dict(parts.get("trainer").train(
-        parts.lend_model(), preferences, start=None, out=home / "adapter", work=home / "work",
+        parts.lend_model(), chosen, start=None, out=home / "adapter", work=home / "work",
         seed=derive(seed, "tune"), observe=lambda *_: None,
     ))  # fmt: skip
 
