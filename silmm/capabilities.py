@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from silmm.errors import UsageError
+from silmm.interfaces import Capability
+from silmm.registration import ModelKind
 from silmm.registry import Entry, Registry
 from silmm.settings import FIELD_OF_KIND, RunSettings
 from silmm.suggestions import listed
@@ -12,6 +14,7 @@ from silmm.suggestions import listed
 _MEET_MODEL = tuple(kind for kind in FIELD_OF_KIND if kind != "model")
 _SKIPPED_WITH_OWN_PAIRS = frozenset({"prompter", "sampler", "questioner", "scorer", "pairs"})
 """Kinds that have no work when the user brings pairs."""
+_TRAINED_BY: Mapping[ModelKind, Capability] = {"discrete": "log_likelihood", "continuous": "features"}
 
 
 def check(registry: Registry, settings: RunSettings) -> None:
@@ -98,10 +101,18 @@ def mismatch(entry: Entry, model: Entry) -> str:
             f"it works with {' and '.join(entry.kinds)} models and {model.name!r} is "
             f"{model.model_kind}"
         )
-    missing = sorted(entry.requires - model.capabilities)
+    missing = sorted(_needed(entry, model) - model.capabilities)
     if missing:
         return f"it needs {', '.join(missing)}, which {model.name!r} does not declare"
     return ""
+
+
+def _needed(entry: Entry, model: Entry) -> frozenset[str]:
+    """Return what a component needs of a model; of the two ways to train, if it names both, the one."""
+    ways = frozenset(_TRAINED_BY.values())
+    if model.model_kind is None or not ways <= entry.requires:
+        return entry.requires
+    return entry.requires - ways | {_TRAINED_BY[model.model_kind]}
 
 
 def _check_model(registry: Registry, entry: Entry, model: Entry) -> None:

@@ -58,7 +58,7 @@ def register_trainers(register: Register) -> None:
         "sft",
         _sft,
         options=SftOptions,
-        requires=[],
+        requires=["log_likelihood", "features"],
         accepts=["kernel"],
         paper="Table 3",
         summary="The baseline: the chosen alone, by likelihood or by a kernel's distance.",

@@ -23,7 +23,8 @@ def never(options):
 def silmm_register_models(register):
     register("tiny-discrete", never, summary="M.", kind="discrete", capabilities=("chat", "nucleus"),
              defaults={"sampler.top_p": 0.5})
-    register("tokens", never, summary="M.", kind="discrete", capabilities=("chat", "nucleus"))
+    register("tokens", never, summary="M.", kind="discrete",
+             capabilities=("chat", "nucleus", "log_likelihood"))
     register("kernelled", never, summary="M.", kind="continuous",
              capabilities=("chat", "mlp_blocks", "features"),
              defaults={"sampler": "dropdiv", "trainer": "kc-dpo", "kernel": "pool-chamfer",
@@ -42,6 +43,7 @@ def silmm_register_trainers(register):
     register("dpo", never, summary="T.", kinds=("discrete",))
     register("kc-dpo", never, summary="T.", kinds=("continuous",), accepts=("kernel",))
     register("c-dpo", never, summary="T.", kinds=("continuous",))
+    register("sft", never, summary="T.", requires=("log_likelihood", "features"), accepts=("kernel",))
 
 @hookimpl
 def silmm_register_aggregations(register):
@@ -111,6 +113,16 @@ def test_a_kernel_needs_a_trainer_that_takes_one(try_flags):
     """--kernel with dpo fails, and names no trainer that this model cannot use."""
     with pytest.raises(UsageError, match=r"--kernel chamfer.*--trainer dpo.*'tokens': none"):
         try_flags(model="tokens", kernel="chamfer")
+
+
+def test_a_trainer_of_both_kinds_needs_what_the_models_kind_can_have(try_flags):
+    """Naming `log_likelihood` and `features` asks each kind of model for its own one."""
+    try_flags(model="tokens", trainer="sft")
+    try_flags(model="kernelled", trainer="sft")
+    with pytest.raises(UsageError, match=r"--trainer sft.*needs log_likelihood, which 'tiny-discrete'"):
+        try_flags(model="tiny-discrete", trainer="sft")
+    with pytest.raises(UsageError, match=r"--trainer sft.*needs features, which 'queries'"):
+        try_flags(model="queries", sampler="dropdiv", trainer="sft")
 
 
 def test_own_pairs_skip_the_checks_of_stages_that_do_not_run(try_flags, tmp_path):

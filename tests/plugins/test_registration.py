@@ -12,7 +12,11 @@ import pytest
 import silmm_plugins
 from silmm_plugins.tiny_discrete import register as embedded
 
+from silmm.capabilities import check
+from silmm.errors import UsageError
 from silmm.options import describe
+from silmm.registry import Registry
+from silmm.settings import RunSettings
 
 KINDS = ("prompters", "samplers", "questioners", "scorers", "pair_rules", "trainers")
 
@@ -86,3 +90,17 @@ def test_each_factory_builds_from_the_defaults() -> None:
     for name, entry in registered().items():
         if name != "phrase-q":
             assert entry["factory"](entry.get("options", NoOptions)()) is not None
+
+
+def test_sft_takes_a_kernel_with_continuous_models_alone() -> None:
+    """One name for both kinds: a kernel beside a discrete model is refused before anything is loaded."""
+    registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
+
+    def attempt(**flags: str) -> RunSettings:
+        settings = RunSettings.resolve(registry, flags={"trainer": "sft", "benchmark": "none", **flags})
+        check(registry, settings)
+        return settings
+
+    assert attempt(model="tiny-discrete").kernel is None
+    with pytest.raises(UsageError, match="--kernel avgpool-cos cannot work with --model tiny-discrete"):
+        attempt(model="tiny-discrete", kernel="avgpool-cos")
