@@ -111,8 +111,8 @@ def test_a_missing_capability_is_named(try_flags):
 
 def test_a_kernel_needs_a_trainer_that_takes_one(try_flags):
     """--kernel with dpo fails, and names no trainer that this model cannot use."""
-    with pytest.raises(UsageError, match=r"--kernel chamfer.*--trainer dpo.*'tokens': none"):
-        try_flags(model="tokens", kernel="chamfer")
+    with pytest.raises(UsageError, match=r"--kernel chamfer.*--trainer dpo.*'tiny-discrete': none"):
+        try_flags(model="tiny-discrete", kernel="chamfer")
 
 
 def test_a_trainer_of_both_kinds_needs_what_the_models_kind_can_have(try_flags):
