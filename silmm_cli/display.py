@@ -39,10 +39,19 @@ WATCHED = {
     "kl": "KL to the reference",
     "chosen_logp": "chosen, Δ log π a token",
     "rejected_logp": "rejected, Δ log π a token",
+    "chosen_relative": "k(H, H_w), reference = 1",
+    "rejected_relative": "k(H, H_l), reference = 1",
+    "drift": "k(H, H_r), drift from the reference",
+    "validation_score": "own score, held-out prompts",
     "lr": "learning rate",
 }
 """Metric names of trainers, in the order of the panel; unknown ones follow under their own name."""
-BOOKKEEPING = frozenset({"step", "total_steps", "seconds", "pairs", "chosen_falls"})
+SIDES = ("chosen", "rejected")
+DISTANCES = frozenset(f"{who}{side}_distance" for who in ("", "reference_") for side in SIDES)
+"""Shown as their quotients: :func:`with_relative`."""
+BOOKKEEPING = DISTANCES | {
+    "step", "total_steps", "seconds", "pairs", "chosen_falls", "chosen_recedes", "gamma_eff",
+}
 
 
 def sparkline(values: list[float], width: int = CURVE_WIDTH) -> str:
@@ -112,7 +121,8 @@ class Display:
         """Leave the terminal as it was, whatever happened."""
 
     def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
-        """Say which run starts or goes on."""
+        """Say which run starts or goes on; what was shown of an earlier one is over."""
+        self.iteration = 1
 
     def silmm_iteration_finished(self) -> None:
         """Name the stages that follow after the next iteration."""
@@ -144,6 +154,8 @@ class PlainDisplay(Display):
 
     def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
         """Print the run directory and what runs in it."""
+        super().silmm_run_started(run, settings)
+        self._started, self._tenth = {}, {}
         self.note(_headline(run, settings))
 
     def progress(self, stage: str, done: int, total: int) -> None:
@@ -164,7 +176,8 @@ class PlainDisplay(Display):
     def silmm_train_step(self, iteration: int, step: int, metrics: Mapping[str, float]) -> None:
         """Print the figures of the first and of every tenth step."""
         if step == 1 or step % 10 == 0:
-            figures = " ".join(f"{name}={value:.4g}" for name, value in watched(metrics).items())
+            told = watched(with_relative(metrics))
+            figures = " ".join(f"{name}={value:.4g}" for name, value in told.items())
             self.note(f"iter {iteration} train step {step} {figures}")
 
 
@@ -206,6 +219,10 @@ class LiveDisplay(Display):
 
     def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
         """Print the run directory and what runs in it."""
+        super().silmm_run_started(run, settings)
+        for task in self._tasks.values():
+            self._progress.remove_task(task)
+        self._tasks, self._history, self._shown = {}, {}, (0, 0)
         self.note(_headline(run, settings))
 
     def progress(self, stage: str, done: int, total: int) -> None:
@@ -221,7 +238,7 @@ class LiveDisplay(Display):
         if iteration != self._shown[0]:
             self._history = {}
         self._shown = (iteration, step)
-        for name, value in metrics.items():
+        for name, value in with_relative(metrics).items():
             self._history.setdefault(name, []).append(float(value))
 
     def _render(self) -> RenderableType:
@@ -243,6 +260,16 @@ def training_panel(
         table.add_row(WATCHED.get(name, name), f"{value:.4g}", sparkline(list(history[name])))
     title = f"training · iteration {iteration} · step {step}"
     return Panel(table, title=title, title_align="left", expand=False, border_style="dim")
+
+
+def with_relative(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Add kernel distances over the reference's, which read alike for kernels of any scale."""
+    added = dict(metrics)
+    for side in SIDES:
+        reference, now = metrics.get(f"reference_{side}_distance"), metrics.get(f"{side}_distance")
+        if reference and now is not None:
+            added[f"{side}_relative"] = now / reference
+    return added
 
 
 def watched(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -1,0 +1,197 @@
+"""Figures as SVG and PNG: our gains (or scores) with their intervals, the paper's own numbers beside them."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from silmm.reproduce.experiment import OVERALL, Chart, Column
+from silmm.reproduce.measuring import BEST_OF, same_category
+from silmm.reproduce.reproduction import Line, Reproduction
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f")
+"""Okabe and Ito's, told apart by colour-blind readers; markers differ too."""
+MARKERS = "osD^vPX*"
+STYLE: dict[Any, Any] = {  # Any: the names that matplotlib knows differ by version
+    "axes.grid": True, "axes.spines.right": False, "axes.spines.top": False, "font.size": 10,
+    "grid.alpha": 0.3, "svg.fonttype": "none", "svg.hashsalt": "silmm",
+}
+_PANEL = (4.6, 3.4)
+"""Inches of a panel."""
+
+
+def draw(result: Reproduction) -> dict[str, bytes]:
+    """Return the figure as {"svg": …, "png": …}.
+
+    Raises:
+        ImportError: matplotlib is missing; :func:`silmm.reproduce.reproduction.check_drawable` asks before.
+    """
+    import matplotlib as mpl
+
+    chart = result.experiment.chart
+    assert chart is not None, "the experiment is a table"  # noqa: S101 - the caller asks only for figures
+    with mpl.rc_context(STYLE):
+        figure = (_lines if chart.form == "lines" else _boxes)(result, chart)
+        figure.suptitle(result.experiment.title, fontsize=12, fontweight="bold")
+        files = {}
+        for form, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+            sink = io.BytesIO()
+            figure.savefig(sink, format=form, dpi=150, metadata=metadata)
+            files[form] = sink.getvalue()
+    return files
+
+
+def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows + 0.6), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+# -------------------------------------------------------------------------------------------- lines
+
+
+def _lines(result: Reproduction, chart: Chart) -> Figure:
+    groups = list(dict.fromkeys(line.plan.row.group for line in result.lines))
+    figure, axes = _panels(2 if chart.paper else 1, len(groups))
+    columns = [column for column in result.columns if column.name in chart.columns]
+    for place, group in enumerate(groups):
+        members = [line for line in result.lines if line.plan.row.group == group]
+        _gains(axes[0][place], members, columns)
+        _describe(axes[0][place], members, group, chart)
+        axes[0][place].set_ylabel(f"gain in {result.metric}")
+        if chart.paper:
+            _paper_gains(axes[1][place], result, members, columns)
+            axes[1][place].set(
+                title=f"{group}, in the paper", xlabel=chart.x_label, ylabel="gain in percentage points"
+            )
+            _ticks(axes[1][place], members, log=False)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    for axis in axes.flat:
+        more_handles, more_labels = axis.get_legend_handles_labels()
+        known = set(labels)
+        handles += [one for one, label in zip(more_handles, more_labels, strict=True) if label not in known]
+        labels += [label for label in more_labels if label not in known]
+    if handles:
+        figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    return figure
+
+
+def _gains(axis: Axes, members: Sequence[Line], columns: Sequence[Column]) -> None:
+    """Draw the difference to the base over x with its interval, one line a column (or named line)."""
+    names = list(dict.fromkeys(line.plan.row.line for line in members))
+    for index, (name, column) in enumerate((name, column) for name in names for column in columns):
+        points = [
+            (line.plan.row.x, line.cells[column.name]) for line in members
+            if line.plan.row.line == name and column.name in line.cells and line.plan.row.x is not None
+        ]
+        if not points:
+            continue
+        values = [cell.diff or 0.0 for _, cell in points]
+        reach = [
+            [max(0.0, value - cell.ci_low) if math.isfinite(cell.ci_low) else 0.0
+             for value, (_, cell) in zip(values, points, strict=True)],
+            [max(0.0, cell.ci_high - value) if math.isfinite(cell.ci_high) else 0.0
+             for value, (_, cell) in zip(values, points, strict=True)],
+        ]
+        axis.errorbar(
+            [x for x, _ in points], values, yerr=reach, label=name or column.name, capsize=3, linewidth=1.6,
+            color=COLORS[index % len(COLORS)], marker=MARKERS[index % len(MARKERS)], markersize=5,
+            elinewidth=0.8,
+        )
+
+
+def _paper_gains(
+    axis: Axes, result: Reproduction, members: Sequence[Line], columns: Sequence[Column]
+) -> None:
+    for index, column in enumerate(columns):
+        points = [
+            (line.plan.row.x, number) for line in members
+            if (number := result.paper(line).get(column.name)) is not None and line.plan.row.x is not None
+        ]
+        if points:
+            axis.plot(
+                [x for x, _ in points], [number - points[0][1] for _, number in points], label=column.name,
+                color=COLORS[index % len(COLORS)], marker=MARKERS[index % len(MARKERS)], markersize=5,
+                linewidth=1.6,
+            )
+
+
+def _describe(axis: Axes, members: Sequence[Line], group: str, chart: Chart) -> None:
+    """Put title, ticks and the zero line; say in words which rows could not be run."""
+    axis.set(title=group, xlabel=chart.x_label)
+    axis.axhline(0.0, color="#444444", linewidth=0.8, linestyle=":")
+    _ticks(axis, members, log=chart.log_x)
+    missing = [line.name for line in members if not line.cells]
+    if missing:
+        who = "all rows" if len(missing) == len(members) else ", ".join(missing)
+        axis.text(
+            0.5, 0.02, f"no numbers: {who}", transform=axis.transAxes, ha="center", fontsize=8, wrap=True,
+            color="#555555",
+        )
+
+
+def _ticks(axis: Axes, members: Sequence[Line], *, log: bool) -> None:
+    places = sorted({line.plan.row.x for line in members if line.plan.row.x is not None})
+    if log:
+        axis.set_xscale("log")
+    axis.set_xticks(places, [f"{x:g}" for x in places])
+    axis.minorticks_off()
+
+
+# -------------------------------------------------------------------------------------------- boxes
+
+
+def _boxes(result: Reproduction, chart: Chart) -> Figure:
+    columns = [column for column in result.columns if column.name in chart.columns]
+    wide = min(3, len(columns))
+    figure, axes = _panels(-(-len(columns) // wide), wide)
+    shown = [line for line in result.lines if line.cells]
+    names = [line.name for line in shown]
+    missing = [line.name for line in result.lines if not line.cells]
+    for index, axis in enumerate(axes.flat):
+        if index >= len(columns):
+            axis.set_axis_off()
+            continue
+        _box_panel(axis, shown, names, columns[index])
+        axis.set(title=columns[index].name, xlabel=chart.x_label)
+    axes[0][0].set_ylabel("own score (Eq. 1)")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    if missing:
+        figure.supxlabel(f"no numbers: {', '.join(missing)}", fontsize=8, color="#555555")
+    return figure
+
+
+def _box_panel(axis: Axes, shown: Sequence[Line], names: Sequence[str], column: Column) -> None:
+    """Draw how the scores of all candidates lie, their mean, and the mean of each prompt's best."""
+    groups = [_scores(line, column) for line in shown]
+    kept = [(place, group) for place, group in enumerate(groups) if group]
+    if not kept:
+        axis.text(0.5, 0.5, "no prompts of this category", transform=axis.transAxes, ha="center", fontsize=8)
+        return
+    places = [place for place, _ in kept]
+    every = [[score for scores in group for score in scores] for _, group in kept]
+    axis.boxplot(
+        every, positions=places, widths=0.55, showfliers=False, patch_artist=True,
+        boxprops={"facecolor": "#56b4e9", "alpha": 0.5}, medianprops={"color": "#000000"},
+    )
+    means = [sum(scores) / len(scores) for scores in every]
+    best = [sum(max(scores) for scores in group) / len(group) for _, group in kept]
+    axis.plot(places, means, "D", color=COLORS[1], markersize=5, label="mean of all candidates")
+    axis.plot(places, best, "^-", color=COLORS[2], markersize=7, linewidth=1.2, label=BEST_OF.name)
+    axis.set_xticks(range(len(names)), names, rotation=20 if max(map(len, names)) > 9 else 0)
+
+
+def _scores(line: Line, column: Column) -> list[Sequence[float]]:
+    """Return the scores of each prompt's candidates in a column's categories."""
+    return [
+        scores for category, prompts in line.scores.items() for scores in prompts
+        if column == OVERALL or any(same_category(category, own) for own in column.categories)
+    ]

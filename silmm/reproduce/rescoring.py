@@ -1,0 +1,63 @@
+"""Scores from stored answers: what stage `score` would commit, without asking the model again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from silmm import stages
+
+if TYPE_CHECKING:
+    from silmm.interfaces import BaseModel, Image, Scorer
+    from silmm.layout import IterationFolder
+    from silmm.registry import Registry
+    from silmm.settings import RunSettings
+    from silmm.store import Shards
+
+
+class _Recorded:
+    """Gives stored answers to whoever asks the same questions about the same pictures in the same order."""
+
+    def __init__(self, answers: pa.Table) -> None:
+        """Group the rows of ANSWERS by picture, in their order."""
+        self._by_picture: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        for row in answers.to_pylist():
+            pair = tuple(np.nan if row[side] is None else row[side] for side in ("p_yes", "p_no"))
+            pictures = self._by_picture.setdefault((row["prompt_id"], row["candidate"]), [])
+            pictures.append(cast("tuple[float, float]", pair))
+
+    def yes_no(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Return the stored (n_questions, 2) array of each picture; stage `score` checks their number."""
+        del images, questions
+        return [np.array(pairs, dtype=np.float64) for pairs in self._by_picture.values()]
+
+
+def score_stored_answers(
+    settings: RunSettings, registry: Registry, iteration: int, answers: Shards, folder: IterationFolder
+) -> None:
+    """Commit the shards of stage `score` that are missing in `folder`, from the answers of another run.
+
+    Args:
+        settings: those of the run that `folder` belongs to.
+        registry: where its scorer comes from.
+        iteration: its number, part of the scorer's seeds.
+        answers: ANSWERS about the same candidates and questions.
+        folder: holds the prompts, candidates and questions already.
+    """
+    options = settings.options["scorer"]
+    scorer = cast("Scorer", registry.build("scorer", settings.scorer, options))
+    prompts, size = folder.prompts.table(), settings.shard_size
+    for shard in folder.missing("score"):
+        told, scores, counts = stages.score_candidates(
+            cast("BaseModel", _Recorded(answers.read(shard))), scorer, prompts.slice(shard * size, size),
+            folder.table("candidates").read(shard, ["prompt_id", "candidate", "image"]),
+            folder.table("questions").read(shard), place=stages.Place(settings.seed, iteration),
+        )
+        folder.table("answers").commit(shard, told)
+        folder.table("scores").commit(shard, scores, counts)

@@ -1,0 +1,233 @@
+"""No stage twice: finished stages of earlier runs are linked into a run that would make the same bytes.
+
+What a stage makes depends on some of the settings alone (:func:`stage_digests`), and equal settings give
+equal bytes. So the folder of a finished stage is what the new run would have made itself, and its run.json
+stays true.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from silmm.adapter_record import adapter_record, finished_adapter
+from silmm.layout import SHARDED, STAGES, IterationFolder, RunFolder
+from silmm.options import canonical
+from silmm.settings import FIELD_OF_KIND
+from silmm.store import atomic_folder, atomic_write, make_folder, read_json
+
+if TYPE_CHECKING:
+    from silmm.interfaces import Benchmark
+    from silmm.registry import Registry
+    from silmm.settings import RunSettings
+
+EVALUATION = "evaluation"
+ANSWERS = "answers"
+"""Part of stage `score`: the model's answers, which do not depend on the scorer."""
+DEPENDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "prompts": (("start",), ("prompter", "benchmark", ".prompts", ".limit")),
+    "sample": (("prompts",), ("sampler", ".images_per_prompt")),
+    "questions": (("prompts",), ("questioner",)),
+    ANSWERS: (("sample", "questions"), ()),
+    "score": ((ANSWERS,), ("scorer",)),
+    "pairs": (("score",), ("pairs", ".pairs")),
+    "features": (("sample", "pairs"), ()),
+    "train": (("pairs",), ("trainer", "kernel")),
+}
+"""Stage -> the stages that it reads, and what it depends on besides: kinds of component, `.setting`s.
+
+Stage `features` is that of continuous models alone; other runs never have it finished.
+"""
+ALWAYS = ("model", ".seed", ".shard_size", ".threads")
+"""What every stage depends on; the start of an iteration also on the training before it."""
+_EVALUATION = ("model", "benchmark", ".seed", ".limit", ".threads")
+
+Digests = dict[tuple[int, str], str]
+"""(iteration, stage) -> what decides the stage's bytes; the evaluation stands under iteration 0."""
+
+
+def stage_digests(record: Mapping[str, Any]) -> Digests:
+    """Return what decides the bytes of each stage of a run, from the content of its run.json."""
+    found: Digests = {(0, EVALUATION): _digest(_parts(record, _EVALUATION), record["format"])}
+    previous = ""
+    for number in range(1, int(record["settings"]["iterations"]) + 1):
+        start = _digest(_parts(record, ALWAYS), record["format"], number, previous)
+        known = {"start": start}
+        for stage, (reads, own) in DEPENDS.items():
+            known[stage] = _digest(stage, [known[name] for name in reads], _parts(record, own))
+            found[number, stage] = known[stage]
+        previous = known["train"]
+    return found
+
+
+def _parts(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    settings, sources = record["settings"], record["components"]
+    parts: dict[str, Any] = {}
+    for name in names:
+        if name.startswith("."):
+            parts[name] = settings[name.removeprefix(".")]
+        else:
+            options = settings["options"].get(name)
+            parts[name] = [settings[FIELD_OF_KIND[name]], options, sources.get(name)]
+    return parts
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(canonical(parts).encode()).hexdigest()
+
+
+class Sharing:
+    """An observer of runs: before the stages of a run begin, it links in what earlier runs have finished."""
+
+    def __init__(
+        self, settings: RunSettings, registry: Registry, donors: Sequence[Path],
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Prepare to share with the run of `settings`.
+
+        Args:
+            settings: those of the run that will start.
+            registry: where its scorer and benchmark come from.
+            donors: run directories, the best first; those that are none, or not of ours, give nothing.
+            note: told what was shared and from where.
+        """
+        self._settings = settings
+        self._registry = registry
+        self._donors = donors
+        self._note = note
+        self.shared: dict[str, str] = {}
+        """Stage (`iter-1/sample`, `eval`) -> the run directory that it came from."""
+
+    def silmm_run_started(self, run: Path) -> None:
+        """Link finished stages into `run`, whose run.json is written and whose lock is held."""
+        digests = stage_digests(read_json(run / "run.json"))
+        known = [(donor, theirs) for donor in self._donors if (theirs := _digests_of(donor, run))]
+        for number in range(1, self._settings.iterations + 1):
+            if not self._share_iteration(run, number, digests, known):
+                break  # what follows starts from an adapter that is still to be trained
+        for donor in _evaluated_alike(digests, known):
+            if self._share_evaluation(run, donor):
+                self.shared.setdefault("eval", donor.name)
+        for stage, donor_name in self.shared.items():
+            self._note(f"{stage} taken from {donor_name}")
+
+    def _share_iteration(
+        self, run: Path, number: int, digests: Digests, known: Sequence[tuple[Path, Digests]]
+    ) -> bool:
+        """Link the stages of one iteration; say whether all that the next one needs is there."""
+        ours = self._folder(run, number)
+        for stage in STAGES:
+            if stage not in DEPENDS or _finished(ours, stage):
+                continue
+            for donor, theirs in known:
+                if theirs.get((number, stage)) == digests[number, stage]:
+                    given = self._folder(donor, number)
+                    if _finished(given, stage):
+                        _link_stage(given, ours, stage)
+                        self.shared[f"iter-{number}/{stage}"] = donor.name
+                        break
+            else:
+                if stage == "score":
+                    self._score_stored_answers(ours, number, digests, known)
+        return _finished(ours, "train")
+
+    def _score_stored_answers(
+        self, ours: IterationFolder, number: int, digests: Digests, known: Sequence[tuple[Path, Digests]]
+    ) -> None:
+        """Score the answers of a run that differs in its scorer alone; the model answers nothing again."""
+        from silmm.reproduce.rescoring import score_stored_answers
+
+        if not all(_finished(ours, stage) for stage in ("prompts", "sample", "questions")):
+            return
+        for donor, theirs in known:
+            given = self._folder(donor, number)
+            same = theirs.get((number, ANSWERS)) == digests[number, ANSWERS]
+            if same and _finished(given, "score"):
+                score_stored_answers(self._settings, self._registry, number, given.table("answers"), ours)
+                self.shared[f"iter-{number}/answers"] = donor.name
+                return
+
+    def _share_evaluation(self, run: Path, donor: Path) -> bool:
+        """Link what the benchmark keeps by content; say whether there was something new."""
+        name = self._settings.component("benchmark")
+        if name is None:
+            return False
+        options = self._settings.options["benchmark"]
+        benchmark = cast("Benchmark", self._registry.build("benchmark", name, options))
+        kept: Callable[[Path], Sequence[Path]] | None = getattr(benchmark, "kept_by_content", None)
+        source, target = donor / "eval", run / "eval"
+        if kept is None or not source.is_dir():
+            return False
+        fresh = [path for path in kept(source) if not (target / path.name).exists()]
+        for path in fresh:
+            _link(path, target / path.name)
+        return bool(fresh)
+
+    def _folder(self, run: Path, number: int) -> IterationFolder:
+        return RunFolder(run, self._settings.shard_size).iteration(number)
+
+
+def _digests_of(donor: Path, run: Path) -> Digests | None:
+    """Return a donor's digests; None where it is the run itself or no run that we can read."""
+    try:
+        return None if donor.resolve() == run.resolve() else stage_digests(read_json(donor / "run.json"))
+    except Exception:  # a damaged donor gives nothing; the run makes its own
+        return None
+
+
+def _evaluated_alike(ours: Digests, known: Sequence[tuple[Path, Digests]]) -> list[Path]:
+    """Return the runs whose evaluation has something for ours: one for the base, all with equal adapters."""
+    alike = [(donor, theirs) for donor, theirs in known if theirs[0, EVALUATION] == ours[0, EVALUATION]]
+    trained = {key: digest for key, digest in ours.items() if key[1] == "train"}
+    equal = [donor for donor, theirs in alike if any(theirs.get(key) == trained[key] for key in trained)]
+    drawn = [donor for donor, _ in alike if (donor / "eval").is_dir()]
+    return list(dict.fromkeys([*equal, *drawn[:1]]))
+
+
+def _tables(stage: str) -> tuple[str, ...]:
+    return SHARDED.get(stage, (stage,))
+
+
+def _finished(folder: IterationFolder, stage: str) -> bool:
+    """Say whether a stage is sealed; a stage is sealed after its last shard."""
+    if stage == "train":
+        return finished_adapter(folder.adapter)
+    return all((folder.path / name / "manifest.json").is_file() for name in _tables(stage))
+
+
+def _link_stage(source: IterationFolder, target: IterationFolder, stage: str) -> None:
+    """Link a stage's files; what says that it is finished comes last."""
+    make_folder(target.path)
+    if stage == "prompts" and source.prompter.is_file():
+        _link(source.prompter, target.prompter)
+    if stage != "train":
+        for name in _tables(stage):
+            _link(source.path / name, target.path / name)
+        return
+    if source.metrics.is_file():
+        atomic_write(target.metrics, source.metrics.read_bytes())  # a copy: a training appends to its file
+    _link(source.adapter, target.adapter)
+    _link(adapter_record(source.adapter), adapter_record(target.adapter))
+
+
+def _link(source: Path, target: Path) -> None:
+    """Link all files of a folder, whole or not at all (ours are never written in place); copy a file."""
+    if not source.is_dir():
+        atomic_write(target, source.read_bytes())
+        return
+    with atomic_folder(target) as folder:
+        for path in _files(source):
+            place = folder / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, place, follow_symlinks=False)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(path, place)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
