@@ -20,14 +20,17 @@ CANDIDATES = pa.schema([
     ("prompt_id", pa.string()), ("candidate", pa.int32()), ("seed", pa.int64()),
     ("z", pa.list_(pa.int32())),            # image tokens of a discrete model, else null
     ("shape", pa.list_(pa.int32())),        # shape of z, or of H, which is not kept but drawn again
-    ("image", IMAGE),
+    ("image", IMAGE),                       # under the first noise of the decoder
+    ("further_images", pa.list_(IMAGE)),    # under further noises (setting `decodes`); they count alike
 ])
 QUESTIONS = pa.schema([
     ("prompt_id", pa.string()), ("index", pa.int32()),
     ("statement", pa.string()), ("question", pa.string()),
 ])
 ANSWERS = pa.schema([
-    ("prompt_id", pa.string()), ("candidate", pa.int32()), ("index", pa.int32()),
+    ("prompt_id", pa.string()), ("candidate", pa.int32()),
+    ("decode", pa.int32()),                 # 0: about `image`; 1, 2, …: about the further images
+    ("index", pa.int32()),
     ("p_yes", pa.float64()), ("p_no", pa.float64()),
 ])
 SCORES = pa.schema([
@@ -76,6 +79,8 @@ class EvalResult:
     """Further before/after pairs, e.g. temperature 1, pictures entirely right, question answering."""
     iterations: Mapping[str, Difference] = field(default_factory=dict)
     """Overall for each adapter in turn ("1", "2", …) against the base."""
+    beside_iterations: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
+    """Measures of `beside` that were taken of each adapter: name -> adapter -> against the base."""
     extra: Mapping[str, float] = field(default_factory=dict)
     """Single figures, e.g. the AUC of the self-feedback against the judge."""
     partial: bool = False

@@ -163,6 +163,7 @@ def _summary(
         "adapter": str(adapters[str(settings.iterations)]),
         "adapters": {name: str(path) for name, path in adapters.items()},
         "beside": result.get("beside", {}),
+        "beside_iterations": result.get("beside_iterations", {}),
         "benchmark": result.get("benchmark"),
         "categories": result.get("categories", {}),
         "counts": {str(n): usable_totals(session.folder.iteration(n)) for n in numbers},

@@ -122,6 +122,7 @@ class Display:
 
     def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
         """Say which run starts or goes on; what was shown of an earlier one is over."""
+        del run, settings
         self.iteration = 1
 
     def silmm_iteration_finished(self) -> None:

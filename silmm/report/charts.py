@@ -16,13 +16,19 @@ PALETTE = ("c1", "c2", "c3", "c4")
 Points = Sequence[tuple[float, float]]
 
 
-def line_chart(title: str, series: Mapping[str, Points], *, x_label: str = "step") -> Markup:
-    """Draw named lines over a common x; points that are not finite break the line."""
+def line_chart(
+    title: str, series: Mapping[str, Points], *, x_label: str = "step", level: float | None = None
+) -> Markup:
+    """Draw named lines over a common x; points that are not finite break the line.
+
+    A dashed line at `level` marks what the values are to be compared with.
+    """
     finite = [p for points in series.values() for p in points if _finite(p)]
     if not finite:
         return _figure(title, '<p class="none">no finite values</p>', ())
-    xs, ys = _limits([p[0] for p in finite]), _padded(_limits([p[1] for p in finite]))
-    marks = [_grid(xs, ys, x_label)]
+    also = [] if level is None else [level]
+    xs, ys = _limits([p[0] for p in finite]), _padded(_limits([*(p[1] for p in finite), *also]))
+    marks = [_grid(xs, ys, x_label), *(_level(value, ys) for value in also)]
     for colour, points in zip(_colours(len(series)), series.values(), strict=True):
         for run in _runs(points):
             path = " ".join(f"{_x(x, xs):.1f},{_y(y, ys):.1f}" for x, y in run)
@@ -38,8 +44,12 @@ def histogram(
     span: tuple[float, float],
     bins: int = 40,
     x_label: str = "score",
+    means: bool = False,
 ) -> Markup:
-    """Draw the share of values in each bin of `span`, one translucent layer for each name."""
+    """Draw the share of values in each bin of `span`, one translucent layer for each name.
+
+    With `means`, a dashed line in the layer's colour marks its mean, which stands in the legend too.
+    """
     low, high = span
     shares = {
         name: _shares([v for v in values if math.isfinite(v)], low, high, bins)
@@ -60,8 +70,45 @@ def histogram(
                     f'width="{max(right - left - 0.5, 0.5):.1f}" '
                     f'height="{HEIGHT - BOTTOM - y:.1f}"/>'
                 )
-    counts = {name: sum(math.isfinite(v) for v in values) for name, values in series.items()}
-    return _figure(title, _svg(title, marks), tuple(f"{k} (n={n})" for k, n in counts.items()))
+    names = []
+    for colour, (name, values) in zip(_colours(len(series)), series.items(), strict=True):
+        finite = [v for v in values if math.isfinite(v)]
+        told = f"n={len(finite)}"
+        if means and finite:
+            mean = sum(finite) / len(finite)
+            marks.append(
+                f'<line class="line mean {colour}" x1="{_x(mean, span):.1f}" '
+                f'x2="{_x(mean, span):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+            )
+            told += f", mean {number(round(mean, 3))}"
+        names.append(f"{name} ({told})")
+    return _figure(title, _svg(title, marks), tuple(names))
+
+
+def interval_chart(title: str, base: float, points: Sequence[tuple[int, float, float, float]]) -> Markup:
+    """Draw (iteration, low, value, high) with whiskers, after the `base` at iteration 0.
+
+    The scale covers at least 0.1, so that noise does not fill the chart; an end that is not finite
+    has no whisker.
+    """
+    ends = [base, *(v for _, *values in points for v in values if math.isfinite(v))]
+    low, high = min(ends), max(ends)
+    room = max(0.0, 0.1 - (high - low)) / 2
+    xs = (-0.25, max(x for x, *_ in points) + 0.25)
+    ys = _padded((low - room, high + room))
+    marks = [_grid(xs, ys, "iteration", whole=True), _level(base, ys)]
+    course = [(0, base), *((x, value) for x, _, value, _ in points)]
+    line = " ".join(f"{_x(x, xs):.1f},{_y(y, ys):.1f}" for x, y in course)
+    marks.append(f'<polyline class="line c1" points="{line}"/>')
+    for x, under, value, over in [(0, math.nan, base, math.nan), *points]:
+        place = f"{_x(x, xs):.1f}"
+        if math.isfinite(under) and math.isfinite(over):
+            marks.append(
+                f'<line class="line c1" x1="{place}" x2="{place}" y1="{_y(under, ys):.1f}" '
+                f'y2="{_y(over, ys):.1f}"/>'
+            )
+        marks.append(f'<circle class="dot c1" cx="{place}" cy="{_y(value, ys):.1f}" r="3.5"/>')
+    return _figure(title, _svg(title, marks), ())
 
 
 def interval_bar(low: float, diff: float, high: float, reach: float) -> Markup:
@@ -95,7 +142,14 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [index * step for index in range(first, last + 1)]
 
 
-def _grid(xs: tuple[float, float], ys: tuple[float, float], x_label: str) -> str:
+def _level(value: float, ys: tuple[float, float]) -> str:
+    y = f"{_y(value, ys):.1f}"
+    return f'<line class="zero" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
+
+
+def _grid(
+    xs: tuple[float, float], ys: tuple[float, float], x_label: str, *, whole: bool = False
+) -> str:
     parts = []
     for value in ticks(*ys):
         y = _y(value, ys)
@@ -105,6 +159,8 @@ def _grid(xs: tuple[float, float], ys: tuple[float, float], x_label: str) -> str
             f"{number(value)}</text>"
         )
     for value in ticks(*xs):
+        if whole and value != round(value):
+            continue
         parts.append(
             f'<text class="tick" x="{_x(value, xs):.1f}" y="{HEIGHT - BOTTOM + 13}" '
             f'text-anchor="middle">{number(value)}</text>'

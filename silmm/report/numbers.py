@@ -1,4 +1,4 @@
-"""The figures of a report: headline, categories, what stands beside, training curves, scores."""
+"""The figures of a report: headline, categories, what stands beside, iterations, feedback, counts."""
 
 from __future__ import annotations
 
@@ -6,29 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from silmm.report.charts import histogram, interval_bar, line_chart
+from silmm.report.charts import interval_bar, interval_chart
+from silmm.report.diversity import FACTS
 from silmm.report.markup import Markup, join, table, tag
 from silmm.report.reading import IterationRecord, RunRecord, in_turn
 
 NOTHING = Markup("")
-
-CURVES: Sequence[tuple[str, Mapping[str, str]]] = (
-    ("loss", {"loss": "loss"}),
-    ("margin of the implicit reward", {"margin": "margin"}),
-    ("accuracy of the implicit reward", {"accuracy": "accuracy"}),
-    (
-        "log-likelihood against the reference, nats per token",
-        {"chosen_logp": "chosen", "rejected_logp": "rejected"},
-    ),
-    ("KL to the reference, nats per picture", {"kl": "KL"}),
-    (
-        "kernel distance",
-        {"chosen_distance": "to the chosen", "rejected_distance": "to the rejected"},
-    ),
-    ("gradient norm", {"grad_norm": "norm"}),
-    ("learning rate", {"lr": "learning rate"}),
-)
-"""Charts of the training section: title, and metric name -> name in the legend."""
 
 FEEDBACK: Mapping[str, str] = {
     "auc": "AUC of the score for \"all facts hold\", over all candidates",
@@ -39,7 +22,6 @@ FEEDBACK: Mapping[str, str] = {
     "candidates_facts_best_by_own_score": "facts right: best of each prompt by own score",
     "candidates_facts_best_by_judge": "facts right: best of each prompt by the judge",
 }
-
 
 COUNTS = frozenset({"feedback_pictures", "feedback_left_out"})
 
@@ -72,9 +54,7 @@ def evaluation(run: RunRecord) -> Markup:
     if summary.get("beside"):
         parts += [tag("h3", "Beside the headline"), _differences(summary["beside"], total=False)]
     if len(summary.get("iterations", {})) > 1:
-        turns = in_turn(summary["iterations"])
-        rounds = {f"iteration {name}": value for name, value in turns.items()}
-        parts += [tag("h3", "Each iteration against the base"), _differences(rounds, total=False)]
+        parts += _rounds(run)
     return join(parts)
 
 
@@ -84,45 +64,15 @@ def feedback(run: RunRecord) -> Markup:
     if not extra:
         return NOTHING
     names = [name for name in FEEDBACK if name in extra]
-    names += [name for name in extra if name not in FEEDBACK]
+    names += [name for name in extra if name not in FEEDBACK and not name.startswith(FACTS)]
+    if not names:
+        return NOTHING
     rows = [
         # Counts are stored as numbers like the rest; they read as whole ones.
         [FEEDBACK.get(name, name), f"{extra[name]:.0f}" if name in COUNTS else _plain(extra[name])]
         for name in names
     ]
     return join(tag("h2", "Self-feedback against the judge"), table(["figure", "value"], rows))
-
-
-def training(run: RunRecord) -> Markup:
-    """Return the training curves of each iteration, with a warning where likelihood collapses."""
-    allowed = run.settings.get("options", {}).get("trainer", {}).get("warn_drop")
-    parts: list[Markup] = []
-    for iteration in run.iterations:
-        if iteration.steps:
-            parts += [tag("h3", f"Iteration {iteration.number}"), _collapse(iteration, allowed)]
-            parts.append(tag("div", _curves(iteration.steps), class_="charts"))
-    return join(tag("h2", "Training"), parts) if parts else NOTHING
-
-
-def scores(iterations: Sequence[IterationRecord]) -> Markup:
-    """Return histograms of the model's own scores, and those of chosen and rejected candidates."""
-    charts: list[Markup] = []
-    for iteration in iterations:
-        values = [row["score"] for row in iteration.scores if row["score"] is not None]
-        if values:
-            label = f"iteration {iteration.number}: all candidates"
-            charts.append(histogram(label, {"candidates": values}, span=_span(values)))
-        if iteration.pairs:
-            sides = {
-                "chosen": _some(row["chosen_score"] for row in iteration.pairs),
-                "rejected": _some(row["rejected_score"] for row in iteration.pairs),
-            }
-            if sides["chosen"] and sides["rejected"]:
-                label = f"iteration {iteration.number}: pairs"
-                charts.append(histogram(label, sides, span=_span([*values, -1.0, 1.0])))
-    if not charts:
-        return NOTHING
-    return join(tag("h2", "The model's own scores"), tag("div", charts, class_="charts"))
 
 
 def counts(iterations: Sequence[IterationRecord]) -> Markup:
@@ -162,6 +112,29 @@ def finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+def _rounds(run: RunRecord) -> list[Markup]:
+    """Return the course over the iterations: each one's figures against the base, drawn and in a table."""
+    measures = {_metric(run): run.summary["iterations"], **run.summary.get("beside_iterations", {})}
+    charts, tables = [], []
+    for name, by_model in measures.items():
+        turns = {int(k): v for k, v in in_turn(by_model).items() if str(k).isdecimal()}
+        if not turns:
+            continue
+        base = float(next(iter(turns.values()))["before"])
+        points = [
+            (number, base + _nan(one["ci_low"]), float(one["after"]), base + _nan(one["ci_high"]))
+            for number, one in turns.items()
+        ]
+        charts.append(interval_chart(name, base, points))
+        rows = {f"{name}, iteration {number}": one for number, one in turns.items()}
+        tables.append(_differences(rows, total=False))
+    note = "Whiskers: 95% interval of the paired difference to the base (iteration 0, dashed)."
+    return [
+        tag("h3", "Each iteration against the base"), tag("div", charts, class_="charts"),
+        tag("p", note, class_="soft"), *tables,
+    ]
+
+
 def _differences(figures: Mapping[str, Mapping[str, Any]], *, total: bool = True) -> Markup:
     """Return a table of before, after and difference; the first row is the total."""
     ends = [abs(f[k]) for f in figures.values() for k in ("ci_low", "ci_high", "diff")
@@ -181,36 +154,6 @@ def _differences(figures: Mapping[str, Mapping[str, Any]], *, total: bool = True
     names = ["", "before", "after", "difference", "95% interval", "", "n"]
     head = tag("thead", tag("tr", [tag("th", name) for name in names]))
     return tag("div", tag("table", head, tag("tbody", rows)), class_="scroll")
-
-
-def _curves(steps: Sequence[Mapping[str, float]]) -> list[Markup]:
-    charts = []
-    for title, names in CURVES:
-        series = {
-            label: [(row.get("step", 0.0), row[name]) for row in steps if name in row]
-            for name, label in names.items()
-            if any(name in row for row in steps)
-        }
-        if len(series) == 1:
-            series = {"": next(iter(series.values()))}  # the title says it already
-        if series:
-            charts.append(line_chart(title, series))
-    return charts
-
-
-def _collapse(iteration: IterationRecord, allowed: float | None) -> Markup:
-    """Warn where the chosen ended further down than `trainer.warn_drop`; not all trainers have it."""
-    last = _some(row.get("chosen_logp") for row in iteration.steps)[-10:]
-    mean = sum(last) / len(last) if last else 0.0
-    if allowed is None or mean >= -allowed:
-        return NOTHING
-    return tag(
-        "p",
-        f"The likelihood of the chosen candidates fell by {-mean:.3f} nats per token against the "
-        "reference: likelihood collapse begins. A larger trainer.nll, a smaller "
-        "trainer.learning_rate or fewer steps hold it.",
-        class_="note",
-    )
 
 
 def _partial(run: RunRecord) -> Markup:
@@ -235,18 +178,6 @@ def _plain(value: object) -> str:
     if not isinstance(value, int | float):
         return "–" if value is None else str(value)
     return f"{value:.3f}"
-
-
-def _some(values: Any) -> list[float]:  # an iterable of numbers or nulls
-    return [float(value) for value in values if finite(value)]
-
-
-def _span(values: Sequence[float]) -> tuple[float, float]:
-    """Scores of Eq. 1 lie in [-1, 1]; other scorers' are shown over what they cover."""
-    low, high = min(values), max(values)
-    if low >= -1 and high <= 1:
-        return -1.0, 1.0
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def _nan(value: object) -> float:

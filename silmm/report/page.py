@@ -7,11 +7,16 @@ from importlib import resources
 from typing import Any
 
 from silmm.report import gallery, numbers
+from silmm.report.diversity import diversity
+from silmm.report.drift import drift_warnings
 from silmm.report.markup import Markup, join, table, tag
-from silmm.report.paper import deviations
-from silmm.report.reading import RunRecord
+from silmm.report.paper import deviations, paper_of
+from silmm.report.preferences import preferences
+from silmm.report.reading import IterationRecord, RunRecord
+from silmm.report.scores import scores
+from silmm.report.training import effective_gamma, training
 
-PARTS = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
+PARTS = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer", "kernel")
 
 
 def page(run: RunRecord, album: gallery.Album) -> str:
@@ -28,16 +33,19 @@ def page(run: RunRecord, album: gallery.Album) -> str:
         tag("h1", title),
         tag("p", _subtitle(run.settings), class_="soft"),
         numbers.headline(run),
+        drift_warnings(run),
         numbers.evaluation(run),
         gallery.before_after(run, album),
         numbers.feedback(run),
-        numbers.training(run),
-        numbers.scores(run.iterations),
+        training(run),
+        scores(run),
+        diversity(run),
         numbers.counts(run.iterations),
         [gallery.candidates(iteration, album) for iteration in run.iterations[:1]],
-        _deviations(run.settings),
+        [preferences(iteration, album) for iteration in _ends(run)],
+        _deviations(run),
         _listing("Protocol of the evaluation", run.summary.get("protocol", {})),
-        _listing("Settings of the run", _flat(run.settings)),
+        _listing("Settings of the run", {**_flat(run.settings), **_decided(run)}),
     )
     html = tag("html", tag("head", head), tag("body", body), lang="en")
     return f"<!doctype html>\n{html}\n"
@@ -53,20 +61,32 @@ def _subtitle(settings: Mapping[str, Any]) -> str:
     return f"{named} · iterations {rounds} · seed {settings.get('seed', '–')}"
 
 
-def _deviations(settings: Mapping[str, Any]) -> Markup:
-    found = deviations(settings)
+def _ends(run: RunRecord) -> list[IterationRecord]:
+    """Return the first and the last iteration."""
+    return [*run.iterations[:1], *run.iterations[1:][-1:]]
+
+
+def _deviations(run: RunRecord) -> Markup:
+    paper = paper_of(run.continuous)
+    found = deviations(run.settings, paper)
     title = tag("h2", "Where this run deviates from the paper")
     if not found:
         return join(title, tag("p", "Nowhere in the settings that the paper states."))
-    note = tag(
-        "p",
-        "Against the settings that the paper gives for its discrete model (SEED-LLaMA, App. 9).",
-        class_="soft",
-    )
+    note = tag("p", f"Against the settings that the paper gives for {paper.of}.", class_="soft")
     rows = [[one.setting, one.paper, one.here, one.reason] for one in found]
     return join(
         title, note, table(["setting", "paper", "here", ""], rows, text=frozenset({0, 3}))
     )
+
+
+def _decided(run: RunRecord) -> dict[str, str]:
+    """Return what a trainer decided by itself: the gamma that gamma=auto came to."""
+    found = {iteration.number: effective_gamma(iteration) for iteration in run.iterations}
+    return {
+        f"trainer: effective gamma, iteration {number}": f"{gamma:.6g}"
+        for number, gamma in found.items()
+        if gamma is not None
+    }
 
 
 def _listing(title: str, values: Mapping[str, Any]) -> Markup:

@@ -1,4 +1,4 @@
-"""Where the settings of a run differ from the paper's (arXiv 2412.05818, App. 9, SEED-LLaMA)."""
+"""Where the settings of a run differ from the paper's (arXiv 2412.05818, App. 9)."""
 
 from __future__ import annotations
 
@@ -6,33 +6,69 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PAPER: Mapping[str, object] = {
+LOOP: Mapping[str, object] = {
     "prompter": "self",
-    "sampler": "nucleus",
     "questioner": "self-q",
     "scorer": "diff-of-prob",
     "pair_rule": "top-last",
-    "trainer": "dpo",
     "prompts": 16000,
-    "images_per_prompt": 10,
     "iterations": 3,
-    "pairs.k": 1,
     "trainer.rank": 32,
     "trainer.alpha": 32.0,
-    "trainer.steps": 1000,
-    "trainer.warmup": 100,
-    "trainer.learning_rate": 5e-5,
     "trainer.batch": 32,
     "trainer.accumulation": 4,
-    "trainer.beta": 0.2,
-    "trainer.nll": 0.0,
 }
-"""Settings that the paper states for a discrete model, by the name that the command line has."""
+"""Settings that the paper states for both kinds of model, by the name that the command line has."""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What the paper states for one kind of model."""
+
+    of: str
+    settings: Mapping[str, object]
+
+
+DISCRETE = Paper(
+    "its discrete model (SEED-LLaMA, App. 9)",
+    {
+        **LOOP,
+        "sampler": "nucleus",
+        "trainer": "dpo",
+        "images_per_prompt": 10,
+        "pairs.k": 1,
+        "trainer.steps": 1000,
+        "trainer.warmup": 100,
+        "trainer.learning_rate": 5e-5,
+        "trainer.beta": 0.2,
+        "trainer.nll": 0.0,
+    },
+)
+CONTINUOUS = Paper(
+    "its continuous model (DreamLLM, App. 9)",
+    {
+        **LOOP,
+        "sampler": "dropdiv",
+        "trainer": "kc-dpo",
+        "kernel": "avgpool-cos",
+        "images_per_prompt": 30,
+        "pairs.k": 10,
+        "trainer.steps": 2000,
+        "trainer.warmup": 200,
+        "trainer.learning_rate": 8e-6,
+        "trainer.gamma": 3.0,
+        "trainer.anchor": 0.0,
+    },
+)
+
 
 REASONS: Mapping[str, str] = {
     "prompts": "scale: a tiny model learns from fewer prompts",
     "trainer.nll": "a likelihood term on the chosen: the paper's loss alone let the likelihood of "
     "the chosen fall with the rejected's on the tiny model",
+    "trainer.anchor": "a pull towards the chosen: the paper's loss alone let the policy run away from both "
+    "sides on the tiny model",
+    "trainer.gamma": "auto divides by the typical distance of the candidates: kernels' scales differ",
     "trainer.learning_rate": "a tiny model needs larger steps",
     "trainer.steps": "scale: fewer pairs",
     "scorer": "another scorer, for comparison or as a control",
@@ -49,13 +85,18 @@ class Deviation:
     reason: str
 
 
-def deviations(settings: Mapping[str, Any]) -> list[Deviation]:
+def paper_of(continuous: bool) -> Paper:
+    """Return the paper's settings for one kind of model."""
+    return CONTINUOUS if continuous else DISCRETE
+
+
+def deviations(settings: Mapping[str, Any], paper: Paper = DISCRETE) -> list[Deviation]:
     """Compare a run's settings with the paper's; those that the run does not have are left out."""
     found = []
-    for name, paper in PAPER.items():
+    for name, stated in paper.settings.items():
         here = _value(settings, name)
-        if here is not None and here != paper:
-            found.append(Deviation(name, str(paper), str(here), REASONS.get(name, "")))
+        if here is not None and here != stated:
+            found.append(Deviation(name, str(stated), str(here), REASONS.get(name, "")))
     return found
 
 

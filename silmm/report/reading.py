@@ -50,6 +50,8 @@ class RunRecord:
     Their columns: prompt_id, prompt, category, picture, image, statements, questions, holds (the
     judge's verdicts), p_yes and p_no (the model's own answers, or null).
     """
+    continuous: bool = False
+    """Whether its representations are features, not image tokens."""
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -61,12 +63,14 @@ def read_run(folder: Path) -> RunRecord:
     require_run(folder)
     stored = read_json(folder / "run.json")
     summary = folder / "summary.json"
+    iterations = [_iteration(number, path) for number, path in _iteration_folders(folder)]
     return RunRecord(
         folder=folder,
         settings=stored.get("settings", stored),
         summary=read_json(summary) if summary.is_file() else {},
-        iterations=[_iteration(number, path) for number, path in _iteration_folders(folder)],
+        iterations=iterations,
         pictures=_pictures(folder / "eval"),
+        continuous=any(_has_features(iteration) for iteration in iterations[:1]),
     )
 
 
@@ -135,6 +139,16 @@ def _iteration(number: int, folder: Path) -> IterationRecord:
         steps=_steps(folder / "metrics.jsonl"),
         rejected=_counts(folder / "prompter.json"),
     )
+
+
+def _has_features(iteration: IterationRecord) -> bool:
+    """Say whether candidates, or else a user's own pairs, are without image tokens."""
+    for table, column in (("candidates", "z"), ("pairs", "chosen_z")):
+        shards = stored_shards(iteration.folder / table)
+        if shards.count:
+            tokens = shards.read(0, [column]).column(column)
+            return bool(len(tokens)) and int(tokens.null_count) == len(tokens)
+    return False
 
 
 def _steps(path: Path) -> list[dict[str, float]]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,11 +122,16 @@ class ShapesBenchmark:
         atomic_write(work / PICTURES, to_json({name: kept for name, (_, kept) in headline.items()}))
         tables = {name: table for name, (table, _) in headline.items()}
         before, after = tables[BEFORE], tables[sides[-1].name]
+        rounds = {
+            "question answering": exam.answering(sides),
+            "own score of the pictures": {
+                side.name: _overall(own_score, before, tables[side.name]) for side in sides[1:]
+            },
+        }
         beside = {
             "pictures entirely right": _overall(entirely_right, before, after),
             **exam.plain(sides[0], sides[-1]),
-            **exam.answering(sides[0], sides[-1]),
-            "own score of the pictures": _overall(own_score, before, after),
+            **{name: found[sides[-1].name] for name, found in rounds.items() if found},
         }
         model.load_adapter(None)
         return EvalResult(
@@ -138,6 +144,7 @@ class ShapesBenchmark:
             iterations={
                 side.name: _overall(facts_right, before, tables[side.name]) for side in sides[1:]
             },
+            beside_iterations={name: found for name, found in rounds.items() if found},
             extra=self_feedback(work.parent, exam.judge, work),
             partial=limit is not None,
         )
@@ -177,18 +184,19 @@ class _Exam:
             "pictures entirely right, temperature 1": _overall(entirely_right, before, after),
         }
 
-    def answering(self, first: _Side, last: _Side) -> dict[str, Difference]:
-        """Compare question answering on clean renders."""
+    def answering(self, sides: Sequence[_Side]) -> dict[str, Difference]:
+        """Compare question answering on clean renders: each tuned model against the base."""
         if not self.options.questions:
             return {}
-
-        def accuracy(side: _Side) -> Floats:
-            return accuracy_by_scene(
+        accuracy = {
+            side.name: accuracy_by_scene(
                 self.model, self.prompts, questions=self.options.questions, adapter=side.digest,
-                named=side.named, load=lambda: self.model.load_adapter(side.folder), work=self.work,
+                named=side.named, load=partial(self.model.load_adapter, side.folder), work=self.work,
             )
-
-        return {"question answering": paired_difference(accuracy(first), accuracy(last))}
+            for side in sides
+        }
+        base = accuracy.pop(BEFORE)
+        return {name: paired_difference(base, one) for name, one in accuracy.items()}
 
     def card(self, drawing: Drawing) -> dict[str, object]:
         """Return the protocol: what a number of this benchmark depends on beside the model, hashed."""

@@ -1,8 +1,10 @@
-"""How far the run's own scores agree with the exact judge, on the run's own candidates."""
+"""What the exact judge says of the run's own candidates: against their own scores, and of diversity."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,25 +21,67 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
+FORMAT = "2"
+"""Raised when the figures that are kept in a file change."""
+DIFFER = "candidates_facts_differ"
+"""Name of :func:`facts_that_differ`, to which the number of the iteration is added."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A candidate with the judge's verdict on each fact of its prompt."""
+
+    prompt: str
+    candidate: int
+    holds: npt.NDArray[np.bool_]
+
 
 def self_feedback(run: Path, judge: Judge, work: Path) -> dict[str, float]:
-    """Compare the scores of the first iteration with "all facts hold" by the judge.
+    """Compare the run's candidates with the judge: the scores of the first iteration, diversity of all.
 
-    Only the base model has drawn and scored then. Candidates without a score and prompts that are
-    not captions of this world are left out and counted.
+    In the first iteration only the base model has drawn and scored. Candidates without a score and
+    prompts that are not captions of this world are left out and counted.
 
     Returns:
         `auc` over all pictures and `auc_within_prompt` (each only where it is defined), the numbers
         of pictures that were used and left out, and the mean share of right facts of all
-        candidates, of the best of each prompt by own score and of the best by the judge. Empty
-        without scores.
+        candidates, of the best of each prompt by own score and of the best by the judge; for each
+        iteration N `candidates_facts_differ_N`, see :func:`facts_that_differ`. Empty without scores.
     """
-    folder = run / "iter-1"
+    figures = _kept(run / "iter-1", judge, work)
+    differ = {1: figures.pop(DIFFER, None)}
+    number = 2
+    while later := _kept(run / f"iter-{number}", judge, work):
+        differ[number] = later.get(DIFFER)
+        number += 1
+    return figures | {f"{DIFFER}_{n}": value for n, value in differ.items() if value is not None}
+
+
+def facts_that_differ(judged: Sequence[Judged]) -> float | None:
+    """Return how different the candidates of a prompt are to the judge, in [0, 1].
+
+    The share of a prompt's facts that hold for one of two candidates and not for the other: mean over
+    all pairs of its candidates, then over prompts. None where no prompt has two candidates.
+    """
+    members: dict[str, list[npt.NDArray[np.bool_]]] = {}
+    for one in judged:
+        members.setdefault(one.prompt, []).append(one.holds)
+    shares = []
+    for verdicts in members.values():
+        if len(verdicts) > 1:
+            true = np.sum(verdicts, axis=0)  # of n candidates, t·(n - t) pairs differ on a fact
+            count = len(verdicts)
+            shares.append(float(np.mean(true * (count - true)) / (count * (count - 1) / 2)))
+    return float(np.mean(shares)) if shares else None
+
+
+def _kept(folder: Path, judge: Judge, work: Path) -> dict[str, float]:
+    """Return the figures of an iteration from `work`, or judge its candidates; empty without scores."""
     tables = [_shards(folder / name) for name in ("prompts", "candidates", "scores")]
     if not all(table.count for table in tables):
         return {}
     files = [table.data(index) for table in tables for index in range(table.count)]
-    digest = hashlib.sha256("".join(sha256_file(file) for file in files).encode())
+    digest = hashlib.sha256("".join([FORMAT, *map(sha256_file, files)]).encode())
     path = work / f"feedback-{digest.hexdigest()[:12]}.json"
     if not path.is_file():
         atomic_write(path, to_json(_compare(folder, judge)))
@@ -53,27 +97,35 @@ def _compare(folder: Path, judge: Judge) -> dict[str, float]:
         for row in table.to_pylist()
         if row["status"] == "ok"
     }
+    judged, unreadable = _judged(folder, judge)
+    scored = [one for one in judged if (one.prompt, one.candidate) in own]
+    figures = _figures(
+        [one.prompt for one in scored],
+        np.array([own[one.prompt, one.candidate] for one in scored]),
+        np.array([float(np.mean(one.holds)) for one in scored]),
+        len(judged) - len(scored) + unreadable,
+    )
+    differ = facts_that_differ(judged)
+    return figures if differ is None else {**figures, DIFFER: differ}
+
+
+def _judged(folder: Path, judge: Judge) -> tuple[list[Judged], int]:
+    """Judge the candidates of an iteration; also count those of prompts that the judge cannot read."""
     specs = _specs(folder)
-    prompts: list[str] = []
-    values: list[float] = []
-    shares: list[float] = []
-    left_out = 0
+    judged: list[Judged] = []
+    unreadable = 0
     for table in _shards(folder / "candidates").tables(["prompt_id", "candidate", "image"]):
-        rows = [
-            row
-            for row in table.to_pylist()
-            if row["prompt_id"] in specs and (row["prompt_id"], row["candidate"]) in own
-        ]
-        left_out += table.num_rows - len(rows)
+        rows = [row for row in table.to_pylist() if row["prompt_id"] in specs]
+        unreadable += table.num_rows - len(rows)
         if not rows:
             continue
         images = np.stack([decode_png(row["image"]) for row in rows])
         verdicts = judge.facts(images, [specs[row["prompt_id"]] for row in rows])
-        for row, verdict in zip(rows, verdicts, strict=True):
-            prompts.append(row["prompt_id"])
-            values.append(own[row["prompt_id"], row["candidate"]])
-            shares.append(float(np.mean(verdict)))
-    return _figures(prompts, np.array(values), np.array(shares), left_out)
+        judged += [
+            Judged(row["prompt_id"], row["candidate"], verdict)
+            for row, verdict in zip(rows, verdicts, strict=True)
+        ]
+    return judged, unreadable
 
 
 def _figures(

@@ -1,0 +1,94 @@
+"""Warns where a run looks over-optimised: in the report's own box, before any figure is believed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from silmm.report.markup import Markup, tag
+from silmm.report.reading import IterationRecord, RunRecord
+from silmm.report.training import last_mean
+
+NOTHING = Markup("")
+OWN_SCORE = "own score of the pictures"
+"""What a benchmark calls the model's score of its own pictures of held-out prompts, in `beside`."""
+FALL = 0.02
+"""Falls of the held-out score within a training that are taken for noise; scores of Eq. 1 span 2."""
+RISE = 0.01
+"""Share by which the distance to the chosen may end above the reference's: rounding and small batches."""
+
+GENTLER = "A smaller trainer.learning_rate or fewer steps hold it."
+
+
+def drift_warnings(run: RunRecord) -> Markup:
+    """Return a box of all that warns of over-optimisation, or nothing."""
+    allowed = run.settings.get("options", {}).get("trainer", {}).get("warn_drop")
+    found: list[str] = []
+    for iteration in run.iterations:
+        told = [*_collapse(iteration, allowed), *_away(iteration), *_over_optimised(iteration)]
+        found += [f"Iteration {iteration.number}: {text}" for text in told]
+    found += _held_out(run)
+    if not found:
+        return NOTHING
+    return tag(
+        "div", tag("strong", "Warning"), tag("ul", [tag("li", text) for text in found]), class_="warning"
+    )
+
+
+def _collapse(iteration: IterationRecord, allowed: float | None) -> Iterator[str]:
+    """Tell where the chosen ended further down than `trainer.warn_drop`; not all trainers have it."""
+    mean = last_mean(iteration.steps, "chosen_logp")
+    if allowed is not None and mean and mean[0] < -allowed:
+        yield (
+            f"the likelihood of the chosen candidates fell by {-mean[0]:.3f} nats per token against the "
+            "reference: likelihood collapse begins. A larger trainer.nll, a smaller trainer.learning_rate "
+            "or fewer steps hold it."
+        )
+
+
+def _away(iteration: IterationRecord) -> Iterator[str]:
+    """Tell where H ended further from the chosen than the reference's."""
+    means = last_mean(iteration.steps, "chosen_distance", "reference_chosen_distance")
+    if means and means[0] > (1.0 + RISE) * means[1]:
+        yield (
+            f"the policy moves away from the chosen: k(H, H_w) ended at {means[0]:.4g}, the reference's is "
+            f"{means[1]:.4g}. A trainer.anchor above 0, trainer.gamma=auto, a smaller "
+            "trainer.learning_rate or fewer steps hold it."
+        )
+
+
+def _over_optimised(iteration: IterationRecord) -> Iterator[str]:
+    """Tell where the margin went on growing while the held-out score in the training log fell."""
+    points = _points(iteration.steps)
+    if not points:
+        return
+    first, peak, last = points[0], max(points, key=lambda point: point[1]), points[-1]
+    fall = peak[1] - last[1]
+    if fall > max(FALL, (peak[1] - first[1]) / 2) and last[2] > peak[2]:
+        yield (
+            f"the policy drifts: the model's own score on held-out prompts fell from {peak[1]:+.3f} at step "
+            f"{peak[0]:.0f} to {last[1]:+.3f} at step {last[0]:.0f}, while the margin grew from "
+            f"{peak[2]:.3g} to {last[2]:.3g}. {GENTLER}"
+        )
+
+
+def _points(steps: Sequence[Mapping[str, float]]) -> list[tuple[float, float, float]]:
+    """Return (step, held-out score, margin) of the steps where the score was measured."""
+    names = ("step", "validation_score", "margin")
+    rows = [tuple(row.get(name, math.nan) for name in names) for row in steps]
+    return [(a, b, c) for a, b, c in rows if all(map(math.isfinite, (a, b, c)))]
+
+
+def _held_out(run: RunRecord) -> Iterator[str]:
+    """Tell where margins grew in training, but the model thinks less of its pictures afterwards."""
+    one: Mapping[str, Any] = run.summary.get("beside", {}).get(OWN_SCORE, {})
+    high = one.get("ci_high")
+    ends = [last_mean(iteration.steps, "margin") for iteration in run.iterations]
+    grown = [end[0] for end in ends if end]
+    if high is not None and high < 0 and grown and grown[-1] > 0:
+        yield (
+            f"The policy drifts: its margin grew to {grown[-1]:.3g} in training, but the model's own score "
+            f"of its pictures of held-out prompts fell from {one['before']:+.3f} to {one['after']:+.3f} "
+            f"(95% interval of the difference [{one['ci_low']:+.3f}, {high:+.3f}]). {GENTLER}"
+        )

@@ -1,0 +1,127 @@
+"""The training of a report: curves of each iteration, and kernel distances before and after."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from silmm.report.charts import line_chart
+from silmm.report.markup import Markup, join, table, tag
+from silmm.report.reading import IterationRecord, RunRecord
+
+NOTHING = Markup("")
+LAST = 10
+"""Steps whose mean stands for the end of a training; a single batch says little."""
+SIDES: Mapping[str, str] = {"chosen": "k(H, H_w), to the chosen", "rejected": "k(H, H_l), to the rejected"}
+SET: Sequence[str] = ("gamma", "gamma_scale", "anchor", "beta", "sigma")
+"""Options of trainers of distances that stand beside the table of distances."""
+
+CURVES: Sequence[tuple[str, Mapping[str, str], float | None]] = (
+    ("loss", {"loss": "loss"}, None),
+    ("margin of the implicit reward", {"margin": "margin"}, 0.0),
+    ("accuracy of the implicit reward", {"accuracy": "accuracy"}, None),
+    (
+        "log-likelihood against the reference, nats per token",
+        {"chosen_logp": "chosen", "rejected_logp": "rejected"},
+        0.0,
+    ),
+    ("KL to the reference, nats per picture", {"kl": "KL"}, 0.0),
+    (
+        "kernel distance over the reference's (1 is the reference)",
+        {"chosen_relative": SIDES["chosen"], "rejected_relative": SIDES["rejected"]},
+        1.0,
+    ),
+    ("drift k(H, H_r): kernel distance to the reference", {"drift": "drift"}, 0.0),
+    ("own score on held-out prompts", {"validation_score": "score"}, None),
+    ("gradient norm", {"grad_norm": "norm"}, None),
+    ("learning rate", {"lr": "learning rate"}, None),
+)
+"""Charts of the section: title, metric name -> name in the legend, and what to compare with."""
+
+
+def training(run: RunRecord) -> Markup:
+    """Return the training curves of each iteration, with the distances of a continuous model."""
+    parts: list[Markup] = []
+    for iteration in run.iterations:
+        if iteration.steps:
+            parts += [tag("h3", f"Iteration {iteration.number}"), _distances(run, iteration)]
+            parts.append(tag("div", _curves(iteration.steps), class_="charts"))
+    return join(tag("h2", "Training"), parts) if parts else NOTHING
+
+
+def last_mean(steps: Sequence[Mapping[str, float]], *names: str) -> tuple[float, ...] | None:
+    """Return the means of metrics over the last `LAST` steps that have all of them as finite numbers."""
+    rows = [row for row in steps if all(math.isfinite(row.get(name, math.nan)) for name in names)]
+    if not rows:
+        return None
+    return tuple(fmean(row[name] for row in rows[-LAST:]) for name in names)
+
+
+def effective_gamma(iteration: IterationRecord) -> float | None:
+    """Return the gamma that an iteration was trained with, where its trainer has one."""
+    found = last_mean(iteration.steps[-1:], "gamma_eff")
+    return found[0] if found else None
+
+
+def kernel_named(run: RunRecord) -> str:
+    """Name the kernel of a run; without one in its settings the trainer has its own."""
+    return str(run.settings.get("kernel") or "the trainer's own")
+
+
+def _distances(run: RunRecord, iteration: IterationRecord) -> Markup:
+    """Return the table of kernel distances before and after, with what they were trained with."""
+    rows = []
+    for side, label in SIDES.items():
+        found = last_mean(iteration.steps, f"reference_{side}_distance", f"{side}_distance")
+        if found:
+            before, after = found
+            share = f"{after / before:.3f}" if before > 0 else "–"
+            rows.append([label, f"{before:.4g}", f"{after:.4g}", share])
+    if not rows:
+        return NOTHING
+    drift = last_mean(iteration.steps, "drift")
+    if drift:
+        rows.append(["k(H, H_r), to the reference", "0", f"{drift[0]:.4g}", "–"])
+    options: Mapping[str, object] = run.settings.get("options", {}).get("trainer", {})
+    told = [f"kernel {kernel_named(run)}"]
+    told += [f"{name} {options[name]}" for name in SET if name in options]
+    gamma = effective_gamma(iteration)
+    if gamma is not None:
+        told.append(f"effective gamma {gamma:.4g}")
+    return join(
+        tag("p", " · ".join(told), class_="soft"),
+        table(["kernel distance", "before (the reference)", "after", "after / before"], rows),
+        tag(
+            "p",
+            f"Means over the pairs of the last {min(LAST, len(iteration.steps))} steps, of both models on "
+            "the same prompts.",
+            class_="soft",
+        ),
+    )
+
+
+def _curves(steps: Sequence[Mapping[str, float]]) -> list[Markup]:
+    steps = [{**row, **_relative(row)} for row in steps]
+    charts = []
+    for title, names, level in CURVES:
+        series = {
+            label: [(row.get("step", 0.0), row[name]) for row in steps if name in row]
+            for name, label in names.items()
+            if any(name in row for row in steps)
+        }
+        if len(series) == 1:
+            series = {"": next(iter(series.values()))}  # the title says it already
+        if series:
+            charts.append(line_chart(title, series, level=level))
+    return charts
+
+
+def _relative(row: Mapping[str, float]) -> dict[str, float]:
+    """Return the distances of a step over the reference's: kernels' scales differ by factors of 10,000."""
+    found = {}
+    for side in SIDES:
+        before, now = row.get(f"reference_{side}_distance"), row.get(f"{side}_distance")
+        if before is not None and now is not None:
+            found[f"{side}_relative"] = now / before if before > 0 else math.nan
+    return found
