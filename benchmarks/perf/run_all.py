@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TITLES = {
     "grouped_pairs": "Grouped pairs",
+    "kernel_pairs": "Pairs of features",
     "picture_prefix": "A picture's questions",
     "trl_step": "A DPO step beside TRL's",
 }

@@ -52,7 +52,7 @@ class DistanceObjective:
 
     model: BaseModel
     preferences: Sequence[Preference]
-    reference: StoredFeatures
+    reference: StoredFeatures | Sequence[torch.Tensor]
     kernel: Kernel
     pair_loss: DistanceLoss
     gamma: float

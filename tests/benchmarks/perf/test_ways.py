@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.perf import dpo_steps, grouped_pairs, measure, picture_prefix, workload
+from benchmarks.perf import dpo_steps, grouped_pairs, kernel_pairs, measure, picture_prefix, workload
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +18,28 @@ def test_grouped_and_single_pairs_are_one_step(model):
     row = grouped_pairs.compare(model, prompts=2, k=2, repeats=2)
     assert row.items == 8
     assert {len(seconds) for seconds in row.seconds.values()} == {2}
+
+
+def test_grouped_and_single_pairs_of_features_are_one_step():
+    """One forward pass a prompt and one a pair give the same gradients, or the comparison would refuse."""
+    model = kernel_pairs.random_model(hidden=16, layers=2, heads=2, mlp=16, queries=4)
+    dpo_steps.attach_adapter(model)
+    row = kernel_pairs.compare(model, prompts=2, k=3, repeats=1)
+    assert row.items == 18
+    assert len(row.seconds) == 4
+
+
+def test_other_pairs_of_features_are_refused():
+    """The pair-by-pair rival on other pairs has other gradients, which the check must see."""
+    model = kernel_pairs.random_model(hidden=16, layers=2, heads=2, mlp=16, queries=4)
+    dpo_steps.attach_adapter(model)
+    data = kernel_pairs.preferences(model, 2, 2)
+    training = kernel_pairs.prepare(model, data)
+    kernel_pairs.grouped_step(training, stored=True)
+    ours = dpo_steps.gradients(training)
+    kernel_pairs.pair_step(training, kernel_pairs.pair_by_pair(data[:1]), None)
+    with pytest.raises(RuntimeError, match="cannot be compared"):
+        dpo_steps.check_same_gradients(ours, dpo_steps.gradients(training))
 
 
 def test_other_pairs_are_refused(model):
