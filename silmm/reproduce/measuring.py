@@ -104,7 +104,7 @@ def _prompt_means(run: Path, iteration: int | None) -> PromptMeans | None:
         return None
     after = {None: tuned[-1], 0: BEFORE}.get(iteration, str(iteration))
     sides = {}
-    for name in {BEFORE, after, tuned[-1]}:
+    for name in dict.fromkeys((BEFORE, after, tuned[-1])):
         if name not in record.pictures:
             return None
         sides[name] = _shares(record.pictures[name])

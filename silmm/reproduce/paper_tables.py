@@ -21,8 +21,8 @@ _DREAMLLM = (22.94, 23.74, 28.76, 23.01)
 TABLE2 = Experiment(
     name="table2",
     title="Table 2: how questions are asked and how answers become a score",
-    about="In the paper: DreamLLM after one iteration. self-q and diff-of-prob are the paper's method, so these "
-    "two rows are one run. The last column is the paper's DPG-Bench score, which is not measured here.",
+    about="In the paper: DreamLLM after one iteration. self-q and diff-of-prob are the paper's method, so "
+    "these two rows are one run. The last column is the paper's DPG-Bench score, which is not measured here.",
     columns=(*FOUR, Column("DPG-Bench")),
     rows=(
         Row("base", iteration=0, group="base", paper=(*_DREAMLLM, 53.93)),

@@ -24,10 +24,11 @@ class _Recorded:
 
     def __init__(self, answers: pa.Table) -> None:
         """Group the rows of ANSWERS by picture, in their order."""
-        self._by_picture: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        self._by_picture: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
         for row in answers.to_pylist():
             pair = tuple(np.nan if row[side] is None else row[side] for side in ("p_yes", "p_no"))
-            pictures = self._by_picture.setdefault((row["prompt_id"], row["candidate"]), [])
+            picture = (row["prompt_id"], row["candidate"], row["decode"])
+            pictures = self._by_picture.setdefault(picture, [])
             pictures.append(cast("tuple[float, float]", pair))
 
     def yes_no(
@@ -56,7 +57,7 @@ def score_stored_answers(
     for shard in folder.missing("score"):
         told, scores, counts = stages.score_candidates(
             cast("BaseModel", _Recorded(answers.read(shard))), scorer, prompts.slice(shard * size, size),
-            folder.table("candidates").read(shard, ["prompt_id", "candidate", "image"]),
+            folder.table("candidates").read(shard, stages.SCORED_COLUMNS),
             folder.table("questions").read(shard), place=stages.Place(settings.seed, iteration),
         )
         folder.table("answers").commit(shard, told)

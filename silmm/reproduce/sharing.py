@@ -30,7 +30,7 @@ ANSWERS = "answers"
 """Part of stage `score`: the model's answers, which do not depend on the scorer."""
 DEPENDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "prompts": (("start",), ("prompter", "benchmark", ".prompts", ".limit")),
-    "sample": (("prompts",), ("sampler", ".images_per_prompt")),
+    "sample": (("prompts",), ("sampler", ".images_per_prompt", ".decodes")),
     "questions": (("prompts",), ("questioner",)),
     ANSWERS: (("sample", "questions"), ()),
     "score": ((ANSWERS,), ("scorer",)),
