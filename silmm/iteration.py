@@ -33,6 +33,8 @@ from silmm.workers import Components, Pool, Task
 if TYPE_CHECKING:
     from silmm.settings import RunSettings
 
+PICTURES = ("image", "further_images")
+"""Columns that observers are not given."""
 Progress = Callable[[str, int, int], None]
 """Called with a stage, the units done and their total (0: not known)."""
 
@@ -218,7 +220,7 @@ class Iteration:
         if announce and stage == FEATURES:
             self._announce(stage, None)
         elif announce:
-            columns = [name for name in table.read(0).column_names if name != "image"]
+            columns = [name for name in table.read(0).column_names if name not in PICTURES]
             self._announce(stage, table.table(columns))
 
     def _require_all_shards(self) -> None:

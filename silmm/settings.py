@@ -74,6 +74,9 @@ class RunSettings(Options):
         16000, union_mode="left_to_right", description="number of prompts, or a file of prompts"
     )
     images_per_prompt: int = Field(10, ge=2, description="candidates drawn for each prompt")
+    decodes: int = Field(
+        1, ge=1, description="noises of the decoder that each candidate is decoded and scored under"
+    )
     iterations: int = Field(1, ge=1, description="rounds; each tuned model is the next reference")
     seed: int = Field(0, ge=0, description="seed of the whole run")
     limit: int | None = Field(None, ge=1, description="use this many prompts only; marks the run")

@@ -27,6 +27,8 @@ from silmm.records import ANSWERS, CANDIDATES, PAIRS, QUESTIONS, SCORES
 from silmm.seeds import derive
 from silmm.tables import decode_png, encode_png, latent_columns
 
+SCORED_COLUMNS = ["prompt_id", "candidate", "image", "further_images"]
+"""Columns of CANDIDATES that scoring reads."""
 OK, NO_QUESTIONS, NON_FINITE = "ok", "no-questions", "non-finite"
 UNREADABLE = "unreadable"
 
@@ -99,12 +101,17 @@ def keep_prompts(
 
 
 def draw_candidates(
-    model: BaseModel, sampler: Sampler, prompts: pa.Table, images_per_prompt: int, place: Place
+    model: BaseModel,
+    sampler: Sampler,
+    prompts: pa.Table,
+    images_per_prompt: int,
+    place: Place,
+    decodes: int = 1,
 ) -> tuple[pa.Table, dict[str, int]]:
     """Draw and decode `images_per_prompt` candidates of each prompt (PROMPTS -> CANDIDATES).
 
-    All candidates of a prompt share the seed of the decoder's noise: they differ by z alone. What the
-    sampler says that it dropped is counted.
+    All candidates of a prompt share the seeds of the decoder's noises: they differ by z alone. Each is
+    decoded under `decodes` noises. What the sampler says that it dropped is counted.
     """
     earlier = _dropped(sampler)
     units = [
@@ -115,18 +122,24 @@ def draw_candidates(
     texts = [prompt for _, prompt, _ in units]
     seeds = [place.derive("sample", prompt, candidate) for _, prompt, candidate in units]
     latents = _same_length(sampler.draw(model, texts, seeds), units, "the sampler")
-    noise = [place.derive("decode", prompt) for prompt in texts]
-    images = _same_length(model.decode(latents, noise), units, "the decoder")
+    pictures = [_decoded(model, latents, texts, place, decode) for decode in range(decodes)]
     rows = [
         {
             "prompt_id": identity, "candidate": candidate, "seed": seed,
-            **latent_columns(latent), "image": encode_png(image),
+            **latent_columns(latent), "image": image, "further_images": further,
         }
-        for (identity, _, candidate), seed, latent, image in zip(
-            units, seeds, latents, images, strict=True
+        for (identity, _, candidate), seed, latent, image, *further in zip(
+            units, seeds, latents, *pictures, strict=True
         )
     ]
     return pa.Table.from_pylist(rows, schema=CANDIDATES), dict(_dropped(sampler) - earlier)
+
+
+def _decoded(
+    model: BaseModel, latents: Sequence[Latent], texts: Sequence[str], place: Place, decode: int
+) -> list[dict[str, bytes | None]]:
+    noise = [place.derive("decode", prompt, decode) for prompt in texts]
+    return [encode_png(one) for one in _same_length(model.decode(latents, noise), latents, "the decoder")]
 
 
 def _dropped(component: Sampler | Questioner) -> Counter[str]:
@@ -175,30 +188,30 @@ def score_candidates(
 ) -> tuple[pa.Table, pa.Table, dict[str, int]]:
     """Answer and score each candidate (Eq. 1): ANSWERS, SCORES, and counts of the unscored.
 
-    A candidate without questions or with an answer that is not finite gets a status and no number.
+    A candidate's score is the mean over its pictures, one for each noise of the decoder. A candidate without
+    questions or with an answer that is not finite gets a status and no number.
     """
     texts = {row["prompt_id"]: row["prompt"] for row in prompts.to_pylist()}
     asked: dict[str, list[str]] = {}
     for row in questions.to_pylist():
         asked.setdefault(row["prompt_id"], []).append(row["question"])
-    rows = candidates.select(["prompt_id", "candidate", "image"]).to_pylist()
-    asking = [row for row in rows if row["prompt_id"] in asked]
-    answers = _answers(model, asking, [asked[row["prompt_id"]] for row in asking])
+    rows = candidates.select(SCORED_COLUMNS).to_pylist()
+    answers = _answers(model, [row for row in rows if row["prompt_id"] in asked], asked)
     answer_rows: list[dict[str, Any]] = []
     score_rows: list[dict[str, Any]] = []
     counts: dict[str, int] = {}
     for row in rows:
         identity, candidate = row["prompt_id"], row["candidate"]
         key = {"prompt_id": identity, "candidate": candidate}
-        answer = answers.get((identity, candidate))
+        told = answers.get((identity, candidate), [])
         seed = place.derive("score", texts[identity], candidate)
-        score, status = _score(scorer, answer, seed)
+        score, status = _score(scorer, told, seed)
         if status != OK:
             counts[status] = counts.get(status, 0) + 1
         score_rows.append({**key, "score": score, "status": status})
         answer_rows.extend(
-            {**key, "index": index, "p_yes": _number(yes), "p_no": _number(no)}
-            for index, (yes, no) in enumerate(() if answer is None else answer.tolist())
+            {**key, "decode": decode, "index": index, "p_yes": _number(yes), "p_no": _number(no)}
+            for decode, answer in enumerate(told) for index, (yes, no) in enumerate(answer.tolist())
         )
     return (
         pa.Table.from_pylist(answer_rows, schema=ANSWERS),
@@ -208,31 +221,35 @@ def score_candidates(
 
 
 def _answers(
-    model: BaseModel, rows: Sequence[Mapping[str, Any]], questions: Sequence[Sequence[str]]
-) -> dict[tuple[str, int], npt.NDArray[np.float64]]:
-    if not rows:
+    model: BaseModel, rows: Sequence[Mapping[str, Any]], asked: Mapping[str, Sequence[str]]
+) -> dict[tuple[str, int], list[npt.NDArray[np.float64]]]:
+    """Return the answers about each picture of each candidate, (n_questions, 2) a picture."""
+    units = [(row, image) for row in rows for image in (row["image"], *(row["further_images"] or ()))]
+    if not units:
         return {}
-    found = model.yes_no([decode_png(row["image"]) for row in rows], questions)
-    found = _same_length(found, rows, "yes_no")
-    answers = {}
-    for row, asked, values in zip(rows, questions, found, strict=True):
-        if values.shape != (len(asked), 2):
+    questions = [asked[row["prompt_id"]] for row, _ in units]
+    found = model.yes_no([decode_png(image) for _, image in units], questions)
+    answers: dict[tuple[str, int], list[npt.NDArray[np.float64]]] = {}
+    for (row, _), texts, values in zip(
+        units, questions, _same_length(found, units, "yes_no"), strict=True
+    ):
+        if values.shape != (len(texts), 2):
             raise PluginError(
-                f"The model answered {len(asked)} questions with an array of shape {values.shape}; "
-                f"({len(asked)}, 2) is asked of yes_no. Report it to the model's plugin."
+                f"The model answered {len(texts)} questions with an array of shape {values.shape}; "
+                f"({len(texts)}, 2) is asked of yes_no. Report it to the model's plugin."
             )
-        answers[row["prompt_id"], row["candidate"]] = values
+        answers.setdefault((row["prompt_id"], row["candidate"]), []).append(values)
     return answers
 
 
 def _score(
-    scorer: Scorer, answer: npt.NDArray[np.float64] | None, seed: int
+    scorer: Scorer, answers: Sequence[npt.NDArray[np.float64]], seed: int
 ) -> tuple[float | None, str]:
-    if answer is None:
+    if not answers:
         return None, NO_QUESTIONS
-    if not np.isfinite(answer).all():
+    if not all(np.isfinite(answer).all() for answer in answers):
         return None, NON_FINITE
-    score = float(scorer.score(answer, seed))
+    score = float(np.mean([scorer.score(answer, seed) for answer in answers]))
     return (score, OK) if np.isfinite(score) else (None, NON_FINITE)
 
 

@@ -131,7 +131,7 @@ class Worker:
     def _sample(self, task: Task, folder: IterationFolder, prompts: pa.Table) -> None:
         table, counts = stages.draw_candidates(
             self._model(task), self._components.get("sampler"), prompts,
-            self._settings.images_per_prompt, self._place(task),
+            self._settings.images_per_prompt, self._place(task), self._settings.decodes,
         )
         folder.table("candidates").commit(task.shard, table, counts)
 
@@ -142,8 +142,7 @@ class Worker:
         folder.table("questions").commit(task.shard, table, counts)
 
     def _score(self, task: Task, folder: IterationFolder, prompts: pa.Table) -> None:
-        columns = ["prompt_id", "candidate", "image"]
-        candidates = folder.table("candidates").read(task.shard, columns)
+        candidates = folder.table("candidates").read(task.shard, stages.SCORED_COLUMNS)
         questions = folder.table("questions").read(task.shard)
         answers, scores, counts = stages.score_candidates(
             self._model(task), self._components.get("scorer"), prompts, candidates, questions,

@@ -44,6 +44,10 @@ def _component_flags(command: click.Command) -> click.Command:
 @click.option("--prompts", metavar="FILE|N", help="Prompts: a file, or how many to write.")
 @click.option("--images-per-prompt", type=int, help="Candidates drawn for each prompt.")
 @click.option(
+    "--decodes", type=int,
+    help="Noises of the decoder under which each candidate is scored; its score is the mean.",
+)
+@click.option(
     "--pairs", metavar="FILE|NxM",
     help="Train on your own pairs, or pair the best N with the worst M (10x10, the same as "
     "--set pairs.shape=10x10). A file of such a name is given as ./10x10.",

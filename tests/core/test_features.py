@@ -89,7 +89,9 @@ def test_only_what_pairs_use_is_kept(iteration):
         for index in range(3) for name in load_file(iteration.features.data(index))
     }
     table = iteration.table("candidates").table()
-    assert table.column_names == ["prompt_id", "candidate", "seed", "z", "shape", "image"]
+    assert table.column_names == [
+        "prompt_id", "candidate", "seed", "z", "shape", "image", "further_images",
+    ]
     assert table["z"].null_count == table.num_rows == 28
     assert set(map(tuple, table["shape"].to_pylist())) == {SHAPE}
     sizes = sum(iteration.features.data(index).stat().st_size for index in range(3))
@@ -115,6 +117,28 @@ def test_preferences_read_when_touched(iteration):
     iteration.features.data(2).unlink()  # never touched before
     with pytest.raises(DataError, match="shard-00002"):
         preferences[-1].latents[0]
+
+
+def test_further_noises_change_no_features(go, tmp_path, continuous, artefacts):
+    """With `decodes` 2 the candidates are the same, observers see no pictures, a resumed run is equal."""
+    told = {}
+
+    class Observer:
+        def silmm_stage_finished(self, stage, table):
+            told[stage] = table
+
+    go(tmp_path / "run", continuous(decodes=2), until="sample", observers=[Observer()])
+    assert not {"image", "further_images"} & set(told["sample"].column_names)
+    go(tmp_path / "run", continuous(decodes=2))
+    go(tmp_path / "whole", continuous(decodes=2))
+    assert artefacts.hashes(tmp_path / "run") == artefacts.hashes(tmp_path / "whole")
+    go(tmp_path / "one", continuous(), until="sample")
+    columns = ["prompt_id", "candidate", "seed", "image"]
+    tables = [
+        RunFolder(tmp_path / name, 3).iteration(1).table("candidates").table(columns)
+        for name in ("run", "one")
+    ]
+    assert tables[0].equals(tables[1])
 
 
 @pytest.fixture

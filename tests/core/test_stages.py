@@ -173,6 +173,27 @@ def test_candidates_of_a_prompt_share_the_decoders_noise(parts):
     assert len({*drawn["seed"].to_pylist(), seen[0], seen[4]}) == 10
 
 
+def test_a_candidates_score_is_the_mean_over_its_noises(toy_registry):
+    """With `decodes` 3 each candidate has pictures under three shared noises; its score is their mean."""
+    parts = {kind: toy_registry.build(kind, "toy", {}) for kind in ("questioner", "scorer")}
+    model = toy_registry.build("model", "toy-continuous", {})
+    sampler = toy_registry.build("sampler", "toy-noise", {})
+    prompts = prompt_table([Prompt("a", "x"), Prompt("b", "x")])
+    asked, _ = stages.ask_questions(model, parts["questioner"], prompts)
+    one, _ = stages.draw_candidates(model, sampler, prompts, 4, PLACE)
+    three, _ = stages.draw_candidates(model, sampler, prompts, 4, PLACE, 3)
+    assert three.drop_columns("further_images").equals(one.drop_columns("further_images"))
+    assert [len(further) for further in three["further_images"].to_pylist()] == [2] * 8
+    answers, scores, _ = stages.score_candidates(model, parts["scorer"], prompts, three, asked, place=PLACE)
+    first, alone, _ = stages.score_candidates(model, parts["scorer"], prompts, one, asked, place=PLACE)
+    by_decode = [answers.filter(pa.compute.equal(answers["decode"], number)) for number in range(3)]
+    assert by_decode[0].equals(first)
+    assert [table.num_rows for table in by_decode] == [first.num_rows] * 3
+    means = sum(table["p_yes"].to_numpy() - table["p_no"].to_numpy() for table in by_decode) / 3
+    assert np.allclose(scores["score"].to_numpy(), means.reshape(8, 2).mean(1))
+    assert not np.allclose(scores["score"].to_numpy(), alone["score"].to_numpy())
+
+
 def test_what_the_sampler_drops_is_counted_for_each_shard(parts):
     """Rewritings that a sampler could not use are counted for this shard, not for earlier ones."""
 

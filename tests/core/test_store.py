@@ -31,6 +31,7 @@ def candidates(count):
         {
             "prompt_id": "0" * 16, "candidate": i, "seed": i,
             **latent_columns(np.arange(4, dtype=np.int32)),
+            "further_images": [encode_png(np.full((2, 2, 3), 9, np.uint8))],
             "image": encode_png(np.full((4, 4, 3), i, np.uint8)),
         }
         for i in range(count)
@@ -130,6 +131,7 @@ def test_datasets_shows_the_pictures(tmp_path):
     )
     assert isinstance(loaded.features["image"], datasets.Image)
     assert loaded[1]["image"].getpixel((0, 0)) == (1, 1, 1)
+    assert loaded[1]["further_images"][0].getpixel((0, 0)) == (9, 9, 9)
     assert loaded[1]["z"] == [0, 1, 2, 3]
 
 
