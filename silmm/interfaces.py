@@ -175,12 +175,19 @@ class PrompterResult:
 
 
 class Sampler(Protocol):
-    """Step 2: draws diverse representations."""
+    """Step 2: draws diverse representations.
+
+    A sampler may keep a `dropped: Counter[str]` of what it could not use and why, over all its calls; the
+    stage writes the counts of each shard beside its table.
+    """
 
     def draw(
         self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]
     ) -> list[Latent]:
-        """Draw one z for each (prompt, seed) pair; the same prompt comes many times with many seeds."""
+        """Draw one z for each (prompt, seed) pair; the same prompt comes many times with many seeds.
+
+        Features are drawn a second time, from the same seeds, for the candidates that pairs use.
+        """
         ...
 
 
@@ -257,7 +264,7 @@ class Preference:
 
     prompt: str
     latents: Sequence[Latent]
-    """Only candidates that some pair uses."""
+    """Only candidates that some pair uses; kept features are read from the disk at each touch."""
     pairs: tuple[tuple[int, int], ...]
     """(chosen, rejected) positions in `latents`."""
 
