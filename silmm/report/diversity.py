@@ -44,27 +44,26 @@ def diversity(run: RunRecord) -> Markup:
             continue
         layers[f"iteration {iteration.number}"] = [one.rms for one in found]
         rows.append([
-            str(iteration.number), sampler_label(run.settings), *_means(found),
+            str(iteration.number), *_means(found),
             f"{differ:.3f}" if differ is not None else "–", str(len(found)),
         ])
     if not rows:
         return NOTHING
     head = [
-        "iteration", "sampler", "pixel difference", "distinct pictures", "facts that differ",
-        "prompts",
+        "iteration", "pixel difference", "distinct pictures", "facts that differ", "prompts (pixels)",
     ]
     parts = [
         tag("h2", "Diversity of the candidates"),
         tag(
             "p",
-            "Over the candidates of a prompt, then over prompts. Pixel difference: root mean "
-            "square over two pictures, mean over all pairs; 0 is equal, 1 is black against white. "
-            "Distinct pictures: different ones over all. Facts that differ: the share of a "
-            "prompt's facts that hold for one of two candidates alone, by the benchmark's judge "
-            f"on all prompts that it can read. Pixels are compared on about {PROMPTS} prompts at most.",
+            f"Of candidates drawn by {sampler_label(run.settings)}; means over the pairs of a prompt's "
+            "candidates, then over prompts. Pixel difference: root mean square over two pictures; 0 is "
+            "equal, 1 is black against white. Distinct pictures: share of different ones. Facts that "
+            "differ: share of the prompt's facts that hold for one of two candidates and not for the other, "
+            f"by the benchmark's judge. Pixels are compared on about {PROMPTS} prompts at most.",
             class_="soft",
         ),
-        table(head, rows, text=frozenset({0, 1})),
+        table(head, rows),
     ]
     if any(layers.values()):
         top = max(value for values in layers.values() for value in values)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from silmm.report.markup import Markup, tag
-from silmm.report.reading import IterationRecord, RunRecord
+from silmm.report.reading import IterationRecord, RunRecord, in_turn
 from silmm.report.training import last_mean
 
 NOTHING = Markup("")
@@ -23,10 +23,13 @@ GENTLER = "A smaller trainer.learning_rate or fewer steps hold it."
 
 def drift_warnings(run: RunRecord) -> Markup:
     """Return a box of all that warns of over-optimisation, or nothing."""
-    allowed = run.settings.get("options", {}).get("trainer", {}).get("warn_drop")
+    options = run.settings.get("options", {}).get("trainer", {})
     found: list[str] = []
     for iteration in run.iterations:
-        told = [*_collapse(iteration, allowed), *_away(iteration), *_over_optimised(iteration)]
+        told = [
+            *_collapse(iteration, options.get("warn_drop")), *_away(iteration, options),
+            *_over_optimised(iteration),
+        ]
         found += [f"Iteration {iteration.number}: {text}" for text in told]
     found += _held_out(run)
     if not found:
@@ -47,15 +50,18 @@ def _collapse(iteration: IterationRecord, allowed: float | None) -> Iterator[str
         )
 
 
-def _away(iteration: IterationRecord) -> Iterator[str]:
-    """Tell where H ended further from the chosen than the reference's."""
+def _away(iteration: IterationRecord, options: Mapping[str, object]) -> Iterator[str]:
+    """Tell where H ended further from the chosen than the reference's; name guards that are not on."""
     means = last_mean(iteration.steps, "chosen_distance", "reference_chosen_distance")
-    if means and means[0] > (1.0 + RISE) * means[1]:
-        yield (
-            f"the policy moves away from the chosen: k(H, H_w) ended at {means[0]:.4g}, the reference's is "
-            f"{means[1]:.4g}. A trainer.anchor above 0, trainer.gamma=auto, a smaller "
-            "trainer.learning_rate or fewer steps hold it."
-        )
+    if not means or means[0] <= (1.0 + RISE) * means[1]:
+        return
+    anchor = f"A trainer.anchor above {options['anchor']}, " if "anchor" in options else ""
+    auto = "trainer.gamma=auto, " if isinstance(options.get("gamma"), int | float) else ""
+    remedy = f"{anchor}{auto}{'a' if anchor or auto else 'A'} smaller trainer.learning_rate"
+    yield (
+        f"the policy moves away from the chosen: k(H, H_w) ended at {means[0]:.4g}, the reference's is "
+        f"{means[1]:.4g}. {remedy} or fewer steps hold it."
+    )
 
 
 def _over_optimised(iteration: IterationRecord) -> Iterator[str]:
@@ -81,14 +87,25 @@ def _points(steps: Sequence[Mapping[str, float]]) -> list[tuple[float, float, fl
 
 
 def _held_out(run: RunRecord) -> Iterator[str]:
-    """Tell where margins grew in training, but the model thinks less of its pictures afterwards."""
-    one: Mapping[str, Any] = run.summary.get("beside", {}).get(OWN_SCORE, {})
-    high = one.get("ci_high")
-    ends = [last_mean(iteration.steps, "margin") for iteration in run.iterations]
-    grown = [end[0] for end in ends if end]
-    if high is not None and high < 0 and grown and grown[-1] > 0:
-        yield (
-            f"The policy drifts: its margin grew to {grown[-1]:.3g} in training, but the model's own score "
-            f"of its pictures of held-out prompts fell from {one['before']:+.3f} to {one['after']:+.3f} "
-            f"(95% interval of the difference [{one['ci_low']:+.3f}, {high:+.3f}]). {GENTLER}"
-        )
+    """Tell where the margin grew in training, but the model thinks less of its pictures afterwards.
+
+    Only falls whose interval is below 0 count.
+    """
+    summary, margins = run.summary, _margins(run)
+    rounds: Mapping[str, Any] = summary.get("beside_iterations", {}).get(OWN_SCORE, {})
+    last: Mapping[str, Any] = summary.get("beside", {}).get(OWN_SCORE, {})
+    for name, one in in_turn(rounds or {str(max(margins, default=0)): last}).items():
+        margin, high = margins.get(int(name)) if name.isdecimal() else None, one.get("ci_high")
+        if margin is not None and margin > 0 and high is not None and high < 0:
+            yield (
+                f"Iteration {name}: the policy drifts: the margin grew to {margin:.3g} in training, but the "
+                f"model's own score of its pictures of held-out prompts fell from {one['before']:+.3f} to "
+                f"{one['after']:+.3f} (95% interval of the difference [{one['ci_low']:+.3f}, {high:+.3f}]). "
+                f"{GENTLER}"
+            )
+
+
+def _margins(run: RunRecord) -> dict[int, float]:
+    """Return the margin that the training of each iteration ended with; it begins at 0."""
+    ends = {iteration.number: last_mean(iteration.steps, "margin") for iteration in run.iterations}
+    return {number: end[0] for number, end in ends.items() if end}

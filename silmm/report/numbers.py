@@ -115,7 +115,8 @@ def finite(value: object) -> bool:
 def _rounds(run: RunRecord) -> list[Markup]:
     """Return the course over the iterations: each one's figures against the base, drawn and in a table."""
     measures = {_metric(run): run.summary["iterations"], **run.summary.get("beside_iterations", {})}
-    charts, tables = [], []
+    charts: list[Markup] = []
+    rows: dict[str, Mapping[str, Any]] = {}
     for name, by_model in measures.items():
         turns = {int(k): v for k, v in in_turn(by_model).items() if str(k).isdecimal()}
         if not turns:
@@ -126,12 +127,11 @@ def _rounds(run: RunRecord) -> list[Markup]:
             for number, one in turns.items()
         ]
         charts.append(interval_chart(name, base, points))
-        rows = {f"{name}, iteration {number}": one for number, one in turns.items()}
-        tables.append(_differences(rows, total=False))
+        rows |= {f"{name}, iteration {number}": one for number, one in turns.items()}
     note = "Whiskers: 95% interval of the paired difference to the base (iteration 0, dashed)."
     return [
         tag("h3", "Each iteration against the base"), tag("div", charts, class_="charts"),
-        tag("p", note, class_="soft"), *tables,
+        tag("p", note, class_="soft"), _differences(rows, total=False),
     ]
 
 

@@ -61,18 +61,24 @@ def scores(run: RunRecord) -> Markup:
         charts += _of_pairs(iteration, spread)
         mean, best = fmean(spread.scores), fmean(spread.best)
         rows.append([
-            str(iteration.number), label, str(len(spread.scores)), f"{mean:+.3f}", f"{best:+.3f}",
+            str(iteration.number), str(len(spread.scores)), f"{mean:+.3f}", f"{best:+.3f}",
             f"{best - mean:+.3f}", f"{spread.within:.3f}",
         ])
     if not charts:
         return NOTHING
     head = [
-        "iteration", "sampler", "candidates", "mean score", "best of each prompt, mean",
-        "best − mean", "standard deviation within a prompt",
+        "iteration", "candidates", "mean score", "best of each prompt, mean", "best − mean",
+        "deviation within a prompt",
     ]
     return join(
         tag("h2", "The model's own scores"),
-        table(head, rows, text=frozenset({0, 1})),
+        tag(
+            "p",
+            f"Of candidates drawn by {label}. Deviation: the standard deviation of a prompt's scores, mean "
+            "over prompts; at 0 the model finds no candidate better than another.",
+            class_="soft",
+        ),
+        table(head, rows),
         tag("div", charts, class_="charts"),
     )
 

@@ -27,6 +27,7 @@ from silmm_cli.display import (
     sparkline,
     training_panel,
     watched,
+    with_relative,
 )
 from silmm_cli.outcome import as_object, outcome_table, print_outcome
 from silmm_cli.run_cmd import default_run_dir, parse_shard, split_pairs
@@ -241,6 +242,34 @@ def test_live_display_shows_bars_and_the_training_panel():
     for part in ("runs/x", "iter 1 sample", "3/10", "step 2", "0.5", "margin"):
         assert part in drawn, part
     assert drawn.endswith("\x1b[?25h")
+
+
+def test_the_panel_of_a_continuous_model_shows_distances_over_the_references():
+    """Distances are divided by the reference's; what is constant or bookkeeping is left out."""
+    step = {
+        "loss": 0.6, "margin": 0.2, "accuracy": 1.0, "chosen_distance": 0.03, "rejected_distance": 0.09,
+        "reference_chosen_distance": 0.04, "reference_rejected_distance": 0.06, "drift": 0.01,
+        "gamma_eff": 61.25, "chosen_recedes": 0.0, "lr": 1e-3, "grad_norm": 2.0,
+    }
+    assert list(watched(with_relative(step))) == [
+        "loss", "margin", "accuracy", "chosen_relative", "rejected_relative", "drift", "lr", "grad_norm",
+    ]
+    screen = console(force_terminal=True)
+    with make_display(screen) as display:
+        display.silmm_train_step(1, 1, step)
+    drawn = screen.file.getvalue()
+    for label, value in (("k(H, H_w), reference = 1", "0.75"), ("k(H, H_l), reference = 1", "1.5")):
+        assert label in drawn
+        assert value in drawn
+    plain = console()
+    make_display(plain).silmm_train_step(1, 1, step)
+    assert "chosen_relative=0.75 rejected_relative=1.5" in plain.file.getvalue()
+
+
+def test_a_reference_at_the_candidates_has_no_quotient():
+    """A distance of 0 divides nothing."""
+    step = {"chosen_distance": 0.03, "reference_chosen_distance": 0.0}
+    assert watched(with_relative(step)) == {}
 
 
 def test_no_color_is_honoured(monkeypatch):

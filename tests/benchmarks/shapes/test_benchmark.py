@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from silmm_benchmarks.shapes.benchmark import (
@@ -18,7 +17,6 @@ from silmm_benchmarks.shapes.benchmark import (
 )
 from silmm_benchmarks.shapes.drawn import adapter_digest
 from silmm_benchmarks.shapes.facts import holds, parse_question
-from silmm_benchmarks.shapes.feedback import self_feedback
 from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.language import parse_caption
 from silmm_benchmarks.shapes.options import ShapesOptions
@@ -27,10 +25,8 @@ from silmm_benchmarks.shapes.splits import report_prompts
 from silmm_benchmarks.shapes.world import render
 
 from silmm.errors import DataError, PluginError, UsageError
-from silmm.interfaces import BaseModel, Prompt
-from silmm.records import CANDIDATES, SCORES, prompt_id
+from silmm.interfaces import BaseModel
 from silmm.store import Shards, read_json, to_json
-from silmm.tables import encode_png, prompt_table
 
 LIMIT = 16
 
@@ -198,6 +194,12 @@ def test_the_last_adapter_is_the_headline_and_each_has_its_own_figure(tmp_path, 
     assert result.iterations["2"] == result.overall
     assert result.iterations["1"].after == 0
     assert result.iterations["1"].before == result.overall.before
+    assert set(result.beside_iterations) == {"question answering", "own score of the pictures"}
+    for name, rounds in result.beside_iterations.items():
+        assert list(rounds) == ["1", "2"]
+        assert rounds["2"] == result.beside[name]
+    own = result.beside_iterations["own score of the pictures"]
+    assert own["1"].after < own["2"].after
 
 
 def test_pictures_of_another_size_are_refused(tmp_path, adapter):
@@ -294,54 +296,6 @@ def test_the_smallest_limit_still_has_intervals(tmp_path, adapter):
     )
     assert {one.n for one in result.categories.values()} == {2}
     assert to_json(asdict(result))
-
-
-def candidates_run(folder, scores):
-    """Write the first iteration of a run: one prompt, right and black pictures in turn."""
-    text = "a red circle and a blue square"
-    identity = prompt_id(text)
-    scene = sample_scene(np.random.default_rng(0), parse_caption(text))
-    pictures = [render(scene), np.zeros((32, 32, 3), np.uint8)] * (len(scores) // 2)
-    tables = {
-        "prompts": prompt_table([Prompt(text, "color"), Prompt("colorless green ideas", "color")]),
-        "candidates": pa.Table.from_pylist(
-            [
-                {"prompt_id": identity, "candidate": i, "seed": i, "image": encode_png(picture)}
-                for i, picture in enumerate(pictures)
-            ],
-            schema=CANDIDATES,
-        ),
-        "scores": pa.Table.from_pylist(
-            [
-                {
-                    "prompt_id": identity,
-                    "candidate": i,
-                    "score": score,
-                    "status": "non-finite" if score is None else "ok",
-                }
-                for i, score in enumerate(scores)
-            ],
-            schema=SCORES,
-        ),
-    }
-    for name, table in tables.items():
-        Shards(folder / "iter-1" / name, 1).commit(0, table)
-
-
-def test_self_feedback_is_measured_against_the_judge(tmp_path):
-    """Scores that agree with the judge but once have that AUC; unscored pictures are left out."""
-    candidates_run(tmp_path, [0.9, -0.5, 0.1, 0.3, 0.8, None])
-    figures = self_feedback(tmp_path, Judge(), tmp_path / "eval")
-    assert figures["auc"] == pytest.approx(5 / 6)
-    assert figures["auc_within_prompt"] == pytest.approx(5 / 6)
-    assert (figures["feedback_pictures"], figures["feedback_left_out"]) == (5, 1)
-    assert figures["candidates_facts_best_by_own_score"] == 1.0
-    assert figures["candidates_facts_mean"] == pytest.approx(3 / 5)
-
-
-def test_no_scores_no_feedback_figure(tmp_path):
-    """Offline training has no scores, and then no AUC is made up."""
-    assert self_feedback(tmp_path, Judge(), tmp_path / "eval") == {}
 
 
 @pytest.mark.parametrize("content", ["{}", '{"accuracy": null}', '{"accuracy": [1]}', '{"accuracy": ["x"]}'])
