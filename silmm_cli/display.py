@@ -41,7 +41,7 @@ WATCHED = {
     "rejected_logp": "rejected, Δ log π a token",
     "chosen_relative": "k(H, H_w), reference = 1",
     "rejected_relative": "k(H, H_l), reference = 1",
-    "drift": "k(H, H_r), drift from the reference",
+    "drift": "drift k(H, H_r)",
     "validation_score": "own score, held-out prompts",
     "lr": "learning rate",
 }

@@ -86,7 +86,8 @@ def candidates(iteration: IterationRecord, album: Album) -> Markup:
         tag(
             "p",
             "One prompt of each category, the one with the smallest content id. Candidates by the "
-            "model's own score: the mean over its questions of p(yes) − p(no).",
+            "model's own score, beside p(yes) − p(no) of each question; where a candidate was decoded "
+            "under several noises (--decodes), its first picture and means over all of them.",
             class_="soft",
         ),
     ]
@@ -200,7 +201,7 @@ def _ranking(prompt: Row, tables: Sequence[Sequence[Row]], album: Album) -> Mark
     scores = {row["candidate"]: row["score"] for row in scored if row["score"] is not None}
     questions = [str(row["question"]) for row in sorted(asked, key=lambda row: int(row["index"]))]
     answered = [row for row in answers if None not in (row["p_yes"], row["p_no"])]
-    p_yes = {(row["candidate"], row["index"]): row["p_yes"] - row["p_no"] for row in answered}
+    told = group(answered, lambda row: f"{row['candidate']} {row['index']}")  # once a picture
     role = {row["rejected"]: "rejected" for row in pairs}
     role |= {row["chosen"]: "chosen" for row in pairs}
     ranked = sorted((c for c in images if c in scores), key=lambda c: (-scores[c], c))
@@ -209,14 +210,14 @@ def _ranking(prompt: Row, tables: Sequence[Sequence[Row]], album: Album) -> Mark
     rows = []
     for candidate in shown:
         marked = role.get(candidate, "")
-        values = [p_yes.get((candidate, index)) for index in range(len(questions))]
+        means = [_mean_answer(told.get(f"{candidate} {index}")) for index in range(len(questions))]
         rows.append([
             tag("img", src=album.place(images[candidate]), alt=f"candidate {candidate}",
                 loading="lazy"),
             f"{scores[candidate]:+.3f}",
             tag("span", marked, class_=f"mark {'up' if marked == 'chosen' else 'down'}")
             if marked else "",
-            *("–" if value is None else f"{value:+.2f}" for value in values),
+            *means,
         ])
     head = tag(
         "header", tag("q", str(prompt["prompt"])),
@@ -225,3 +226,9 @@ def _ranking(prompt: Row, tables: Sequence[Sequence[Row]], album: Album) -> Mark
     )
     names = ["picture", "score", "", *(f"“{question}”" for question in questions)]
     return tag("div", head, table(names, rows), class_="example")
+
+
+def _mean_answer(rows: Sequence[Row] | None) -> str:
+    if not rows:
+        return "–"
+    return f"{sum(row['p_yes'] - row['p_no'] for row in rows) / len(rows):+.2f}"

@@ -119,6 +119,17 @@ def test_an_answer_that_was_not_finite_is_a_dash(run):
     assert "<td>–</td>" in write_report(run).read_text()
 
 
+def test_answers_about_several_pictures_of_a_candidate_are_averaged(run):
+    """With --decodes, the table of candidates shows the mean answer over their pictures."""
+    answers = Shards(run / "iter-1/answers", 1)
+    rows = [{**row, "decode": 0} for row in answers.table().to_pylist()]
+    further = {**rows[0], "decode": 1, "p_yes": 0.3, "p_no": 0.7}  # the first one's are 0.9 and 0.1
+    answers.commit(0, pa.Table.from_pylist([*rows, further], schema=ANSWERS))
+    page = write_report(run).read_text()
+    assert "<td>+0.20</td>" in page
+    assert page.count("<td>+0.80</td>") == 1  # the other prompt's
+
+
 def test_a_start_beside_a_report_does_not_destroy_it(run, monkeypatch):
     """Whoever opens the run while its report is written leaves the half-written report alone."""
     real = Album.write

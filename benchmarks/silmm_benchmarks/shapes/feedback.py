@@ -40,7 +40,8 @@ def self_feedback(run: Path, judge: Judge, work: Path) -> dict[str, float]:
     """Compare the run's candidates with the judge: the scores of the first iteration, diversity of all.
 
     In the first iteration only the base model has drawn and scored. Candidates without a score and
-    prompts that are not captions of this world are left out and counted.
+    prompts that are not captions of this world are left out and counted. Of a candidate that was
+    decoded under several noises, the first picture is judged.
 
     Returns:
         `auc` over all pictures and `auc_within_prompt` (each only where it is defined), the numbers
