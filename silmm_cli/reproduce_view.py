@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from silmm.reproduce.resolving import first_sentence
-from silmm.reproduce.writing import caption, cell_parts, order_sentence, status
+from silmm.reproduce.writing import caption, cell_parts, order_sentence
 
 if TYPE_CHECKING:
     from silmm.reproduce.reproduction import Line, Reproduction
@@ -44,6 +43,8 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]], console: Console) 
 def print_result(result: Reproduction, files: Sequence[Path], console: Console) -> None:
     """Print the table, what its numbers are, how its order compares, and where the files lie."""
     console.print(result_table(result))
+    for status, names in result.without_numbers().items():
+        console.print(f"{', '.join(names)}: {status}", markup=False, highlight=False, style="red")
     for text in (caption(result), *result.notes, *(f"{order_sentence(one)}." for one in result.orders)):
         console.print(text, markup=False, highlight=False, style="dim")
     for path in files:
@@ -58,14 +59,14 @@ def result_table(result: Reproduction) -> Table:
         table.add_column(column.name, justify="right")
     for line in result.lines:
         cells = [_cell(cell_parts(result, line, column)) for column in result.columns]
-        table.add_row(_name(line), *cells)
+        table.add_row(_name(result.label(line), line), *cells)
     return table
 
 
-def _name(line: Line) -> Text:
-    text = Text(line.name, style="bold")
-    if status(line):
-        text.append(f"\n{first_sentence(status(line))}", style="red")
+def _name(label: str, line: Line) -> Text:
+    text = Text(label, style="bold")
+    if line.status:
+        text.append("\nfailed" if line.plan.failed else "\nnot possible", style="red")
     return text
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from silmm.reproduce.experiment import OVERALL, Chart, Column
+from silmm.reproduce.experiment import OVERALL, PAPER_MODEL, Chart, Column
 from silmm.reproduce.measuring import BEST_OF, same_category
 from silmm.reproduce.reproduction import Line, Reproduction
+from silmm.reproduce.resolving import first_sentence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,11 +49,11 @@ def draw(result: Reproduction) -> dict[str, bytes]:
     return files
 
 
-def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
+def _panels(rows: int, columns: int, *, share_y: bool = False) -> tuple[Figure, Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows + 0.6), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(rows, columns, squeeze=False, sharey=share_y)
 
 
 # -------------------------------------------------------------------------------------------- lines
@@ -63,7 +65,7 @@ def _lines(result: Reproduction, chart: Chart) -> Figure:
     columns = [column for column in result.columns if column.name in chart.columns]
     for place, group in enumerate(groups):
         members = [line for line in result.lines if line.plan.row.group == group]
-        _gains(axes[0][place], members, columns)
+        _gains(axes[0][place], members, columns, log=chart.log_x)
         _describe(axes[0][place], members, group, chart)
         axes[0][place].set_ylabel(f"gain in {result.metric}")
         if chart.paper:
@@ -83,12 +85,16 @@ def _lines(result: Reproduction, chart: Chart) -> Figure:
     return figure
 
 
-def _gains(axis: Axes, members: Sequence[Line], columns: Sequence[Column]) -> None:
+def _gains(axis: Axes, members: Sequence[Line], columns: Sequence[Column], *, log: bool) -> None:
     """Draw the difference to the base over x with its interval, one line a column (or named line)."""
     names = list(dict.fromkeys(line.plan.row.line for line in members))
-    for index, (name, column) in enumerate((name, column) for name in names for column in columns):
+    places = [line.plan.row.x or 0.0 for line in members]
+    curves = [(name, column) for name in names for column in columns]
+    for index, (name, column) in enumerate(curves):
+        side = index - (len(curves) - 1) / 2  # beside each other, so that no interval hides another
         points = [
-            (line.plan.row.x, line.cells[column.name]) for line in members
+            (_aside(line.plan.row.x, side, max(places) - min(places), log=log), line.cells[column.name])
+            for line in members
             if line.plan.row.line == name and column.name in line.cells and line.plan.row.x is not None
         ]
         if not points:
@@ -101,10 +107,22 @@ def _gains(axis: Axes, members: Sequence[Line], columns: Sequence[Column]) -> No
              for value, (_, cell) in zip(values, points, strict=True)],
         ]
         axis.errorbar(
-            [x for x, _ in points], values, yerr=reach, label=name or column.name, capsize=3, linewidth=1.6,
+            [x for x, _ in points], values, yerr=reach, capsize=3, linewidth=1.6,
+            label=_model_of(members, name) if name else column.name,
             color=COLORS[index % len(COLORS)], marker=MARKERS[index % len(MARKERS)], markersize=5,
             elinewidth=0.8,
         )
+
+
+def _aside(x: float, side: float, span: float, *, log: bool) -> float:
+    """Shift a place a little to the side: by a share of the axis, or by a factor on a logarithmic one."""
+    return x * 1.02**side if log else x + side * 0.012 * span
+
+
+def _model_of(members: Sequence[Line], name: str) -> str:
+    """Say which model stands here for the paper's."""
+    model = next(line.plan.model for line in members if line.plan.row.line == name)
+    return f"{model} (paper: {name})"
 
 
 def _paper_gains(
@@ -125,16 +143,18 @@ def _paper_gains(
 
 def _describe(axis: Axes, members: Sequence[Line], group: str, chart: Chart) -> None:
     """Put title, ticks and the zero line; say in words which rows could not be run."""
-    axis.set(title=group, xlabel=chart.x_label)
-    axis.axhline(0.0, color="#444444", linewidth=0.8, linestyle=":")
+    title = f"{members[0].plan.model} (paper: {group})" if group in PAPER_MODEL.values() else group
+    axis.set(title=title, xlabel=chart.x_label)
     _ticks(axis, members, log=chart.log_x)
-    missing = [line.name for line in members if not line.cells]
-    if missing:
-        who = "all rows" if len(missing) == len(members) else ", ".join(missing)
-        axis.text(
-            0.5, 0.02, f"no numbers: {who}", transform=axis.transAxes, ha="center", fontsize=8, wrap=True,
-            color="#555555",
-        )
+    missing = [line for line in members if not line.cells]
+    if len(missing) < len(members):
+        axis.axhline(0.0, color="#444444", linewidth=0.8, linestyle=":")
+        text = f"no numbers: {', '.join(line.name for line in missing)}" if missing else ""
+    else:
+        axis.set_yticks([])
+        text = f"no numbers\n{first_sentence(missing[0].status)}"
+    wrapped = "\n".join(textwrap.fill(part, 56) for part in text.splitlines())
+    axis.text(0.5, 0.02, wrapped, transform=axis.transAxes, ha="center", fontsize=8, color="#555555")
 
 
 def _ticks(axis: Axes, members: Sequence[Line], *, log: bool) -> None:
@@ -151,7 +171,7 @@ def _ticks(axis: Axes, members: Sequence[Line], *, log: bool) -> None:
 def _boxes(result: Reproduction, chart: Chart) -> Figure:
     columns = [column for column in result.columns if column.name in chart.columns]
     wide = min(3, len(columns))
-    figure, axes = _panels(-(-len(columns) // wide), wide)
+    figure, axes = _panels(-(-len(columns) // wide), wide, share_y=True)
     shown = [line for line in result.lines if line.cells]
     names = [line.name for line in shown]
     missing = [line.name for line in result.lines if not line.cells]
@@ -185,7 +205,8 @@ def _box_panel(axis: Axes, shown: Sequence[Line], names: Sequence[str], column: 
     means = [sum(scores) / len(scores) for scores in every]
     best = [sum(max(scores) for scores in group) / len(group) for _, group in kept]
     axis.plot(places, means, "D", color=COLORS[1], markersize=5, label="mean of all candidates")
-    axis.plot(places, best, "^-", color=COLORS[2], markersize=7, linewidth=1.2, label=BEST_OF.name)
+    form = "^-" if all(line.plan.row.x is not None for line in shown) else "^"  # a line joins numbers alone
+    axis.plot(places, best, form, color=COLORS[2], markersize=7, linewidth=1.2, label=BEST_OF.name)
     axis.set_xticks(range(len(names)), names, rotation=20 if max(map(len, names)) > 9 else 0)
 
 

@@ -52,6 +52,14 @@ class Line:
         """What the paper calls the row."""
         return self.plan.row.name
 
+    @property
+    def status(self) -> str:
+        """Why the row has no numbers, or an empty string."""
+        if not self.plan.reason:
+            return ""
+        what = "failed with" if self.plan.failed else "not possible with"
+        return f"{what} {self.plan.model}: {self.plan.reason}"
+
 
 @dataclass(frozen=True)
 class Reproduction:
@@ -68,6 +76,19 @@ class Reproduction:
     metric: str
     shared: Mapping[str, Mapping[str, str]]
     """Run -> stage -> the run that it was taken from."""
+
+    def label(self, line: Line) -> str:
+        """Return the row's name, and which model stands for the paper's where rows differ in it."""
+        models = {other.plan.model for other in self.lines}
+        return f"{line.name} (here {line.plan.model})" if len(models) > 1 else line.name
+
+    def without_numbers(self) -> dict[str, list[str]]:
+        """Return why rows have no numbers: the reason with the rows that it holds for."""
+        found: dict[str, list[str]] = {}
+        for line in self.lines:
+            if line.status:
+                found.setdefault(line.status, []).append(line.name)
+        return found
 
     def paper(self, line: Line) -> dict[str, float]:
         """Return the paper's own numbers of a row by column."""
@@ -140,7 +161,7 @@ def reproduce(
     if len(failed) == len(todo):
         raise next(iter(failed.values()))
     plans = tuple(_without_failed(plan, failed) for plan in plans)
-    kept = {name: shared[name] for name in todo if name in shared}
+    kept = {name: dict(sorted(shared[name].items())) for name in todo if name in shared}
     return _measured(experiment, request, plans, home, kept)
 
 

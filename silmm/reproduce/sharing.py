@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from silmm.adapter_record import adapter_record, finished_adapter
+from silmm.errors import SilmmError
 from silmm.layout import SHARDED, STAGES, IterationFolder, RunFolder
 from silmm.options import canonical
 from silmm.settings import FIELD_OF_KIND
@@ -45,6 +46,12 @@ Stage `features` is that of continuous models alone; other runs never have it fi
 ALWAYS = ("model", ".seed", ".shard_size", ".threads")
 """What every stage depends on; the start of an iteration also on the training before it."""
 _EVALUATION = ("model", "benchmark", ".seed", ".limit", ".threads")
+_KNOWN = frozenset({
+    *FIELD_OF_KIND.values(), "options", "iterations",
+    *(name[1:] for name in ALWAYS if name.startswith(".")),
+    *(name[1:] for _, own in DEPENDS.values() for name in own if name.startswith(".")),
+})
+"""Settings whose effect is told above; any other one counts for every stage, to be on the safe side."""
 
 Digests = dict[tuple[int, str], str]
 """(iteration, stage) -> what decides the stage's bytes; the evaluation stands under iteration 0."""
@@ -52,10 +59,11 @@ Digests = dict[tuple[int, str], str]
 
 def stage_digests(record: Mapping[str, Any]) -> Digests:
     """Return what decides the bytes of each stage of a run, from the content of its run.json."""
-    found: Digests = {(0, EVALUATION): _digest(_parts(record, _EVALUATION), record["format"])}
+    others = {name: value for name, value in record["settings"].items() if name not in _KNOWN}
+    found: Digests = {(0, EVALUATION): _digest(_parts(record, _EVALUATION), others, record["format"])}
     previous = ""
     for number in range(1, int(record["settings"]["iterations"]) + 1):
-        start = _digest(_parts(record, ALWAYS), record["format"], number, previous)
+        start = _digest(_parts(record, ALWAYS), others, record["format"], number, previous)
         known = {"start": start}
         for stage, (reads, own) in DEPENDS.items():
             known[stage] = _digest(stage, [known[name] for name in reads], _parts(record, own))
@@ -103,7 +111,18 @@ class Sharing:
         """Stage (`iter-1/sample`, `eval`) -> the run directory that it came from."""
 
     def silmm_run_started(self, run: Path) -> None:
-        """Link finished stages into `run`, whose run.json is written and whose lock is held."""
+        """Link finished stages into `run`, whose run.json is written and whose lock is held.
+
+        What cannot be shared, for a donor is damaged or a scorer fails, is left to the run itself.
+        """
+        try:
+            self._share(run)
+        except SilmmError as error:
+            self._note(f"not all could be shared: {error}")
+        for stage, donor_name in self.shared.items():
+            self._note(f"{stage} taken from {donor_name}")
+
+    def _share(self, run: Path) -> None:
         digests = stage_digests(read_json(run / "run.json"))
         known = [(donor, theirs) for donor in self._donors if (theirs := _digests_of(donor, run))]
         for number in range(1, self._settings.iterations + 1):
@@ -112,8 +131,6 @@ class Sharing:
         for donor in _evaluated_alike(digests, known):
             if self._share_evaluation(run, donor):
                 self.shared.setdefault("eval", donor.name)
-        for stage, donor_name in self.shared.items():
-            self._note(f"{stage} taken from {donor_name}")
 
     def _share_iteration(
         self, run: Path, number: int, digests: Digests, known: Sequence[tuple[Path, Digests]]

@@ -71,14 +71,6 @@ def cell_parts(result: Reproduction, line: Line, column: Column) -> list[str]:
     return [part for part in parts if part]
 
 
-def status(line: Line) -> str:
-    """Say why a row has no numbers, or return an empty string."""
-    if not line.plan.reason:
-        return ""
-    what = "failed with" if line.plan.failed else "not possible with"
-    return f"{what} {line.plan.model}: {line.plan.reason}"
-
-
 def order_sentence(order: Order) -> str:
     """Write one column's comparison of orders, without a claim."""
     rho = "undefined (all tied)" if order.spearman is None else f"{order.spearman:+.2f}"
@@ -97,7 +89,9 @@ def markdown(result: Reproduction) -> str:
     if experiment.chart is not None:
         parts.append(f"![{experiment.title}]({experiment.name}.svg)")
     parts.append(_markdown_table(result))
-    reasons = [f"- {line.name}: {_plain(status(line))}" for line in result.lines if status(line)]
+    reasons = [
+        f"- {_plain(', '.join(names))}: {_plain(text)}" for text, names in result.without_numbers().items()
+    ]
     if reasons:
         parts += ["## Rows without numbers", "\n".join(reasons)]
     if result.notes:
@@ -210,9 +204,9 @@ def _interval(cell: Cell) -> str:
 def _markdown_table(result: Reproduction) -> str:
     rows = [["", *(column.name for column in result.columns)], ["---"] * (len(result.columns) + 1)]
     for line in result.lines:
-        name = _plain(line.name)
-        if status(line):
-            name += f"<br>*{_plain(first_sentence(status(line)))}*"
+        name = _plain(result.label(line))
+        if line.status:
+            name += f"<br>*{_plain(first_sentence(line.status))}*"
         cells = [" <br>".join(cell_parts(result, line, column)) or "–" for column in result.columns]
         rows.append([name, *cells])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
@@ -232,7 +226,7 @@ def _markdown_runs(result: Reproduction) -> str:
     for line in result.lines:
         changes = ", ".join(f"{name}={value}" for name, value in line.plan.changes.items())
         runs = ", ".join(f"`{run}`" for run in line.plan.runs) or "no run"
-        lines.append(f"- {_plain(line.name)}: {runs} ({_plain(changes) or 'the base settings'})")
+        lines.append(f"- {_plain(result.label(line))}: {runs} ({_plain(changes) or 'the base settings'})")
     for run, stages in result.shared.items():
         taken = ", ".join(f"{stage} from `{donor}`" for stage, donor in stages.items())
         lines.append(f"- `{run}` took over {taken}")

@@ -257,7 +257,8 @@ def test_digests_change_with_what_a_stage_depends_on_and_with_nothing_else(regis
     assert moved(pair_rule="other") == late - {"score"}
     assert moved(trainer="other") == moved(kernel="cos") == {"train"}
     every = set(DEPENDS)
-    for name in ("seed", "prompts", "limit", "shard_size", "threads", "benchmark", "model", "prompter"):
+    plain = ("seed", "prompts", "limit", "shard_size", "threads")
+    for name in (*plain, "benchmark", "model", "prompter", "unheard_of"):
         assert moved(**{name: 99}) == every, name
     heavier = {**record, "components": {**record["components"], "model": {"revision": "other"}}}
     assert set(stage_digests(heavier).values()).isdisjoint(known.values())
