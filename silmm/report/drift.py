@@ -19,6 +19,7 @@ RISE = 0.01
 """Share by which the distance to the chosen may end above the reference's: rounding and small batches."""
 
 GENTLER = "A smaller trainer.learning_rate or fewer steps hold it."
+KEPT = "The adapter holds the weights of the best validation (trainer.keep_best), not those of the end."
 
 
 def drift_warnings(run: RunRecord) -> Markup:
@@ -30,6 +31,8 @@ def drift_warnings(run: RunRecord) -> Markup:
             *_collapse(iteration, options.get("warn_drop")), *_away(iteration, options),
             *_over_optimised(iteration),
         ]
+        if told and options.get("validate_every") and options.get("keep_best"):
+            told[-1] += f" {KEPT}"
         found += [f"Iteration {iteration.number}: {text}" for text in told]
     found += _held_out(run)
     if not found:
