@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -144,7 +145,10 @@ def reproduce(
     failed: dict[str, Exception] = {}
     for position, (name, settings) in enumerate(todo.items(), start=1):
         note(f"{experiment.name}: run {position} of {len(todo)}: {name}")
-        sharing = Sharing(settings, registry, _donors(home / name, todo, home, reuse), note)
+        sharing = Sharing(
+            settings, registry, _donors(home / name, todo, home, reuse), note,
+            partial(_keep_shared, out, shared, name),
+        )
         try:
             silmm.run.start(
                 settings, home / name, workers=workers, registry=registry, observers=(sharing, *observers),
@@ -155,9 +159,6 @@ def reproduce(
         except (UsageError, DataError, PluginError) as error:
             failed[name] = error
             note(f"{name} failed: {error}")
-        if sharing.shared:
-            shared.setdefault(name, {}).update(sharing.shared)
-            atomic_write(out / SHARED, to_json(shared))
     if len(failed) == len(todo):
         raise next(iter(failed.values()))
     plans = tuple(_without_failed(plan, failed) for plan in plans)
@@ -217,6 +218,12 @@ def _donors(run: Path, todo: Mapping[str, RunSettings], home: Path, reuse: Seque
 
 def _runs_in(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/run.json")) if folder.is_dir() else []
+
+
+def _keep_shared(out: Path, known: dict[str, dict[str, str]], name: str, new: Mapping[str, str]) -> None:
+    if new:
+        known.setdefault(name, {}).update(new)
+        atomic_write(out / SHARED, to_json(known))
 
 
 def _known_shared(out: Path) -> dict[str, dict[str, str]]:

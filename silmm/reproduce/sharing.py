@@ -94,6 +94,7 @@ class Sharing:
     def __init__(
         self, settings: RunSettings, registry: Registry, donors: Sequence[Path],
         note: Callable[[str], None] = lambda _: None,
+        record: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         """Prepare to share with the run of `settings`.
 
@@ -102,11 +103,13 @@ class Sharing:
             registry: where its scorer and benchmark come from.
             donors: run directories, the best first; those that are none, or not of ours, give nothing.
             note: told what was shared and from where.
+            record: given :attr:`shared` once it is known.
         """
         self._settings = settings
         self._registry = registry
         self._donors = donors
         self._note = note
+        self._record = record
         self.shared: dict[str, str] = {}
         """Stage (`iter-1/sample`, `eval`) -> the run directory that it came from."""
 
@@ -121,6 +124,7 @@ class Sharing:
             self._note(f"not all could be shared: {error}")
         for stage, donor_name in self.shared.items():
             self._note(f"{stage} taken from {donor_name}")
+        self._record(self.shared)
 
     def _share(self, run: Path) -> None:
         digests = stage_digests(read_json(run / "run.json"))

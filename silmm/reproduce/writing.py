@@ -109,9 +109,10 @@ def caption(result: Reproduction) -> str:
     if result.experiment.measure == "benchmark":
         what = (
             f"Each cell: {result.metric} after, difference to the base model, 95% interval of the difference "
-            "(bootstrap over prompts), then the paper's own number and its difference to the paper's base, "
-            "in percentage points."
+            "(bootstrap over prompts)"
         )
+        has_paper = any(result.paper(line) for line in result.lines)
+        what += ", then the paper's own number and its difference to its base." if has_paper else "."
     else:
         what = f"Each cell: mean {result.metric} of the candidates, 95% interval (bootstrap over prompts)."
     over = f"mean over {seeds} seeds" if seeds > 1 else "1 seed"

@@ -178,6 +178,8 @@ def test_interrupted_at_any_stage_it_goes_on_to_the_same_bytes(registry, counts,
             stops += 1
     assert stops > 8
     assert dict(counts) == once
+    told = [(tmp_path / name / "shared.json").read_bytes() for name in ("whole", "stopped")]
+    assert told[0] == told[1]
     assert all_hashes(artefacts, tmp_path / "stopped") == all_hashes(artefacts, tmp_path / "whole")
 
 
