@@ -92,8 +92,9 @@ _GAMMAS = (0.75, 1.5, 3.0, 6.0, 12.0)
 FIG7 = Experiment(
     name="fig7",
     title="Figure 7: sensitivity to beta and gamma",
-    about="One iteration with each value; the paper's own are beta 0.2 (DPO) and gamma 3.0 (KC-DPO). The "
-    "paper reports no numbers beside the curves.",
+    about="One iteration with each value; the paper's own are beta 0.2 (DPO) and gamma 3.0 (KC-DPO). Kernels "
+    "differ in scale by orders of magnitude, so (c) divides gamma by the median distance of the candidates. "
+    "The paper reports no numbers beside the curves.",
     columns=FOUR,
     rows=(
         *(
@@ -104,6 +105,13 @@ FIG7 = Experiment(
             Row(
                 f"gamma {gamma:g}", {"trainer.gamma": gamma}, kind="continuous", group="(b) gamma of KC-DPO",
                 x=gamma,
+            )
+            for gamma in _GAMMAS
+        ),
+        *(
+            Row(
+                f"gamma auto, scale {gamma:g}", {"trainer.gamma": "auto", "trainer.gamma_scale": gamma},
+                kind="continuous", group="(c) gamma by the kernel's scale (ours)", x=gamma,
             )
             for gamma in _GAMMAS
         ),

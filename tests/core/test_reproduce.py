@@ -14,6 +14,8 @@ from silmm.reproduce.resolving import EMBEDDED, QUICK, Request, plan_rows
 
 NAMES = ("table2", "table3", "table4", "table7", "fig3", "fig4", "fig5", "fig6", "fig7", "fig9")
 HOUSE = """
+from typing import Literal
+
 from pydantic import Field
 from silmm import hookimpl
 from silmm.options import Options
@@ -35,7 +37,8 @@ class Train(Options):
     beta: float = Field(0.2, description="B.")
 
 class Gamma(Train):
-    gamma: float = Field(3.0, description="G.")
+    gamma: float | Literal["auto"] = Field(3.0, description="G.")
+    gamma_scale: float = Field(3.0, description="S.")
 
 @hookimpl
 def silmm_register_models(register):
@@ -193,8 +196,8 @@ def test_a_set_reaches_every_row_that_has_the_option(house):
     assert {plan.row.group for plan in plans if plan.left_out} == {"SFT"}
     assert {plan.settings[0].options["trainer"]["steps"] for plan in plans} == {7}
     sweep = plan_rows(house, EXPERIMENTS["fig7"], Request("queries", sets=("trainer.gamma=5",)))
-    assert sorted(plan.settings[0].options["trainer"]["gamma"] for plan in sweep if plan.settings) == [
-        0.75, 1.5, 3.0, 6.0, 12.0,
+    assert [plan.changes["trainer.gamma"] for plan in sweep if plan.settings] == [
+        "0.75", "1.5", "3.0", "6.0", "12.0", *["auto"] * 5,
     ]
     with pytest.raises(UsageError, match="no component of any row"):
         plan_rows(house, EXPERIMENTS["table3"], Request("queries", sets=("trainer.gama=5",)))
