@@ -293,6 +293,49 @@ class Trainer(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class ValidationScore:
+    """The model's own score on prompts that the training does not see."""
+
+    score: float
+    """The mean over the prompts."""
+    error: float
+    """Its standard error over the prompts."""
+    prompts: int
+    """How many have a score."""
+
+
+Validate: TypeAlias = Callable[[], ValidationScore]
+"""Scores the model with the weights that it carries at the moment; equal weights give equal scores."""
+
+
+class ValidatingTrainer(Trainer, Protocol):
+    """A trainer that looks at held-out prompts on its way: registered with ``accepts=["validate"]``.
+
+    Its options are a :class:`silmm.validation_options.ValidationOptions`. Other trainers are called without
+    the keyword.
+    """
+
+    def train(
+        self,
+        model: BaseModel,
+        preferences: Sequence[Preference],
+        *,
+        start: Path | None,
+        out: Path,
+        work: Path,
+        seed: int,
+        observe: Callable[[int, Mapping[str, float]], None],
+        validate: Validate | None = None,
+    ) -> Mapping[str, float]:
+        """Train as :meth:`Trainer.train` does, and call `validate` every `validate_every` steps.
+
+        The score is the metric `validation_score` of the step. With several processes rank 0 alone calls
+        it and tells the others. None: there is nothing to validate on.
+        """
+        ...
+
+
 class Benchmark(Protocol):
     """Prompts, a protocol and a judge; the loop sees nothing of it but `excluded`.
 

@@ -17,7 +17,6 @@ from silmm.interfaces import PrompterResult
 from silmm.layout import BEFORE_PAIRS, FEATURES, SHARDED, STAGES, IterationFolder, RunFolder
 from silmm.lock import turn
 from silmm.observers import Observers
-from silmm.preferences import stored_preferences
 from silmm.store import (
     Shards,
     atomic_folder,
@@ -28,6 +27,7 @@ from silmm.store import (
 from silmm.tables import prompt_table, read_pairs, read_prompts
 from silmm.timings import Timings
 from silmm.training_log import TrainingLog
+from silmm.validation import trainer_input
 from silmm.workers import Components, Pool, Task
 
 if TYPE_CHECKING:
@@ -345,14 +345,16 @@ class Iteration:
             told = dict(metrics)  # the trainer stores its own: no observer may change them
             session.observers.train_step(session.folder.path, self._number, step, told)
 
-        preferences = stored_preferences(folder)
+        preferences, validation = trainer_input(
+            self._settings, session.components, folder, self._place
+        )
         model = session.components.lend_model()
         trainer = session.components.get("trainer")
         make_folder(folder.work)
         with atomic_folder(folder.adapter) as out:
             metrics = trainer.train(
                 model, preferences, start=self._reference, out=out, work=folder.work,
-                seed=self._place.derive("train"), observe=observe,
+                seed=self._place.derive("train"), observe=observe, **validation,
             )
         seal_adapter(folder.adapter, metrics)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from silmm.adapter_record import finished_adapter
 from silmm.iteration import keeps_features
 from silmm.layout import FEATURES, IterationFolder, RunFolder
-from silmm.preferences import stored_preferences
 from silmm.stages import Place
+from silmm.validation import trainer_input
 
 if TYPE_CHECKING:
     from silmm.settings import RunSettings
@@ -57,12 +57,14 @@ def accompany(
         while not (_ready(folder, settings, components) or finished_adapter(folder.adapter)):
             time.sleep(PAUSE)
         if not finished_adapter(folder.adapter):
+            place = Place(settings.seed, number)
+            preferences, validation = trainer_input(settings, components, folder, place)
             with tempfile.TemporaryDirectory() as out:  # rank 0 keeps the adapter
                 components.get("trainer").train(
-                    components.lend_model(), stored_preferences(folder), start=reference,
-                    out=Path(out), work=folder.work,
-                    seed=Place(settings.seed, number).derive("train"),
+                    components.lend_model(), preferences, start=reference,
+                    out=Path(out), work=folder.work, seed=place.derive("train"),
                     observe=lambda step, metrics: None,  # noqa: ARG005 - the trainer's signature
+                    **validation,
                 )
         reference = folder.adapter
 

@@ -14,10 +14,11 @@ from silmm.errors import PluginError
 from silmm.interfaces import Capability
 from silmm.options import NAME_KEY, NoOptions
 from silmm.plugins import Origin
+from silmm.validation_options import ValidationOptions
 
 ModelKind = Literal["discrete", "continuous"]
-Part = Literal["kernel"]
-"""A further component that a factory takes as a keyword argument."""
+Part = Literal["kernel", "validate"]
+"""What a trainer takes beyond the contract: its factory a kernel, its `train` a validation."""
 Factory: TypeAlias = Callable[..., object]
 
 BOTH: tuple[ModelKind, ...] = ("discrete", "continuous")
@@ -53,7 +54,9 @@ class Register(Protocol):
             options: Option class; every field has a default.
             requires: Capabilities that the base model must declare.
             kinds: Kinds of base model that the component works with.
-            accepts: Further components that the factory takes: ``factory(options, kernel=...)``.
+            accepts: Trainers only. "kernel": the factory is ``factory(options, kernel=...)``. "validate":
+                ``train(..., validate=...)`` as :class:`silmm.interfaces.ValidatingTrainer`, and the
+                options are a :class:`silmm.validation_options.ValidationOptions`.
             defaults: Models only: settings that suit this model, for example
                 ``{"prompts": 384, "trainer.nll": 0.5}``; users' settings come before them.
             capabilities: Models only: what the model can do.
@@ -165,6 +168,8 @@ def _problem(entry: Entry, collected: Sequence[Entry]) -> str:
         and entry.model_kind not in BOTH,
         "only models state kind, capabilities and defaults": not is_model
         and bool(entry.model_kind or entry.capabilities or entry.defaults),
+        "what accepts 'validate' has options derived from ValidationOptions": "validate" in entry.accepts
+        and not (isinstance(entry.options, type) and issubclass(entry.options, ValidationOptions)),
     }
     broken = [text for text, fails in rules.items() if fails]
     return broken[0] if broken else _options_problem(entry.options)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from silmm.registry import Registry
     from silmm.settings import RunSettings
+    from silmm.validation_options import ValidationOptions
 
 STOP_SECONDS = 2.0
 """How long an idle worker may take to leave before it is ended."""
@@ -66,6 +67,16 @@ class Components:
     def continuous(self) -> bool:
         """Whether the model draws features; nothing is loaded to tell."""
         return self._registry.entry("model", self._settings.model).model_kind == "continuous"
+
+    @property
+    def validation(self) -> ValidationOptions | None:
+        """How the training validates; None where it does not, or where the user's pairs leave no prompts."""
+        entry = self._registry.entry("trainer", self._settings.trainer)
+        if "validate" not in entry.accepts or self._settings.pairs is not None:
+            return None
+        options = entry.options.model_validate(self._settings.options["trainer"])
+        validation = cast("ValidationOptions", options)
+        return validation if validation.validate_every else None
 
     def model(self, adapter: Path | None) -> BaseModel:
         """Return the model with `adapter` on it, or bare with None."""

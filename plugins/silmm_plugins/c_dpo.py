@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from silmm.interfaces import BaseModel, Preference
+from silmm.interfaces import BaseModel, Preference, Validate
 from silmm_plugins.lora_options import DistanceOptions, DreamLlmOptions
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class CDpo:
         work: Path,
         seed: int,
         observe: Callable[[int, Mapping[str, float]], None],
+        validate: Validate | None = None,
     ) -> Mapping[str, float]:
         """Train and write `out`; see :func:`silmm_plugins.lora_training.train_lora`."""
         from silmm_plugins.distance_objective import prepare_distances
@@ -81,4 +82,5 @@ class CDpo:
             work=work,
             seed=seed,
             observe=observe,
+            validate=validate,
         )

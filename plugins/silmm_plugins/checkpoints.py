@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -27,6 +27,10 @@ class Position:
     """Steps done; the learning rate and the data order follow from it."""
     metrics: Mapping[str, float]
     """Of that step."""
+    series: tuple[tuple[int, float], ...] = ()
+    """(step, score) of each validation so far."""
+    best: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """The weights of the best validation, by the parameters' names, where they are kept."""
 
 
 def save_checkpoint(
@@ -42,7 +46,10 @@ def save_checkpoint(
         tensors[f"adapter/{name}"] = parameter.detach().cpu().contiguous()
         for moment in _MOMENTS:
             tensors[f"{moment}/{name}"] = optimizer.state[parameter][moment].cpu().contiguous()
+    tensors |= {f"best/{name}": weights.contiguous() for name, weights in position.best.items()}
     record = {"digest": digest, "step": position.step, "metrics": dict(position.metrics)}
+    if position.series:
+        record["series"] = position.series
     folder = Path(work) / f"checkpoint-{position.step:08d}"
     with atomic_folder(folder) as staging:
         (staging / "state.safetensors").write_bytes(save(tensors))
@@ -72,7 +79,9 @@ def load_checkpoint(
                 continue
             tensors = load_file(folder / "state.safetensors")
             _restore(tensors, record["step"], parameters, optimizer)
-            return Position(record["step"], dict(record["metrics"]))
+            series = tuple((int(step), float(score)) for step, score in record.get("series", ()))
+            best = _best(tensors, parameters)
+            return Position(record["step"], dict(record["metrics"]), series, best)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise DataError(
                 f"training checkpoint {folder} cannot be read ({error!r}); delete the folder "
@@ -83,6 +92,14 @@ def load_checkpoint(
 
 def _found(work: Path) -> list[Path]:
     return sorted(Path(work).glob(_PATTERN))
+
+
+def _best(
+    tensors: Mapping[str, torch.Tensor], parameters: Mapping[str, torch.nn.Parameter]
+) -> dict[str, torch.Tensor]:
+    if not any(name.startswith("best/") for name in tensors):
+        return {}
+    return {name: _like(one, tensors, f"best/{name}") for name, one in parameters.items()}
 
 
 def _restore(

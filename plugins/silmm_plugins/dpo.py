@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from silmm.interfaces import BaseModel, Preference
+from silmm.interfaces import BaseModel, Preference, Validate
 from silmm_plugins.lora_options import LikelihoodOptions
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Dpo:
         work: Path,
         seed: int,
         observe: Callable[[int, Mapping[str, float]], None],
+        validate: Validate | None = None,
     ) -> Mapping[str, float]:
         """Train and write `out`; see :func:`silmm_plugins.lora_training.train_lora`."""
         from silmm_plugins.likelihood_objective import prepare_likelihoods
@@ -85,4 +86,5 @@ class Dpo:
             work=work,
             seed=seed,
             observe=observe,
+            validate=validate,
         )

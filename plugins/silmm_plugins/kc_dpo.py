@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from silmm.interfaces import BaseModel, Kernel, Preference
+from silmm.interfaces import BaseModel, Kernel, Preference, Validate
 from silmm_plugins.lora_options import DistanceOptions, DreamLlmOptions
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class KcDpo:
         work: Path,
         seed: int,
         observe: Callable[[int, Mapping[str, float]], None],
+        validate: Validate | None = None,
     ) -> Mapping[str, float]:
         """Train and write `out`; see :func:`silmm_plugins.lora_training.train_lora`.
 
@@ -104,5 +105,6 @@ class KcDpo:
             work=work,
             seed=seed,
             observe=observe,
+            validate=validate,
             identity=kernel_identity(kernel, preferences),
         )

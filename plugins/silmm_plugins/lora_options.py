@@ -8,10 +8,11 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from silmm.options import Options
+from silmm.validation_options import ValidationOptions
 
 
-class LoraOptions(Options):
-    """Optimisation of LoRA weights with the settings of SEED-LLaMA; trainers add their own terms."""
+class OptimisationOptions(Options):
+    """Optimisation of LoRA weights with the settings of SEED-LLaMA."""
 
     steps: int = Field(
         default=1000,
@@ -84,7 +85,7 @@ class LoraOptions(Options):
     )
 
     @model_validator(mode="after")
-    def _check_warmup(self) -> LoraOptions:
+    def _check_warmup(self) -> OptimisationOptions:
         if self.warmup > self.steps:
             raise ValueError(f"warmup {self.warmup} is longer than the {self.steps} steps")
         return self
@@ -98,6 +99,10 @@ class LoraOptions(Options):
             return self.learning_rate * step / self.warmup
         progress = (step - 1 - self.warmup) / max(1, self.steps - self.warmup)
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class LoraOptions(ValidationOptions, OptimisationOptions):
+    """What all LoRA trainers share: optimisation and validation; trainers add their own terms."""
 
 
 class LikelihoodWarningOptions(Options):

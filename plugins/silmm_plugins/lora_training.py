@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from accelerate.utils import reduce
 
 from silmm.adapters import load_adapter, new_adapter, save_adapter, trainable_parameters
 from silmm.errors import SilmmError
-from silmm.interfaces import BaseModel, Preference
+from silmm.interfaces import BaseModel, Preference, Validate
 from silmm.seeds import derive
 from silmm_plugins import preference_data
 from silmm_plugins.batches import batches, split
 from silmm_plugins.checkpoints import Position, load_checkpoint, save_checkpoint
+from silmm_plugins.early_stopping import EarlyStopping
 from silmm_plugins.lora_options import LoraOptions
 from silmm_plugins.objective import Objective, Prepare
 
@@ -37,6 +39,7 @@ class Training:
     parameters: Mapping[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
     seed: int
+    validate: Validate | None
 
 
 def train_lora(
@@ -50,9 +53,10 @@ def train_lora(
     work: Path,
     seed: int,
     observe: Observe,
+    validate: Validate | None = None,
     identity: Mapping[str, object] | None = None,
 ) -> dict[str, float]:
-    """Train LoRA weights and write the PEFT folder `out`; return the last metrics.
+    """Train LoRA weights and write the PEFT folder `out`; return the last step's metrics.
 
     Args:
         model: the base model; its backbone is left with the tuned adapter on.
@@ -64,7 +68,9 @@ def train_lora(
         work: checkpoints and reference values; with them, a killed run goes on to the same bytes.
         seed: of the data order and the fresh adapter.
         observe: called with the step (1-based) and its metrics. Metrics of a step are those of the
-            weights before its update, so step 1 shows margin 0 and, for DPO, loss ln 2.
+            weights before its update, so step 1 shows margin 0 and, for DPO, loss ln 2; those of a
+            validation alone are of the weights after it.
+        validate: called as `options` say; see :class:`silmm_plugins.early_stopping.EarlyStopping`.
         identity: JSON-able; what else decides the result, so that `work` is not taken for another's.
 
     Raises:
@@ -72,6 +78,7 @@ def train_lora(
         SilmmError: the loss or its gradient is not finite.
     """
     preference_data.check(preferences)
+    _join()
     digest = preference_data.digest(
         preferences,
         {
@@ -79,6 +86,7 @@ def train_lora(
             "objective": type(options).__name__,
             "seed": seed,
             "start": preference_data.weights_digest(start),
+            "validated": bool(validate and options.validate_every),
             **(identity or {}),
         },
     )
@@ -86,7 +94,7 @@ def train_lora(
         torch.manual_seed(derive(seed, "training"))
         _attach(model, start, options, seed)
         objective = prepare(Path(work), digest)
-        training = _training(model, preferences, objective, options, seed)
+        training = _training(model, preferences, objective, options, seed, validate)
         metrics = _loop(training, Path(work), digest, observe)
     if PartialState().is_main_process:
         save_adapter(model, out)
@@ -95,6 +103,14 @@ def train_lora(
         parameter.requires_grad_(False)
         parameter.grad = None
     return metrics
+
+
+def _join() -> None:
+    """Let this process be one of its launcher's: the first `PartialState` of a process decides.
+
+    Accelerate has to be told that there is no GPU, or each process would think itself alone.
+    """
+    PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
 
 
 def _attach(model: BaseModel, start: Path | None, options: LoraOptions, seed: int) -> None:
@@ -111,35 +127,42 @@ def _training(
     objective: Objective,
     options: LoraOptions,
     seed: int,
+    validate: Validate | None,
 ) -> Training:
     parameters = trainable_parameters(model)
     optimizer = torch.optim.AdamW(
         list(parameters.values()), lr=options.learning_rate, weight_decay=options.weight_decay
     )
-    return Training(objective, preferences, options, parameters, optimizer, seed)
+    return Training(objective, preferences, options, parameters, optimizer, seed, validate)
 
 
 def _loop(training: Training, work: Path, digest: str, observe: Observe) -> dict[str, float]:
     options = training.options
     found = load_checkpoint(work, digest, training.parameters, training.optimizer)
     position = found or Position(0, {})
+    stopping = EarlyStopping(options, training.parameters, training.validate, position)
+    stopping.begin()
     warned = False
     for step, positions in _remaining(training, position.step):
+        if stopping.over:
+            break
         metrics = _step(training, step, positions)
         warning = training.objective.warning(step, metrics)
         metrics |= {
             training.objective.flag: float(warning is not None),
             "total_steps": float(options.steps),
+            **stopping.after(step),
         }
         if warning and not warned:
             warned = True
             warnings.warn(warning, stacklevel=2)
-        position = Position(step, metrics)
+        position = Position(step, metrics, stopping.series, stopping.best)
         observe(step, metrics)  # before the checkpoint, so that a resumed run reports every step
-        if step % options.checkpoint_every == 0 or step == options.steps:
+        if step % options.checkpoint_every == 0 or step == options.steps or stopping.over:
             if PartialState().is_main_process:
                 save_checkpoint(work, digest, position, training.parameters, training.optimizer)
             PartialState().wait_for_everyone()
+    stopping.put_best()
     return dict(position.metrics)
 
 

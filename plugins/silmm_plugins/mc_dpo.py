@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from silmm.interfaces import BaseModel, Latent, Preference
+from silmm.interfaces import BaseModel, Latent, Preference, Validate
 from silmm_plugins.lora_options import DreamLlmOptions, LikelihoodOptions
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class McDpo:
         work: Path,
         seed: int,
         observe: Callable[[int, Mapping[str, float]], None],
+        validate: Validate | None = None,
     ) -> Mapping[str, float]:
         """Train and write `out`; log-ratios in the metrics are nats a number of H."""
         from functools import partial
@@ -145,4 +146,5 @@ class McDpo:
             work=work,
             seed=seed,
             observe=observe,
+            validate=validate,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silmm.interfaces import BaseModel, Kernel, Preference
+from silmm.interfaces import BaseModel, Kernel, Preference, Validate
 from silmm_plugins.lora_options import DistanceOptions, LikelihoodOptions
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Sft:
         work: Path,
         seed: int,
         observe: Callable[[int, Mapping[str, float]], None],
+        validate: Validate | None = None,
     ) -> Mapping[str, float]:
         """Train and write `out`; the margin in the metrics is in nats, or in units of k (factor 1)."""
         from silmm_plugins.lora_training import train_lora
@@ -73,6 +74,7 @@ class Sft:
             work=work,
             seed=seed,
             observe=observe,
+            validate=validate,
             identity=identity,
         )
 

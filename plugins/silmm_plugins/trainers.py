@@ -23,6 +23,7 @@ def register_trainers(register: Register) -> None:
         options=DpoOptions,
         requires=["log_likelihood"],
         kinds=["discrete"],
+        accepts=["validate"],
         paper="Eq. 2, App. 9",
         summary="Direct preference optimisation of LoRA weights.",
     )
@@ -32,7 +33,7 @@ def register_trainers(register: Register) -> None:
         options=KcDpoOptions,
         requires=["features"],
         kinds=["continuous"],
-        accepts=["kernel"],
+        accepts=["kernel", "validate"],
         paper="Eq. 6, App. 9",
         summary="Preference optimisation of features by a kernel's distances.",
     )
@@ -42,6 +43,7 @@ def register_trainers(register: Register) -> None:
         options=CDpoOptions,
         requires=["features"],
         kinds=["continuous"],
+        accepts=["validate"],
         paper="Eq. 5",
         summary="Preference optimisation of features by squared Frobenius distances.",
     )
@@ -51,6 +53,7 @@ def register_trainers(register: Register) -> None:
         options=McDpoOptions,
         requires=["features", "mlp_blocks"],
         kinds=["continuous"],
+        accepts=["validate"],
         paper="Sec. 3.2",
         summary="The costly way: a Gaussian likelihood from many passes with dropout.",
     )
@@ -59,7 +62,7 @@ def register_trainers(register: Register) -> None:
         _sft,
         options=SftOptions,
         requires=["log_likelihood", "features"],
-        accepts=["kernel"],
+        accepts=["kernel", "validate"],
         paper="Table 3",
         summary="The baseline: the chosen alone, by likelihood or by a kernel's distance.",
     )

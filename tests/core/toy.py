@@ -29,10 +29,12 @@ from silmm.interfaces import (
     Prompt,
     PrompterResult,
     Question,
+    Validate,
 )
 from silmm.options import NoOptions, Options
 from silmm.records import Difference, EvalResult
 from silmm.store import atomic_write, to_json
+from silmm.validation_options import ValidationOptions
 
 LENGTH, VOCABULARY = 6, 8
 HELD_OUT = "word5"
@@ -221,6 +223,7 @@ class ToyTrainer:
             for chosen, rejected in one.pairs:
                 bias = bias + 0.1 * (_counts(one.latents[chosen]) - _counts(one.latents[rejected]))
             step += 1
+            model.bias = bias
             metrics = {"loss": float(np.sum(bias**2)), "total_steps": self.steps}
             observe(step, metrics)
             if step % 2 == 0:
@@ -228,6 +231,42 @@ class ToyTrainer:
                 atomic_write(checkpoint, to_json(state))
         (out / "adapter.json").write_bytes(to_json({"bias": bias.tolist()}))
         return {"loss": metrics["loss"]}
+
+
+class ToyValidatingOptions(ValidationOptions, ToyTrainerOptions):
+    """Options of the toy trainer that validates."""
+
+
+class ToyValidating(ToyTrainer):
+    """Trains as the toy trainer does and tells the scores of its way; step 0 is the reference."""
+
+    def __init__(self, options: ToyValidatingOptions) -> None:
+        super().__init__(options)
+        self.every = options.validate_every
+
+    def train(
+        self,
+        model: BaseModel,
+        preferences: Sequence[Preference],
+        *,
+        observe: Callable[[int, Mapping[str, float]], None],
+        validate: Validate | None = None,
+        **rest: Any,
+    ) -> Mapping[str, float]:
+        model.load_adapter(rest["start"])
+        reference = validate() if validate else None
+
+        def tell(step: int, metrics: Mapping[str, float]) -> None:
+            told = dict(metrics)
+            if reference and validate and step % self.every == 0:
+                found = validate()
+                told |= {
+                    "validation_reference": reference.score, "validation_score": found.score,
+                    "validation_error": found.error, "validation_prompts": float(found.prompts),
+                }
+            observe(step, told)
+
+        return super().train(model, preferences, observe=tell, **rest)
 
 
 def _counts(z: Latent) -> np.ndarray:
@@ -310,6 +349,10 @@ def silmm_register_pair_rules(register: Any) -> None:
 @hookimpl
 def silmm_register_trainers(register: Any) -> None:
     register("toy", ToyTrainer, summary="A bias.", options=ToyTrainerOptions)
+    register(
+        "toy-validating", ToyValidating, summary="A bias, validated.", options=ToyValidatingOptions,
+        accepts=["validate"],
+    )
 
 
 @hookimpl

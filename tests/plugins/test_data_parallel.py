@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import PartialState
 from silmm_plugins.dpo import Dpo, DpoOptions
 from silmm_plugins.kc_dpo import KcDpo, KcDpoOptions
 
-from silmm.interfaces import BaseModel, Preference, Trainer
+from silmm.interfaces import BaseModel, Preference, ValidatingTrainer, ValidationScore
 from tests.plugins.feature_preferences import feature_preferences
 from tests.plugins.preferences import preferences
 from tests.plugins.tiny_continuous_random import TinyContinuousRandom
@@ -28,14 +29,20 @@ QUICK: dict[str, Any] = {
 }  # fmt: skip
 
 
-def discrete() -> tuple[Trainer, BaseModel, list[Preference]]:
+def discrete() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
     """Return `dpo` with what it trains."""
     return Dpo(DpoOptions(**QUICK)), TinyRandom(), preferences()
 
 
-def continuous() -> tuple[Trainer, BaseModel, list[Preference]]:
+def continuous() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
     """Return `kc-dpo` with what it trains."""
     options = KcDpoOptions(**QUICK, gamma="auto", anchor=0.5, warn_rise=1e9)
+    return KcDpo(options), TinyContinuousRandom(), feature_preferences()
+
+
+def validated() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
+    """Return `kc-dpo` that has seen its best after the first step, and stops two later."""
+    options = KcDpoOptions(**QUICK, gamma="auto", warn_rise=1e9, validate_every=1, patience=2)
     return KcDpo(options), TinyContinuousRandom(), feature_preferences()
 
 
@@ -43,7 +50,13 @@ def main(folder: Path, kind: str) -> None:
     """Train in `folder` and write the metrics of each step beside it, once for each process."""
     torch.set_num_threads(1)
     seen = []
-    trainer, model, data = {"discrete": discrete, "continuous": continuous}[kind]()
+    trainer, model, data = {"discrete": discrete, "continuous": continuous, "validated": validated}[kind]()
+    scores = iter([0.0, 0.1, 0.05, 0.01, 0.0])
+
+    def validate() -> ValidationScore:
+        assert int(os.environ.get("RANK", "0")) == 0, "the other ranks are told"
+        return ValidationScore(next(scores), 0.01, 8)
+
     trainer.train(
         model,
         data,
@@ -52,15 +65,17 @@ def main(folder: Path, kind: str) -> None:
         work=folder / "work",
         seed=1,
         observe=lambda step, metrics: seen.append(dict(metrics)),
+        validate=validate,
     )
+    assert PartialState().num_processes == int(os.environ.get("WORLD_SIZE", "1"))
     name = f"metrics-{torch.distributed.get_rank() if torch.distributed.is_initialized() else 0}"
     (folder / name).write_text(json.dumps(seen))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["discrete", "continuous"])
+@pytest.mark.parametrize("kind", ["discrete", "continuous", "validated"])
 def test_two_processes_train_as_one(tmp_path: Path, kind: str) -> None:
-    """Each process sees half of every batch, and losses and gradients are those of the whole batch."""
+    """Each process sees half of every batch; losses, gradients and the stop are those of one process."""
     main(tmp_path / "one", kind)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     code = "from tests.plugins.test_data_parallel import main; from pathlib import Path; import sys"
@@ -78,7 +93,7 @@ def test_two_processes_train_as_one(tmp_path: Path, kind: str) -> None:
     one = json.loads((tmp_path / "one" / "metrics-0").read_text())
     for rank in (0, 1):
         two = json.loads((tmp_path / "two" / f"metrics-{rank}").read_text())
-        assert len(two) == STEPS
+        assert len(two) == (3 if kind == "validated" else STEPS)
         for a, b in zip(one, two, strict=True):
             # the sign of a margin that is 0 but for rounding is chance: of step 1 without its accuracy
             told = {name for name in a if name != "accuracy" or abs(a["margin"]) > 1e-4}
