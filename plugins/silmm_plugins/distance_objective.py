@@ -32,6 +32,8 @@ class Distances:
     """Positions of the pairs' chosen candidates, int64 of shape (pairs,)."""
     rejected: torch.Tensor
     """Positions of the pairs' rejected candidates, the same shape."""
+    drift: torch.Tensor
+    """k(H, H_r) of each pair's prompt, (pairs,), differentiable."""
 
     def margins(self) -> torch.Tensor:
         """Return -k(H,H_w) + k(H_r,H_w) + k(H,H_l) - k(H_r,H_l) of each pair, (pairs,) (Eq. 6)."""
@@ -75,9 +77,8 @@ class DistanceObjective:
         preferences = [self.preferences[i] for i in positions]
         policy = policy_features(self.model, [p.prompt for p in preferences], self.precision)
         reference = torch.stack([self.reference[i] for i in positions]).to(policy.device)
-        distances = _distances(self.kernel, policy, reference, preferences)
-        with torch.no_grad():
-            drift = self.kernel(policy, reference).sum()
+        drift = self.kernel(policy, reference)
+        distances = _distances(self.kernel, policy, reference, preferences, drift)
         return self.pair_loss(distances, self.gamma), self._sums(distances, drift, len(positions))
 
     @torch.no_grad()
@@ -92,7 +93,7 @@ class DistanceObjective:
                 distances.policy[distances.rejected].sum(),
                 distances.reference[distances.chosen].sum(),
                 distances.reference[distances.rejected].sum(),
-                drift,
+                drift.sum(),
                 drift.new_tensor(prompts),
             ]
         )
@@ -114,7 +115,7 @@ class DistanceObjective:
             f"step {step}: the distance to the chosen candidates is {now:.4g}, the reference's is "
             f"{before:.4g} (more than trainer.warn_rise={self.warn_rise:g} above it): the policy moves "
             "away from what it should learn. A lower trainer.learning_rate, fewer steps or, for kc-dpo, "
-            "trainer.gamma=auto and a trainer.anchor hold it."
+            "trainer.gamma=auto with a trainer.restraint or a trainer.anchor hold it."
         )
 
 
@@ -183,7 +184,11 @@ def kernel_identity(kernel: Kernel, preferences: Sequence[Preference]) -> dict[s
 
 
 def _distances(
-    kernel: Kernel, policy: torch.Tensor, reference: torch.Tensor, preferences: Sequence[Preference]
+    kernel: Kernel,
+    policy: torch.Tensor,
+    reference: torch.Tensor,
+    preferences: Sequence[Preference],
+    drift: torch.Tensor,
 ) -> Distances:
     """Return the distances of H and H_r, (prompts, L, D) each, to the candidates of each prompt."""
     ours, theirs = [], []
@@ -208,6 +213,7 @@ def _distances(
         torch.cat(theirs),
         torch.tensor(chosen, device=policy.device),
         torch.tensor(rejected, device=policy.device),
+        drift.repeat_interleave(torch.tensor([len(p.pairs) for p in preferences], device=policy.device)),
     )
 
 

@@ -39,6 +39,13 @@ class KcDpoOptions(DreamLlmOptions, DistanceOptions):
         "away from both sides; 0 is the paper's loss",
         json_schema_extra={"paper": "ours", "unit": ""},
     )
+    restraint: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="weight of gamma times the distance to the reference's features k(H, H_r), added to the "
+        "loss: holds the policy where it started in all that the pairs say nothing of; 0 is the paper's loss",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )
 
     @field_validator("gamma")
     @classmethod
@@ -57,11 +64,15 @@ class KcDpo:
         self.kernel = kernel
 
     def objective(self, distances: Distances, gamma: float) -> torch.Tensor:
-        """Return the loss of each pair, shape (pairs,): Eq. 6 plus the anchor."""
+        """Return the loss of each pair, shape (pairs,): Eq. 6 plus anchor and restraint."""
         from silmm_plugins import losses
 
-        chosen = distances.policy[distances.chosen]
-        return losses.kc_dpo_loss(distances.margins(), chosen, gamma, self.options.anchor)
+        loss = losses.kc_dpo_loss(
+            distances.margins(), distances.policy[distances.chosen], gamma, self.options.anchor
+        )
+        if self.options.restraint:
+            loss = loss + self.options.restraint * gamma * distances.drift
+        return loss
 
     def train(
         self,

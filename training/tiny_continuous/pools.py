@@ -25,14 +25,18 @@ OPEN = (len(SHAPES), len(COLORS), len(TEXTURES), 4)
 
 
 class Dial:
-    """A random generator whose numbers are given: each noise number stands for the middle of its share."""
+    """A random generator whose numbers are given: each noise number stands for the middle of its share.
+
+    The shares divide [0.1, 1): objects shrink where a number is below 0.1 (layout.py), and take two more
+    numbers then, which shifts the meaning of all later ones. Painters did not learn that; none shrinks here.
+    """
 
     def __init__(self, noise: NDArray[np.int64]) -> None:
         """Give out these numbers in turn."""
         self._numbers = iter(noise)
 
     def random(self) -> float:
-        """Return the next number in [0, 1).
+        """Return the next number in [0.1, 1).
 
         Raises:
             ValueError: there is none left.
@@ -40,7 +44,7 @@ class Dial:
         number = next(self._numbers, None)
         if number is None:
             raise ValueError("the layout takes more numbers than the noise has")
-        return (float(number) + 0.5) / LEVELS
+        return 0.1 + 0.9 * (float(number) + 0.5) / LEVELS
 
 
 def settle(spec: Spec, noise: NDArray[np.int64]) -> Spec:

@@ -1,0 +1,93 @@
+"""Train the painter behind a strong backbone, so that it can paint whatever a good H says.
+
+The painter is frozen afterwards and ships; its teacher does not: that backbone only shows that the painter
+is able. Both learn together, from captions, noise and pictures; the training-only head of
+:class:`~training.tiny_continuous.drawing.Meaning` makes the first queries carry the mentions apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from silmm_plugins.tiny.vocabulary import Vocabulary
+from silmm_plugins.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.tiny_continuous.painter import Painter
+from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
+from torch import nn
+
+from training.tiny_continuous.drawing import Drawings, Meaning, drawing_loss, start_from_discrete
+from training.tiny_continuous.pools import LEVELS, SLOTS
+from training.tiny_discrete import checkpoint
+from training.tiny_discrete.train_language_model import HEADS, HIDDEN, LAYERS, MLP, SAVE_EVERY, learning_rate
+
+QUERIES, PATCH_MLP = 16, 256
+PAINTER_WIDTH, PAINTER_LAYERS, PAINTER_HEADS = 128, 4, 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train."""
+
+    steps: int = 1600
+    batch: int = 128
+    peak: float = 1.5e-3
+    draw_weight: float = 4.0
+    meaning_weight: float = 0.3
+
+
+def new_language_model(vocabulary: Vocabulary, weights: Path) -> LanguageModel:
+    """Return the language model with all that `tiny-discrete` has in common with it."""
+    model = LanguageModel(
+        vocabulary, HIDDEN, LAYERS, HEADS, MLP, queries=QUERIES, patch_mlp=PATCH_MLP
+    )
+    start_from_discrete(model, weights)
+    return model
+
+
+def new_painter(tokenizer: ImageTokenizer) -> Painter:
+    """Return an untrained painter with the codebook of the tokenizer."""
+    painter = Painter(
+        HIDDEN, PAINTER_WIDTH, PAINTER_LAYERS, PAINTER_HEADS,
+        codes=tokenizer.codes, noise_slots=SLOTS, noise_levels=LEVELS,
+    )  # fmt: skip
+    painter.codebook.copy_(tokenizer.codebook)
+    return painter
+
+
+class Strong(nn.Module):
+    """Backbone, painter and training-only head, checkpointed together."""
+
+    def __init__(self, model: LanguageModel, painter: Painter) -> None:
+        """Wrap the networks."""
+        super().__init__()
+        self.model, self.painter, self.meaning = model, painter, Meaning(HIDDEN)
+
+
+def train(
+    data: Drawings, tokenizer: ImageTokenizer, start: LanguageModel, work: Path, plan: Plan, seed: int
+) -> Strong:
+    """Train to the plan's end, resuming from `work`; return the networks in eval mode."""
+    torch.manual_seed(seed)
+    strong = Strong(start, new_painter(tokenizer))
+    optimizer = torch.optim.AdamW(strong.parameters(), lr=plan.peak, betas=(0.9, 0.98), weight_decay=0.05)
+    for step in range(checkpoint.load(work, strong, optimizer), plan.steps):
+        rows = np.random.default_rng([seed, 9, step]).integers(len(data), size=plan.batch)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, plan.steps, plan.peak)
+        with torch.autocast("cpu", torch.bfloat16):
+            draw, features = drawing_loss(strong.model, strong.painter, data, rows)
+            said = strong.meaning.loss(
+                features, torch.from_numpy(data.labels[rows]), torch.from_numpy(data.relations[rows])
+            )
+        (plan.draw_weight * draw + plan.meaning_weight * said).backward()
+        torch.nn.utils.clip_grad_norm_(strong.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 20 == 0:
+            print(f"strong {step} draw {draw.item():.4f} meaning {said.item():.3f}", flush=True)
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
+            checkpoint.save(work, strong, optimizer, step + 1)
+    return strong.eval()
