@@ -51,6 +51,7 @@ DISTANCES = frozenset(f"{who}{side}_distance" for who in ("", "reference_") for 
 """Shown as their quotients: :func:`with_relative`."""
 BOOKKEEPING = DISTANCES | {
     "step", "total_steps", "seconds", "pairs", "chosen_falls", "chosen_recedes", "gamma_eff",
+    "validation_error", "validation_prompts", "validation_reference", "validation_best_step",
 }
 
 
