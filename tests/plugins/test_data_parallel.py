@@ -127,6 +127,7 @@ def test_a_run_of_two_processes_trains_as_one(
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     kinds = [f"--{kind}=toy" for kind in ("prompter", "sampler", "questioner", "scorer", "pair-rule")]
     options = {"steps": STEPS, "warmup": 1, "learning_rate": 5e-3, "batch": 4, "rank": 4, "alpha": 8}
+    options |= {"validate_every": 2, "keep_best": "false"}
     sets = [f"--set=trainer.{name}={value}" for name, value in options.items()]
     run = [
         "-m", "silmm_cli", "run", "--model=random", *kinds, "--trainer=dpo", "--benchmark=none", *sets,
@@ -149,6 +150,7 @@ def test_a_run_of_two_processes_trains_as_one(
         for name in ("one", "two")
     )
     assert [len(steps) for steps in two] == [STEPS, STEPS]
+    assert ["validation_score" in row for row in two[1]] == [False, True, False, True]
     for a, b in zip(one[0], two[0], strict=True):
         assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
 

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 SMALL = (
     "--prompts", "24", "--images-per-prompt", "6", "--limit", "24", "--iterations", "2",
     "--set", "trainer.steps=6", "--set", "trainer.warmup=2", "--set", "trainer.checkpoint_every=2",
+    "--set", "trainer.validate_every=3",  # so that validation is killed, resumed and kept from the judge too
     "--set", "benchmark.images=1", "--set", "benchmark.plain_images=1", "--set", "benchmark.batch=16",
 )  # fmt: skip
 STAGES = (
