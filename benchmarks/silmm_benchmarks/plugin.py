@@ -28,5 +28,5 @@ def silmm_register_benchmarks(register: Register) -> None:
         _shapes,
         summary="held-out compositions of coloured shapes, read by an exact judge without a model",
         options=ShapesOptions,
-        requires=["yes_no", "nucleus"],
+        requires=["yes_no"],
     )

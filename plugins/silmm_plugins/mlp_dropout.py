@@ -56,6 +56,14 @@ class MlpDropoutOptions(Options):
         json_schema_extra={"paper": "not said", "unit": ""},
     )
 
+    mask: Literal["position", "candidate"] = Field(
+        default="position",
+        description="position: every position drops values of its own, as plain dropout does; candidate: one "
+        "mask a layer for all positions of a candidate (Gal and Ghahramani 2016), which pooling over the "
+        "positions does not average away",
+        json_schema_extra={"paper": "not said; candidate is ours", "unit": ""},
+    )
+
     @field_validator("layers")
     @classmethod
     def _known_layers(cls, value: str) -> str:
@@ -104,7 +112,7 @@ def mlp_dropout(
     last = queries if options.positions == "queries" else None
     with ExitStack() as hooks:
         for layer in layers:
-            drop = _dropper(seeds, layer, options.rate, last)
+            drop = _dropper(seeds, layer, options.rate, last, shared=options.mask == "candidate")
             if options.site == "mlp_out":
                 hooks.enter_context(
                     blocks[layer].register_forward_hook(lambda _, __, out, drop=drop: drop(out))
@@ -118,9 +126,12 @@ def mlp_dropout(
 
 
 def _dropper(
-    seeds: Sequence[int], layer: int, rate: float, last: int | None
+    seeds: Sequence[int], layer: int, rate: float, last: int | None, *, shared: bool
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the dropout of a layer for values (batch, time, channels); `last` None is every position."""
+    """Return the dropout of a layer for values (batch, time, channels); `last` None is every position.
+
+    With `shared` all positions drop the same channels.
+    """
 
     def drop(values: torch.Tensor) -> torch.Tensor:
         import torch
@@ -133,7 +144,8 @@ def _dropper(
             )
         time = values.shape[1]
         touched = time if last is None else min(last, time)
-        dropped = torch.from_numpy(drop_masks(seeds, layer, rate, touched, values.shape[2]))
+        masks = drop_masks(seeds, layer, rate, 1 if shared else touched, values.shape[2])
+        dropped = torch.from_numpy(masks)
         tail = values[:, time - touched :].masked_fill(dropped.to(values.device), 0.0) / (1.0 - rate)
         return torch.cat([values[:, : time - touched], tail], 1)
 

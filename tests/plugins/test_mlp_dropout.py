@@ -119,6 +119,20 @@ def test_positions_all_reaches_the_prompt_too(model):
     assert torch.equal(found["all"][:, -QUERIES:], found["queries"][:, -QUERIES:])
 
 
+@pytest.mark.parametrize("positions", ["queries", "all"])
+def test_one_mask_a_candidate_drops_the_same_channels_everywhere(model, positions):
+    """`mask=candidate`: all positions of a row lose the same channels, other rows lose others."""
+    block, values = model.mlp_blocks()[-1], torch.ones(2, 9, HIDDEN)
+    options = MlpDropoutOptions(layers="last:1", positions=positions, rate=0.5, mask="candidate")
+    with mlp_dropout(model, [1, 2], options, QUERIES):
+        dropped = block(values) == 0
+    touched = dropped if positions == "all" else dropped[:, -QUERIES:]
+    assert 0.2 < touched.float().mean() < 0.8
+    assert torch.equal(touched, touched[:, :1].expand_as(touched))
+    assert not torch.equal(touched[0], touched[1])
+    assert positions == "all" or not dropped[:, :-QUERIES].any()
+
+
 def test_gradients_pass_and_autocast_works(model):
     """A dropped forward pass is differentiable, and under bfloat16 autocast it stays near float32."""
     weight = model.mlp_blocks()[0].up_proj.weight

@@ -21,6 +21,7 @@ from training.tiny_continuous.pools import MENTIONS
 from training.tiny_discrete.train_language_model import encode_all
 
 KINDS = (len(SHAPES) + 1, len(COLORS) + 1, len(TEXTURES) + 1, 5)
+RELATION_KINDS = len(RELATIONS) + 1
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,30 @@ def load_drawings(path: Path, tokenizer: ImageTokenizer, vocabulary: Vocabulary)
 
 
 class Meaning(nn.Module):
-    """A training-only head: the first queries say what each mention is, the next one the relation."""
+    """Training-only heads that read what a caption says off H: mention by mention, and off its mean."""
 
     def __init__(self, hidden: int) -> None:
         """Build with random weights."""
         super().__init__()
         self.mention = nn.Linear(hidden, sum(KINDS))
-        self.relation = nn.Linear(hidden, len(RELATIONS) + 1)
+        self.relation = nn.Linear(hidden, RELATION_KINDS)
+        self.whole = nn.Linear(hidden, MENTIONS * sum(KINDS) + RELATION_KINDS)
 
-    def loss(self, features: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
-        """Cross-entropy of labels (batch, MENTIONS, 4) and relations (batch,)."""
-        parts = self.mention(features[:, :MENTIONS]).float().split(KINDS, -1)
-        loss = sum(F.cross_entropy(p.flatten(0, 1), labels[..., i].flatten()) for i, p in enumerate(parts))
-        return loss + F.cross_entropy(self.relation(features[:, MENTIONS]).float(), relations)
+    def apart(self, features: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
+        """Read mention m off query m, and the relation off the next: (batch, MENTIONS, 4), (batch,)."""
+        said = self.mention(features[:, :MENTIONS])
+        return _said_loss(said, self.relation(features[:, MENTIONS]), labels, relations)
+
+    def together(self, features: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
+        """Read all of it off the mean over the queries."""
+        said, relation = self.whole(features.mean(1)).split((MENTIONS * sum(KINDS), RELATION_KINDS), -1)
+        return _said_loss(said.unflatten(-1, (MENTIONS, -1)), relation, labels, relations)
+
+
+def _said_loss(said: Tensor, relation: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
+    parts = said.float().split(KINDS, -1)
+    loss = sum(F.cross_entropy(p.flatten(0, 1), labels[..., i].flatten()) for i, p in enumerate(parts))
+    return loss + F.cross_entropy(relation.float(), relations)
 
 
 def start_from_discrete(model: LanguageModel, weights: Path) -> None:
@@ -78,10 +90,17 @@ def start_from_discrete(model: LanguageModel, weights: Path) -> None:
 
 
 def drawing_loss(
-    model: LanguageModel, painter: Painter, data: Drawings, rows: NDArray[np.int64]
+    model: LanguageModel, painter: Painter, data: Drawings, rows: NDArray[np.int64], queries: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean negative log-likelihood of the patches, nats a patch, and H."""
+    """Return the mean negative log-likelihood of the patches, nats a patch, and H.
+
+    The painter sees `queries` of the features' positions, drawn at random for each picture.
+    """
     features = model.features([data.prompts[r] for r in rows])
-    logits = painter.logits(features, torch.from_numpy(data.noise[rows]))
+    seen = features
+    if queries < features.shape[1]:
+        picked = torch.rand(features.shape[:2]).argsort(1)[:, :queries]
+        seen = features.gather(1, picked[..., None].expand(-1, -1, features.shape[2]))
+    logits = painter.logits(seen, torch.from_numpy(data.noise[rows]))
     codes = torch.from_numpy(data.codes[rows])
     return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten()), features

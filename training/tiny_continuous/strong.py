@@ -1,8 +1,10 @@
 """Train the painter behind a strong backbone, so that it can paint whatever a good H says.
 
-The painter is frozen afterwards and ships; its teacher does not: that backbone only shows that the painter
-is able. Both learn together, from captions, noise and pictures; the training-only head of
-:class:`~training.tiny_continuous.drawing.Meaning` makes the first queries carry the mentions apart.
+The painter is frozen afterwards and ships; its teacher does not: it only shows that the painter is able. Both
+learn together, from captions, noise and pictures, in two parts. First a training-only head reads each mention
+off a query of its own, which makes drawing learnable in minutes. Then the painter sees a few queries at a
+time, and the head reads all off their mean: so every query comes to carry the whole caption, as a kernel that
+pools over the queries takes for granted.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ class Plan:
     """How long to train."""
 
     steps: int = 1600
+    together_from: int = 900
+    """From here on every query is to carry everything."""
+    queries: int = 4
+    """So many queries does the painter see at a time from there on."""
     batch: int = 128
     peak: float = 1.5e-3
     draw_weight: float = 4.0
@@ -75,13 +81,15 @@ def train(
     optimizer = torch.optim.AdamW(strong.parameters(), lr=plan.peak, betas=(0.9, 0.98), weight_decay=0.05)
     for step in range(checkpoint.load(work, strong, optimizer), plan.steps):
         rows = np.random.default_rng([seed, 9, step]).integers(len(data), size=plan.batch)
+        torch.manual_seed(seed * 1_000_003 + step)  # which queries the painter sees, the same after a kill
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, plan.steps, plan.peak)
         with torch.autocast("cpu", torch.bfloat16):
-            draw, features = drawing_loss(strong.model, strong.painter, data, rows)
-            said = strong.meaning.loss(
-                features, torch.from_numpy(data.labels[rows]), torch.from_numpy(data.relations[rows])
-            )
+            together = step >= plan.together_from
+            queries = plan.queries if together else QUERIES
+            draw, features = drawing_loss(strong.model, strong.painter, data, rows, queries)
+            read = strong.meaning.together if together else strong.meaning.apart
+            said = read(features, torch.from_numpy(data.labels[rows]), torch.from_numpy(data.relations[rows]))
         (plan.draw_weight * draw + plan.meaning_weight * said).backward()
         torch.nn.utils.clip_grad_norm_(strong.parameters(), 1.0)
         optimizer.step()

@@ -25,6 +25,7 @@ from silmm_benchmarks.shapes.questions import sample_questions
 from silmm_benchmarks.shapes.sampling import random_scene, sample_scene, sample_spec
 from silmm_benchmarks.shapes.splits import training_spec, tune_prompts
 from silmm_benchmarks.shapes.world import render
+from silmm_plugins.tiny.model import TinyModel
 from silmm_plugins.tiny_discrete.model import TinyDiscrete
 from silmm_plugins.tiny_discrete.register import WEIGHTS
 
@@ -36,7 +37,7 @@ TEMPERATURES = (3.0, 2.0, 1.5, 1.2, 1.0, 0.8, 0.6, 0.4)
 TOP_PS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
 
-def answering(model: TinyDiscrete, scenes: int = 1600, questions: int = 12) -> dict[str, Any]:
+def answering(model: TinyModel, scenes: int = 1600, questions: int = 12) -> dict[str, Any]:
     """Return the accuracy on questions about clean renders of fresh scenes, overall and by kind.
 
     Half of the scenes are of captions with a held-out combination, half are free; half of all answers
@@ -89,7 +90,7 @@ def drawing(model: TinyDiscrete, setting: Drawing, images: int) -> dict[str, flo
     }
 
 
-def decomposing(model: TinyDiscrete, each: int = 40) -> float:
+def decomposing(model: TinyModel, each: int = 40) -> float:
     """Return the share of unseen-seed training-split prompts whose decomposition is exactly right."""
     rng = np.random.default_rng(77)
     specs = [training_spec(rng, category) for category in CATEGORIES for _ in range(each)]
@@ -101,7 +102,7 @@ def decomposing(model: TinyDiscrete, each: int = 40) -> float:
     return round(float(np.mean(right)), 4)
 
 
-def writing(model: TinyDiscrete, number: int = 300) -> float:
+def writing(model: TinyModel, number: int = 300) -> float:
     """Return the share of self-written prompts (semantic and complex) that the grammar accepts."""
     requests = [
         ChatRequest("write", ("non_spatial", "complex")[n % 2], temperature=1.0, seed=n)

@@ -18,6 +18,9 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 DEFAULTS: dict[str, object] = {
     "sampler": "dropdiv",
+    "sampler.rate": 0.4,
+    "sampler.layers": "second-half",
+    "sampler.mask": "candidate",
     "trainer": "kc-dpo",
     "kernel": "avgpool-cos",
     "prompts": 512,
@@ -27,8 +30,16 @@ DEFAULTS: dict[str, object] = {
     "prompter.attributes": ["colors", "textures", "shapes"],
     "prompter.relations": ["2d spatial relations", "3d spatial relations"],
     "pairs.k": 3,
+    "trainer.gamma": "auto",
+    "trainer.restraint": 0.1,
+    "trainer.learning_rate": 3e-3,
+    "trainer.batch": 288,
+    "trainer.accumulation": 1,
+    "trainer.steps": 150,
+    "trainer.warmup": 10,
     "trainer.precision": "bf16",
     "benchmark": "shapes",
+    "benchmark.plain_images": 0,
     "threads": 1,
 }
 

@@ -1,0 +1,88 @@
+"""Make `tiny-continuous`: ``python -m training.tiny_continuous --work DIR [--out DIR]``.
+
+It starts from the shipped weights of `tiny-discrete` (words, transformer, codebook), which have a script of
+their own. Four steps, each kept in the work directory and resumed after a kill: pools of scenes, the painter
+behind a strong backbone, the backbone that ships, export of the weights. A work directory belongs to one
+recipe. The cost is in the model's card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.tiny_discrete.register import WEIGHTS
+
+from training.tiny_continuous import base, pools, strong
+from training.tiny_continuous.drawing import load_drawings
+from training.tiny_continuous.export import export
+from training.tiny_discrete import pools as discrete_pools
+
+DRAWING, EXAM, PART = 120_000, 16_000, 2_000
+
+
+def main() -> None:
+    """Run all steps."""
+    parser = argparse.ArgumentParser(prog="python -m training.tiny_continuous", description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="pools and checkpoints")
+    parser.add_argument("--out", type=Path, help="where to export the weights (default: the package)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--until", choices=["pools", "painter", "export"], default="export")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    work: Path = args.work
+    work.mkdir(parents=True, exist_ok=True)
+    keep_recipe(work / "recipe.json", args.seed)
+    first = args.seed * 1000
+    drawing = pools.make(work / "drawing.npz", [(first + i, PART) for i in range(DRAWING // PART)])
+    # Other seeds than the pools of tiny-discrete: these are questions that it was not trained on.
+    exam = discrete_pools.make(
+        "understanding", work / "understanding.npz",
+        [(first + 900 + i, PART) for i in range(EXAM // PART)],
+    )  # fmt: skip
+    if args.until == "pools":
+        return
+    discrete = TinyDiscrete.load()
+    words, weights = discrete.vocabulary, WEIGHTS / "language_model.safetensors"
+    torch.manual_seed(args.seed)
+    teacher = strong.train(
+        load_drawings(drawing, discrete.tokenizer, words), discrete.tokenizer,
+        strong.new_language_model(words, weights), work / "strong", strong.Plan(), args.seed,
+    )  # fmt: skip
+    if args.until == "painter":
+        return
+    plan = base.Plan()
+    torch.manual_seed(args.seed + 1)
+    student = strong.new_language_model(words, weights)
+    embeddings = discrete.backbone.get_input_embeddings().weight.detach()  # type: ignore[operator]
+    codes = embeddings[discrete.language_model.first_code :]
+    left = base.fit_patches(student, discrete.tokenizer.codebook, codes, plan.patch_steps)
+    print(f"patch encoder: {left:.4f} of the codes' embeddings left unexplained", flush=True)
+    model = base.train(student, teacher.model, base.load_exam(exam), work / "base", plan, args.seed)
+    export(model, teacher.painter, args.out)
+
+
+def keep_recipe(path: Path, seed: int) -> None:
+    """Write what the work directory is made by, or compare it with what is there.
+
+    Raises:
+        SystemExit: the directory was made by another recipe; its parts must not be mixed with this one's.
+    """
+    recipe = {
+        "seed": seed, "strong": asdict(strong.Plan()), "base": asdict(base.Plan()),
+        "sizes": {"drawing": DRAWING, "exam": EXAM, "part": PART},
+        "start": json.loads((WEIGHTS / "sha256.json").read_text()),
+    }  # fmt: skip
+    if not path.exists():
+        path.write_text(json.dumps(recipe, indent=1) + "\n")
+    elif json.loads(path.read_text()) != recipe:
+        raise SystemExit(f"{path.parent} was made by another recipe ({path.name}); give another --work")
+
+
+if __name__ == "__main__":
+    main()
