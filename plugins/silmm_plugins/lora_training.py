@@ -39,7 +39,7 @@ class Training:
     parameters: Mapping[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
     seed: int
-    validate: Validate | None
+    validate: Validate | None = None
 
 
 def train_lora(
