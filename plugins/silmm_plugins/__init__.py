@@ -26,9 +26,11 @@ SILMM_PLUGIN_API = 1
 @hookimpl
 def silmm_register_models(register: Register) -> None:
     """Register the embedded models."""
-    from silmm_plugins.tiny_discrete.register import register_models  # the embedded model's line
+    from silmm_plugins.tiny_continuous.register import register_models as register_tiny_continuous
+    from silmm_plugins.tiny_discrete.register import register_models as register_tiny_discrete
 
-    register_models(register)
+    register_tiny_discrete(register)
+    register_tiny_continuous(register)
 
 
 @hookimpl

@@ -1,9 +1,10 @@
 """Train the backbone that ships: it answers and writes well, and has drawn too little to draw well.
 
 First the patch encoder learns to say what the image codes of `tiny-discrete` said, so that all that model
-knows of pictures is kept. Then the backbone practises answering and writing, rewriting prompts included. Last
+knows of pictures is kept. Then the backbone practises answering and writing, rewriting prompts included. Then
 it learns to draw, by matching the H of the strong backbone, for a few steps: what a caption asks for is only
-partly in its H then, while the frozen painter could paint it all. That gap is what SILMM lives on.
+partly in its H then, while the frozen painter could paint it all. That gap is what SILMM lives on. A last
+part of answering and writing makes up for what drawing took from them.
 """
 
 from __future__ import annotations
@@ -34,9 +35,12 @@ class Plan:
     practice: int = 400
     """Steps of answering and writing alone."""
     practice_peak: float = 5e-4
-    drawing: int = 80
+    drawing: int = 100
     """Steps of drawing, with answering and writing beside it."""
     drawing_peak: float = 1e-3
+    settling: int = 100
+    """Steps of answering and writing again, down to a learning rate of 0, for what drawing took from them."""
+    settling_peak: float = 3e-4
     pictures: int = 32
     questions: int = 8
     texts: int = 32
@@ -72,7 +76,7 @@ def fit_patches(model: LanguageModel, codebook: Tensor, embeddings: Tensor, step
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-    return float(loss)
+    return float(loss.detach())
 
 
 def answering_loss(
@@ -117,6 +121,16 @@ def matching_loss(
     return (model.features(prompts) - wanted).square().mean() / wanted.square().mean()
 
 
+def _rate(plan: Plan, step: int) -> float:
+    """Return the learning rate of a step (0-based) in its part of the plan."""
+    drawn = plan.practice + plan.drawing
+    if step < plan.practice:
+        return learning_rate(step, plan.practice, plan.practice_peak, 50)
+    if step < drawn:
+        return plan.drawing_peak * min(1.0, (step - plan.practice + 1) / 30)
+    return plan.settling_peak * (1 - (step - drawn) / plan.settling)
+
+
 def train(
     model: LanguageModel, strong: LanguageModel, exam: Exam, work: Path, plan: Plan, seed: int
 ) -> LanguageModel:
@@ -126,16 +140,13 @@ def train(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=plan.practice_peak, betas=(0.9, 0.98), weight_decay=0.05
     )
-    steps = plan.practice + plan.drawing
+    drawn = plan.practice + plan.drawing
+    steps = drawn + plan.settling
     for step in range(checkpoint.load(work, model, optimizer), steps):
         rng = np.random.default_rng([seed, 19, step])
-        drawing = step >= plan.practice
-        rate = (
-            plan.drawing_peak * min(1.0, (step - plan.practice + 1) / 30) if drawing
-            else learning_rate(step, plan.practice, plan.practice_peak, 50)
-        )  # fmt: skip
+        drawing = plan.practice <= step < drawn
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = _rate(plan, step)
         with torch.autocast("cpu", torch.bfloat16):
             answer, right = answering_loss(model, exam, rng, plan)
             text = writing_loss(model, tasks, rng, plan.texts)
