@@ -1,0 +1,122 @@
+"""What benchmarks ask of their judges: small batched contracts, one for each thing that is read off a picture.
+
+Every judge gives raw answers that do not depend on a benchmark's rules; they are stored, and rules are
+applied to what is stored. Answers of one picture never depend on what it was batched with. Pictures are RGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Judge(Protocol):
+    """What all judges have in common."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Name everything that its answers depend on: judge, weights and their sha256, precision, input size.
+
+        It goes into the protocol card, and answers are stored under its hash.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question about a picture."""
+
+    text: str
+    choices: tuple[str, ...] = ()
+    """Allowed answers, for judges that are shown them (BLIP-2 in TIFA); the others ignore them."""
+
+
+@runtime_checkable
+class YesNoJudge(Judge, Protocol):
+    """Gives probabilities: BLIP-VQA of T2I-CompBench++ (spec/benchmarks.md 1.4)."""
+
+    def p_yes(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]]:
+        """Return P(yes) / (P(yes) + P(no)) for each picture's questions, each picture encoded once."""
+        ...
+
+
+@runtime_checkable
+class VqaJudge(Judge, Protocol):
+    """Answers freely: mPLUG, BLIP, GIT, ViLT, BLIP-2 (spec/benchmarks.md 2.3, 3.3)."""
+
+    def answer(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[list[str]]:
+        """Return the answers, as the model writes them, to each picture's questions."""
+        ...
+
+
+@runtime_checkable
+class ClipJudge(Judge, Protocol):
+    """Says how near a picture and a text are (spec/benchmarks.md 1.5)."""
+
+    def similarity(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return the cosine of picture i and text i, shape (n,), in [-1, 1].
+
+        Raises:
+            BadText: a text is longer than the model's context; nothing is cut.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What a detector found in one picture, in its own order (the official one: by descending score)."""
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    """Shape (n,), in [0, 1]."""
+    boxes: NDArray[np.float32]
+    """Shape (n, 4): x1, y1, x2, y2 in pixels of the frame."""
+    frame: tuple[int, int]
+    """Width and height of the resized picture that the boxes refer to (spec/benchmarks.md 1.6)."""
+
+
+@runtime_checkable
+class Detector(Judge, Protocol):
+    """Finds named objects (spec/benchmarks.md 1.6)."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names that it can give."""
+        ...
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        """Return what is in each picture."""
+        ...
+
+
+@runtime_checkable
+class DepthJudge(Judge, Protocol):
+    """Says what is nearer (spec/benchmarks.md 1.8)."""
+
+    def depth(self, images: Sequence[Image]) -> list[NDArray[np.uint8]]:
+        """Return inverse depth of each picture at its own size, shape (height, width); larger is nearer.
+
+        Min-max normalised for each picture and truncated to 8 bit, as the official script stores it.
+        """
+        ...
+
+
+@runtime_checkable
+class AnswerMatcher(Judge, Protocol):
+    """Maps a free answer to one of the choices (spec/benchmarks.md 2.3)."""
+
+    def match(self, answers: Sequence[str], choices: Sequence[Sequence[str]]) -> list[int]:
+        """Return the index of the choice nearest to each answer, the first of equals.
+
+        It is asked only for answers that are not literally among their choices.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Running a picture benchmark: generate, check, judge, score, write the result."""

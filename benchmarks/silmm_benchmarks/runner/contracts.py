@@ -1,0 +1,157 @@
+"""What a picture benchmark is to the runner: items, where pictures lie, what to ask judges, how to score.
+
+The runner does the rest for all of them: it generates, checks folders, asks the judges, stores their raw
+answers by content, applies the rules to what is stored, and writes the result with its protocol card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Mode(str, Enum):
+    """Which rules are applied to the judges' answers; results of different modes are never mixed."""
+
+    OFFICIAL = "official"
+    """The official scripts' numbers, their documented bugs included."""
+    FIXED = "fixed"
+    """The same with those bugs repaired; the benchmark's card lists which."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One prompt of a benchmark."""
+
+    id: str
+    """Unique in its benchmark: the official id, or the category and the prompt's place in its file."""
+    prompt: str
+    category: str
+    """The column group by which `--categories` chooses; "" where a benchmark has none."""
+    images: int = 1
+    """Pictures that the protocol asks for."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What the benchmark's own rules need (questions, parsed objects): JSON-able."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of an item: a file, or a part of one (a quarter of DPG-Bench's grids)."""
+
+    item: str
+    index: int
+    """0-based among the item's pictures."""
+    path: Path
+    box: tuple[int, int, int, int] | None = None
+    """Left, upper, right, lower in pixels; None for the whole file."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a folder of pictures or a data file."""
+
+    kind: str
+    """missing, extra, unreadable, wrong-size, duplicate."""
+    where: str
+    """The file, item id or row."""
+    what: str
+    """One sentence with the way out."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pictures of a folder in item order, and what is wrong with it."""
+
+    pictures: tuple[Picture, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a judge is to be asked about each picture of an item."""
+
+    judge: str
+    """The role: yes-no, vqa, clip, detector-2d, detector, depth (a benchmark maps roles to judges)."""
+    queries: tuple[Any, ...] = ()
+    """Questions, phrases or texts, JSON-able; empty for judges that are not asked anything."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of a result."""
+
+    name: str
+    value: float | None
+    """None when its judge is missing; `note` says which."""
+    prompts: int
+    images: int
+    low: float | None = None
+    high: float | None = None
+    """95% interval by bootstrap over prompts."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One picture with the judges' raw answers, by role, in the order of the request's queries."""
+
+    item: Item
+    index: int
+    answers: Mapping[str, Sequence[Any]]
+
+
+class PictureBenchmark(Protocol):
+    """T2I-CompBench++, TIFA, DPG-Bench."""
+
+    name: str
+    """As on the command line: t2i-compbench, tifa, dpg-bench."""
+    title: str
+    roles: Mapping[str, str]
+    """Role of a judge → the name of the judge that the official protocol uses for it."""
+    repairs: Sequence[str]
+    """What mode `fixed` repairs, one sentence each."""
+
+    def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
+        """Read the official files of `data`, in official order.
+
+        Raises:
+            DataError: a file is missing, malformed or has other counts than the specification; names the row.
+        """
+        ...
+
+    def fingerprint(self, data: Path) -> Mapping[str, str]:
+        """Return the sha256 of each data file that `items` reads, for the card."""
+        ...
+
+    def find(self, folder: Path, items: Sequence[Item]) -> Found:
+        """Match the official layout and naming of pictures against the items, without decoding pictures."""
+        ...
+
+    def target(self, folder: Path, item: Item, index: int) -> Path:
+        """Say where a generated picture is stored, so that `find` and the official scripts find it."""
+        ...
+
+    def seed(self, item: Item, index: int) -> int:
+        """Return the seed of a generated picture by the benchmark's own rule."""
+        ...
+
+    def requests(self, item: Item) -> Sequence[Request]:
+        """Say what to ask about each picture of the item."""
+        ...
+
+    def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
+        """Apply the rules to one picture: its numbers by name, JSON-able, in the result's picture table.
+
+        A role without answers (its judge is missing) leaves out the numbers that need it. Where the official
+        scripts would crash or drop the picture, the key "failed" says why.
+        """
+        ...
+
+    def columns(
+        self, items: Sequence[Item], scores: Sequence[tuple[Item, int, Mapping[str, Any]]], mode: Mode
+    ) -> list[Column]:
+        """Aggregate to the columns of the paper, with n and intervals over prompts."""
+        ...
