@@ -1,4 +1,4 @@
-"""What benchmarks ask of their judges: small batched contracts, one for each thing that is read off a picture.
+"""What benchmarks ask of their judges: small batched contracts, one for each thing read off a picture.
 
 Every judge gives raw answers that do not depend on a benchmark's rules; they are stored, and rules are
 applied to what is stored. Answers of one picture never depend on what it was batched with. Pictures are RGB.
