@@ -1,0 +1,1 @@
+"""Who draws a benchmark's pictures: diffusers pipelines, image endpoints, base models."""

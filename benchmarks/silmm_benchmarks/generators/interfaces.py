@@ -1,0 +1,89 @@
+"""What the runner asks of whoever draws the pictures, and how a user names one.
+
+`diffusers:ID|DIR` is any text-to-image pipeline of diffusers, `openai-images:MODEL` an endpoint that speaks
+OpenAI's images API, and `NAME[:DIR]` a base model of silmm. :func:`silmm_benchmarks.generators.opening.
+open_generator` makes one from such a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from silmm.options import Options
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Reason = Literal["refused", "nsfw", "unreadable", "failed"]
+"""refused: by the endpoint's rules. nsfw: blacked out by the pipeline's own safety checker. unreadable: the
+model cannot take this prompt. failed: no picture after all attempts."""
+
+
+@dataclass(frozen=True)
+class GenerationFailure:
+    """Why there is no picture of a prompt; it is recorded for the item and counted, never scored."""
+
+    reason: Reason
+    detail: str
+    """One sentence, without secrets."""
+    final: bool = True
+    """False where another try may succeed: a resumed run asks again."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Draws pictures; each depends on its own prompt and seed alone, never on what it was batched with."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Name everything that the pictures depend on, JSON-able, for the protocol card.
+
+        Model, revision, sha256 of local weights, scheduler, steps, guidance, size, dtype, prompt rewriting.
+        """
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """How many prompts a call should carry."""
+        ...
+
+    def announce(self, images: int) -> str:
+        """Say in one sentence what `images` pictures will cost, or "" where nothing is to be said."""
+        ...
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image | GenerationFailure]:
+        """Draw one RGB picture for each (prompt, seed), in order.
+
+        Raises:
+            UsageError: the generator cannot work at all: a key is missing or not accepted.
+        """
+        ...
+
+
+class GeneratorOptions(Options):
+    """How to draw; None leaves a value to the model's own default, which the identity then names."""
+
+    steps: int | None = Field(None, ge=1, description="denoising steps")
+    guidance: float | None = Field(None, ge=0, description="guidance scale")
+    width: int | None = Field(None, ge=8, json_schema_extra={"unit": "pixels"})
+    height: int | None = Field(None, ge=8, json_schema_extra={"unit": "pixels"})
+    negative_prompt: str = Field("", description="what the pictures should not show")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="precision of the model")
+    device: str = Field("", description="cpu, cuda, cuda:1, mps; empty takes a GPU if there is one")
+    batch_size: int = Field(4, ge=1, description="prompts drawn together")
+    revision: str | None = Field(None, description="commit, tag or branch of a model on the hub")
+    scheduler: str | None = Field(None, description="a diffusers scheduler class in place of the model's own")
+    safety_checker: bool = Field(True, description="False takes the pipeline's safety checker out")
+    adapter: Path | None = Field(None, description="PEFT folder on a base model (silmm run makes them)")
+    base_url: str = Field("", description="images endpoint; empty: $OPENAI_BASE_URL, else OpenAI's own")
+    price: float | None = Field(None, ge=0, description="of one picture, for the estimate before the start")
+    quality: str | None = Field(None, description="quality that an images endpoint is asked for")
+    concurrency: int = Field(4, ge=1, description="requests to an endpoint at the same time")
+    requests_per_minute: float | None = Field(None, gt=0, description="rate limit of an endpoint")
+    attempts: int = Field(6, ge=1, description="tries of one request to an endpoint")
+    timeout: float = Field(300.0, gt=0, json_schema_extra={"unit": "seconds"})
