@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Mode(str, Enum):
@@ -96,11 +99,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Judged:
-    """One picture with the judges' raw answers, by role, in the order of the request's queries."""
+    """One picture with the judges' raw answers."""
 
     item: Item
     index: int
     answers: Mapping[str, Sequence[Any]]
+    """By role, in the order of the request's queries; a role whose judge is left out has no key.
+
+    YesNoJudge and ClipJudge: a float a query. VqaJudge: a str a query (queries are str, or
+    ``{"text": ..., "choices": [...]}``). AnswerMatcher: the matched choice a query (a query is
+    ``{"answer": ..., "choices": [...]}``). Detector: one :class:`~silmm_benchmarks.judges.interfaces.Detections`.
+    DepthJudge: one uint8 array (height, width), stored as a lossless PNG, so both modes find it.
+    """
 
 
 class PictureBenchmark(Protocol):
@@ -126,6 +136,10 @@ class PictureBenchmark(Protocol):
         """Return the sha256 of each data file that `items` reads, for the card."""
         ...
 
+    def protocol(self) -> Mapping[str, Any]:
+        """Return what else its numbers depend on, for the card: split, seed rule, aggregation, parser, layout."""
+        ...
+
     def find(self, folder: Path, items: Sequence[Item]) -> Found:
         """Match the official layout and naming of pictures against the items, without decoding pictures."""
         ...
@@ -134,12 +148,27 @@ class PictureBenchmark(Protocol):
         """Say where a generated picture is stored, so that `find` and the official scripts find it."""
         ...
 
+    def join(self, pictures: Sequence[Image]) -> Image:
+        """Make the picture that is stored from the generated ones that share a target, in index order.
+
+        One picture comes back as it is; DPG-Bench makes a 2x2 grid of four.
+        """
+        ...
+
     def seed(self, item: Item, index: int) -> int:
         """Return the seed of a generated picture by the benchmark's own rule."""
         ...
 
     def requests(self, item: Item) -> Sequence[Request]:
         """Say what to ask about each picture of the item."""
+        ...
+
+    def follow_up(self, item: Item, answers: Mapping[str, Sequence[Any]]) -> Sequence[Request]:
+        """Say what to ask next about one picture, given its answers to :meth:`requests`; mostly nothing.
+
+        TIFA: the free answers that are not literally a choice go to the role `matcher`. The answers arrive
+        in :class:`Judged` under the role asked here.
+        """
         ...
 
     def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
