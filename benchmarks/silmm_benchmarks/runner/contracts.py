@@ -108,8 +108,7 @@ class Judged:
 
     YesNoJudge and ClipJudge: a float a query. VqaJudge: a str a query (queries are str, or
     ``{"text": ..., "choices": [...]}``). AnswerMatcher: the matched choice a query (a query is
-    ``{"answer": ..., "choices": [...]}``). Detector: one :class:`~silmm_benchmarks.judges.interfaces.Detections`.
-    DepthJudge: one uint8 array (height, width), stored as a lossless PNG, so both modes find it.
+    ``{"answer": ..., "choices": [...]}``). Detector: one ``judges.interfaces.Detections``. DepthJudge: one     uint8 array (height, width), stored as a lossless PNG, so that both modes find it.
     """
 
 
@@ -137,7 +136,7 @@ class PictureBenchmark(Protocol):
         ...
 
     def protocol(self) -> Mapping[str, Any]:
-        """Return what else its numbers depend on, for the card: split, seed rule, aggregation, parser, layout."""
+        """Return what else its numbers depend on, for the card: split, seed rule, aggregation, parser."""
         ...
 
     def find(self, folder: Path, items: Sequence[Item]) -> Found:
