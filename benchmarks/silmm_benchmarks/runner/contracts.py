@@ -95,6 +95,8 @@ class Column:
     high: float | None = None
     """95% interval by bootstrap over prompts."""
     note: str = ""
+    detail: bool = False
+    """Finer than the paper's table (DPG-Bench's L2, TIFA's subsets): shown when asked for."""
 
 
 @dataclass(frozen=True)
