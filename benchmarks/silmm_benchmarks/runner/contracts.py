@@ -88,7 +88,10 @@ class Column:
 
     name: str
     value: float | None
-    """None when its judge is missing; `note` says which."""
+    """A fraction of 1, also where the official script prints percent; people see it times 100.
+
+    None when its judge is missing; `note` says which.
+    """
     prompts: int
     images: int
     low: float | None = None
@@ -110,7 +113,8 @@ class Judged:
 
     YesNoJudge and ClipJudge: a float a query. VqaJudge: a str a query (queries are str, or
     ``{"text": ..., "choices": [...]}``). AnswerMatcher: the matched choice a query (a query is
-    ``{"answer": ..., "choices": [...]}``). Detector: one ``judges.interfaces.Detections``. DepthJudge: one     uint8 array (height, width), stored as a lossless PNG, so that both modes find it.
+    ``{"answer": ..., "choices": [...]}``). Detector: one ``judges.interfaces.Detections``. DepthJudge: one
+    uint8 array (height, width), stored as a lossless PNG, so that both modes find it.
     """
 
 
