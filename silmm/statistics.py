@@ -105,6 +105,31 @@ def mean_interval(
     return float(low), float(high)
 
 
+def ratio_interval(
+    sums: npt.ArrayLike, counts: npt.ArrayLike, *, seed: int = 0, draws: int = DRAWS, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of sum(sums) / sum(counts) over clusters, both of shape (n,).
+
+    For averages over parts (questions) of clusters (prompts) that hold unequal numbers of them: a cluster
+    is drawn with all its parts. Both ends are NaN when n is 1.
+
+    Raises:
+        ValueError: no values, one that is not finite, a count that is not positive, shapes that differ.
+    """
+    top, bottom = _finite(sums, "sums"), _finite(counts, "counts")
+    if top.shape != bottom.shape or (bottom <= 0).any():
+        raise ValueError(f"ratio_interval: {len(top)} sums, {len(bottom)} counts; give each sum its count > 0")
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} is not between 0 and 1")
+    if len(top) == 1:
+        return float("nan"), float("nan")
+    tail = (1 - level) / 2
+    # the same seed draws the same clusters for both, so that each ratio is of one resample
+    ratios = _resampled_means(top, seed, draws) / _resampled_means(bottom, seed, draws)
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Return the chance that a true case scores above a false one, ties counting half.
 

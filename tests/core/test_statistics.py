@@ -15,6 +15,7 @@ from silmm.statistics import (
     cluster_means,
     mean_interval,
     paired_difference,
+    ratio_interval,
     within_group_auc,
 )
 
@@ -99,6 +100,28 @@ def test_unequal_sides_are_refused():
     """A paired comparison of different prompts is an error that tells both counts."""
     with pytest.raises(ValueError, match="2 prompts and after 3"):
         paired_difference([0, 1], [0, 1, 1])
+
+
+def test_ratio_interval_of_equal_counts_is_that_of_the_mean():
+    """Where every prompt has as many questions, pooling them is averaging the prompts' means."""
+    values = np.array([0.0, 1.0, 1.0, 0.5, 0.25])
+    assert ratio_interval(values * 4, [4] * 5) == pytest.approx(mean_interval(values))
+
+
+def test_ratio_interval_follows_the_prompts_with_many_questions():
+    """The pooled ratio weighs a prompt by its questions, and its interval surrounds it."""
+    sums, counts = [0, 0, 90, 80, 100, 10], [1, 1, 100, 100, 100, 100]
+    low, high = ratio_interval(sums, counts)
+    assert low < sum(sums) / sum(counts) < high
+    assert ratio_interval([3, 4], [3, 4]) == (1.0, 1.0)
+    assert all(math.isnan(end) for end in ratio_interval([1], [2]))
+
+
+@pytest.mark.parametrize(("sums", "counts"), [([1, 2], [1]), ([1, 2], [1, 0]), ([], []), ([math.nan], [1])])
+def test_ratio_interval_refuses_what_is_no_ratio(sums, counts):
+    """Missing counts, empty clusters and NaN never become an interval."""
+    with pytest.raises(ValueError, match=r"count > 0|non-empty|finite"):
+        ratio_interval(sums, counts)
 
 
 def test_auc_of_known_values():

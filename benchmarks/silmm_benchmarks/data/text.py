@@ -1,0 +1,81 @@
+"""Reads text that comes from data files: what may be an id, what may be a prompt, JSON with its place."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from silmm.errors import DataError
+
+LONGEST_PROMPT = 10_000
+"""Characters; the longest official prompts have fewer than a thousand."""
+_LONGEST_ID = 200  # bytes; file systems allow 255 with the extension
+
+
+def read_text(path: Path) -> str:
+    """Return a UTF-8 file's text.
+
+    Raises:
+        DataError: the file is missing, unreadable or not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}; fetch the file again."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); see `silmm data pull`.") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        DataError: the file is missing, unreadable or broken; names line and column.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path} is broken JSON at line {error.lineno}, column {error.colno} ({error.msg}); "
+            "fetch the file again."
+        ) from error
+    except RecursionError as error:
+        raise DataError(f"{path} is nested too deeply for a data file; fetch the file again.") from error
+
+
+def checked_id(value: object, where: str) -> str:
+    """Return an id that is safe as a file's name.
+
+    Raises:
+        DataError: empty, too long, with a path separator, a control character or a leading dot.
+    """
+    text = checked_text(value, where, "id")
+    bad = [char for char in text if char in '/\\:*?"<>|' or unicodedata.category(char).startswith("C")]
+    if bad or text.startswith(".") or text != text.strip() or len(text.encode()) > _LONGEST_ID:
+        raise DataError(
+            f"{where}: the id {text[:80]!r} cannot be a picture's file name; ids have no path separators, "
+            f"control characters, outer spaces or leading dot, and at most {_LONGEST_ID} bytes."
+        )
+    return text
+
+
+def checked_text(value: object, where: str, what: str) -> str:
+    """Return a text that can be stored and asked.
+
+    Raises:
+        DataError: not a string, blank, too long, or with a broken surrogate.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{where}: the {what} is {value!r:.80}, not a text; correct that row.")
+    if len(value) > LONGEST_PROMPT:
+        raise DataError(
+            f"{where}: the {what} has {len(value)} characters, more than {LONGEST_PROMPT}; correct that row."
+        )
+    if any("\ud800" <= char <= "\udfff" for char in value) or "\0" in value:
+        raise DataError(f"{where}: the {what} holds a character that is no text; correct that row.")
+    return value
