@@ -10,6 +10,7 @@ import click
 from click.testing import CliRunner
 
 from silmm import errors
+from silmm.data_sets import DATA_VARIABLE
 from silmm.options import OptionInfo, describe
 from silmm.plugins import LOAD_VARIABLE, STRICT_VARIABLE
 from silmm.registry import KINDS, Entry, Registry
@@ -72,6 +73,7 @@ ENVIRONMENT = f"""\
 | `{LOAD_VARIABLE}` | entry points or distributions to load, with commas; empty: none; unset: all |
 | `{STRICT_VARIABLE}` | `1`: a broken plugin ends the command with the plugin's own error |
 | `{DEBUG_VARIABLE}` | `1`: errors of silmm show their traceback |
+| `{DATA_VARIABLE}` | folder of official data and judges' weights, where `--data-dir` names none |
 | `NO_COLOR` | not empty: no colours |
 """
 

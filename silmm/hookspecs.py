@@ -89,6 +89,14 @@ def silmm_register_judges(register: Register) -> None:
 
 
 @hookspec
+def silmm_register_data(register: Register) -> None:
+    """Register official data files and weights; the factory returns a :class:`silmm.data_sets.DataSet`.
+
+    `silmm data pull NAME` fetches them, each data set into a folder of its name.
+    """
+
+
+@hookspec
 def silmm_register_trackers(register: Register) -> None:
     """Register trackers; the factory returns an object with observation hooks as methods."""
 

@@ -32,13 +32,14 @@ KIND_OF_HOOK: Mapping[str, str] = MappingProxyType({
     "silmm_register_distances": "distance",
     "silmm_register_benchmarks": "benchmark",
     "silmm_register_judges": "judge",
+    "silmm_register_data": "data",
     "silmm_register_trackers": "tracker",
 })
 COMPOSED = "kernel"
 """The kind that nobody registers: a kernel is an aggregation with a distance."""
 KINDS = (
     *("model", "prompter", "sampler", "questioner", "scorer", "pairs", "trainer"),
-    *("aggregation", "distance", COMPOSED, "benchmark", "judge", "tracker"),
+    *("aggregation", "distance", COMPOSED, "benchmark", "judge", "data", "tracker"),
 )
 """Kinds of components as the command line and TOML tables call them; "pairs" is the pair rule."""
 
