@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import silmm  # noqa: F401  # before anything imports torchvision (silmm.torchvision_import)
+
 REPOSITORY = Path(__file__).parent.parent
 
 
