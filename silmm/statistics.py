@@ -118,7 +118,7 @@ def ratio_interval(
     """
     top, bottom = _finite(sums, "sums"), _finite(counts, "counts")
     if top.shape != bottom.shape or (bottom <= 0).any():
-        raise ValueError(f"ratio_interval: {len(top)} sums, {len(bottom)} counts; give each sum its count > 0")
+        raise ValueError(f"ratio_interval: {len(top)} sums, {len(bottom)} counts; each needs its count > 0")
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not between 0 and 1")
     if len(top) == 1:

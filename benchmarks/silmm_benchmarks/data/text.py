@@ -24,7 +24,7 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}; fetch the file again."
+            f"{path} is not UTF-8: byte {error.start} does not fit; fetch the file again."
         ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); see `silmm data pull`.") from error
@@ -44,8 +44,8 @@ def read_json(path: Path) -> Any:
             f"{path} is broken JSON at line {error.lineno}, column {error.colno} ({error.msg}); "
             "fetch the file again."
         ) from error
-    except RecursionError as error:
-        raise DataError(f"{path} is nested too deeply for a data file; fetch the file again.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, endless nesting
+        raise DataError(f"{path} is no data file ({error}); fetch the file again.") from error
 
 
 def checked_id(value: object, where: str) -> str:
