@@ -1,0 +1,86 @@
+"""The whole detector: pictures in the network's colour order in, detections out (spec/unidet.md 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from silmm.errors import DataError
+from silmm_benchmarks.judges.unidet.architecture import DIVISIBILITY, ROI_LEVELS, Architecture
+from silmm_benchmarks.judges.unidet.cascade import Cascade, Found, detections
+from silmm_benchmarks.judges.unidet.proposals import ProposalGenerator, select
+from silmm_benchmarks.judges.unidet.pyramid import Pyramid
+from silmm_benchmarks.judges.unidet.suppression import Suppression
+
+
+class UniDet(nn.Module):
+    """A cascade R-CNN with one classifier of 722 classes; parameter names are those of the official files."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        """Build the network with random weights."""
+        super().__init__()
+        self.architecture = architecture
+        self.backbone = Pyramid(architecture)
+        self.proposal_generator = ProposalGenerator(architecture.fpn)
+        self.roi_heads = Cascade(architecture)
+        self.eval()
+
+    def prepare(self, pictures: Sequence[Tensor]) -> Tensor:
+        """Normalise by channel and pad right and below with zeros, as the official code does.
+
+        A batch is padded to its largest sides, rounded up to a multiple of 32: with pictures of several
+        sizes the features near the border of the smaller ones depend on the others. Give pictures of one
+        size, or one picture, for results that do not.
+
+        Args:
+            pictures: each (3, height, width), 0 to 255.
+
+        Returns:
+            (B, 3, H, W).
+        """
+        device = self.proposal_generator.rpn_head.conv.weight.device
+        mean, std = (
+            torch.tensor(values, device=device)[:, None, None]
+            for values in (self.architecture.mean, self.architecture.std)
+        )
+        height, width = (
+            -(-max(picture.shape[axis] for picture in pictures) // DIVISIBILITY) * DIVISIBILITY
+            for axis in (1, 2)
+        )
+        batch = mean.new_zeros((len(pictures), 3, height, width))
+        for row, picture in zip(batch, pictures, strict=True):
+            row[:, : picture.shape[1], : picture.shape[2]] = (picture.to(device).float() - mean) / std
+        return batch
+
+    @torch.inference_mode()
+    def forward(self, pictures: Sequence[Tensor], rule: Suppression = "official") -> list[Found]:
+        """Detect in pictures, each (3, height, width), 0 to 255, channels in the order of mean and std.
+
+        Boxes are in pixels of these pictures.
+
+        Raises:
+            DataError: numbers are not finite; the official code would drop such boxes and score 0.
+        """
+        features: list[Tensor] = [level.float() for level in self.backbone(self.prepare(pictures))]
+        self._require_finite("features", features)
+        levels = self.proposal_generator(features)
+        self._require_finite("proposals", [part for level in levels for part in (level.logits, level.deltas)])
+        found = []
+        for index, picture in enumerate(pictures):
+            height, width = picture.shape[1:]
+            boxes, _ = select(levels, index, height, width, rule)
+            stages = self.roi_heads([level[index] for level in features[:ROI_LEVELS]], boxes, height, width)
+            self._require_finite("box heads", [part for s in stages for part in (s.logits, s.deltas)])
+            found.append(detections(stages, height, width, rule))
+        return found
+
+    def _require_finite(self, where: str, tensors: list[Tensor]) -> None:
+        if not torch.stack([tensor.isfinite().all() for tensor in tensors]).all():
+            raise DataError(
+                f"{self.architecture.name}: numbers of its {where} are not finite, so its detections would "
+                "silently be none. Run it with precision=fp32; if it says so then too, the weights are "
+                "damaged, or norms of the checkpoint hold variances below 0 (repair_variances=true mends "
+                "those, and the result says so)."
+            )
