@@ -1,0 +1,139 @@
+"""Asks the judges what is not answered yet, chunk by chunk, each picture decoded once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from silmm.options import canonical
+from silmm_benchmarks.runner.contracts import Item, Judged, Picture, PictureBenchmark, Request
+from silmm_benchmarks.runner.forms import Failure, from_stored, to_stored
+from silmm_benchmarks.runner.panel import Seat
+from silmm_benchmarks.runner.pictures import open_rgb
+from silmm_benchmarks.runner.roles import UNSEEN, WHOLE, ask, method_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CHUNK = 32
+"""Pictures asked about, and committed, together: what a kill costs at most."""
+ALONE = "-"
+"""Subject of answers that depend on no picture (a matcher's)."""
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One benchmark's pictures before its judges."""
+
+    benchmark: PictureBenchmark
+    seats: Mapping[str, Seat]
+    ids: Mapping[Picture, str]
+    """Content id of each picture."""
+    ready: Callable[[Seat], None]
+    """Called once before a judge is really asked: its canaries."""
+
+    def judge(
+        self, work: Sequence[tuple[Item, Picture]], progress: Callable[[int, int], None]
+    ) -> None:
+        """Store every answer that the rules will need; what is there already is not asked again.
+
+        Raises:
+            PluginError: a judge fails its canaries.
+            PictureError: a picture changed while it was looked at.
+        """
+        progress(0, len(work))
+        for start in range(0, len(work), CHUNK):
+            chunk = work[start : start + CHUNK]
+            opened: dict[Picture, Image] = {}
+            self._ask(chunk, [self.benchmark.requests(item) for item, _ in chunk], opened)
+            self._ask(chunk, [self._further(item, picture) for item, picture in chunk], opened)
+            progress(start + len(chunk), len(work))
+
+    def missing(self, work: Sequence[tuple[Item, Picture]]) -> int:
+        """Count the pictures that still lack an answer."""
+        return sum(1 for item, picture in work if self._open_questions(item, picture))
+
+    def judged(self, item: Item, picture: Picture) -> tuple[Judged, list[str]]:
+        """Return a picture's stored answers, and why some cannot be used."""
+        first, failed = self._answers(self.benchmark.requests(item), picture)
+        more, also = self._answers(self.benchmark.follow_up(item, first), picture) if not failed else ({}, [])
+        return Judged(item, picture.index, {**first, **more}), [*failed, *also]
+
+    def _open_questions(self, item: Item, picture: Picture) -> bool:
+        requests = self.benchmark.requests(item)
+        if any(self._unanswered(request, picture) for request in requests):
+            return True
+        return any(self._unanswered(request, picture) for request in self._further(item, picture))
+
+    def _further(self, item: Item, picture: Picture) -> Sequence[Request]:
+        answers, failed = self._answers(self.benchmark.requests(item), picture)
+        return [] if failed else self.benchmark.follow_up(item, answers)
+
+    def _unanswered(self, request: Request, picture: Picture) -> list[Any]:
+        seat = self.seats.get(request.judge)
+        if seat is None:
+            return []
+        return [query for query in queries(request) if self._key(request, query, picture) not in seat.store]
+
+    def _key(self, request: Request, query: Any, picture: Picture) -> tuple[str, str]:
+        subject = ALONE if method_of(request.judge) in UNSEEN else self.ids[picture]
+        return subject, canonical(query)
+
+    def _answers(
+        self, requests: Sequence[Request], picture: Picture
+    ) -> tuple[dict[str, list[Any]], list[str]]:
+        found: dict[str, list[Any]] = {}
+        failed: list[str] = []
+        for request in requests:
+            seat = self.seats.get(request.judge)
+            if seat is None:
+                continue
+            values = [
+                from_stored(seat.store[self._key(request, query, picture)], seat.store)
+                for query in queries(request)
+            ]
+            failed += [f"{request.judge}: {one.reason}" for one in values if isinstance(one, Failure)]
+            found.setdefault(request.judge, []).extend(values)
+        return found, failed
+
+    def _ask(
+        self,
+        chunk: Sequence[tuple[Item, Picture]],
+        requests: Sequence[Sequence[Request]],
+        opened: dict[Picture, Image],
+    ) -> None:
+        """Ask each judge what it has not answered about the chunk, and commit its answers."""
+        for role, seat in self.seats.items():
+            asked: dict[tuple[Picture, str], list[Any]] = {}
+            subjects: set[tuple[str, str]] = set()
+            for (_, picture), wanted in zip(chunk, requests, strict=True):
+                for request in wanted:
+                    if request.judge != role:
+                        continue
+                    for query in self._unanswered(request, picture):
+                        key = self._key(request, query, picture)
+                        if key not in subjects:  # equal pictures, or equal answers to match
+                            subjects.add(key)
+                            asked.setdefault((picture, key[0]), []).append(query)
+            if not asked:
+                continue
+            self.ready(seat)
+            images = [] if method_of(role) in UNSEEN else [_open(one, opened) for one, _ in asked]
+            answers = ask(seat.judge, role, images, list(asked.values()))
+            seat.store.commit(
+                ((subject, canonical(query)), to_stored(answer, seat.store))
+                for ((_, subject), asked_of), given in zip(asked.items(), answers, strict=True)
+                for query, answer in zip(asked_of, given, strict=True)
+            )
+
+
+def queries(request: Request) -> Sequence[Any]:
+    """Return what is asked; a judge of the whole picture is asked once, nothing."""
+    return (None,) if method_of(request.judge) in WHOLE else request.queries
+
+
+def _open(picture: Picture, opened: dict[Picture, Image]) -> Image:
+    if picture not in opened:
+        opened[picture] = open_rgb(picture.path, picture.box)
+    return opened[picture]

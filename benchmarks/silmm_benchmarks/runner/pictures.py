@@ -1,0 +1,103 @@
+"""Opens pictures that nobody vouches for: bounded in size, decoded to the end, never padded with black."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from silmm.errors import DataError
+from silmm.store import disk_errors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Box = tuple[int, int, int, int]
+"""Left, upper, right, lower in pixels."""
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_PIXELS = 64_000_000
+"""More than any text-to-image model draws (8000x8000), far less than what fills a memory."""
+MAX_BYTES = 512 * 1024 * 1024
+
+
+class PictureError(DataError):
+    """Raised when a picture cannot be judged as it is."""
+
+    def __init__(self, kind: Literal["missing", "unreadable", "wrong-size"], where: Path, what: str) -> None:
+        """Keep the kind of :class:`~silmm_benchmarks.runner.contracts.Problem` that it is."""
+        super().__init__(f"{where}: {what}")
+        self.kind: Literal["missing", "unreadable", "wrong-size"] = kind
+        self.where = where
+        self.what = what
+
+
+def read_picture(path: Path) -> bytes:
+    """Return the bytes of a picture file.
+
+    Raises:
+        PictureError: there is no such file, or it is larger than :data:`MAX_BYTES`.
+        DataError: the system refused to read it.
+    """
+    if not path.is_file():
+        raise PictureError("missing", path, "there is no such file. Draw it, or give --allow-missing.")
+    with disk_errors(path, "reading"):
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise PictureError("unreadable", path, f"{size} bytes are no picture. Take it out or replace it.")
+        return path.read_bytes()
+
+
+def picture_id(data: bytes, box: Box | None = None) -> str:
+    """Return the content id of a picture: the SHA-256 of its file, with the box where it is a part."""
+    name = hashlib.sha256(data).hexdigest()
+    return name if box is None else f"{name}@{','.join(map(str, box))}"
+
+
+def open_rgb(path: Path, box: Box | None = None) -> Image:
+    """Return a picture, or the part of it in `box`, as RGB.
+
+    PNG, JPEG and WebP; alpha is dropped and EXIF rotation is not applied, as in the official scripts.
+
+    Raises:
+        PictureError: the file is missing, not such a picture, cut off, larger than :data:`MAX_PIXELS`, or
+            `box` is not inside it.
+    """
+    return decode_rgb(read_picture(path), path, box)
+
+
+def decode_rgb(data: bytes, path: Path, box: Box | None = None) -> Image:
+    """Do what :func:`open_rgb` does with bytes that are read already; `path` is for the message."""
+    from PIL import Image as Pillow
+
+    remedy = "Replace it, or take it out and give --allow-missing."
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes on odd metadata; the size is checked here
+            with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
+                width, height = picture.size
+                if width * height > MAX_PIXELS:
+                    raise PictureError(
+                        "unreadable", path, f"{width}x{height} pixels are more than {MAX_PIXELS}. {remedy}"
+                    )
+                if box is not None and not _inside(box, width, height):
+                    raise PictureError(
+                        "wrong-size", path,
+                        f"it is {width}x{height} and has no part {box}. Check the resolution. {remedy}",
+                    )
+                picture.load()
+                whole = picture.convert("RGB")
+    except PictureError:
+        raise
+    except Exception as error:  # decoders of broken files raise nearly anything
+        raise PictureError(
+            "unreadable", path, f"it is no whole {', '.join(FORMATS)} ({error}). {remedy}"
+        ) from error
+    return whole if box is None else whole.crop(box)
+
+
+def _inside(box: Box, width: int, height: int) -> bool:
+    left, upper, right, lower = box
+    return 0 <= left < right <= width and 0 <= upper < lower <= height
