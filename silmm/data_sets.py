@@ -13,9 +13,10 @@ from silmm.errors import UsageError
 
 DATA_VARIABLE = "SILMM_DATA"
 
-State = Literal["ok", "downloaded", "recorded", "missing", "changed", "invalid"]
+State = Literal["ok", "downloaded", "recorded", "unrecorded", "missing", "changed", "invalid"]
 """ok: here, with the expected hash. downloaded: fetched just now. recorded: here, and its hash, which nobody
-has published, was written down just now. changed: here with another hash. invalid: the loader refuses it."""
+has published, was written down just now. unrecorded: here, and not yet written down. changed: here with
+another hash. invalid: the loader refuses it."""
 
 Watch: TypeAlias = Callable[[str, int, "int | None"], None]
 """Called with a file's name, its bytes here so far, and its size in bytes if that is known."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+_NAME = re.compile(r"[^/\\:\0]+(/[^/\\:\0]+)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -11,11 +15,12 @@ class DataFile:
     """One file of a benchmark's or a judge's data folder.
 
     Raises:
-        ValueError: the name would lead out of the data folder.
+        ValueError: the name could lead out of the data folder or hide in it, the home is not on the web, or
+            the hash is not one.
     """
 
     name: str
-    """Path inside the data folder, with forward slashes."""
+    """Path inside the data folder, with forward slashes; no part of it starts with a dot."""
     url: str
     """Public home, at a pinned revision where the home has revisions."""
     sha256: str | None
@@ -26,10 +31,10 @@ class DataFile:
     """SPDX name or one sentence; says when commercial use is excluded."""
 
     def __post_init__(self) -> None:
-        """Refuse a name that is not a plain relative path."""
-        parts = PurePosixPath(self.name).parts
-        plain = all(part not in ("..", ".") and not part.startswith(".tmp-") for part in parts)
-        if not parts or PurePosixPath(self.name).is_absolute() or not plain or "\\" in self.name or (
-            "\0" in self.name or ":" in parts[0]
-        ):
-            raise ValueError(f"{self.name!r} is not a plain relative path inside a data folder.")
+        """Refuse what is not a plain relative path, a web address, a hash."""
+        if not _NAME.fullmatch(self.name) or any(part.startswith(".") for part in self.name.split("/")):
+            raise ValueError(f"{self.name!r} is not a plain relative path inside a data folder")
+        if urlsplit(self.url).scheme not in ("http", "https"):
+            raise ValueError(f"{self.name}: {self.url!r} is not a web address")
+        if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"{self.name}: {self.sha256!r} is not a SHA-256 in lower-case digits")

@@ -1,0 +1,46 @@
+"""The one way to the web: http and https only, through the environment's proxies, no step down to http."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from email.message import Message
+from typing import IO
+from urllib.parse import urlsplit
+
+import silmm
+
+AGENT = f"silmm/{silmm.__version__}"
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but never from https to anything else."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
+    ) -> urllib.request.Request | None:
+        """Return the request of the new address."""
+        if req.type == "https" and urlsplit(newurl).scheme != "https":
+            raise urllib.error.HTTPError(newurl, code, "it leads away from https", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def opener(*, redirects: bool = True) -> urllib.request.OpenerDirector:
+    """Return an opener without urllib's doors to local files and ftp; proxies come from the environment.
+
+    Args:
+        redirects: False makes a redirect an HTTPError: a key is never carried to another host.
+    """
+    director = urllib.request.OpenerDirector()
+    director.addheaders = [("User-Agent", AGENT)]
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ]
+    for handler in [*handlers, *([_Redirects()] if redirects else [])]:
+        director.add_handler(handler)
+    return director
