@@ -1,0 +1,108 @@
+"""Reads an official mPLUG folder: what must be in it, where it comes from, and its weights."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from silmm.errors import DataError
+from silmm_benchmarks.judges.mplug.config import CONFIG_FILE, MPlugConfig
+from silmm_benchmarks.judges.mplug.inputs import VOCABULARY_FILE
+from silmm_benchmarks.judges.mplug.model import MPlug
+
+WEIGHTS_FILE = "pytorch_model.bin"
+HOME = "https://modelscope.cn/models/iic/mplug_visual-question-answering_coco_large_en"
+LICENCE = "Apache-2.0 as far as known; the model card at its home decides"
+SIZE = "about 0.6 billion parameters, 2.4 GB in float32 without the training's momentum copies"
+FILES = (CONFIG_FILE, "config_bert.json", VOCABULARY_FILE, WEIGHTS_FILE)
+
+_PARTS = ("visual_encoder.visual.", "visn_", "text_encoder.", "fusion_encoder.", "text_decoder.")
+_UNUSED = re.compile(
+    r"visn_(fc|layer_norm)_m\."  # copies that training keeps
+    r"|visual_encoder\.visual\.proj$"
+    r"|fusion_encoder\.encoder\.layer\.\d+\."  # layers before the first that fuses, readers of joining ones
+    r"|.*\.(position_ids|pooler\..*)$"
+)
+"""Names under _PARTS that answering does not need; any other unknown name there is an error.
+
+Names elsewhere (momentum copies, CLIP's text half, training heads) are left alone, as the original does.
+"""
+
+
+def check_files(folder: Path) -> None:
+    """Say what is missing, and where it comes from.
+
+    Raises:
+        DataError: a file is not there.
+    """
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise DataError(
+            f"the judge mplug needs {', '.join(missing)} in {folder}. Home: {HOME} (all files of that "
+            f"model, unchanged). Licence: {LICENCE}. Size: {SIZE}. Put them into that folder, or name "
+            "another one with the judge's option `folder`."
+        )
+
+
+def load_model(folder: Path, config: MPlugConfig, dtype: torch.dtype, device: torch.device) -> MPlug:
+    """Return the model with the weights of `folder`, ready to answer.
+
+    Raises:
+        DataError: the file is no safe checkpoint, or its names or shapes are not those of `config`.
+    """
+    path = folder / WEIGHTS_FILE
+    with torch.device("meta"):
+        model = MPlug(config)
+    state = _fitting(path, _read(path), model.state_dict())
+    # Copies: the file is only mapped, and may be replaced while a run goes on.
+    owned = {name: tensor.to(device=device, dtype=dtype, copy=True) for name, tensor in state.items()}
+    model.load_state_dict(owned, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"{path} cannot be read as weights alone ({reason}); compare its sha256 with {HOME} and take "
+            "it again."
+        ) from None
+    for wrapper in ("model", "module"):
+        if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
+            data = data[wrapper]
+    if not isinstance(data, dict) or not all(isinstance(value, Tensor) for value in data.values()):
+        raise DataError(f"{path} holds no table of tensors; take {WEIGHTS_FILE} from {HOME}.")
+    return {str(name).removeprefix("model."): value for name, value in data.items()}
+
+
+def _fitting(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors that the model has, each of the right shape; refuse missing and unknown names."""
+    state = dict(state)
+    # One vector under two names in the original, of which the second is the one that counts.
+    bias = state.pop("text_decoder.cls.predictions.bias", None)
+    if bias is not None:
+        state.setdefault("text_decoder.cls.predictions.decoder.bias", bias)
+    missing = [name for name in wanted if name not in state]
+    strange = [name for name in state if name.startswith(_PARTS) and name not in wanted]
+    unknown = [name for name in strange if not _UNUSED.match(name)]
+    shapes = [
+        f"{name} {tuple(state[name].shape)} for {tuple(tensor.shape)}"
+        for name, tensor in wanted.items() if name in state and state[name].shape != tensor.shape
+    ]
+    for what, names in (("lacks", missing), ("has unknown", unknown), ("has other sizes", shapes)):
+        if names:
+            shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+            raise DataError(
+                f"{path} {what}: {shown}. It does not belong to the config files beside it; take all files "
+                f"from {HOME}."
+            )
+    return {name: state[name] for name in wanted}

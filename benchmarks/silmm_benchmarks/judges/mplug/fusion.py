@@ -1,0 +1,76 @@
+"""The fusion encoder of mPLUG: questions read the picture, and now and then both read each other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from silmm_benchmarks.judges.mplug.bert import Attention, FeedForward, allowed
+from silmm_benchmarks.judges.mplug.config import BertSizes
+
+
+class ReadingLayer(FeedForward):
+    """Questions attend to themselves, then to the picture, whose states stay as they are."""
+
+    def __init__(self, sizes: BertSizes) -> None:
+        """Make the layer."""
+        super().__init__(sizes)
+        self.attention = Attention(sizes)
+        self.crossattention = Attention(sizes)
+
+    def forward(self, picture: Tensor, questions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the picture's states and the questions' next; one picture (1, n, hidden) serves all."""
+        own = self.attention(questions, allowed(mask))
+        # The tokens of all questions read a shared picture as one row: its keys are made once.
+        rows = own.reshape(len(picture), -1, own.shape[-1])
+        read = self.crossattention(rows, others=picture).reshape(own.shape)
+        return picture, self.feed_forward(read)
+
+
+class JoiningLayer(FeedForward):
+    """Picture and question attend to both; the picture's result is added to what it was (skip connection)."""
+
+    def __init__(self, sizes: BertSizes) -> None:
+        """Make the layer."""
+        super().__init__(sizes)
+        self.attention = Attention(sizes)
+
+    def forward(self, picture: Tensor, questions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a picture for each question (questions, n, hidden) and the questions' next states."""
+        picture = picture.expand(len(questions), -1, -1)
+        seen, length = picture.shape[1], questions.shape[1]
+        mask = torch.cat([mask.new_ones(len(mask), seen), mask], dim=1)
+        joint = self.attention(torch.cat([picture, questions], dim=1), allowed(mask))
+        change, questions = torch.split(self.feed_forward(joint), [seen, length], dim=1)
+        return picture + change, questions
+
+
+class FusionEncoder(nn.Module):
+    """Fuses one picture with questions about it (state dict: fusion_encoder)."""
+
+    def __init__(self, sizes: BertSizes) -> None:
+        """Make the layers that fuse, under the file's numbers; those before them are never used."""
+        super().__init__()
+        first = sizes.first_fusion_layer
+        kinds = {
+            str(number): JoiningLayer if _joins(number - first, sizes.stride_layer) else ReadingLayer
+            for number in range(first, sizes.num_hidden_layers)
+        }
+        layers = nn.ModuleDict({number: kind(sizes) for number, kind in kinds.items()})
+        self.encoder = nn.ModuleDict({"layer": layers})
+
+    def forward(self, picture: Tensor, questions: Tensor, mask: Tensor) -> Tensor:
+        """Return what the decoder reads, (questions, n + length, hidden): the picture, then the question.
+
+        Args:
+            picture: States of one picture for all questions (1, n, hidden), or of one for each. Not changed.
+            questions: States of the questions (questions, length, hidden).
+            mask: Ones at their tokens, zeros at the padding (questions, length).
+        """
+        for layer in self.encoder["layer"].children():
+            picture, questions = layer(picture, questions, mask)
+        return torch.cat([picture.expand(len(questions), -1, -1), questions], dim=1)
+
+
+def _joins(place: int, stride: int) -> bool:
+    return place > 0 and place % stride == 0

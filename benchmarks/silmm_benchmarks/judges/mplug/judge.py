@@ -1,0 +1,97 @@
+"""mPLUG as a judge: each picture encoded once, its questions asked together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from silmm.errors import UsageError
+from silmm.store import sha256_file
+from silmm_benchmarks.judges.interfaces import Question
+from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE, check_files, load_model
+from silmm_benchmarks.judges.mplug.config import read_config
+from silmm_benchmarks.judges.mplug.inputs import LENGTH, VOCABULARY_FILE, Questions, pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class MPlugJudge:
+    """The VQA model of TIFA and DPG-Bench (spec/benchmarks.md 2.3, 3.3, 4.2); a `VqaJudge`."""
+
+    def __init__(
+        self, folder: Path, device: str = "cpu", precision: str = "float32", batch: int = 16
+    ) -> None:
+        """Load an official folder.
+
+        Raises:
+            DataError: a file is missing, malformed or does not fit the others.
+            UsageError: torch cannot use the device.
+        """
+        check_files(folder)
+        self._folder, self._precision, self._batch = folder, precision, batch
+        self._device, self._dtype = _device(device), getattr(torch, precision)
+        self.config, self._config_files = read_config(folder)
+        self._questions = Questions(folder, self.config.bert.vocab_size)
+        self.model = load_model(folder, self.config, self._dtype, self._device)
+
+    @cached_property
+    def identity(self) -> Mapping[str, str]:
+        """Name all that the answers depend on; the files by their sha256."""
+        config, bert = self._config_files
+        return {
+            "judge": "mplug",
+            "weights": sha256_file(self._folder / WEIGHTS_FILE),
+            "config": sha256_file(config),
+            "bert_config": sha256_file(bert),
+            "vocabulary": sha256_file(self._folder / VOCABULARY_FILE),
+            "precision": self._precision,
+            "input": f"{self.config.image_res}x{self.config.image_res} bicubic, {LENGTH} tokens",
+            "beams": str(self.config.beam_size),
+        }
+
+    def answer(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[list[str]]:
+        """Return the best beam's text for each question; `choices` are not shown to this model.
+
+        Raises:
+            DataError: logits are not finite.
+        """
+        pairs = zip(images, questions, strict=True)
+        return [self._ask(image, [question.text for question in asked]) for image, asked in pairs]
+
+    def _ask(self, image: Image, texts: Sequence[str]) -> list[str]:
+        if not texts:
+            return []
+        # Only questions of one picture share a batch, so that no answer depends on other pictures.
+        distinct = list(dict.fromkeys(texts))
+        picture = self.encode(image)
+        answers: dict[str, str] = {}
+        for start in range(0, len(distinct), self._batch):
+            part = distinct[start : start + self._batch]
+            tokens, mask = (tensor.to(self._device) for tensor in self._questions.encode(part))
+            found = self.model.answer(picture, tokens, mask)
+            answers.update(
+                (text, self._questions.decode(ranked[0].tokens))
+                for text, ranked in zip(part, found, strict=True)
+            )
+        return [answers[text] for text in texts]
+
+    def encode(self, image: Image) -> Tensor:
+        """Return the states of one picture that its questions read, (1, n, hidden)."""
+        seen = pixels(image, self.config.image_res).to(device=self._device, dtype=self._dtype)
+        return self.model.encode_pictures(seen[None])
+
+
+def _device(name: str) -> torch.device:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        message = f"the judge mplug cannot use the device {name!r}: {reason}. Give cpu or cuda."
+        raise UsageError(message) from None
+    return torch.device(name)

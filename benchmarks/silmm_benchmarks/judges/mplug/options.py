@@ -1,0 +1,27 @@
+"""The options of the judge `mplug`, apart so that listing them loads nothing heavy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from silmm.options import Options
+
+
+class MPlugOptions(Options):
+    """Where mPLUG's files lie and how it computes."""
+
+    folder: str = Field(
+        default="",
+        description="folder of config.yaml, config_bert.json, vocab.txt and pytorch_model.bin; "
+        "empty = mplug in the data folder (SILMM_DATA)",
+    )
+    device: str = Field(default="cpu", description="where it runs: cpu, cuda, cuda:1, …")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="float32 is the official one; bfloat16 may answer differently"
+    )
+    batch: int = Field(
+        default=16, ge=1, description="questions of one picture that are asked at once",
+        json_schema_extra={"unit": "questions"},
+    )
