@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from silmm import hookimpl
+from silmm_benchmarks.data.catalogue import register_data
+from silmm_benchmarks.judges.mplug.options import MPlugOptions
 from silmm_benchmarks.shapes.options import ShapesOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import Benchmark
     from silmm.registry import Register
+    from silmm_benchmarks.judges.interfaces import VqaJudge
 
 SILMM_PLUGIN_API = 1
 
@@ -30,3 +33,26 @@ def silmm_register_benchmarks(register: Register) -> None:
         options=ShapesOptions,
         requires=["yes_no"],
     )
+
+
+def _mplug(options: MPlugOptions) -> VqaJudge:
+    from silmm_benchmarks.judges.mplug.judge import build
+
+    return build(options)
+
+
+@hookimpl
+def silmm_register_judges(register: Register) -> None:
+    """Register the judges that benchmarks read pictures with."""
+    register(
+        "mplug",
+        _mplug,
+        summary="mPLUG VQA large, the official judge of TIFA and DPG-Bench",
+        options=MPlugOptions,
+    )
+
+
+@hookimpl
+def silmm_register_data(register: Register) -> None:
+    """Register the official files that `silmm data` fetches."""
+    register_data(register)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from silmm.data_sets import data_root
 from silmm.errors import UsageError
 from silmm.store import sha256_file
 from silmm_benchmarks.judges.interfaces import Question
 from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE, check_files, load_model
 from silmm_benchmarks.judges.mplug.config import read_config
 from silmm_benchmarks.judges.mplug.inputs import LENGTH, VOCABULARY_FILE, Questions, pixels
+from silmm_benchmarks.judges.mplug.options import MPlugOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,6 +87,16 @@ class MPlugJudge:
         """Return the states of one picture that its questions read, (1, n, hidden)."""
         seen = pixels(image, self.config.image_res).to(device=self._device, dtype=self._dtype)
         return self.model.encode_pictures(seen[None])
+
+
+def build(options: MPlugOptions) -> MPlugJudge:
+    """Return the judge of the named folder, or of `mplug` in the data folder.
+
+    Raises:
+        DataError, UsageError: as :class:`MPlugJudge`.
+    """
+    folder = Path(options.folder).expanduser() if options.folder else data_root() / "mplug"
+    return MPlugJudge(folder, options.device, options.precision, options.batch)
 
 
 def _device(name: str) -> torch.device:
