@@ -1,0 +1,244 @@
+"""DPG-Bench as the runner sees it: dense prompts, chains of questions, one judge, the columns."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from silmm.errors import DataError, UsageError
+from silmm.seeds import derive
+from silmm.statistics import mean_interval, ratio_interval
+from silmm.store import sha256_file
+from silmm_benchmarks.dpg_bench.files import QUESTIONS
+from silmm_benchmarks.dpg_bench.layout import find_pictures, join_grid
+from silmm_benchmarks.dpg_bench.questions import circular, load_items, read_prompts
+from silmm_benchmarks.dpg_bench.rules import (
+    LostQuestionError,
+    category_crops,
+    coarse,
+    picture_score,
+    score_crop,
+)
+from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Request
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    Scores = Sequence[tuple[Item, int, Mapping[str, Any]]]
+
+VQA = "vqa"
+L1 = ("global", "entity", "attribute", "relation", "other")
+"""The five columns of the paper, in its order."""
+
+
+class DpgBench:
+    """DPG-Bench (arXiv 2403.05135): 1,065 dense prompts, four pictures each in one grid.
+
+    Numbers are fractions of 1; the official script prints percent (see :mod:`silmm_benchmarks.dpg_bench.reports`).
+    """
+
+    name = "dpg-bench"
+    title = "DPG-Bench"
+    roles: Mapping[str, str] = {VQA: "mplug"}
+    repairs: Sequence[str] = (
+        "The first question of the file counts; officially it is skipped, and its prompt drops out "
+        "if another question depends on it (partiprompts97: 1,064 of 1,065 prompts).",
+        "Categories take the answers about all pictures of a prompt, unmasked; officially those about the "
+        "last picture alone.",
+    )
+
+    def __init__(self, *, resolution: int | None = None, pictures: int = 4, official: bool = True) -> None:
+        """Choose the side of one picture, the pictures a file (pic-num), and other prompts than official.
+
+        Raises:
+            UsageError: `pictures` is not 1 to 4.
+        """
+        if pictures not in (1, 2, 3, 4):
+            raise UsageError(f"dpg-bench: {pictures} pictures a file; a grid holds 1 to 4.")
+        self._resolution, self._pictures, self._official = resolution, pictures, official
+
+    def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
+        """Read the prompts with their questions from `data`: a folder with the official files, or one CSV.
+
+        Where the folder `prompts` is there, the texts are its; else those of the table.
+
+        Raises:
+            DataError: a file is missing, malformed or has another number of prompts; names the line.
+            UsageError: categories are asked for; its categories are of questions, not of prompts.
+        """
+        if categories:
+            raise UsageError("dpg-bench has no categories of prompts to choose from; leave --categories out.")
+        items = load_items(self._table(data), official=self._official, images=self._pictures)
+        if not (data / "prompts").is_dir():
+            return items
+        prompts = read_prompts(data / "prompts")
+        apart = sorted(prompts.keys() ^ {item.id for item in items})
+        if apart:
+            where = "no prompt file" if apart[0] not in prompts else "no question"
+            raise DataError(
+                f"{data}: {apart[0]!r} has {where} ({len(apart)} ids differ between {QUESTIONS} and "
+                "prompts/); fetch both with `silmm data pull dpg-bench`."
+            )
+        return [replace(item, prompt=prompts[item.id]) for item in items]
+
+    def fingerprint(self, data: Path) -> Mapping[str, str]:
+        """Return the sha256 of the table, and one of all prompt files together."""
+        table = self._table(data)
+        prints = {table.name: sha256_file(table)}
+        if (data / "prompts").is_dir():
+            total = hashlib.sha256()
+            for path in sorted((data / "prompts").glob("*.txt")):
+                total.update(f"{sha256_file(path)}  {path.name}\n".encode())
+            prints["prompts"] = total.hexdigest()
+        return prints
+
+    def protocol(self) -> Mapping[str, Any]:
+        """Return what else its numbers depend on."""
+        return {
+            "split": "official" if self._official else "custom",
+            "images_per_prompt": self._pictures,
+            "resolution": self._resolution or "of the files",
+            "seed_rule": "not prescribed; by prompt id and picture",
+            "aggregation": "mean over prompts of the mean over pictures; categories: mean over questions",
+        }
+
+    def find(self, folder: Path, items: Sequence[Item]) -> Found:
+        """Match grids ``<item_id>.<ext>`` with the prompts and cut them."""
+        return find_pictures(folder, items, pictures=self._pictures, resolution=self._resolution)
+
+    def target(self, folder: Path, item: Item, index: int) -> Path:
+        """Store all pictures of a prompt in one grid, ``<item_id>.png``."""
+        del index
+        return folder / f"{item.id}.png"
+
+    def join(self, pictures: Sequence[Image]) -> Image:
+        """Make the grid of a prompt's pictures."""
+        return join_grid(pictures)
+
+    def seed(self, item: Item, index: int) -> int:
+        """Derive a seed from the prompt's id and the picture; DPG-Bench prescribes none."""
+        return derive(0, self.name, item.id, index)
+
+    def requests(self, item: Item) -> Sequence[Request]:
+        """Ask all questions, those that the official script skips too, so that both modes can score."""
+        return (Request(VQA, tuple(question["text"] for question in item.details["questions"])),)
+
+    def follow_up(self, item: Item, answers: Mapping[str, Sequence[Any]]) -> Sequence[Request]:
+        """Ask nothing more."""
+        del item, answers
+        return ()
+
+    def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
+        """Return one crop's `score` in [0, 1] and `by_category`: {L2: [right, asked]}, unmasked.
+
+        `odd` counts answers that are neither yes nor no. "failed" says why the official script drops the
+        prompt; empty while the judge's answers are missing.
+
+        Raises:
+            DataError: stored answers that do not belong to the prompt's questions.
+        """
+        if VQA not in judged.answers:
+            return {}
+        questions, answers = judged.item.details["questions"], judged.answers[VQA]
+        if len(questions) != len(answers):
+            raise DataError(
+                f"dpg-bench: {len(answers)} stored answers to the {len(questions)} questions of "
+                f"{judged.item.id!r}; judge that picture again."
+            )
+        try:
+            result = score_crop(questions, answers, mode)
+        except LostQuestionError as error:
+            return {"failed": str(error)}
+        return {
+            "score": result.score,
+            "by_category": {name: list(counts) for name, counts in result.by_category.items()},
+            "odd": sum(answer not in ("yes", "no") for answer in answers),
+        }
+
+    def columns(self, items: Sequence[Item], scores: Scores, mode: Mode) -> list[Column]:
+        """Return the overall score, the five L1 categories, and as details the L2 categories."""
+        prompts = _by_prompt(scores)
+        counts = [
+            [crops[place]["by_category"] for place in category_crops(len(crops), mode)]
+            for crops in prompts.values()
+        ]
+        fine = sorted({name for crops in counts for one in crops for name in one})
+        names = [*L1, *sorted({coarse(name) for name in fine} - set(L1))]
+        columns = [self._overall(items, scores, prompts)]
+        for name in names:
+            columns.append(self._category(name, counts, {l2 for l2 in fine if coarse(l2) == name}))
+        for name in fine:
+            columns.append(self._category(name, counts, {name}, detail=True))
+        return columns
+
+    def _overall(
+        self, items: Sequence[Item], scores: Scores, prompts: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> Column:
+        if not prompts:
+            return Column("Overall", None, 0, 0, note=self._missing(scores))
+        means = [picture_score([crop["score"] for crop in crops]) for crops in prompts.values()]
+        failed = {item.id: row["failed"] for item, _, row in scores if "failed" in row}
+        circles = sum(bool(circular(item.details["questions"])) for item in items)
+        odd = sum(crop["odd"] for crops in prompts.values() for crop in crops)
+        notes = [f"{item} dropped: {why}" for item, why in failed.items()]
+        notes += [f"{odd} answers neither yes nor no"] * bool(odd)
+        notes += [f"{circles} prompts with circular questions"] * bool(circles)
+        low, high = _ends(mean_interval(means))
+        pictures = sum(len(crops) for crops in prompts.values())
+        return Column("Overall", picture_score(means), len(means), pictures, low, high, "; ".join(notes))
+
+    def _category(
+        self,
+        name: str,
+        counts: Sequence[Sequence[Mapping[str, Sequence[int]]]],
+        fine: set[str],
+        *,
+        detail: bool = False,
+    ) -> Column:
+        """Pool the questions of some L2 categories."""
+        title = name if detail else name.capitalize()
+        right: list[int] = []
+        asked: list[int] = []
+        pictures = 0
+        for crops in counts:
+            pairs = [[one[key] for key in fine if key in one] for one in crops]
+            if any(pairs):
+                right.append(sum(pair[0] for crop in pairs for pair in crop))
+                asked.append(sum(pair[1] for crop in pairs for pair in crop))
+                pictures += len(crops)
+        if not asked:
+            note = "no question of this category" if counts else self._missing(())
+            return Column(title, None, 0, 0, note=note, detail=detail)
+        low, high = _ends(ratio_interval(right, asked))
+        return Column(
+            title, sum(right) / sum(asked), len(asked), pictures, low, high, f"{sum(asked)} answers", detail
+        )
+
+    def _missing(self, scores: Scores) -> str:
+        failed = next((row["failed"] for _, _, row in scores if "failed" in row), "")
+        return f"nothing could be scored: {failed}" if failed else f"judge {self.roles[VQA]} ({VQA}) needed"
+
+    def _table(self, data: Path) -> Path:
+        return data if data.suffix == ".csv" else data / QUESTIONS
+
+
+def _by_prompt(scores: Scores) -> dict[str, list[Mapping[str, Any]]]:
+    """Return each prompt's crops in order; a prompt with a crop that failed or is unjudged is left out."""
+    crops: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for item, index, row in scores:
+        crops.setdefault(item.id, {})[index] = row
+    return {
+        key: [rows[index] for index in sorted(rows)]
+        for key, rows in crops.items()
+        if all("score" in row for row in rows.values())
+    }
+
+
+def _ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Return no interval, instead of NaN, where one prompt alone leaves nothing to resample."""
+    low, high = interval
+    return (None, None) if math.isnan(low) else (low, high)

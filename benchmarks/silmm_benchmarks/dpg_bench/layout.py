@@ -1,0 +1,147 @@
+"""Where DPG-Bench's pictures lie: one file a prompt, a grid of square pictures (spec/benchmarks.md 3.2)."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from silmm.errors import DataError, UsageError
+from silmm_benchmarks.runner.contracts import Found, Item, Picture, Problem
+from silmm_benchmarks.runner.pictures import FORMATS, MAX_PIXELS
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CELLS = ((0, 0), (1, 0), (0, 1), (1, 1))
+"""Column and row of each picture in a grid, in official order."""
+
+_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
+_REPORT = "dpg-bench_"  # the official script writes its reports into the picture folder
+
+
+def find_pictures(
+    folder: Path, items: Sequence[Item], *, pictures: int = 4, resolution: int | None = None
+) -> Found:
+    """Match ``<item_id>.<ext>`` with the items and cut each file into `pictures` squares.
+
+    Args:
+        folder: the pictures; an id is a file's name up to its first dot.
+        items: the prompts of the benchmark, in order.
+        pictures: pictures a file, 1 to 4.
+        resolution: side of one picture in pixels; None: found out from the files, which must agree.
+
+    Raises:
+        DataError: `folder` is no folder.
+        UsageError: `pictures` or `resolution` makes no sense.
+    """
+    if pictures not in (1, 2, 3, 4) or (resolution is not None and resolution < 1):
+        raise UsageError(f"pic-num {pictures}, resolution {resolution}: use 1 to 4 and a side from 1.")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder of pictures.")
+    known = {item.id for item in items}
+    files: dict[str, list[Path]] = {}
+    problems: list[Problem] = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() or path.name.startswith((".", _REPORT)):
+            continue
+        key = path.name.split(".")[0]
+        if path.suffix.lower() in _EXTENSIONS and key in known:
+            files.setdefault(key, []).append(path)
+        else:
+            problems.append(Problem("extra", path.name, "Belongs to no prompt; move it elsewhere."))
+    for key, paths in files.items():
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
+            problems.append(Problem("duplicate", key, f"Has {names}; keep one."))
+    problems += [
+        Problem("missing", item.id, f"Add {item.id}.png to {folder}.")
+        for item in items
+        if item.id not in files
+    ]
+    sizes = _sizes({key: files[key][0] for key in files}, problems)
+    side = resolution or _usual_side(sizes, pictures)
+    allowed = _allowed(side, pictures, given=resolution is not None)
+    cut: list[Picture] = []
+    for item in items:
+        if item.id not in sizes:
+            continue
+        size, path = sizes[item.id], files[item.id][0]
+        if size not in allowed:
+            shapes = " or ".join(f"{width}x{height}" for width, height in allowed)
+            what = f"Is {size[0]}x{size[1]}, not {shapes} ({pictures} pictures of side {side})."
+            problems.append(Problem("wrong-size", path.name, what))
+            continue
+        cut += [
+            Picture(item.id, index, path, (x * side, y * side, (x + 1) * side, (y + 1) * side))
+            for index, (x, y) in enumerate(CELLS[:pictures])
+        ]
+    return Found(tuple(cut), tuple(problems))
+
+
+def join_grid(pictures: Sequence[Image]) -> Image:
+    """Put one to four square RGB pictures of one size into a grid, in official order.
+
+    Raises:
+        UsageError: they are not square or differ in size.
+    """
+    from PIL import Image
+
+    side = pictures[0].width
+    if any(picture.size != (side, side) for picture in pictures):
+        sizes = ", ".join(f"{picture.width}x{picture.height}" for picture in pictures)
+        raise UsageError(f"dpg-bench joins square pictures of one size to a grid, not {sizes}.")
+    width, height = _grid(len(pictures))
+    grid = Image.new("RGB", (width * side, height * side))
+    for picture, (x, y) in zip(pictures, CELLS, strict=False):
+        grid.paste(picture.convert("RGB"), (x * side, y * side))
+    return grid
+
+
+def _grid(pictures: int) -> tuple[int, int]:
+    """Columns and rows of the smallest grid."""
+    return min(pictures, 2), (pictures + 1) // 2
+
+
+def _allowed(side: int, pictures: int, *, given: bool) -> list[tuple[int, int]]:
+    """Sizes of files that hold `pictures` pictures of `side`: the smallest grid, or a full one.
+
+    One picture alone with no resolution given is a whole file: a grid could not be told from it.
+    """
+    width, height = _grid(pictures)
+    sizes = {(width * side, height * side)}
+    if pictures > 1 or given:
+        sizes.add((2 * side, 2 * side))
+    return sorted(sizes)
+
+
+def _usual_side(sizes: Mapping[str, tuple[int, int]], pictures: int) -> int:
+    """Return the commonest side of one picture, from the widths of the files."""
+    columns = _grid(pictures)[0]
+    sides = Counter(width // columns for width, _ in sizes.values())
+    return max(sides, key=lambda side: (sides[side], side), default=1) or 1
+
+
+def _sizes(paths: Mapping[str, Path], problems: list[Problem]) -> dict[str, tuple[int, int]]:
+    """Read widths and heights from the files' headers, without decoding; unreadable ones become problems."""
+    from PIL import Image
+
+    sizes: dict[str, tuple[int, int]] = {}
+    for key, path in paths.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # notes on odd metadata; the size is checked here
+                with Image.open(path, formats=FORMATS) as picture:
+                    size = picture.size
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            what = f"Is no readable {', '.join(FORMATS)} ({error!s:.80}); replace it."
+            problems.append(Problem("unreadable", path.name, what))
+            continue
+        if size[0] * size[1] > MAX_PIXELS:
+            what = f"Claims {size[0]}x{size[1]} pixels, more than {MAX_PIXELS}; replace it."
+            problems.append(Problem("unreadable", path.name, what))
+            continue
+        sizes[key] = size
+    return sizes

@@ -1,0 +1,182 @@
+"""TIFA v1.0 as the runner sees it: captions, questions, two judges, the columns."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from silmm.errors import DataError, UsageError
+from silmm.seeds import derive
+from silmm.statistics import mean_interval, ratio_interval
+from silmm.store import sha256_file
+from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Request
+from silmm_benchmarks.tifa.files import QUESTIONS, TEXTS
+from silmm_benchmarks.tifa.layout import find_pictures
+from silmm_benchmarks.tifa.questions import SUBSETS, TYPES, load_items
+from silmm_benchmarks.tifa.rules import chosen, question_scores, unmatched
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    Scores = Sequence[tuple[Item, int, Mapping[str, Any]]]
+
+VQA, MATCHER = "vqa", "matcher"
+
+
+class Tifa:
+    """TIFA v1.0 (arXiv 2303.11897): 25,829 questions about 4,081 captions, one picture each.
+
+    Numbers are fractions in [0, 1], as the official script prints them; papers give them times 100.
+    """
+
+    name = "tifa"
+    title = "TIFA v1.0"
+    roles: Mapping[str, str] = {VQA: "mplug", MATCHER: "mpnet-match"}
+    repairs: Sequence[str] = ()
+    """The official arithmetic has no known bug: both modes give the same numbers."""
+
+    def __init__(self, *, official: bool = True) -> None:
+        """Take captions other than the 4,081 official ones when `official` is False."""
+        self._official = official
+
+    def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
+        """Read the captions of `data`, those of the subsets `categories` (coco, free-form) or all.
+
+        Raises:
+            DataError: a file is missing, malformed or has other counts; names the row.
+            UsageError: an unknown subset.
+        """
+        unknown = set(categories) - set(SUBSETS)
+        if unknown:
+            raise UsageError(f"tifa has no category {sorted(unknown)[0]!r}; it has {', '.join(SUBSETS)}.")
+        items = load_items(data, official=self._official)
+        return [item for item in items if not categories or item.category in categories]
+
+    def fingerprint(self, data: Path) -> Mapping[str, str]:
+        """Return the sha256 of each file that `items` reads."""
+        files = [data] if data.suffix == ".json" else [data / TEXTS, data / QUESTIONS]
+        return {file.name: sha256_file(file) for file in files}
+
+    def protocol(self) -> Mapping[str, Any]:
+        """Return what else its numbers depend on."""
+        return {
+            "split": "v1.0" if self._official else "custom",
+            "images_per_prompt": 1,
+            "seed_rule": "not prescribed; by caption id",
+            "aggregation": "mean over captions of the mean over questions; types: mean over questions",
+        }
+
+    def find(self, folder: Path, items: Sequence[Item]) -> Found:
+        """Match a folder of ``<id>.png`` or a JSON file of id → path with the captions."""
+        return find_pictures(folder, items)
+
+    def target(self, folder: Path, item: Item, index: int) -> Path:
+        """Store a generated picture as ``<id>.png``."""
+        del index
+        return folder / f"{item.id}.png"
+
+    def join(self, pictures: Sequence[Image]) -> Image:
+        """Return the one picture of a caption."""
+        (picture,) = pictures
+        return picture
+
+    def seed(self, item: Item, index: int) -> int:
+        """Derive a seed from the caption's id; TIFA prescribes none."""
+        return derive(0, self.name, item.id, index)
+
+    def requests(self, item: Item) -> Sequence[Request]:
+        """Ask all questions of the caption."""
+        return (
+            Request(
+                VQA,
+                tuple(
+                    {"text": question["question"], "choices": list(question["choices"])}
+                    for question in item.details["questions"]
+                ),
+            ),
+        )
+
+    def follow_up(self, item: Item, answers: Mapping[str, Sequence[Any]]) -> Sequence[Request]:
+        """Ask which choice is meant by the free answers that are not literally one."""
+        if VQA not in answers:
+            return ()
+        questions, free = item.details["questions"], answers[VQA]
+        queries = tuple(
+            {"answer": free[place], "choices": list(questions[place]["choices"])}
+            for place in unmatched(questions, free)
+        )
+        return (Request(MATCHER, queries),) if queries else ()
+
+    def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
+        """Return the caption's `score`, the mean of its questions', and `by_type`: {type: [right, asked]}.
+
+        `chosen` holds the choices that the answers stand for. Empty while a judge's answers are missing.
+
+        Raises:
+            DataError: stored answers that do not belong to the caption's questions.
+        """
+        del mode
+        questions = judged.item.details["questions"]
+        if VQA not in judged.answers:
+            return {}
+        answers = list(judged.answers[VQA])
+        try:
+            if unmatched(questions, answers) and MATCHER not in judged.answers:
+                return {}
+            choices = chosen(questions, answers, list(judged.answers.get(MATCHER, ())))
+        except ValueError as error:
+            raise DataError(
+                f"tifa: the stored answers about {judged.item.id!r} do not fit its questions ({error}); "
+                "judge that picture again."
+            ) from error
+        scores = question_scores(questions, choices)
+        by_type: dict[str, list[int]] = {}
+        for question, score in zip(questions, scores, strict=True):
+            counts = by_type.setdefault(question["element_type"], [0, 0])
+            counts[0] += score
+            counts[1] += 1
+        return {"score": statistics.fmean(scores), "by_type": by_type, "chosen": choices}
+
+    def columns(self, items: Sequence[Item], scores: Scores, mode: Mode) -> list[Column]:
+        """Return the overall score, the twelve types, and as details both for each subset."""
+        del items, mode
+        result = [self._overall("Overall", scores), *(self._of_type(kind, kind, scores) for kind in TYPES)]
+        for subset in SUBSETS:
+            part = [row for row in scores if row[0].category == subset]
+            if part:
+                result.append(self._overall(subset, part, detail=True))
+                result += [self._of_type(f"{subset}: {kind}", kind, part, detail=True) for kind in TYPES]
+        return result
+
+    def _overall(self, name: str, scores: Scores, *, detail: bool = False) -> Column:
+        """Average the captions; the official spread over captions (n - 1) stands in the note."""
+        means = [row["score"] for _, _, row in scores if "score" in row]
+        if not means:
+            return Column(name, None, 0, 0, note=self._missing(), detail=detail)
+        spread = f"stdev over captions {statistics.stdev(means):.4f}" if len(means) > 1 else ""
+        low, high = _ends(mean_interval(means))
+        value = statistics.fmean(means)
+        return Column(name, value, len(means), len(means), low, high, spread, detail)
+
+    def _of_type(self, name: str, kind: str, scores: Scores, *, detail: bool = False) -> Column:
+        counts = [row["by_type"][kind] for _, _, row in scores if kind in row.get("by_type", {})]
+        if not counts:
+            scored = any("score" in row for _, _, row in scores)
+            note = "no question of this type" if scored else self._missing()
+            return Column(name, None, 0, 0, note=note, detail=detail)
+        right, asked = [one[0] for one in counts], [one[1] for one in counts]
+        low, high = _ends(ratio_interval(right, asked))
+        note = f"{sum(asked)} questions"
+        return Column(name, sum(right) / sum(asked), len(counts), len(counts), low, high, note, detail)
+
+    def _missing(self) -> str:
+        return " and ".join(f"judge {judge} ({role})" for role, judge in self.roles.items()) + " needed"
+
+
+def _ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Return no interval, instead of NaN, where one prompt alone leaves nothing to resample."""
+    low, high = interval
+    return (None, None) if math.isnan(low) else (low, high)
