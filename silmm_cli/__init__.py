@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "run": ("silmm_cli.run_cmd:run", "Align a model by its own judgement, and measure it."),
     "reproduce": ("silmm_cli.reproduce_cmd:reproduce", "Reproduce a table or figure of the paper."),
     "report": ("silmm_cli.report_cmd:report", "Write the report of a run."),
+    "data": ("silmm_cli.data_cmd:data", "Fetch official files of benchmarks and weights of judges."),
     "plugins": ("silmm_cli.plugins_cmd:plugins", "List the installed components, or show one."),
     "doctor": ("silmm_cli.doctor:doctor", "Check this installation and say what is missing."),
 })

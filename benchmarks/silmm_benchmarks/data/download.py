@@ -218,7 +218,7 @@ class Download:
             self._forget()
             raise _Cut("the home has fewer bytes than are here", 0.0)
         if error.code in AGAIN:
-            raise _Cut(f"HTTP {error.code} {error.reason}", retry_after(error.headers))
+            raise _Cut(f"HTTP {error.code} {error.reason}", retry_after(error.headers.get("Retry-After")))
         raise DataError(
             f"{self.file.url} answers HTTP {error.code} {error.reason}. If its home has moved, put the file "
             f"at {self.target} by hand."

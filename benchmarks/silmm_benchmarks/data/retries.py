@@ -6,7 +6,6 @@ import email.utils
 import http.client
 import time
 import urllib.error
-from collections.abc import Mapping
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 """Answers that another try may change."""
@@ -21,12 +20,12 @@ def pause(attempt: int, first: float) -> float:
     return min(first * 2.0 ** min(attempt - 1, 30), LONGEST)
 
 
-def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+def retry_after(header: str | None, now: float | None = None) -> float | None:
     """Return the seconds that a Retry-After header asks for, at most `LONGEST`; None without one.
 
     Both of its forms count: seconds, and a date.
     """
-    told = headers.get("Retry-After", "").strip()
+    told = (header or "").strip()
     if told.isascii() and told.isdigit():
         return min(float(told), LONGEST)
     try:

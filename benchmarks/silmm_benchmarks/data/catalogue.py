@@ -1,0 +1,67 @@
+"""All data sets that `silmm data` knows: one entry for each benchmark and each judge's weights."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from silmm.data_sets import DataSet
+    from silmm.options import NoOptions
+    from silmm.registry import Register
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set is described; nothing is imported until it is asked for."""
+
+    summary: str
+    files: str
+    """`module:NAME` of its tuple of :class:`silmm_benchmarks.data.files.DataFile`."""
+    benchmark: str = ""
+    """`module:Class` of the benchmark whose `items` reads the folder and compares its counts with the
+    specification; empty for weights, which their hashes alone tell right from wrong."""
+
+
+CATALOGUE: Mapping[str, Source] = MappingProxyType({
+    "tifa": Source(
+        "captions and questions of TIFA v1.0",
+        "silmm_benchmarks.tifa.files:FILES",
+        "silmm_benchmarks.tifa.benchmark:Tifa",
+    ),
+})
+"""Name on the command line, which is the folder's name too -> source."""
+
+
+def register_data(register: Register) -> None:
+    """Register every data set of the catalogue."""
+    for name, source in CATALOGUE.items():
+        register(name, _factory(source), summary=source.summary)
+
+
+def _factory(source: Source) -> Callable[[NoOptions], DataSet]:
+    def build(options: NoOptions) -> DataSet:
+        from silmm_benchmarks.data.official import OfficialData
+
+        del options
+        return OfficialData(_named(source.files), _counter(source.benchmark) if source.benchmark else None)
+
+    return build
+
+
+def _counter(benchmark: str) -> Callable[[Path], str]:
+    def count(folder: Path) -> str:
+        items = _named(benchmark)().items(folder)
+        pictures = sum(item.images for item in items)
+        return f"{len(items):,} prompts for {pictures:,} pictures, counted as the specification says"
+
+    return count
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
