@@ -79,3 +79,12 @@ def silmm_process() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Give the folder of official data and recorded outputs; tests that need it are skipped elsewhere."""
+    folder = Path(os.environ.get("SILMM_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no recorded official outputs at {folder}; SILMM_SHARED names them")
+    return folder

@@ -38,7 +38,7 @@ L1 = ("global", "entity", "attribute", "relation", "other")
 class DpgBench:
     """DPG-Bench (arXiv 2403.05135): 1,065 dense prompts, four pictures each in one grid.
 
-    Numbers are fractions of 1; the official script prints percent (see :mod:`silmm_benchmarks.dpg_bench.reports`).
+    Numbers are fractions of 1; the official script prints percent, and so do its reports here.
     """
 
     name = "dpg-bench"
@@ -185,6 +185,8 @@ class DpgBench:
         circles = sum(bool(circular(item.details["questions"])) for item in items)
         odd = sum(crop["odd"] for crops in prompts.values() for crop in crops)
         notes = [f"{item} dropped: {why}" for item, why in failed.items()]
+        partly = len({item.id for item, _, row in scores if "score" in row}) - len(prompts)
+        notes += [f"{partly} prompts dropped: not all of their pictures are scored"] * bool(partly)
         notes += [f"{odd} answers neither yes nor no"] * bool(odd)
         notes += [f"{circles} prompts with circular questions"] * bool(circles)
         low, high = _ends(mean_interval(means))
@@ -227,14 +229,17 @@ class DpgBench:
 
 
 def _by_prompt(scores: Scores) -> dict[str, list[Mapping[str, Any]]]:
-    """Return each prompt's crops in order; a prompt with a crop that failed or is unjudged is left out."""
+    """Return each prompt's crops in order; a prompt whose crops are not all scored is left out."""
     crops: dict[str, dict[int, Mapping[str, Any]]] = {}
+    wanted: dict[str, int] = {}
     for item, index, row in scores:
-        crops.setdefault(item.id, {})[index] = row
+        wanted[item.id] = item.images
+        if "score" in row:
+            crops.setdefault(item.id, {})[index] = row
     return {
         key: [rows[index] for index in sorted(rows)]
         for key, rows in crops.items()
-        if all("score" in row for row in rows.values())
+        if len(rows) == wanted[key]
     }
 
 
