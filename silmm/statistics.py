@@ -130,6 +130,28 @@ def ratio_interval(
     return float(low), float(high)
 
 
+def grouped_interval(
+    groups: Sequence[npt.ArrayLike], *, seed: int = 0, draws: int = DRAWS, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean of group means (a column of categories).
+
+    Each group holds one value a cluster (prompt), shape (n_g,); clusters are resampled inside their group,
+    groups independently. Both ends are NaN when a group has one cluster.
+
+    Raises:
+        ValueError: no groups, an empty one, a value that is not finite, or a level outside (0, 1).
+    """
+    arrays = [_finite(group, "grouped_interval") for group in groups]
+    if not arrays or not 0 < level < 1:
+        raise ValueError(f"grouped_interval: {len(arrays)} groups at level {level}; both must be above 0")
+    if any(len(array) == 1 for array in arrays):
+        return float("nan"), float("nan")
+    means = [_resampled_means(array, seed + place, draws) for place, array in enumerate(arrays)]
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.mean(means, axis=0), [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Return the chance that a true case scores above a false one, ties counting half.
 

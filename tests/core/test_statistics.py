@@ -13,6 +13,7 @@ from silmm import statistics
 from silmm.statistics import (
     auc,
     cluster_means,
+    grouped_interval,
     mean_interval,
     paired_difference,
     ratio_interval,
@@ -122,6 +123,20 @@ def test_ratio_interval_refuses_what_is_no_ratio(sums, counts):
     """Missing counts, empty clusters and NaN never become an interval."""
     with pytest.raises(ValueError, match=r"count > 0|non-empty|finite"):
         ratio_interval(sums, counts)
+
+
+def test_grouped_interval_is_narrower_than_its_widest_group():
+    """The mean of groups has the interval of its groups' means, independent of each other."""
+    constant, varied = [0.5] * 20, [0.0, 1.0] * 10
+    low, high = mean_interval(varied)
+    assert grouped_interval([varied]) == (low, high)
+    assert grouped_interval([constant, constant]) == (0.5, 0.5)
+    assert grouped_interval([constant, varied])[1] == pytest.approx(0.25 + mean_interval(varied, seed=1)[1] / 2)
+    both = grouped_interval([varied, varied])
+    assert low < both[0] < 0.5 < both[1] < high
+    assert all(math.isnan(end) for end in grouped_interval([[1.0], varied]))
+    with pytest.raises(ValueError, match="0 groups"):
+        grouped_interval([])
 
 
 def test_auc_of_known_values():

@@ -1,0 +1,110 @@
+"""The columns of the paper's table from pictures' scores: the eight categories and two groups (spec 1.12)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from silmm.statistics import grouped_interval, ratio_interval
+from silmm_benchmarks.runner.contracts import Column, Item, Mode
+from silmm_benchmarks.t2i_compbench.scoring import FAILED, MISSING, SCORE
+
+Scores = Sequence[tuple[Item, int, Mapping[str, Any]]]
+
+TITLES = {
+    "color": "Color", "shape": "Shape", "texture": "Texture", "spatial": "2D-Spatial",
+    "3d_spatial": "3D-Spatial", "numeracy": "Numeracy", "non_spatial": "Non-Spatial", "complex": "Complex",
+}
+GROUPS = {"Attribute": ("color", "shape", "texture"), "Layout": ("spatial", "3d_spatial", "numeracy")}
+"""The paper's groups; Complex is a column of its own. The benchmark itself defines none."""
+CEILINGS = {
+    "spatial": "at most 0.667: 100 of the 300 prompts name a thing that is none of the official labels",
+    "3d_spatial": "20 of the 300 prompts name a thing that is in none of the official labels: at most 0.25",
+    "complex": '"on top of" has no rule: the spatial part of 33 of the 300 prompts is 0',
+}
+"""What no model can pass under the official rules with the official detector (spec 1.7, 1.8, 1.10)."""
+
+
+def category_column(
+    category: str, items: Sequence[Item], scores: Scores, roles: Mapping[str, str], *, ceiling: bool
+) -> Column:
+    """Return the mean over a category's scored pictures, with an interval over its prompts.
+
+    Args:
+        category: the official name; `items` and `scores` may hold other categories too.
+        items: the prompts that were to be scored.
+        scores: what was scored.
+        roles: role -> judge, to name the one that is missing.
+        ceiling: whether the official ceilings hold.
+    """
+    mine = [numbers for item, _, numbers in scores if item.category == category]
+    missing = Counter(role for numbers in mine for role in numbers.get(MISSING, "").split(", ") if role)
+    prompts = sum(item.category == category for item in items)
+    if missing:
+        names = " and ".join(f"{roles.get(role, role)} ({role})" for role in missing)
+        return Column(TITLES[category], None, prompts, len(mine), note=f"no number without {names}")
+    values = prompt_values(category, scores)
+    if not values:
+        return Column(TITLES[category], None, 0, 0, note="; ".join(_failures(mine)) or "no pictures")
+    sums, counts = [sum(each) for each in values], [len(each) for each in values]
+    low, high = _ends(ratio_interval(sums, counts))
+    notes = [*_failures(mine), *([CEILINGS[category]] if ceiling and category in CEILINGS else [])]
+    return Column(
+        TITLES[category], sum(sums) / sum(counts), len(values), sum(counts), low, high, "; ".join(notes)
+    )
+
+
+def group_column(name: str, columns: Mapping[str, Column], scores: Scores) -> Column:
+    """Return the mean of three categories' numbers; prompts are resampled inside their category."""
+    members = [columns[category] for category in GROUPS[name]]
+    prompts, images = (sum(counts) for counts in zip(*((m.prompts, m.images) for m in members), strict=True))
+    absent = [member.name for member in members if member.value is None]
+    if absent:
+        return Column(name, None, prompts, images, note=f"no number without {' and '.join(absent)}")
+    means = [
+        [sum(each) / len(each) for each in prompt_values(category, scores)] for category in GROUPS[name]
+    ]
+    low, high = _ends(grouped_interval(means))
+    value = sum(member.value for member in members if member.value is not None) / len(members)
+    return Column(name, value, prompts, images, low, high, f"mean of {', '.join(m.name for m in members)}")
+
+
+def all_columns(
+    items: Sequence[Item], scores: Scores, roles: Mapping[str, str], mode: Mode, *, official_prompts: bool
+) -> list[Column]:
+    """Return the columns of the categories that `items` have, and of groups that are complete."""
+    present = {item.category for item in items}
+    ceiling = mode is Mode.OFFICIAL and official_prompts
+    columns = {
+        category: category_column(category, items, scores, roles, ceiling=ceiling)
+        for category in TITLES
+        if category in present
+    }
+    groups = [
+        group_column(name, columns, scores)
+        for name, members in GROUPS.items()
+        if present.issuperset(members)
+    ]
+    return [*columns.values(), *groups]
+
+
+def prompt_values(category: str, scores: Scores) -> list[list[float]]:
+    """Return the scores of each prompt of a category, prompts without a score left out."""
+    by_prompt: dict[str, list[float]] = {}
+    for item, _, numbers in scores:
+        if item.category == category and SCORE in numbers:
+            by_prompt.setdefault(item.id, []).append(float(numbers[SCORE]))
+    return list(by_prompt.values())
+
+
+def _failures(numbers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Count pictures that are left out, by reason."""
+    reasons = Counter(str(one[FAILED]) for one in numbers if FAILED in one)
+    return [f"{count} of {len(numbers)} pictures left out: {reason}" for reason, count in reasons.items()]
+
+
+def _ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
+    low, high = interval
+    return (None, None) if math.isnan(low) else (low, high)

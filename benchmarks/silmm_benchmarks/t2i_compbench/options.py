@@ -1,0 +1,16 @@
+"""The options of the benchmark `t2i-compbench`, apart so that listing them loads nothing heavy."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from silmm.options import Options
+
+
+class T2ICompBenchOptions(Options):
+    """Which prompts are read."""
+
+    custom: bool = Field(
+        default=False,
+        description="read own prompts: files named as the official ones, of any length, parsed by spaCy",
+    )
