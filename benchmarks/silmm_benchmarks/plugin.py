@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from silmm import hookimpl
 from silmm_benchmarks.data.catalogue import register_data
 from silmm_benchmarks.judges.mplug.options import MPlugOptions
+from silmm_benchmarks.judges.unidet.registration import register_unidet
 from silmm_benchmarks.shapes.options import ShapesOptions
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def silmm_register_judges(register: Register) -> None:
         summary="mPLUG VQA large, the official judge of TIFA and DPG-Bench",
         options=MPlugOptions,
     )
+    register_unidet(register)
 
 
 @hookimpl

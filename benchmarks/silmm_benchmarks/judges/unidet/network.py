@@ -80,7 +80,7 @@ class UniDet(nn.Module):
         if not torch.stack([tensor.isfinite().all() for tensor in tensors]).all():
             raise DataError(
                 f"{self.architecture.name}: numbers of its {where} are not finite, so its detections would "
-                "silently be none. Run it with precision=fp32; if it says so then too, the weights are "
+                "silently be none. Run it with precision=float32; if it says so then too, the weights are "
                 "damaged, or norms of the checkpoint hold variances below 0 (repair_variances=true mends "
                 "those, and the result says so)."
             )

@@ -43,12 +43,17 @@ def roi_align(feature: Tensor, boxes: Tensor, scale: float) -> Tensor:
     """Return the mean of bilinear samples in 7x7 bins: (C, H, W) and (n, 4) -> (n, C, 7, 7).
 
     Aligned: coordinates are scaled, then moved by half a cell. The number of samples along an axis is the
-    bin's length, rounded up; a box without extent has none and gives 0.
+    bin's length, rounded up; a box without extent has none and gives 0. It is always computed in float32.
     """
+    with torch.autocast(feature.device.type, enabled=False):
+        return _roi_align(feature.float(), boxes, scale)
+
+
+def _roi_align(feature: Tensor, boxes: Tensor, scale: float) -> Tensor:
     channels, height, width = feature.shape
     boxes = boxes.float() * scale - 0.5
-    rows = _averaging(boxes[:, 1], boxes[:, 3], height).to(feature)  # (n, 7, H)
-    columns = _averaging(boxes[:, 0], boxes[:, 2], width).to(feature)  # (n, 7, W)
+    rows = _averaging(boxes[:, 1], boxes[:, 3], height)  # (n, 7, H)
+    columns = _averaging(boxes[:, 0], boxes[:, 2], width)  # (n, 7, W)
     by_row = feature.transpose(0, 1).reshape(height, channels * width)
     strips = (rows.flatten(0, 1) @ by_row).reshape(len(boxes), BINS * channels, width)
     pooled = strips @ columns.transpose(1, 2)  # (n, 7*C, 7)

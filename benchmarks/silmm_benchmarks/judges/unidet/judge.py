@@ -1,0 +1,124 @@
+"""UniDet as a judge: named objects with their boxes in the frame of the resized picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from silmm.errors import DataError, UsageError
+from silmm.store import sha256_file
+from silmm_benchmarks.judges.interfaces import Detections
+from silmm_benchmarks.judges.unidet.architecture import Architecture
+from silmm_benchmarks.judges.unidet.checkpoint import load_network
+from silmm_benchmarks.judges.unidet.inputs import LONG_SIDE, SHORT_SIDE, pixels, resized
+from silmm_benchmarks.judges.unidet.labels import OFFICIAL, digest, read_labels
+from silmm_benchmarks.judges.unidet.options import UniDetOptions
+from silmm_benchmarks.judges.unidet.published import located, require_files
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ENOUGH = 50
+"""Pictures after which a share of empty ones means something."""
+SUSPICIOUS = 0.9
+_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class UniDetJudge:
+    """The detector of T2I-CompBench++'s spatial and numeracy columns; a `Detector`.
+
+    Pictures go through the network one by one: the official code pads a batch of several sizes to the
+    largest, so that what it finds near a border depends on the other pictures of the batch.
+    """
+
+    def __init__(self, architecture: Architecture, options: UniDetOptions) -> None:
+        """Load weights and names.
+
+        Raises:
+            DataError: a file is missing, damaged or not what it should be.
+            UsageError: torch cannot use the device.
+        """
+        self.architecture, self.options = architecture, options
+        self._device = _device(architecture.name, options.device)
+        self._weights, names = located(architecture.name, options.weights, options.labels)
+        require_files(architecture.name, self._weights, names)
+        self.labels = read_labels(names)
+        """The names that it can give, by class number."""
+        network, self._mended = load_network(self._weights, architecture, repair=options.repair_variances)
+        self.network = network.to(self._device)
+        self._colours = "BGR" if options.colours == "official" else architecture.trained_on
+        self._seen = self._empty = 0
+
+    @cached_property
+    def identity(self) -> Mapping[str, str]:
+        """Name all that the answers depend on; the files by their sha256."""
+        names = digest(self.labels)
+        return {
+            "judge": self.architecture.name,
+            "weights": sha256_file(self._weights),
+            "labels": "official" if names == OFFICIAL else names,
+            "input": f"{self._colours}, shorter side {SHORT_SIDE}, longer at most {LONG_SIDE}",
+            "nms": self.options.nms,
+            "precision": self.options.precision,
+            "mended_variances": str(self._mended),
+        }
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        """Return what is in each picture, by falling score.
+
+        Raises:
+            DataError: numbers of the network are not finite, or a picture is too narrow; says which.
+        """
+        return [self._detect(image, place) for place, image in enumerate(images)]
+
+    def _detect(self, image: Image, place: int) -> Detections:
+        try:
+            frame = resized(image)
+            with self._arithmetic():
+                (found,) = self.network([pixels(frame, self._colours)], self.options.nms)
+        except DataError as error:
+            raise DataError(f"picture {place + 1} of this batch: {error}") from error
+        self._count(not len(found.scores))
+        return Detections(
+            labels=tuple(self.labels[number] for number in found.classes.tolist()),
+            scores=found.scores.cpu().numpy(),
+            boxes=found.boxes.cpu().numpy(),
+            frame=frame.size,
+        )
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        """Lower precision where it is asked for; on a GPU, float32 without its shortened form."""
+        contexts = ExitStack()
+        lower = self.options.precision != "float32"
+        if lower:
+            kind = _PRECISIONS[self.options.precision]
+            contexts.enter_context(torch.autocast(self._device.type, dtype=kind))
+        elif self._device.type == "cuda":
+            contexts.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
+        return contexts
+
+    def _count(self, empty: bool) -> None:
+        self._seen += 1
+        self._empty += empty
+        if self._seen == ENOUGH and self._empty > SUSPICIOUS * ENOUGH:
+            warnings.warn(
+                f"{self.architecture.name} found nothing in {self._empty} of the first {ENOUGH} pictures. "
+                "Look at them; if there are things in them, the weights or the order of colours are wrong.",
+                stacklevel=4,
+            )
+
+
+def _device(judge: str, name: str) -> torch.device:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"the judge {judge} cannot use the device {name!r}: {reason}. Give cpu or cuda."
+        ) from None
+    return torch.device(name)
