@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from silmm.errors import DataError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+class BadText(DataError):
+    """Raised when a judge cannot read a text as it is, and cutting it would change what is measured."""
 
 
 class Judge(Protocol):
