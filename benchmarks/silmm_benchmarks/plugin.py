@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from silmm import hookimpl
+from silmm.options import NoOptions
 from silmm_benchmarks.data.catalogue import register_data
 from silmm_benchmarks.judges.mplug.options import MPlugOptions
 from silmm_benchmarks.judges.unidet.registration import register_unidet
+from silmm_benchmarks.runner.options import DpgBenchOptions, TifaOptions
 from silmm_benchmarks.shapes.options import ShapesOptions
+from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
 
 if TYPE_CHECKING:
+    from silmm.bench import PictureBench
     from silmm.interfaces import Benchmark
     from silmm.registry import Register
     from silmm_benchmarks.judges.interfaces import VqaJudge
+    from silmm_benchmarks.shapes.picture_judge import ShapesJudge
 
 SILMM_PLUGIN_API = 1
 
@@ -24,9 +29,32 @@ def _shapes(options: ShapesOptions) -> Benchmark:
     return ShapesBenchmark(options)
 
 
+def _t2i_compbench(options: T2ICompBenchOptions) -> PictureBench:
+    from silmm_benchmarks.runner.bench import Bench
+    from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
+
+    return Bench(T2ICompBench(options))
+
+
+def _tifa(options: TifaOptions) -> PictureBench:
+    from silmm_benchmarks.runner.bench import Bench
+    from silmm_benchmarks.tifa.benchmark import Tifa
+
+    return Bench(Tifa(official=not options.custom))
+
+
+def _dpg_bench(options: DpgBenchOptions) -> PictureBench:
+    from silmm_benchmarks.dpg_bench.benchmark import DpgBench
+    from silmm_benchmarks.runner.bench import Bench
+
+    return Bench(DpgBench(
+        resolution=options.resolution, pictures=options.pictures, official=not options.custom
+    ))
+
+
 @hookimpl
 def silmm_register_benchmarks(register: Register) -> None:
-    """Register the benchmark `shapes`."""
+    """Register `shapes` and the three benchmarks of real pictures."""
     register(
         "shapes",
         _shapes,
@@ -34,6 +62,33 @@ def silmm_register_benchmarks(register: Register) -> None:
         options=ShapesOptions,
         requires=["yes_no"],
     )
+    register(
+        "t2i-compbench",
+        _t2i_compbench,
+        summary="T2I-CompBench++: eight columns of compositional prompts (silmm bench)",
+        options=T2ICompBenchOptions,
+        paper="Table 1",
+    )
+    register(
+        "tifa",
+        _tifa,
+        summary="TIFA v1.0: questions about 4,081 captions (silmm bench)",
+        options=TifaOptions,
+        paper="Table 1",
+    )
+    register(
+        "dpg-bench",
+        _dpg_bench,
+        summary="DPG-Bench: questions about 1,065 dense prompts (silmm bench)",
+        options=DpgBenchOptions,
+        paper="Table 1",
+    )
+
+
+def _shapes_judge(_: NoOptions) -> ShapesJudge:
+    from silmm_benchmarks.shapes.picture_judge import ShapesJudge
+
+    return ShapesJudge()
 
 
 def _mplug(options: MPlugOptions) -> VqaJudge:
@@ -45,6 +100,11 @@ def _mplug(options: MPlugOptions) -> VqaJudge:
 @hookimpl
 def silmm_register_judges(register: Register) -> None:
     """Register the judges that benchmarks read pictures with."""
+    register(
+        "shapes-parser",
+        _shapes_judge,
+        summary="exact parser of the shapes world, without a model",
+    )
     register(
         "mplug",
         _mplug,

@@ -58,6 +58,10 @@ class AnswerStore:
         """Return an answer."""
         return self._rows[key]
 
+    def items(self) -> list[tuple[Key, Any]]:
+        """Return all answers with their keys."""
+        return list(self._rows.items())
+
     def commit(self, rows: Iterable[tuple[Key, Any]]) -> None:
         """Store answers as one part, durably; no rows, no part.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from silmm.errors import DataError
 from silmm.store import atomic_write
-from silmm_benchmarks.runner.answers import AnswerStore
+from silmm_benchmarks.runner.answers import AnswerStore, Key
 from silmm_benchmarks.runner.contracts import Item, Picture, Problem
 from silmm_benchmarks.runner.pictures import PictureError, decode_rgb, picture_id, read_picture
 
@@ -45,7 +45,7 @@ def look_at(
     """
     store.load()
     seen = Seen({}, Counter())
-    fresh: dict[tuple[str, str], list[int] | str] = {}
+    fresh: dict[Key, list[int]] = {}
     for number, picture in enumerate(pictures, 1):
         try:
             data = read_picture(picture.path)

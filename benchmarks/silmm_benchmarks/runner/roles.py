@@ -70,11 +70,12 @@ def ask(
     """
     method = method_of(role)
     judged: Any = judge
+    answers: list[list[Any]]
     if method == "p_yes":
-        answers = [list(map(float, one)) for one in judged.p_yes(images, queries)]
+        answers = [[float(value) for value in one] for one in judged.p_yes(images, queries)]
     elif method == "answer":
         asked = [[_question(query) for query in one] for one in queries]
-        answers = [list(map(str, one)) for one in judged.answer(images, asked)]
+        answers = [[str(text) for text in one] for one in judged.answer(images, asked)]
     elif method == "similarity":
         flat = judged.similarity(
             [image for image, one in zip(images, queries, strict=True) for _ in one],

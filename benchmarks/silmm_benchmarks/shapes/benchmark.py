@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,9 @@ from silmm_benchmarks.shapes.splits import EvalPrompt, contaminated, report_prom
 from silmm_benchmarks.shapes.world import LARGE, Object, Scene, render
 
 if TYPE_CHECKING:
+    from silmm.bench import BenchOutcome, BenchRequest
+    from silmm.registry import Registry
+    from silmm_benchmarks.runner.bench import Bench
     from silmm_benchmarks.shapes.judge import Judge
 
 SPLITS = {"report": report_prompts, "tune": tune_prompts}
@@ -148,6 +151,29 @@ class ShapesBenchmark:
             extra=self_feedback(work.parent, exam.judge, work),
             partial=limit is not None,
         )
+
+
+    @property
+    def takes_options_for(self) -> Collection[str]:
+        """As any picture benchmark (`silmm bench shapes`)."""
+        return self._pictures().takes_options_for
+
+    def bench(
+        self,
+        request: BenchRequest,
+        *,
+        registry: Registry,
+        progress: Callable[[str, int, int], None],
+        note: Callable[[str], None],
+    ) -> BenchOutcome:
+        """Score pictures of any origin by their files (:class:`silmm.bench.PictureBench`)."""
+        return self._pictures().bench(request, registry=registry, progress=progress, note=note)
+
+    def _pictures(self) -> Bench:
+        from silmm_benchmarks.runner.bench import Bench  # here: a run needs none of it
+        from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
+
+        return Bench(ShapesPictures(self.options.split, self.options.images))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,278 @@
+"""One benchmark from pictures to result: draw, look, judge, apply the rules, write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from silmm.bench import BenchOutcome, BenchRequest, Progress
+from silmm.data_sets import data_root
+from silmm.errors import Incomplete, UsageError
+from silmm.lock import hold
+from silmm.options import Given, complete
+from silmm.store import make_folder
+from silmm_benchmarks.runner import checking, drawing, result
+from silmm_benchmarks.runner.answers import AnswerStore
+from silmm_benchmarks.runner.card import Card, drawing_of, prompts_digest
+from silmm_benchmarks.runner.contracts import Item, Mode, Picture, PictureBenchmark, Problem
+from silmm_benchmarks.runner.judging import Sitting
+from silmm_benchmarks.runner.panel import Seat, check_canaries, seats
+from silmm_benchmarks.runner.roles import UNSEEN, method_of
+from silmm_benchmarks.runner.selection import first_of_each, of_shard
+
+if TYPE_CHECKING:
+    from silmm.registry import Registry
+    from silmm_benchmarks.generators.interfaces import Generator
+
+GENERATOR = "generator"
+"""KIND of `--set` for who draws."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A picture benchmark as a component: what `silmm bench` runs."""
+
+    benchmark: PictureBenchmark
+
+    @property
+    def takes_options_for(self) -> Collection[str]:
+        """The roles of its judges, and who draws."""
+        return (*self.benchmark.roles, GENERATOR)
+
+    def bench(
+        self,
+        request: BenchRequest,
+        *,
+        registry: Registry,
+        progress: Progress,
+        note: Callable[[str], None],
+    ) -> BenchOutcome:
+        """Do what :meth:`silmm.bench.PictureBench.bench` says."""
+        _check(request)
+        make_folder(request.out)
+        with hold(request.out, request.shard):
+            path = _Session(self.benchmark, request, registry, progress, note).run()
+        return BenchOutcome(self.benchmark.name, path)
+
+    def excluded(self, prompt: str) -> bool:
+        """Refuse to stand as the benchmark of a training run (`silmm run`)."""
+        raise self._no_run(prompt)
+
+    def evaluate(self, *_: object, **__: object) -> Any:
+        """Refuse to stand as the benchmark of a training run (`silmm run`)."""
+        raise self._no_run("")
+
+    def _no_run(self, _: str) -> UsageError:
+        return UsageError(
+            f"{self.benchmark.name} scores finished models: train with --benchmark none, then "
+            f"`silmm bench {self.benchmark.name} --model NAME --set {GENERATOR}.adapter=ADAPTER`."
+        )
+
+
+@dataclass
+class _Session:
+    """One call: what is asked, and what its stages find."""
+
+    benchmark: PictureBenchmark
+    request: BenchRequest
+    registry: Registry
+    progress: Progress
+    note: Callable[[str], None]
+    canaries: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        """Folder of this benchmark's generated pictures and lists."""
+        return self.request.out / self.benchmark.name
+
+    def run(self) -> Path | None:
+        """Go through the stages; return the result file, or None where `until` stopped before it."""
+        request, name = self.request, self.benchmark.name
+        data = data_root(request.data) / name
+        items = first_of_each(self.benchmark.items(data, request.categories), request.limit)
+        own = of_shard(items, request.shard)
+        record = self._draw(own) if request.model else None
+        if request.until == "generate":
+            return None
+        folder = request.images or self.home / drawing.PICTURES
+        if request.images is not None:
+            record = drawing.recorded(folder.parent)  # pictures that an earlier command drew
+        panel = seats(self.benchmark.roles, request, self.registry, self._roles(items))
+        seen, sitting, work = self._look(folder, own, panel)
+        self._stop_at(seen.problems)
+        sitting.judge(work, lambda done, total: self.progress(f"{name}: judge", done, total))
+        if request.until == "judge":
+            return None
+        if request.shard is not None:
+            seen, sitting, work = self._gather(folder, items, panel)
+        card = self._card(data, items, panel, drawing_of(record, seen.sizes, self._seed_rule()))
+        return self._write(card, items, work, sitting, seen.problems, record, folder)
+
+    def _draw(self, items: Sequence[Item]) -> Mapping[str, Any]:
+        from silmm_benchmarks.generators.interfaces import GeneratorOptions
+
+        texts = self.request.sets.get(GENERATOR, {})
+        given = {key: Given(value, f"--set {GENERATOR}.{key}", text=True) for key, value in texts.items()}
+        options = complete(GeneratorOptions, "the generator", given)
+        spec = self.request.model or ""
+
+        def opened() -> Generator:
+            from silmm_benchmarks.generators.opening import open_generator
+
+            generator: Generator = open_generator(
+                spec, GeneratorOptions.model_validate(options), self.registry
+            )
+            return generator
+
+        return drawing.draw(
+            self.benchmark, items, self.home, spec=spec, options=options, open_generator=opened,
+            progress=lambda done, total: self.progress(f"{self.benchmark.name}: generate", done, total),
+            note=self.note,
+        )
+
+    def _look(
+        self, folder: Path, items: Sequence[Item], panel: Mapping[str, Seat]
+    ) -> tuple[checking.Seen, Sitting, list[tuple[Item, Picture]]]:
+        """Find the items' pictures, open each once, and seat them before the judges."""
+        pictures, problems = self._find(folder, items)
+        name = self.benchmark.name
+        seen = checking.look_at(pictures, self._looked(), lambda d, t: self.progress(f"{name}: check", d, t))
+        seen.problems[:0] = problems
+        by_id = {item.id: item for item in items}
+        work = [(by_id[picture.item], picture) for picture in pictures if picture in seen.ids]
+        return seen, Sitting(self.benchmark, panel, seen.ids, self._ready), work
+
+    def _find(self, folder: Path, items: Sequence[Item]) -> tuple[list[Picture], list[Problem]]:
+        found = self.benchmark.find(folder, items)
+        whole = self.request.limit is None and self.request.shard is None
+        # what a subset leaves out is no stray file
+        problems = [one for one in found.problems if whole or one.kind != checking.HARMLESS]
+        problems += checking.absent(items, found.pictures, problems)
+        reasons = drawing.failed(self.home) if self.request.model else {}
+        told = [
+            Problem(one.kind, one.where, f"{reasons[one.where]}. {one.what}")
+            if one.where in reasons else one
+            for one in problems
+        ]
+        return list(found.pictures), told
+
+    def _looked(self) -> AnswerStore:
+        return AnswerStore(self.request.out / "answers" / "opened")
+
+    def _stop_at(self, problems: Sequence[Problem]) -> None:
+        checking.judge_problems(
+            problems, self.home / "problems.tsv", allow_missing=self.request.allow_missing, note=self.note
+        )
+
+    def _roles(self, items: Sequence[Item]) -> list[str]:
+        """Return the roles that these items ask, and those that are only asked about answers."""
+        asked = {one.judge for item in items for one in self.benchmark.requests(item)}
+        return [role for role in self.benchmark.roles if role in asked or method_of(role) in UNSEEN]
+
+    def _ready(self, seat: Seat) -> None:
+        if seat.role not in self.canaries:
+            self.canaries[seat.role] = check_canaries(seat, self.request.canaries, self.note)
+
+    def _gather(
+        self, folder: Path, items: Sequence[Item], panel: Mapping[str, Seat]
+    ) -> tuple[checking.Seen, Sitting, list[tuple[Item, Picture]]]:
+        """Look whether the other shards are done too.
+
+        Raises:
+            Incomplete: they are not.
+        """
+        for seat in panel.values():
+            seat.store.load()
+        seen, sitting, work = self._look(folder, items, panel)
+        waiting = sitting.missing(work)
+        if self.request.model is not None:  # others may still draw
+            waiting += sum(item.images for item in items) - len(work)
+        if waiting and not (self.request.allow_missing and not sitting.missing(work)):
+            raise Incomplete(
+                f"{self.benchmark.name}: this shard is done; {waiting} pictures still wait for other shards. "
+                "The last of the --shard commands writes the result, or the command without --shard."
+            )
+        self._stop_at(seen.problems)
+        return seen, sitting, work
+
+    def _seed_rule(self) -> str:
+        return str(self.benchmark.protocol().get("seed_rule", "the benchmark's own"))
+
+    def _card(
+        self, data: Path, items: Sequence[Item], panel: Mapping[str, Seat], drawn: Mapping[str, Any]
+    ) -> Card:
+        return Card(
+            benchmark=self.benchmark.name,
+            mode=self.request.mode,
+            repairs=tuple(self.benchmark.repairs) if self.request.mode == Mode.FIXED.value else (),
+            data=dict(self.benchmark.fingerprint(data)),
+            categories=tuple(sorted(self.request.categories)),
+            prompts=len(items),
+            prompts_sha256=prompts_digest(items),
+            images_per_prompt=tuple(sorted({item.images for item in items})),
+            protocol=dict(self.benchmark.protocol()),
+            judges={role: panel[role].identity if role in panel else {} for role in self._roles(items)},
+            drawing=drawn,
+        )
+
+    def _write(
+        self,
+        card: Card,
+        items: Sequence[Item],
+        work: Sequence[tuple[Item, Picture]],
+        sitting: Sitting,
+        problems: Sequence[Problem],
+        record: Mapping[str, Any] | None,
+        folder: Path,
+    ) -> Path:
+        mode = Mode(self.request.mode)
+        judged = [(item, picture, *sitting.judged(item, picture)) for item, picture in work]
+        scored = result.score(self.benchmark, mode, judged)
+        grave: dict[str, int] = {}
+        for one in problems:
+            grave[one.kind] = grave.get(one.kind, 0) + 1
+        marks = []
+        if self.request.limit is not None:
+            marks.append(f"subset: {len(items)} prompts (--limit {self.request.limit})")
+        if any(kind != checking.HARMLESS for kind in grave):
+            told = ", ".join(f"{n} {kind}" for kind, n in sorted(grave.items()) if kind != checking.HARMLESS)
+            marks.append(f"partial: {told} (--allow-missing)")
+        unusable = result.unusable(scored)
+        if unusable and not self.request.allow_missing:
+            raise result.refuse(unusable)
+        if unusable:
+            marks.append(f"partial: {len(unusable)} pictures whose answers cannot be used (--allow-missing)")
+        finding = result.Finding(
+            benchmark=self.benchmark, mode=mode, card=card, model=self._model(record), items=items,
+            scored=scored, ids=sitting.ids, folder=folder, marks=marks, problems=grave,
+            left_out=[role for role, judge in card.judges.items() if not judge],
+            canaries={role: told for role, told in self.canaries.items() if told},
+        )
+        return result.write(finding, self.request.out / f"{self._stem()}.json")
+
+    def _stem(self) -> str:
+        """Name results so that a subset never replaces a full one."""
+        parts = [self.benchmark.name, self.request.mode]
+        if self.request.categories:
+            parts.append("+".join(sorted(self.request.categories)))
+        if self.request.limit is not None:
+            parts.append(f"limit-{self.request.limit}")
+        return ".".join(parts)
+
+    def _model(self, record: Mapping[str, Any] | None) -> dict[str, Any]:
+        name = str(record["spec"]) if record else str(self.request.images)
+        adapter = (record or {}).get("options", {}).get("adapter")
+        shown = f"{name} + {Path(str(adapter)).name}" if adapter else name
+        return {"name": shown, "generator": json.loads(json.dumps(record)) if record else None}
+
+
+def _check(request: BenchRequest) -> None:
+    if (request.model is None) == (request.images is None):
+        raise UsageError("say whose pictures are scored: --model NAME[:DIR] or --images DIR, one of them")
+    if request.limit is not None and request.limit < 1:
+        raise UsageError(f"--limit {request.limit} scores nothing; give 1 or more")
+    if request.until == "generate" and request.images is not None:
+        raise UsageError("--until generate draws pictures, and --images brings them; leave one out")

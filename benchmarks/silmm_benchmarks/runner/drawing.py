@@ -1,0 +1,170 @@
+"""The stage `generate`: draws the pictures that are not there yet, each from its own prompt and seed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from silmm.errors import SettingsChanged
+from silmm.store import atomic_write, read_json, to_json
+from silmm_benchmarks.generators.interfaces import GenerationFailure, Generator
+from silmm_benchmarks.runner.answers import AnswerStore
+from silmm_benchmarks.runner.contracts import Item, PictureBenchmark
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PICTURES = "pictures"
+"""Folder of the generated pictures, in the benchmark's official layout."""
+RECORD = "generator.json"
+"""Beside it: who drew them, and how."""
+FAILURES = "failures"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One file to draw: an item's pictures that share a target."""
+
+    item: Item
+    indices: tuple[int, ...]
+    path: Path
+
+
+def targets(benchmark: PictureBenchmark, folder: Path, items: Sequence[Item]) -> list[Drawn]:
+    """Return every file that the items' pictures go to."""
+    found = []
+    for item in items:
+        places: dict[Path, list[int]] = {}
+        for index in range(item.images):
+            places.setdefault(benchmark.target(folder, item, index), []).append(index)
+        found += [Drawn(item, tuple(indices), path) for path, indices in places.items()]
+    return found
+
+
+def recorded(home: Path) -> Mapping[str, Any] | None:
+    """Return what `home` says of who drew its pictures, or None."""
+    path = home / RECORD
+    return read_json(path) if path.is_file() else None
+
+
+def draw(
+    benchmark: PictureBenchmark,
+    items: Sequence[Item],
+    home: Path,
+    *,
+    spec: str,
+    options: Mapping[str, Any],
+    open_generator: Callable[[], Generator],
+    progress: Callable[[int, int], None],
+    note: Callable[[str], None],
+) -> Mapping[str, Any]:
+    """Draw what is missing under `home` and return its record: spec, options, identity of the generator.
+
+    The generator is opened only if something is to be drawn. Refusals and other failures that another try
+    would not change are kept, and not tried again.
+
+    Raises:
+        SettingsChanged: `home` holds pictures of another generator or of other settings.
+        UsageError, DataError: the generator cannot work; the disk refused.
+    """
+    record = recorded(home)
+    asked = {"spec": spec, "options": dict(options)}
+    if record is not None:
+        _require_equal(home, record, asked)
+    failures = AnswerStore(home / FAILURES).load()
+    files = targets(benchmark, home / PICTURES, items)
+    waiting = [
+        one for one in files
+        if not one.path.is_file() and (one.item.id, _of(one.indices)) not in failures
+    ]
+    done, total = sum(len(one.indices) for one in files), sum(len(one.indices) for one in files)
+    done -= sum(len(one.indices) for one in waiting)
+    progress(done, total)
+    if not waiting and record is not None:
+        return record
+    generator = open_generator()
+    fresh = {**asked, "identity": dict(generator.identity)}
+    if record is not None:
+        _require_equal(home, record, fresh)
+    else:
+        atomic_write(home / RECORD, to_json(fresh))
+    if cost := generator.announce(sum(len(one.indices) for one in waiting)):
+        note(cost)
+    for group in _groups(waiting, generator.batch_size):
+        _draw(benchmark, generator, group, failures, note)
+        done += sum(len(one.indices) for one in group)
+        progress(done, total)
+    return fresh
+
+
+def failed(home: Path) -> dict[str, str]:
+    """Return why items have no picture, by item id."""
+    store = AnswerStore(home / FAILURES).load()
+    return {item: f"{told['reason']}: {told['detail']}" for (item, _), told in store.items()}
+
+
+def _of(indices: Sequence[int]) -> str:
+    return ",".join(map(str, indices))
+
+
+def _groups(files: Sequence[Drawn], size: int) -> Iterator[list[Drawn]]:
+    """Yield files whose pictures together fill a batch of the generator."""
+    group: list[Drawn] = []
+    for one in files:
+        group.append(one)
+        if sum(len(drawn.indices) for drawn in group) >= size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _draw(
+    benchmark: PictureBenchmark,
+    generator: Generator,
+    group: Sequence[Drawn],
+    failures: AnswerStore,
+    note: Callable[[str], None],
+) -> None:
+    wanted = [(one, index) for one in group for index in one.indices]
+    size = max(1, generator.batch_size)
+    pictures: list[Image | GenerationFailure] = []
+    for start in range(0, len(wanted), size):
+        part = wanted[start : start + size]
+        pictures += generator.generate(
+            [one.item.prompt for one, _ in part],
+            [benchmark.seed(one.item, index) for one, index in part],
+        )
+    kept: list[tuple[tuple[str, str], Any]] = []
+    rest = iter(pictures)
+    for one in group:
+        drawn = [next(rest) for _ in one.indices]
+        bad = [picture for picture in drawn if isinstance(picture, GenerationFailure)]
+        if bad:
+            note(f"no picture of {one.item.id}: {bad[0].reason}: {bad[0].detail}")
+            if all(failure.final for failure in bad):
+                told = {"reason": bad[0].reason, "detail": bad[0].detail}
+                kept.append(((one.item.id, _of(one.indices)), told))
+            continue
+        whole = benchmark.join([picture for picture in drawn if not isinstance(picture, GenerationFailure)])
+        atomic_write(one.path, _png(whole))
+    failures.commit(kept)
+
+
+def _png(picture: Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, format="PNG", compress_level=4)
+    return buffer.getvalue()
+
+
+def _require_equal(home: Path, record: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    differing = sorted(key for key in asked if record.get(key) != asked[key])
+    if differing:
+        told = "; ".join(f"{key}: {record.get(key)!r} there, {asked[key]!r} now" for key in differing)
+        raise SettingsChanged(
+            f"{home} holds pictures that were drawn otherwise ({told}). Take another --out, or the settings "
+            "of these pictures, or score them as they are with --images."
+        )
