@@ -39,7 +39,7 @@ class MPlugJudge:
         self._folder, self._precision, self._batch = folder, precision, batch
         self._device, self._dtype = _device(device), getattr(torch, precision)
         self.config, self._config_files = read_config(folder)
-        self._questions = Questions(folder, self.config.bert.vocab_size)
+        self.questions = Questions(folder, self.config.bert.vocab_size)
         self.model = load_model(folder, self.config, self._dtype, self._device)
 
     @cached_property
@@ -75,10 +75,10 @@ class MPlugJudge:
         answers: dict[str, str] = {}
         for start in range(0, len(distinct), self._batch):
             part = distinct[start : start + self._batch]
-            tokens, mask = (tensor.to(self._device) for tensor in self._questions.encode(part))
+            tokens, mask = (tensor.to(self._device) for tensor in self.questions.encode(part))
             found = self.model.answer(picture, tokens, mask)
             answers.update(
-                (text, self._questions.decode(ranked[0].tokens))
+                (text, self.questions.decode(ranked[0].tokens))
                 for text, ranked in zip(part, found, strict=True)
             )
         return [answers[text] for text in texts]

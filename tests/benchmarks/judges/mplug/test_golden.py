@@ -1,0 +1,81 @@
+"""Our mPLUG gives what the original gave on the recorded folder."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from silmm_benchmarks.judges.interfaces import Question
+from silmm_benchmarks.judges.mplug.decoder import Decoding
+from silmm_benchmarks.judges.mplug.inputs import pixels
+from silmm_benchmarks.judges.mplug.judge import MPlugJudge
+
+FOLDER = "goldens/checkpoints/mplug"
+
+
+def near(ours, theirs):
+    """Compare logits and states to abs <= 1e-5 + 1e-5 |x|."""
+    np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def golden(shared):
+    """The recorded folder: pairs, tensors, pictures by name, and our judge on its weights."""
+    place = shared / FOLDER
+    pairs = json.loads((place / "expected.json").read_text())["pairs"]
+    pictures = {path.name: Image.open(path) for path in (place / "inputs").iterdir()}
+    return pairs, np.load(place / "expected.npz"), pictures, MPlugJudge(place / "original")
+
+
+def test_questions_become_the_recorded_tokens(golden):
+    """Lower-cased, cut and padded to 25: ids and mask are equal."""
+    pairs, _, _, judge = golden
+    tokens, mask = judge.questions.encode([pair["question"] for pair in pairs])
+    assert tokens.tolist() == [pair["input_ids"] for pair in pairs]
+    assert mask.tolist() == [pair["attention_mask"] for pair in pairs]
+
+
+def test_pictures_become_the_recorded_pixels(golden):
+    """Bicubic to a square and normalised: to 1e-5."""
+    pairs, arrays, pictures, judge = golden
+    found = [index for index in range(len(pairs)) if f"pixel_values{index}" in arrays]
+    assert found
+    for index in found:
+        image = pictures[pairs[index]["image"]]
+        near(pixels(image, judge.config.image_res), arrays[f"pixel_values{index}"])
+
+
+def test_states_and_first_logits_are_the_recorded_ones(golden):
+    """Picture states, fused states and first-step logits of every pair are equal to 1e-5."""
+    pairs, arrays, pictures, judge = golden
+    for index, pair in enumerate(pairs):
+        image = pictures[pair["image"]]
+        tokens, mask = judge.questions.encode([pair["question"]])
+        with torch.inference_mode():
+            tower = judge.model.visual_encoder["visual"](pixels(image, judge.config.image_res)[None])
+            fused, seen = judge.model.fuse(judge.encode(image), tokens, mask)
+            logits = Decoding(judge.model.text_decoder, fused, seen).logits(torch.tensor([[101]]))
+        near(tower[0, :8], arrays[f"visual{index}_first8"])
+        near(fused[0, -4:], arrays[f"fused_states{index}_last4"])
+        near(logits[0, 0], arrays[f"first_step_logits{index}"])
+
+
+def test_beams_and_scores_are_the_recorded_ones(golden):
+    """Every pair's ranked token sequences are equal, their scores to 1e-4."""
+    pairs, _, pictures, judge = golden
+    for pair in pairs:
+        tokens, mask = judge.questions.encode([pair["question"]])
+        (ranked,) = judge.model.answer(judge.encode(pictures[pair["image"]]), tokens, mask)
+        assert [list(one.tokens) for one in ranked] == pair["beams"]
+        np.testing.assert_allclose([one.score for one in ranked], pair["beam_scores"], rtol=0, atol=1e-4)
+
+
+def test_answers_are_the_recorded_ones(golden):
+    """All pairs in one call to the judge, several pictures at once, give the recorded strings."""
+    pairs, _, pictures, judge = golden
+    answers = judge.answer(
+        [pictures[pair["image"]] for pair in pairs], [[Question(pair["question"])] for pair in pairs]
+    )
+    assert answers == [[pair["answer"]] for pair in pairs]
