@@ -1,0 +1,110 @@
+"""Models behind an images endpoint that speaks OpenAI's API (DALL-E 3 and the like) as a generator."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from silmm_benchmarks.generators.endpoint import Endpoint, open_endpoint
+from silmm_benchmarks.generators.interfaces import GenerationFailure, GeneratorOptions
+from silmm_benchmarks.runner.pictures import PictureError, decode_rgb
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+OPTIONS = frozenset({
+    "width", "height", "base_url", "price", "quality", "concurrency", "requests_per_minute", "attempts",
+    "timeout", "send_seed",
+})
+DEFAULT_SIDE = 1024
+"""Pixels: the one size that all of OpenAI's models draw."""
+
+
+@dataclass
+class ImagesGenerator:
+    """Asks for each picture by itself, several at the same time."""
+
+    endpoint: Endpoint
+    body: Mapping[str, Any]
+    """What every request holds, but for the prompt."""
+    identity: Mapping[str, Any]
+    batch_size: int
+    price: float | None
+    send_seed: bool = False
+
+    def announce(self, images: int) -> str:
+        """Estimate what the pictures will cost."""
+        host = urlsplit(self.endpoint.address).hostname
+        if self.price is None:
+            return f"{images} pictures are asked from {host}; the option price gives an estimate of the cost"
+        return (
+            f"{images} pictures are asked from {host}; at {self.price:g} each that is about "
+            f"{images * self.price:,.2f}, tries that fail half-way not counted"
+        )
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image | GenerationFailure]:
+        """Ask for one picture of each prompt; what the endpoint made of a prompt is in `info`."""
+        with ThreadPoolExecutor(self.batch_size) as pool:
+            return list(pool.map(self._one, prompts, seeds))
+
+    def _one(self, prompt: str, seed: int) -> Image | GenerationFailure:
+        body = {**self.body, "prompt": prompt} | ({"seed": seed} if self.send_seed else {})
+        answer = self.endpoint.post("images/generations", body)
+        if isinstance(answer, GenerationFailure):
+            return answer
+        try:
+            entry = answer["data"][0]
+            data = self._bytes(entry)
+            if isinstance(data, GenerationFailure):
+                return data
+            picture = decode_rgb(data, Path("answer"))
+        except (LookupError, TypeError, AttributeError, binascii.Error):
+            return GenerationFailure("failed", "the endpoint's answer holds no picture", final=False)
+        except PictureError as error:
+            return GenerationFailure("failed", f"the endpoint's picture is unreadable: {error.what}", False)
+        if isinstance(entry.get("revised_prompt"), str):
+            picture.info["revised_prompt"] = entry["revised_prompt"]
+        return picture
+
+    def _bytes(self, entry: Mapping[str, Any]) -> bytes | GenerationFailure:
+        if entry.get("b64_json"):
+            return base64.b64decode(entry["b64_json"], validate=True)
+        return self.endpoint.fetch(entry["url"])
+
+
+def open_images(
+    model: str, options: GeneratorOptions, environ: Mapping[str, str] = os.environ
+) -> ImagesGenerator:
+    """Return the generator of a model behind an endpoint; nothing is asked yet.
+
+    Raises:
+        UsageError: the address or the key cannot be used.
+    """
+    endpoint = open_endpoint(
+        options.base_url, environ, attempts=options.attempts, timeout=options.timeout,
+        per_minute=options.requests_per_minute,
+    )
+    width, height = options.width or DEFAULT_SIDE, options.height or DEFAULT_SIDE
+    body: dict[str, Any] = {"model": model, "n": 1, "size": f"{width}x{height}"}
+    if model.startswith("dall-e"):
+        body["response_format"] = "b64_json"  # the later models know no other form and refuse the word
+    if options.quality is not None:
+        body["quality"] = options.quality
+    identity = {
+        "generator": "openai-images",
+        "model": model,
+        "endpoint": endpoint.address,
+        "revision": "unknown: the endpoint's of the day",
+        "size": [width, height],
+        "quality": options.quality,
+        "seeds": "sent" if options.send_seed else "not sent: pictures cannot be drawn again",
+        "prompt_rewriting": "by the endpoint, where it does so",
+    }
+    return ImagesGenerator(endpoint, body, identity, options.concurrency, options.price, options.send_seed)
