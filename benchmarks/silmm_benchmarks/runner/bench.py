@@ -103,6 +103,9 @@ class _Session:
         panel = seats(self.benchmark.roles, request, self.registry, self._roles(items))
         seen, sitting, work = self._look(folder, own, panel)
         self._stop_at(seen.problems)
+        self.canaries = {
+            role: check_canaries(seat, request.canaries, self.note) for role, seat in panel.items()
+        }
         sitting.judge(work, lambda done, total: self.progress(f"{name}: judge", done, total))
         if request.until == "judge":
             return None
@@ -143,7 +146,7 @@ class _Session:
         seen.problems[:0] = problems
         by_id = {item.id: item for item in items}
         work = [(by_id[picture.item], picture) for picture in pictures if picture in seen.ids]
-        return seen, Sitting(self.benchmark, panel, seen.ids, self._ready), work
+        return seen, Sitting(self.benchmark, panel, seen.ids), work
 
     def _find(self, folder: Path, items: Sequence[Item]) -> tuple[list[Picture], list[Problem]]:
         found = self.benchmark.find(folder, items)
@@ -171,10 +174,6 @@ class _Session:
         """Return the roles that these items ask, and those that are only asked about answers."""
         asked = {one.judge for item in items for one in self.benchmark.requests(item)}
         return [role for role in self.benchmark.roles if role in asked or method_of(role) in UNSEEN]
-
-    def _ready(self, seat: Seat) -> None:
-        if seat.role not in self.canaries:
-            self.canaries[seat.role] = check_canaries(seat, self.request.canaries, self.note)
 
     def _gather(
         self, folder: Path, items: Sequence[Item], panel: Mapping[str, Seat]
@@ -240,6 +239,8 @@ class _Session:
         if any(kind != checking.HARMLESS for kind in grave):
             told = ", ".join(f"{n} {kind}" for kind, n in sorted(grave.items()) if kind != checking.HARMLESS)
             marks.append(f"partial: {told} (--allow-missing)")
+        if self.request.canaries == "off":
+            marks.append("unchecked: the judges' canaries were off (--canaries off)")
         unusable = result.unusable(scored)
         if unusable and not self.request.allow_missing:
             raise result.refuse(unusable)

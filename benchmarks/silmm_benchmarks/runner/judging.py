@@ -30,8 +30,6 @@ class Sitting:
     seats: Mapping[str, Seat]
     ids: Mapping[Picture, str]
     """Content id of each picture."""
-    ready: Callable[[Seat], None]
-    """Called once before a judge is really asked: its canaries."""
 
     def judge(
         self, work: Sequence[tuple[Item, Picture]], progress: Callable[[int, int], None]
@@ -39,7 +37,6 @@ class Sitting:
         """Store every answer that the rules will need; what is there already is not asked again.
 
         Raises:
-            PluginError: a judge fails its canaries.
             PictureError: a picture changed while it was looked at.
         """
         progress(0, len(work))
@@ -118,7 +115,6 @@ class Sitting:
                             asked.setdefault((picture, key[0]), []).append(query)
             if not asked:
                 continue
-            self.ready(seat)
             images = [] if method_of(role) in UNSEEN else [_open(one, opened) for one, _ in asked]
             answers = ask(seat.judge, role, images, list(asked.values()))
             seat.store.commit(

@@ -10,7 +10,7 @@ from silmm.options import Options
 class TifaOptions(Options):
     """Which captions are scored."""
 
-    custom: bool = Field(False, description="captions and questions of your own in place of the official ones")
+    custom: bool = Field(False, description="captions and questions of your own, not the official ones")
 
 
 class DpgBenchOptions(Options):

@@ -22,6 +22,10 @@ PATH_OPTIONS = ("weights", "folder", "path", "model")
 """The option of a judge that the PATH of `--judge ROLE=NAME:PATH` stands for: the first that it has."""
 
 
+_CANARIES = ("canaries", "failed")
+"""Key under which a judge's store keeps what it failed."""
+
+
 @dataclass(frozen=True)
 class Seat:
     """One role, who holds it, and that judge's answers so far."""
@@ -80,14 +84,16 @@ def seats(
 def check_canaries(seat: Seat, how: str, note: Callable[[str], None]) -> list[str]:
     """Let a judge answer what is known before it scores; return what it failed.
 
+    It is asked once: what came out is stored with its answers.
+
     Raises:
         PluginError: it failed and `how` is "stop".
     """
     if how == "off":
         return []
-    from silmm_benchmarks.judges.canaries import check
-
-    failed = [str(result) for result in check(seat.judge) if not result.passed]
+    if _CANARIES not in seat.store:
+        seat.store.commit([(_CANARIES, _failed_canaries(seat.judge))])
+    failed = [str(text) for text in seat.store[_CANARIES]]
     if failed and how == "stop":
         raise PluginError(
             f"the judge {seat.name!r} ({seat.role}) fails its canaries, so no number of it is to be trusted: "
@@ -96,6 +102,15 @@ def check_canaries(seat: Seat, how: str, note: Callable[[str], None]) -> list[st
     for text in failed:
         note(f"warning: the judge {seat.name!r} fails a canary: {text}")
     return failed
+
+
+def _failed_canaries(judge: Judge) -> list[str]:
+    own = getattr(judge, "canaries", None)  # a judge of another world than ours knows its own
+    if callable(own):
+        return [str(text) for text in own()]
+    from silmm_benchmarks.judges.canaries import check
+
+    return [str(result) for result in check(judge) if not result.passed]
 
 
 def _build(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -127,9 +128,11 @@ class ShapesPictures:
         """Return the categories and the mean over all prompts; entirely right pictures as a detail."""
         del mode
         here = [name for name in CATEGORIES if any(item.category == name for item in items)]
-        columns = [_column(name, "facts", [one for one in scores if one[0].category == name]) for name in here]
-        whole = [_column("Overall", "facts", scores), _column("Entirely right", "entirely_right", scores)]
-        return [*columns, whole[0], _as_detail(whole[1])]
+        return [
+            *(_column(name, "facts", [one for one in scores if one[0].category == name]) for name in here),
+            _column("Overall", "facts", scores),
+            replace(_column("Entirely right", "entirely_right", scores), detail=True),
+        ]
 
 
 def _column(name: str, key: str, scores: Sequence[tuple[Item, int, Mapping[str, Any]]]) -> Column:
@@ -139,10 +142,3 @@ def _column(name: str, key: str, scores: Sequence[tuple[Item, int, Mapping[str, 
     _, means = cluster_means([value for _, value in rows], [item for item, _ in rows])
     low, high = mean_interval(means)
     return Column(name, float(np.mean(means)), len(means), len(rows), low, high)
-
-
-def _as_detail(column: Column) -> Column:
-    return Column(
-        column.name, column.value, column.prompts, column.images, column.low, column.high, column.note,
-        detail=True,
-    )

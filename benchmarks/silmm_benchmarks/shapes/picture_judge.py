@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silmm import __version__
-from silmm.errors import DataError
+from silmm.errors import DataError, PluginError
 from silmm_benchmarks.shapes.facts import holds, parse_question
 from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.world import IMAGE_PX
@@ -54,4 +54,14 @@ class ShapesJudge:
                 for scene, asked in zip(scenes, questions, strict=True)
             ]
         except ValueError as error:
-            raise DataError(f"the shapes judge knows the questions of its own world alone: {error}") from error
+            raise DataError(f"the shapes judge knows its own world's questions alone: {error}") from error
+
+    def canaries(self) -> list[str]:
+        """Say what it gets wrong of what is known: something there, not there, and a blank picture."""
+        from silmm_benchmarks.shapes.benchmark import check_canaries
+
+        try:
+            check_canaries(self._judge)
+        except PluginError as error:
+            return [str(error)]
+        return []

@@ -1,0 +1,85 @@
+"""Two results of one benchmark, compared prompt by prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from silmm.errors import DataError, UsageError
+from silmm.leaderboard.ranking import difference
+from silmm.leaderboard.results import Result
+from silmm.records import Difference
+from silmm.statistics import paired_difference
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The paired differences of two results, second minus first."""
+
+    benchmark: str
+    title: str
+    first: Result
+    second: Result
+    columns: dict[str, Difference]
+    """Column -> means over the prompts that both have, their difference and its interval."""
+    warnings: tuple[str, ...]
+    """Marks of either result, and prompts that only one of them has."""
+
+
+def compare_results(first: Sequence[Result], second: Sequence[Result]) -> list[Comparison]:
+    """Pair results by benchmark and mode and compare each pair over the prompts that both have.
+
+    A prompt's value of a column is what the column would be with that prompt alone, so columns that average
+    over questions weigh every prompt alike here.
+
+    Raises:
+        UsageError: no pair, or a pair with different cards; the message says which fields differ.
+        DataError: a table is missing or not the one of its result.
+    """
+    others = {(one.benchmark, one.mode): one for one in second}
+    pairs = [(one, others[one.benchmark, one.mode]) for one in first if (one.benchmark, one.mode) in others]
+    if not pairs:
+        raise UsageError(
+            "nothing to compare: the two have no benchmark in common "
+            f"({_named(first)} and {_named(second)}), or other modes"
+        )
+    return [_compare(one, other) for one, other in pairs]
+
+
+def _compare(first: Result, second: Result) -> Comparison:
+    ignored = {"prompts", "prompts_sha256", "categories"}  # paired by prompt anyway
+    told = [
+        text for text in difference(first.scoring, second.scoring) if text.partition(":")[0] not in ignored
+    ]
+    if told:
+        raise UsageError(
+            f"{first.path} and {second.path} were scored by different protocols: {'; '.join(told)}. Score "
+            "both with the same judges, data and mode."
+        )
+    one, other = _by_column(first), _by_column(second)
+    columns, warnings = {}, []
+    for name in [name for name in first.numbers if name in one and name in other]:
+        shared = [item for item in one[name] if item in other[name]]
+        if shared:
+            columns[name] = paired_difference(
+                [one[name][item] for item in shared], [other[name][item] for item in shared]
+            )
+        alone = len(one[name]) + len(other[name]) - 2 * len(shared)
+        if alone:
+            warnings.append(f"{name}: {alone} prompts are in one result only and left out")
+    if not columns:
+        raise DataError(f"{first.path} and {second.path} share no prompt; nothing can be compared.")
+    for result in (first, second):
+        warnings += [f"{result.model}: {mark}" for mark in result.marks]
+    return Comparison(first.benchmark, first.title, first, second, columns, tuple(warnings))
+
+
+def _by_column(result: Result) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for row in result.table("prompts").to_pylist():
+        found.setdefault(str(row["column"]), {})[str(row["item"])] = float(row["value"])
+    return found
+
+
+def _named(results: Sequence[Result]) -> str:
+    return ", ".join(f"{one.benchmark} {one.mode}" for one in results) or "nothing"

@@ -1,0 +1,250 @@
+"""`silmm bench`: from flags to a request for each benchmark, from results to a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from silmm.errors import Incomplete, UsageError
+from silmm.suggestions import did_you_mean, listed
+from silmm_cli.console import chatter, print_json, results
+from silmm_cli.run_cmd import parse_shard
+
+if TYPE_CHECKING:
+    from silmm.bench import BenchRequest, PictureBench
+    from silmm.registry import Registry
+
+DEFAULT = "score"
+
+
+class DefaultGroup(click.Group):
+    """A group in which the name of the command `score` may be left out."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `score` in front of what is neither a command nor the group's own help."""
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=DefaultGroup, no_args_is_help=True)
+def bench() -> None:
+    """Score pictures on benchmarks, and compare results.
+
+    \b
+    silmm bench t2i-compbench tifa dpg-bench --images DIR
+    is short for `silmm bench score …`.
+    """
+
+
+@bench.command()
+@click.argument("benchmarks", nargs=-1, required=True, metavar="BENCHMARK…")
+@click.option(
+    "--model", metavar="NAME[:DIR]",
+    help="Who draws: a base model, diffusers:ID|DIR, openai-images:MODEL.",
+)
+@click.option(
+    "--images", type=click.Path(path_type=Path),
+    help="Pictures that are there, in the benchmark's official layout; a folder that holds one folder a "
+    "benchmark where several are scored.",
+)
+@click.option("--categories", metavar="A,B,…", help="Only these categories of the benchmark.")
+@click.option("--limit", type=click.IntRange(1), help="About this many prompts only; marks the result.")
+@click.option("--shard", metavar="I/N", help="Do only every N-th prompt, from the I-th (0-based).")
+@click.option(
+    "--mode", type=click.Choice(["official", "fixed"]), default="official", show_default=True,
+    help="The official scripts' numbers, or those with their known errors repaired.",
+)
+@click.option(
+    "--judge", "judges", multiple=True, metavar="ROLE=NAME[:PATH]",
+    help="Another judge, or its weights; NAME none leaves the role and its columns empty.",
+)
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of all data sets; $SILMM_DATA, else your user data folder, by default.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False),
+    help="Where answers, pictures and results go; bench/NAME by default.",
+)
+@click.option(
+    "--allow-missing", is_flag=True, help="Score what is there; marks the result as partial."
+)
+@click.option(
+    "--until", type=click.Choice(["generate", "judge"]), help="Stop after this stage."
+)
+@click.option(
+    "--canaries", type=click.Choice(["stop", "warn", "off"]), default="stop", show_default=True,
+    help="What follows when a judge fails questions whose answers are known.",
+)
+@click.option(
+    "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
+    help="Set an option of a judge by its role, of the generator, or of a benchmark by its name: "
+    "yes-no.batch_size=8, generator.steps=30, dpg-bench.pictures=1. May be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+def score(
+    *,
+    benchmarks: tuple[str, ...],
+    categories: str | None,
+    shard: str | None,
+    judges: tuple[str, ...],
+    data_dir: Path | None,
+    out: Path | None,
+    sets: tuple[str, ...],
+    as_json: bool,
+    **flags: Any,  # fields of BenchRequest by their own names
+) -> None:
+    """Score a model or a folder of pictures.
+
+    Stop it at any time: the same command goes on. What judges answered is kept by content, so another
+    --mode is applied without asking again.
+    """
+    from silmm.bench import BenchRequest
+    from silmm.leaderboard.results import read_result
+    from silmm.registry import Registry
+    from silmm_cli.bench_view import print_scores, score_object
+    from silmm_cli.display import make_display
+
+    registry = Registry.load()
+    given = parse_sets(sets)
+    components = {name: _build(registry, name, given.get(name, {})) for name in dict.fromkeys(benchmarks)}
+    _check_kinds(given, components)
+    request = BenchRequest(
+        out=out or default_out(flags["model"], flags["images"]),
+        data=data_dir,
+        categories=tuple(name for name in (categories or "").split(",") if name),
+        shard=parse_shard(shard),
+        judges=parse_judges(judges),
+        sets=given,
+        **flags,
+    )
+    found, waiting = [], []
+    with make_display(chatter()) as display:
+        for name, component in components.items():
+            try:
+                outcome = component.bench(
+                    _own(request, name, several=len(components) > 1), registry=registry,
+                    progress=display.progress, note=display.note,
+                )
+            except Incomplete as error:  # the other benchmarks have work for this shard too
+                waiting.append(str(error))
+                continue
+            if outcome.result is not None:
+                found.append(read_result(outcome.result))
+    if as_json:
+        print_json(score_object(found, request.out))
+    else:
+        print_scores(found, request.out, results())
+    if waiting:
+        raise Incomplete("\n".join(waiting))
+
+
+@bench.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+def compare(first: Path, second: Path, as_json: bool) -> None:
+    """Compare two results prompt by prompt: SECOND minus FIRST, with intervals."""
+    from dataclasses import asdict
+
+    from silmm.leaderboard.comparing import compare_results
+    from silmm.leaderboard.results import find_results
+    from silmm_cli.bench_view import print_comparison
+
+    found = compare_results(find_results([first]), find_results([second]))
+    if as_json:
+        print_json([{**asdict(one), "first": str(one.first.path), "second": str(one.second.path)}
+                    for one in found])
+    else:
+        print_comparison(found, results())
+
+
+def _build(registry: Registry, name: str, options: Mapping[str, str]) -> PictureBench:
+    from silmm.bench import PictureBench
+    from silmm.options import Given, complete
+
+    entry = registry.entry("benchmark", name)
+    texts = {key: Given(value, f"--set {name}.{key}", text=True) for key, value in options.items()}
+    component = registry.build("benchmark", name, complete(entry.options, f"benchmark {name!r}", texts))
+    if not isinstance(component, PictureBench):
+        raise UsageError(f"the benchmark {name!r} scores no pictures; it is one for `silmm run`")
+    return component
+
+
+def _own(request: BenchRequest, name: str, *, several: bool) -> BenchRequest:
+    """Return the request of one benchmark; several share a folder of pictures by their names."""
+    from dataclasses import replace
+
+    if not several or request.images is None:
+        return request
+    inside = request.images / name
+    for candidate in (inside, inside.with_suffix(".json")):
+        if candidate.exists():
+            return replace(request, images=candidate)
+    raise UsageError(
+        f"--images {request.images} has no folder {name}: with several benchmarks each has its own folder "
+        "there, called after the benchmark (or NAME.json for an index of files)"
+    )
+
+
+def _check_kinds(given: Mapping[str, Any], components: Mapping[str, PictureBench]) -> None:
+    known = {*components, *(kind for one in components.values() for kind in one.takes_options_for)}
+    for kind in given:
+        if kind not in known:
+            raise UsageError(
+                f"--set {kind}.…: there is no such kind here{did_you_mean(kind, known)} "
+                f"Kinds: {listed(known)}."
+            )
+
+
+def parse_sets(sets: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Read ``KIND.OPTION=VALUE`` texts; later ones win.
+
+    Raises:
+        UsageError: a text has no kind, option or value.
+    """
+    from silmm.options import split_assignment
+
+    found: dict[str, dict[str, str]] = {}
+    for text in sets:
+        kind, option, value = split_assignment(text)
+        if not kind:
+            raise UsageError(f"--set {text!r} names no kind; write for example --set generator.steps=30")
+        found.setdefault(kind, {})[option] = value
+    return found
+
+
+def parse_judges(judges: Sequence[str]) -> dict[str, str]:
+    """Read ``ROLE=NAME[:PATH]`` texts.
+
+    Raises:
+        UsageError: a text is something else, or a role is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in judges:
+        role, equals, spec = text.partition("=")
+        if not (role and equals and spec):
+            raise UsageError(
+                f"--judge {text!r} is not ROLE=NAME[:PATH]; write for example --judge vqa=blip-vqa-base"
+            )
+        if role in found:
+            raise UsageError(f"--judge gives the role {role!r} twice; leave one out")
+        found[role] = spec
+    return found
+
+
+def default_out(model: str | None, images: Path | None) -> Path:
+    """Name the folder after whose pictures are scored, so that the same command finds its answers."""
+    import hashlib
+
+    folder = (images or Path()).resolve()
+    told = model or str(folder)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", model or folder.name).strip(".-") or "pictures"
+    return Path("bench") / f"{name[:60]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+
+

@@ -1,0 +1,156 @@
+"""How benchmark results are shown on a terminal: scores, leaderboards, comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from silmm.leaderboard.writing import UP, caption, footnotes, place
+
+if TYPE_CHECKING:
+    from silmm.leaderboard.comparing import Comparison
+    from silmm.leaderboard.ranking import Board, Cell
+    from silmm.leaderboard.results import Result
+
+NARROW = 10
+"""Columns that a number with its interval takes on a screen."""
+
+
+def score_object(found: Sequence[Result], out: Path) -> dict[str, Any]:
+    """Return what `--json` prints: where results lie, with their columns."""
+    return {
+        "out": str(out),
+        "results": [
+            {
+                "benchmark": one.benchmark,
+                "mode": one.mode,
+                "model": one.model,
+                "result": str(one.path),
+                "card_sha256": one.card_sha256,
+                "marks": list(one.marks),
+                "columns": {
+                    name: {
+                        "value": number.value, "low": number.low, "high": number.high,
+                        "prompts": number.prompts, "images": number.images, "note": number.note,
+                    }
+                    for name, number in one.numbers.items()
+                },
+            }
+            for one in found
+        ],
+    }
+
+
+def print_scores(found: Sequence[Result], out: Path, console: Console) -> None:
+    """Print a table a result, then where everything lies."""
+    for one in found:
+        console.print(score_table(one))
+        for mark in one.marks:
+            _line(console, mark, "yellow")
+        for role, failed in one.canaries_failed.items():
+            _line(console, f"the judge for {role} fails canaries: {'; '.join(failed)}", "yellow")
+        console.print(f"result   {one.path}", markup=False, highlight=False, soft_wrap=True)
+    if not found:
+        console.print(f"out      {out}", markup=False, highlight=False, soft_wrap=True)
+
+
+def score_table(one: Result) -> Table:
+    """Build one result's table: a row a column of the benchmark, its details dimmed below."""
+    title = f"{one.title} · {one.model} · mode {one.mode}"
+    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    table.add_column("")
+    for name in (f"% {UP}", "95% interval", "prompts", "pictures"):
+        table.add_column(name, justify="right", no_wrap=True)
+    notes = any(number.note for number in one.numbers.values())
+    if notes:
+        table.add_column("note", overflow="fold")
+    for details in (False, True):
+        for number in one.numbers.values():
+            if number.detail != details:
+                continue
+            value = "–" if number.value is None else f"{100 * number.value:.2f}"
+            interval = (
+                f"[{100 * number.low:.2f}, {100 * number.high:.2f}]"
+                if number.low is not None and number.high is not None else "–"
+            )
+            cells = [number.name, value, interval, str(number.prompts), str(number.images)]
+            if notes:
+                cells.append(number.note)
+            table.add_row(*map(Text, cells), style="dim" if details else "")
+        table.add_section()
+    return table
+
+
+def print_boards(boards: Sequence[Board], console: Console) -> None:
+    """Print the leaderboards with their notes."""
+    for board in boards:
+        for table in board_tables(board, console.width):
+            console.print(table)
+        for note in footnotes(board):
+            _line(console, note, "dim")
+
+
+def board_tables(board: Board, width: int) -> list[Table]:
+    """Build a board's table; where not all columns fit into `width`, they go into several."""
+    name_width = min(max((len(line.name) for line in board.lines), default=5), max(12, width // 4))
+    fit = max(1, (width - name_width - 16) // (NARROW + 3))
+    parts = [board.columns[i : i + fit] for i in range(0, len(board.columns), fit)] or [()]
+    return [_board_table(board, part, name_width, first=part is parts[0]) for part in parts]
+
+
+def _board_table(board: Board, columns: Sequence[str], name_width: int, *, first: bool) -> Table:
+    title = Text(caption(board)) if first else None
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("rank", justify="right", no_wrap=True, min_width=9)
+    table.add_column("model", overflow="fold", width=name_width)
+    for name in columns:
+        table.add_column(Text(f"{name} {UP}"), justify="right", max_width=NARROW)
+    was_published = None
+    for line in board.lines:
+        if was_published and not line.published:
+            table.add_section()
+        was_published = line.published
+        style = "dim" if line.published or line.why_not else ""
+        cells = [_cell(line.cells[name]) for name in columns]
+        table.add_row(place(line), Text(line.name), *cells, style=style)
+    return table
+
+
+def _cell(cell: Cell) -> Text:
+    """Write the number, and half its interval below."""
+    if cell.value is None:
+        return Text("–", style="dim")
+    text = Text(f"{100 * cell.value:.2f}")
+    if cell.low is not None and cell.high is not None:
+        text.append(f"\n± {50 * (cell.high - cell.low):.2f}", style="dim")
+    return text
+
+
+def print_comparison(found: Sequence[Comparison], console: Console) -> None:
+    """Print a table for each benchmark that two results have in common."""
+    for one in found:
+        title = Text(f"{one.title} · {one.first.model} → {one.second.model} · mode {one.first.mode}")
+        table = Table(title=title, title_justify="left", title_style="bold")
+        table.add_column("")
+        for name in ("first", "second", "difference", "95% interval", "prompts"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for name, paired in one.columns.items():
+            low, high = 100 * paired.ci_low, 100 * paired.ci_high
+            clear = paired.n > 1 and (low > 0 or high < 0)
+            interval = f"[{low:+.2f}, {high:+.2f}]" if paired.n > 1 else "–"
+            table.add_row(
+                Text(name), f"{100 * paired.before:.2f}", f"{100 * paired.after:.2f}",
+                f"{100 * paired.diff:+.2f}", Text(interval), str(paired.n), style="bold" if clear else "",
+            )
+        console.print(table)
+        for warning in one.warnings:
+            _line(console, warning, "yellow")
+
+
+def _line(console: Console, text: str, style: str) -> None:
+    console.print(text, markup=False, highlight=False, style=style)
