@@ -109,21 +109,23 @@ def _reaches(start: int, parents: Mapping[int, set[int]]) -> bool:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Yield each row with the line that it ends on."""
+    """Yield each row with the line that it begins on."""
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
-    found = False
     try:
         missing = [name for name in _FIELDS if name not in (reader.fieldnames or ())]
         if missing:
             raise DataError(f"{path}: the first line names no column {missing[0]!r}; fetch the file again.")
+        line = first = reader.line_num + 1
         for row in reader:
             if None in row or None in row.values():
-                raise DataError(f"{path.name}, line {reader.line_num}: not one field a column; correct it.")
-            found = True
-            yield reader.line_num, row
+                raise DataError(f"{path.name}, line {line}: not one field a column; correct it.")
+            yield line, row
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{path.name}, line {reader.line_num}: broken CSV ({error}); correct it.") from error
-    if not found:
+        raise DataError(
+            f"{path.name}, line {reader.line_num + 1}: broken CSV ({error}); correct it."
+        ) from error
+    if line == first:
         raise DataError(f"{path} holds no question; fetch it again.")
 
 

