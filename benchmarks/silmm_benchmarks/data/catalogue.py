@@ -33,6 +33,11 @@ CATALOGUE: Mapping[str, Source] = MappingProxyType({
         "silmm_benchmarks.tifa.files:FILES",
         "silmm_benchmarks.tifa.benchmark:Tifa",
     ),
+    "dpg-bench": Source(
+        "questions and prompts of DPG-Bench",
+        "silmm_benchmarks.dpg_bench.files:FILES",
+        "silmm_benchmarks.dpg_bench.benchmark:DpgBench",
+    ),
 })
 """Name on the command line, which is the folder's name too -> source."""
 
