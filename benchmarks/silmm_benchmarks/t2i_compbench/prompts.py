@@ -79,7 +79,7 @@ class _Details:
     def __init__(self, data: Path, category: str) -> None:
         self._category = category
         if category == "numeracy":
-            self._singular_of = _read_objects(data / OBJECTS)
+            self._singular_of = read_objects(data / OBJECTS)
         if category == "complex":
             self._spatial, self._action = (
                 frozenset(map(list_key, _lines(data / name))) for name in (COMPLEX_SPATIAL, COMPLEX_ACTION)
@@ -154,8 +154,12 @@ def read_prompts(data: Path, category: str) -> list[str]:
     return list(seen)
 
 
-def _read_objects(path: Path) -> dict[str, str]:
-    """Return plural -> singular from lines "singular - plural"."""
+def read_objects(path: Path) -> dict[str, str]:
+    """Return plural -> singular from lines "singular - plural".
+
+    Raises:
+        DataError: the file is missing or not UTF-8, or a line has another form; names it.
+    """
     singular_of: dict[str, str] = {}
     for number, line in enumerate(_lines(path), 1):
         singular, dash, plural = (part.strip() for part in line.partition(" - "))
