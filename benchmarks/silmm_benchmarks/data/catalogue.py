@@ -28,6 +28,11 @@ class Source:
 
 
 CATALOGUE: Mapping[str, Source] = MappingProxyType({
+    "t2i-compbench": Source(
+        "val prompts and lists of T2I-CompBench++",
+        "silmm_benchmarks.t2i_compbench.files:FILES",
+        "silmm_benchmarks.t2i_compbench.benchmark:T2ICompBench",
+    ),
     "tifa": Source(
         "captions and questions of TIFA v1.0",
         "silmm_benchmarks.tifa.files:FILES",
