@@ -106,5 +106,5 @@ def _check(logits: Tensor) -> None:
     if not torch.isfinite(logits).all():
         raise DataError(
             "mPLUG gave logits that are not finite, so it has no answer: the weights are damaged or the "
-            "precision is too low. Check pytorch_model.bin's sha256 and use precision float32."
+            "precision is too low. Check pytorch_model.bin's sha256 and use dtype=float32."
         )

@@ -47,7 +47,7 @@ def check_files(folder: Path) -> None:
         raise DataError(
             f"the judge mplug needs {', '.join(missing)} in {folder}. Home: {HOME} (all files of that "
             f"model, unchanged). Licence: {LICENCE}. Size: {SIZE}. Put them into that folder, or name "
-            "another one with the judge's option `folder`."
+            "another one with the judge's option `weights`."
         )
 
 

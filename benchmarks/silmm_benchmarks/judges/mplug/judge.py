@@ -27,7 +27,7 @@ class MPlugJudge:
     """The VQA model of TIFA and DPG-Bench (spec/benchmarks.md 2.3, 3.3, 4.2); a `VqaJudge`."""
 
     def __init__(
-        self, folder: Path, device: str = "cpu", precision: str = "float32", batch: int = 16
+        self, folder: Path, device: str = "cpu", dtype: str = "float32", batch: int = 16
     ) -> None:
         """Load an official folder.
 
@@ -36,8 +36,8 @@ class MPlugJudge:
             UsageError: torch cannot use the device.
         """
         check_files(folder)
-        self._folder, self._precision, self._batch = folder, precision, batch
-        self._device, self._dtype = _device(device), getattr(torch, precision)
+        self._folder, self._batch = folder, batch
+        self._device, self._dtype = _device(device), getattr(torch, dtype)
         self.config, self._config_files = read_config(folder)
         self.questions = Questions(folder, self.config.bert.vocab_size)
         self.model = load_model(folder, self.config, self._dtype, self._device)
@@ -52,7 +52,7 @@ class MPlugJudge:
             "config": sha256_file(config),
             "bert_config": sha256_file(bert),
             "vocabulary": sha256_file(self._folder / VOCABULARY_FILE),
-            "precision": self._precision,
+            "dtype": str(self._dtype).removeprefix("torch."),
             "input": f"{self.config.image_res}x{self.config.image_res} bicubic, {LENGTH} tokens",
             "beams": str(self.config.beam_size),
         }
@@ -95,15 +95,17 @@ def build(options: MPlugOptions) -> MPlugJudge:
     Raises:
         DataError, UsageError: as :class:`MPlugJudge`.
     """
-    folder = Path(options.folder).expanduser() if options.folder else data_root() / "mplug"
-    return MPlugJudge(folder, options.device, options.precision, options.batch)
+    folder = Path(options.weights).expanduser() if options.weights else data_root() / "mplug"
+    return MPlugJudge(folder, options.device, options.dtype, options.batch)
 
 
 def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        message = f"the judge mplug cannot use the device {name!r}: {reason}. Give cpu or cuda."
+        message = f"the judge mplug cannot use the device {name!r}: {reason}. Give auto, cpu or cuda:N."
         raise UsageError(message) from None
     return torch.device(name)

@@ -12,14 +12,16 @@ from silmm.options import Options
 class MPlugOptions(Options):
     """Where mPLUG's files lie and how it computes."""
 
-    folder: str = Field(
+    weights: str = Field(
         default="",
         description="folder of config.yaml, config_bert.json, vocab.txt and pytorch_model.bin; "
         "empty = mplug in the data folder (SILMM_DATA)",
     )
-    device: str = Field(default="cpu", description="where it runs: cpu, cuda, cuda:1, …")
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="float32 is the official one; bfloat16 may answer differently"
+    device: str = Field(
+        default="auto", description="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="float32 gives the official answers; bfloat16 may give others"
     )
     batch: int = Field(
         default=16, ge=1, description="questions of one picture that are asked at once",

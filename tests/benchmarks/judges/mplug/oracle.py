@@ -68,7 +68,7 @@ def _shim(module: Any) -> None:
 
 
 def _picture_tower(config: Any, num_patches: int = 0) -> Any:
-    """Make CLIP with position embeddings of the picture's grid, of any width: the original fixes 768 or 1024."""
+    """Make CLIP with position embeddings of the picture's grid and any width, which the original fixes."""
     from modelscope.models.multi_modal.mplug.clip import clip
 
     tower = clip.load_from_config(config)
@@ -78,7 +78,9 @@ def _picture_tower(config: Any, num_patches: int = 0) -> Any:
     return tower
 
 
-def ask(model: Any, pixels: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[Any, torch.Tensor]:
+def ask(
+    model: Any, pixels: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor
+) -> tuple[Any, torch.Tensor]:
     """Ask one question as the original does; return its (sequences, scores) and its first-step logits."""
     seen: dict[str, Any] = {}
     generate = type(model).generation

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-
 from silmm_benchmarks.judges.mplug.decoder import Decoding
 from silmm_benchmarks.judges.mplug.inputs import pixels
 from silmm_benchmarks.judges.mplug.judge import MPlugJudge
+
 from tests.benchmarks.judges.mplug import oracle, tiny
 
 SIZES = {
@@ -32,7 +32,7 @@ def original():
 
 @pytest.mark.parametrize("name", SIZES)
 def test_the_original_agrees(original, tmp_path, name):
-    """Each question has the original's tokens, scores to 1e-4 and first logits to 1e-5, though asked together."""
+    """Questions asked together have the original's tokens, scores to 1e-4 and first logits to 1e-5."""
     tiny.write_config(tmp_path, **SIZES[name])
     theirs = original.MPlug.from_pretrained(str(tmp_path), load_checkpoint=False).eval()
     theirs.load_state_dict(tiny.randomise(theirs, seed=len(name)))

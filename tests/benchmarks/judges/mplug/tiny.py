@@ -7,17 +7,18 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
-
 from silmm_benchmarks.judges.mplug.config import read_config
 from silmm_benchmarks.judges.mplug.model import MPlug
 
 WORDS = (
-    *"is the a there cat dog red blue cube sphere on left of how many what color yes no two in and picture".split(),
-    "##s", "##ing", ",", "?", *"abcdefghijklmnopqrstuvwxyz",
+    *("is", "the", "a", "there", "cat", "dog", "red", "blue", "cube", "sphere", "on", "left", "of", "how"),
+    *("many", "what", "color", "yes", "no", "two", "in", "and", "picture", "##s", "##ing", ",", "?"),
+    *"abcdefghijklmnopqrstuvwxyz",
 )
 QUESTIONS = (
     "Is there a red cube?",
-    "how many cats, dogs and spheres are there in the picture on the left of the blue cube and what color is it?",
+    "how many cats, dogs and spheres are there in the picture on the left of the blue cube and what color is "
+    "the dog on the left of the two red spheres?",
     "What color is the cat?",
     "",
     "IS THERE A RED CUBE",
@@ -90,5 +91,6 @@ def pictures(count: int, seed: int = 0) -> list[Image.Image]:
     random = np.random.default_rng(seed)
     sizes = [(40 + 9 * number, 70 - 5 * number) for number in range(count)]
     return [
-        Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)) for width, height in sizes
+        Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        for width, height in sizes
     ]
