@@ -8,6 +8,7 @@ from silmm import hookimpl
 from silmm.options import NoOptions
 from silmm_benchmarks.data.catalogue import register_data
 from silmm_benchmarks.judges.mplug.options import MPlugOptions
+from silmm_benchmarks.judges.register import register_judges
 from silmm_benchmarks.judges.unidet.registration import register_unidet
 from silmm_benchmarks.runner.options import DpgBenchOptions, TifaOptions
 from silmm_benchmarks.shapes.options import ShapesOptions
@@ -112,6 +113,7 @@ def silmm_register_judges(register: Register) -> None:
         options=MPlugOptions,
     )
     register_unidet(register)
+    register_judges(register)
 
 
 @hookimpl

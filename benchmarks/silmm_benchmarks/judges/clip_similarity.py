@@ -1,0 +1,140 @@
+"""CLIP ViT-B/32 of OpenAI in open_clip: the cosine of a picture and a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from silmm.errors import DataError
+from silmm_benchmarks.judges.interfaces import BadText
+from silmm_benchmarks.judges.loading import Placement, broken_weights
+from silmm_benchmarks.judges.options import JudgeOptions
+from silmm_benchmarks.judges.pixels import CLIP_MEAN, CLIP_STD, centre_squares
+from silmm_benchmarks.judges.weights import fingerprint, locate, weight_files
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+
+MODEL = "ViT-B-32-quickgelu"
+"""OpenAI's weights need the quick GELU; open_clip's plain ViT-B-32 gives other numbers without a word."""
+_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+class ClipSimilarity:
+    """Cosine of L2-normalised features, no template, no factor, no clamp (spec/benchmarks.md 1.5)."""
+
+    def __init__(self, model: Any, tokenizer: Any, placement: Placement, weights: Mapping[str, str]) -> None:
+        """Take an open_clip model with `encode_image` and `encode_text`, and its tokenizer."""
+        self._model = model.to(placement.device, placement.dtype).eval()
+        self._tokenizer, self._placement, self._weights = tokenizer, placement, weights
+        size = model.visual.image_size
+        self._size = int(size if isinstance(size, int) else size[0])
+
+    @classmethod
+    def load(cls, options: JudgeOptions) -> ClipSimilarity:
+        """Find the weights that the options name and load them.
+
+        Raises:
+            DataError: they are missing, broken or of another model; a TorchScript archive is not opened.
+        """
+        import open_clip
+
+        place = locate("clip-vit-b-32", options.weights)
+        named = [place / name for name in _FILES if (place / name).is_file()]
+        files = named[:1] or weight_files(place)
+        with broken_weights(files[0]):
+            model = open_clip.create_model(MODEL, pretrained=None, load_weights=False)
+            # Not open_clip's own loader: it resizes position embeddings of another model without a word.
+            model.load_state_dict(_state(files[0]), strict=True)
+        return cls(model, open_clip.get_tokenizer(MODEL), Placement.of(options), fingerprint(files[0]))
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Judge, architecture, hash of the weights, precision, input."""
+        return {
+            "judge": "clip-vit-b-32", "architecture": MODEL, **self._weights, **self._placement.identity,
+            "input": f"short side {self._size} bicubic, centre crop",
+        }
+
+    def similarity(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return the cosine of picture i and text i, (n,); repeats of a picture or text are read once.
+
+        Raises:
+            BadText: a text has more tokens than the model reads (77 with both ends); nothing is cut.
+        """
+        import torch
+
+        self._check(texts)
+        pictures = {id(image): image for image in images}
+        words = list(dict.fromkeys(texts))
+        if not words:
+            return np.empty(0)
+        with torch.inference_mode():
+            seen = dict(zip(pictures, self._see(list(pictures.values())), strict=True))
+            read = dict(zip(words, self._read(words), strict=True))
+        found = [float(seen[id(image)] @ read[text]) for image, text in zip(images, texts, strict=True)]
+        return np.array(found, dtype=np.float64)
+
+    def _check(self, texts: Sequence[str]) -> None:
+        longest = self._tokenizer.context_length
+        for text in texts:
+            count = len(self._tokenizer.encode(text)) + 2
+            if count > longest:
+                raise BadText(
+                    f"CLIP reads {longest} tokens and {text[:60]!r}… has {count}. The official script stops "
+                    "there too; shorten this prompt or leave it out."
+                )
+
+    def _see(self, images: Sequence[Image]) -> NDArray[np.float64]:
+        from PIL.Image import Resampling
+
+        rows = []
+        for part in self._placement.chunks(len(images)):
+            pixels = centre_squares(images[part], self._size, Resampling.BICUBIC, CLIP_MEAN, CLIP_STD)
+            rows.append(self._unit(self._model.encode_image(self._placed(pixels).to(self._placement.dtype))))
+        return np.concatenate(rows)
+
+    def _read(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        rows = [
+            self._unit(self._model.encode_text(self._placed(self._tokenizer(list(texts[part])))))
+            for part in self._placement.chunks(len(texts))
+        ]
+        return np.concatenate(rows)
+
+    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._placement.device)
+
+    @staticmethod
+    def _unit(features: torch.Tensor) -> NDArray[np.float64]:
+        found = features.double().cpu().numpy()
+        unit: NDArray[np.float64] = found / np.linalg.norm(found, axis=-1, keepdims=True)
+        return unit
+
+
+def _state(path: Any) -> Mapping[str, Any]:
+    """Return the weights by open_clip's names.
+
+    Raises:
+        DataError: it is OpenAI's TorchScript archive, which holds code.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    if path.suffix == ".safetensors":
+        found: Mapping[str, Any] = load_file(path)
+        return found
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except RuntimeError as error:
+        if "TorchScript" not in str(error):
+            raise
+        raise DataError(
+            f"{path} is a TorchScript archive, which runs code when it is opened. Take the same weights as "
+            f"{_FILES[0]}; `silmm plugins show judge clip-vit-b-32` says how."
+        ) from error
+    state: Mapping[str, Any] = loaded.get("state_dict", loaded)
+    return state
