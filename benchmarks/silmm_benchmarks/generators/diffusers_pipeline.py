@@ -89,7 +89,9 @@ def open_pipeline(place: str, options: GeneratorOptions) -> DiffusersGenerator:
     if options.scheduler:
         pipeline.scheduler = _scheduler(options.scheduler, pipeline)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    pipeline.to(device=device, dtype=getattr(torch, options.dtype))
+    pipeline.to(device)
+    if pipeline.dtype != getattr(torch, options.dtype):  # releases of diffusers that call it torch_dtype
+        pipeline.to(dtype=getattr(torch, options.dtype))
     pipeline.set_progress_bar_config(disable=True)
     noise = torch.device("cuda" if device.startswith("cuda") else "cpu")
     identity = {
@@ -105,7 +107,7 @@ def open_pipeline(place: str, options: GeneratorOptions) -> DiffusersGenerator:
         "dtype": options.dtype,
         "noise": noise.type,
         "safety_checker": getattr(pipeline, "safety_checker", None) is not None,
-        "text_tokens": _text_tokens(pipeline),
+        "text_tokens": _value(known, {}, "max_sequence_length") or _text_tokens(pipeline),
         "prompt_rewriting": "none",
     }
     return DiffusersGenerator(
@@ -135,7 +137,8 @@ def _folder(place: str, revision: str | None) -> Path:
 def _load(folder: Path, place: str, options: GeneratorOptions) -> Any:
     from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 
-    arguments: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+    dtype = getattr(torch, options.dtype)
+    arguments: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}
     if not options.safety_checker and _has(folder, "safety_checker"):
         arguments |= {"safety_checker": None, "requires_safety_checker": False}
     try:
@@ -160,10 +163,12 @@ def _scheduler(name: str, pipeline: Any) -> Any:
     import diffusers
 
     kind: Any = getattr(diffusers, name, None)
-    if not (inspect.isclass(kind) and issubclass(kind, diffusers.SchedulerMixin)):
+    scheduler: Any = diffusers.SchedulerMixin
+    if not (inspect.isclass(kind) and issubclass(kind, scheduler)):
         fitting = sorted(one.__name__ for one in getattr(pipeline.scheduler, "compatibles", []))
         raise UsageError(f"{name!r} is no scheduler of diffusers; for example: {', '.join(fitting)}.")
-    return kind.from_config(pipeline.scheduler.config)
+    made: Any = kind
+    return made.from_config(pipeline.scheduler.config)
 
 
 def _arguments(place: str, known: Mapping[str, Any], options: GeneratorOptions) -> dict[str, Any]:

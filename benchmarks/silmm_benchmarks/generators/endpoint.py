@@ -25,7 +25,7 @@ MAX_BYTES = 128 * 1024 * 1024
 """Of one answer; a picture in base64 is a few megabytes."""
 REFUSALS = frozenset({
     "content_policy_violation", "moderation_blocked", "content_filter", "contentFilter",
-    "ResponsibleAIPolicyViolation", "image_generation_user_error",
+    "ResponsibleAIPolicyViolation",
 })
 """Codes and types of errors that mean: this prompt may not be drawn."""
 NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
@@ -83,7 +83,8 @@ class Endpoint:
                 why = str(getattr(error, "reason", "") or error) or type(error).__name__
             if attempt < self.attempts:
                 time.sleep(pause(attempt, self.first_pause) if wait is None else wait)
-        return GenerationFailure("failed", self._clean(f"no answer after {self.attempts} tries: {why}"), False)
+        what = self._clean(f"no answer after {self.attempts} tries: {why}")
+        return GenerationFailure("failed", what, final=False)
 
     def fetch(self, url: str) -> bytes | GenerationFailure:
         """Fetch a picture that the answer gives by address; the key does not go there."""
@@ -160,7 +161,7 @@ def open_endpoint(
         raise UsageError(f"${KEY_VARIABLE} is not set; {address} needs a key.")
     if key and parts.scheme == "http" and not _local(parts.hostname):
         raise UsageError(
-            f"the key in ${KEY_VARIABLE} would travel unprotected to {parts.hostname}: use https, or unset it."
+            f"the key in ${KEY_VARIABLE} would travel unprotected to {parts.hostname}; use https or unset it"
         )
     return Endpoint(address, key, attempts, timeout, Pace(per_minute))
 
