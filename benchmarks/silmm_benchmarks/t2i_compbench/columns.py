@@ -9,6 +9,7 @@ from typing import Any
 
 from silmm.statistics import grouped_interval, ratio_interval
 from silmm_benchmarks.runner.contracts import Column, Item, Mode
+from silmm_benchmarks.t2i_compbench.prompts import PROMPTS
 from silmm_benchmarks.t2i_compbench.scoring import FAILED, MISSING, SCORE
 
 Scores = Sequence[tuple[Item, int, Mapping[str, Any]]]
@@ -37,7 +38,7 @@ def category_column(
         items: the prompts that were to be scored.
         scores: what was scored.
         roles: role -> judge, to name the one that is missing.
-        ceiling: whether the official ceilings hold.
+        ceiling: whether the official ceilings hold, if `items` are all prompts of the category.
     """
     mine = [numbers for item, _, numbers in scores if item.category == category]
     missing = Counter(role for numbers in mine for role in numbers.get(MISSING, "").split(", ") if role)
@@ -50,7 +51,8 @@ def category_column(
         return Column(TITLES[category], None, 0, 0, note="; ".join(_failures(mine)) or "no pictures")
     sums, counts = [sum(each) for each in values], [len(each) for each in values]
     low, high = _ends(ratio_interval(sums, counts))
-    notes = [*_failures(mine), *([CEILINGS[category]] if ceiling and category in CEILINGS else [])]
+    known = CEILINGS.get(category) if ceiling and prompts == PROMPTS else None
+    notes = [*_failures(mine), *([known] if known else [])]
     return Column(
         TITLES[category], sum(sums) / sum(counts), len(values), sum(counts), low, high, "; ".join(notes)
     )

@@ -18,7 +18,7 @@ from silmm_benchmarks.t2i_compbench.objects import person
 from silmm_benchmarks.t2i_compbench.parser import Parser
 from silmm_benchmarks.t2i_compbench.prompts import load_items
 from silmm_benchmarks.t2i_compbench.spatial_2d import score_2d
-from silmm_benchmarks.t2i_compbench.spatial_3d import mean_depth, score_3d
+from silmm_benchmarks.t2i_compbench.spatial_3d import frame_depth, mean_depth, score_3d
 
 BOXES = st.tuples(*[st.integers(0, 40)] * 4).filter(lambda box: box[0] < box[2] and box[1] < box[3])
 
@@ -72,6 +72,15 @@ def test_depth_is_read_where_the_thing_is() -> None:
     side = found(("dog", 0.9, (0, 20, 20, 40)), ("cat", 0.8, (5, 20, 25, 40)))
     assert score_3d(side, depth, ("dog", "cat"), "in front of", Mode.FIXED) == pytest.approx(0.925)
     assert score_3d(side, depth, ("dog", "cat"), "in front of") == pytest.approx(0.425)
+
+
+def test_depth_comes_into_the_frame_of_the_boxes() -> None:
+    """A map of another size is resized to the detector's frame, width first, and lies in [0, 1]."""
+    wide = np.tile(np.array([0] * 40 + [255] * 40, dtype=np.uint8), (40, 1))
+    depth = frame_depth(wide, (60, 30))
+    assert depth.shape == (30, 60)
+    assert mean_depth(depth, (0, 0, 25, 30), Mode.FIXED) == 0
+    assert mean_depth(depth, (35, 0, 60, 30), Mode.FIXED) == 1
 
 
 @given(BOXES, st.integers(0, 2**32 - 1))
