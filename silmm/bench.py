@@ -31,6 +31,8 @@ class BenchRequest:
     """Who draws, as ``diffusers:ID``, ``openai-images:MODEL`` or ``NAME[:DIR]``; or `images`."""
     images: Path | None = None
     """A folder (or an index file) of pictures in the benchmark's official layout."""
+    name: str = ""
+    """How tables call it; empty: after the model or the folder of pictures."""
     data: Path | None = None
     """Folder of the official files, one folder a benchmark below it; None: where they are by default."""
     categories: tuple[str, ...] = ()

@@ -52,6 +52,7 @@ def bench() -> None:
     help="Pictures that are there, in the benchmark's official layout; a folder that holds one folder a "
     "benchmark where several are scored.",
 )
+@click.option("--name", default="", help="How tables call it; by default as --model or --images.")
 @click.option("--categories", metavar="A,B,…", help="Only these categories of the benchmark.")
 @click.option("--limit", type=click.IntRange(1), help="About this many prompts only; marks the result.")
 @click.option("--shard", metavar="I/N", help="Do only every N-th prompt, from the I-th (0-based).")

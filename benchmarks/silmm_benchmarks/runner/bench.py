@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from silmm.bench import BenchOutcome, BenchRequest, Progress
 from silmm.data_sets import data_root
 from silmm.errors import Incomplete, UsageError
 from silmm.lock import hold
-from silmm.options import Given, complete
+from silmm.options import Given, canonical, complete
 from silmm.store import make_folder
 from silmm_benchmarks.runner import checking, drawing, result
 from silmm_benchmarks.runner.answers import AnswerStore
@@ -255,19 +255,22 @@ class _Session:
         return result.write(finding, self.request.out / f"{self._stem()}.json")
 
     def _stem(self) -> str:
-        """Name results so that a subset never replaces a full one."""
+        """Name results so that neither a subset nor other judges replace the full one."""
         parts = [self.benchmark.name, self.request.mode]
         if self.request.categories:
             parts.append("+".join(sorted(self.request.categories)))
         if self.request.limit is not None:
             parts.append(f"limit-{self.request.limit}")
+        if self.request.judges:
+            chosen = canonical(dict(self.request.judges)).encode()
+            parts.append(f"judges-{hashlib.sha256(chosen).hexdigest()[:8]}")
         return ".".join(parts)
 
     def _model(self, record: Mapping[str, Any] | None) -> dict[str, Any]:
         name = str(record["spec"]) if record else str(self.request.images)
         adapter = (record or {}).get("options", {}).get("adapter")
         shown = f"{name} + {Path(str(adapter)).name}" if adapter else name
-        return {"name": shown, "generator": json.loads(json.dumps(record)) if record else None}
+        return {"name": self.request.name or shown, "generator": dict(record) if record else None}
 
 
 def _check(request: BenchRequest) -> None:

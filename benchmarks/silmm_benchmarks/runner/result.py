@@ -24,6 +24,7 @@ from silmm.tables import to_parquet
 from silmm_benchmarks.judges.interfaces import Detections
 from silmm_benchmarks.runner.card import Card
 from silmm_benchmarks.runner.contracts import Column, Item, Judged, Mode, Picture, PictureBenchmark
+from silmm_benchmarks.runner.forms import Failure
 
 SHOWN = 20
 """Pictures that a message lists."""
@@ -219,6 +220,8 @@ def _short(given: Sequence[Any]) -> list[Any]:
 def _short_one(answer: Any) -> Any:
     if isinstance(answer, Detections):
         return {"labels": list(answer.labels), "scores": [float(score) for score in answer.scores]}
+    if isinstance(answer, Failure):
+        return {"failed": answer.reason}
     if isinstance(answer, np.ndarray):
         return {"shape": list(answer.shape)}
     return answer

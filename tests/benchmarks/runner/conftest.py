@@ -1,0 +1,64 @@
+"""A real benchmark to run: pictures of the shapes world, drawn by its renderer, read by its parser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from silmm_benchmarks.shapes.language import parse_caption
+from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
+from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.world import Scene, render
+
+from silmm.bench import BenchRequest
+from silmm.registry import Registry
+
+LIMIT = 8
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    return Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
+
+
+@pytest.fixture
+def draw() -> Callable[..., list[Path]]:
+    """Draw the first items' pictures: the scene that the prompt tells, or blank where `wrong` says so."""
+
+    def drawn(folder: Path, *, images: int = 2, wrong: Callable[[int], bool] = lambda _: False) -> list[Path]:
+        from silmm_benchmarks.runner.selection import first_of_each
+
+        benchmark = ShapesPictures(images=images)
+        folder.mkdir(parents=True, exist_ok=True)
+        made = []
+        for number, item in enumerate(first_of_each(benchmark.items(folder), LIMIT)):
+            scene = sample_scene(np.random.default_rng(number), parse_caption(item.prompt))
+            for index in range(images):
+                shown = Scene(()) if wrong(number) else scene
+                path = benchmark.target(folder, item, index)
+                Image.fromarray(render(shown)).save(path)
+                made.append(path)
+        return made
+
+    return drawn
+
+
+@pytest.fixture
+def score(registry: Registry, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Run the benchmark on a folder and return the result as it lies on the disk."""
+    from silmm.store import read_json
+
+    def scored(images: Path, *, pictures: int = 2, **changes: Any) -> dict[str, Any]:
+        component = registry.build("benchmark", "shapes", {"images": pictures})
+        request = replace(BenchRequest(out=tmp_path / "out", images=images, limit=LIMIT), **changes)
+        outcome = component.bench(
+            request, registry=registry, progress=lambda *_: None, note=lambda _: None
+        )
+        return {} if outcome.result is None else {**read_json(outcome.result), "path": outcome.result}
+
+    return scored

@@ -1,0 +1,284 @@
+"""What a benchmark run promises: nothing silent, nothing asked twice, the same result after any kill."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from silmm_benchmarks.runner.checking import HARMLESS
+from silmm_benchmarks.shapes.picture_judge import ShapesJudge
+
+from silmm.bench import BenchRequest
+from silmm.errors import DataError, Incomplete, PluginError, UsageError
+
+
+@pytest.fixture
+def artefacts():
+    """Return the module that kills children of a test before their n-th system call."""
+    path = Path(__file__).parents[2] / "core" / "artefacts.py"
+    spec = importlib.util.spec_from_file_location("_artefacts_for_bench", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Count the pictures and questions that the judge really sees."""
+    seen = []
+    real = ShapesJudge.p_yes
+
+    def counted(self, images, questions):
+        seen.append((len(images), sum(map(len, questions))))
+        return real(self, images, questions)
+
+    monkeypatch.setattr(ShapesJudge, "p_yes", counted)
+    return seen
+
+
+def value(result, column="Overall"):
+    return next(one["value"] for one in result["columns"] if one["name"] == column)
+
+
+def test_right_pictures_score_1_and_blank_ones_0(draw, score, tmp_path):
+    """The number is the mean over prompts of what the exact judge reads; n stands beside it."""
+    draw(tmp_path / "right")
+    draw(tmp_path / "half", wrong=lambda number: number % 2 == 1)
+    assert value(score(tmp_path / "right")) == 1.0
+    result = score(tmp_path / "half", out=tmp_path / "other")
+    assert value(result) == 0.5
+    overall = next(one for one in result["columns"] if one["name"] == "Overall")
+    assert (overall["prompts"], overall["images"]) == (8, 16)
+    assert 0 <= overall["low"] < 0.5 < overall["high"] <= 1
+
+
+def test_nothing_is_asked_twice(draw, score, tmp_path, asked):
+    """A second run, another mode and equal pictures under other names ask the judge nothing."""
+    draw(tmp_path / "images")
+    score(tmp_path / "images")
+    assert sum(pictures for pictures, _ in asked) == 8  # two equal pictures a prompt are one by content
+    asked.clear()
+    again, fixed = score(tmp_path / "images"), score(tmp_path / "images", mode="fixed")
+    assert asked == []
+    assert value(again) == value(fixed) == 1.0
+    assert (again["card"]["scoring"]["mode"], fixed["card"]["scoring"]["mode"]) == ("official", "fixed")
+
+
+def test_a_changed_picture_is_judged_again_alone(draw, score, tmp_path, asked):
+    """Content decides: the one new picture is asked about, and the number follows it."""
+    first, *_ = draw(tmp_path / "images")
+    score(tmp_path / "images")
+    asked.clear()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(first)
+    assert value(score(tmp_path / "images")) < 1.0
+    assert [pictures for pictures, _ in asked] == [1]
+
+
+@pytest.mark.parametrize(("break_it", "told"), [
+    (lambda path: path.unlink(), "1 missing"),
+    (lambda path: path.write_bytes(path.read_bytes()[:40]), "1 unreadable"),
+    (lambda path: path.write_bytes(b"no picture"), "1 unreadable"),
+], ids=["missing", "cut off", "no picture"])
+def test_a_bad_picture_is_named_and_nothing_scored(draw, score, tmp_path, break_it, told):
+    """A missing or unreadable picture stops the run by name; allowed, it marks the result partial."""
+    bad = draw(tmp_path / "images")[3]
+    break_it(bad)
+    with pytest.raises(DataError, match=told) as caught:
+        score(tmp_path / "images")
+    assert bad.name in str(caught.value)
+    assert not list((tmp_path / "out").glob("*.json"))
+    assert bad.name in (tmp_path / "out" / "shapes" / "problems.tsv").read_text()
+    result = score(tmp_path / "images", allow_missing=True)
+    assert any(mark.startswith(f"partial: {told}") for mark in result["marks"])
+    assert result["counts"]["pictures_counted"] == 15
+
+
+def test_extra_files_are_listed_and_not_judged(registry, draw, tmp_path):
+    """Files of no prompt are told by number, listed by name, and change nothing."""
+    from silmm_benchmarks.runner.checking import judge_problems
+    from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
+
+    draw(tmp_path / "images")
+    (tmp_path / "images" / "stray.txt").write_text("x")
+    benchmark = ShapesPictures(images=2)
+    found = benchmark.find(tmp_path / "images", benchmark.items(tmp_path)[:1])
+    extra = [one for one in found.problems if one.kind == HARMLESS]
+    assert "stray.txt" in {one.where for one in extra}
+    notes = []
+    judge_problems(extra, tmp_path / "problems.tsv", allow_missing=False, note=notes.append)
+    assert f"{len(extra)} files belong to no prompt" in notes[0]
+    assert "stray.txt" in (tmp_path / "problems.tsv").read_text()
+
+
+def test_answers_that_are_not_finite_never_count(draw, score, tmp_path, monkeypatch):
+    """A NaN of the judge stops the run by picture; allowed, the picture is left out and counted."""
+    real = ShapesJudge.p_yes
+
+    def sick(self, images, questions):
+        answers = real(self, images, questions)
+        if len(images) > 1:
+            answers[0][0] = np.nan
+        return answers
+
+    monkeypatch.setattr(ShapesJudge, "p_yes", sick)
+    draw(tmp_path / "images")
+    with pytest.raises(DataError, match="yes-no: not finite: nan"):
+        score(tmp_path / "images")
+    result = score(tmp_path / "images", allow_missing=True)
+    assert value(result) == 1.0
+    assert result["counts"]["failed"] == {"yes-no: not finite: nan": 2}
+    assert result["counts"]["pictures_counted"] == 14
+    assert any("cannot be used" in mark for mark in result["marks"])
+
+
+def test_a_judge_that_fails_its_canaries_does_not_score(draw, score, tmp_path, monkeypatch):
+    """With --canaries stop nothing is scored; warn scores and the result says so; off is marked."""
+    monkeypatch.setattr(ShapesJudge, "canaries", lambda self: ["sees cats everywhere"])
+    draw(tmp_path / "images")
+    for _ in range(2):
+        with pytest.raises(PluginError, match="sees cats everywhere"):
+            score(tmp_path / "images")
+    warned = score(tmp_path / "images", canaries="warn")
+    assert warned["canaries_failed"] == {"yes-no": ["sees cats everywhere"]}
+    off = score(tmp_path / "images", canaries="off")
+    assert any("canaries were off" in mark for mark in off["marks"])
+
+
+def test_missing_judges_are_an_error_that_says_how_to_go_on(draw, score, tmp_path):
+    """An unknown judge is told with the way out; a role left out leaves its columns without a number."""
+    draw(tmp_path / "images")
+    with pytest.raises(UsageError, match=r"yes-no \(blip\): there is no judge 'blip'[\s\S]*=none"):
+        score(tmp_path / "images", judges={"yes-no": "blip"})
+    with pytest.raises(UsageError, match="cannot be vqa"):
+        from silmm_benchmarks.runner.roles import check_ability
+
+        check_ability(ShapesJudge(), "vqa", "shapes-parser")
+    result = score(tmp_path / "images", judges={"yes-no": "none"})
+    assert {one["value"] for one in result["columns"]} == {None}
+    assert result["left_out"] == ["yes-no"]
+
+
+def test_shards_together_make_the_whole_result(draw, score, tmp_path):
+    """Each shard judges its own prompts; the last one writes what a single run writes, byte for byte."""
+    draw(tmp_path / "images", wrong=lambda number: number == 5)
+    whole = score(tmp_path / "images")
+    for index in (0, 1):
+        with pytest.raises(Incomplete, match="this shard is done"):
+            score(tmp_path / "images", out=tmp_path / "shards", shard=(index, 3))
+    last = score(tmp_path / "images", out=tmp_path / "shards", shard=(2, 3))
+    assert last["path"].read_bytes() == whole["path"].read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_before_any_system_call_it_ends_with_the_same_bytes(
+    draw, score, tmp_path, artefacts, monkeypatch
+):
+    """For N = 1, 2, 3, …: killed before the N-th write, fsync or replace, then run again."""
+    monkeypatch.setattr("silmm_benchmarks.runner.judging.CHUNK", 5)
+    draw(tmp_path / "images")
+    whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
+    expected = results_of(whole.parent)
+    number = 0
+    while True:
+        number += 1
+        out = tmp_path / f"killed-{number}"
+        if not artefacts.killed(partial(score, tmp_path / "images", out=out), number):
+            break
+        score(tmp_path / "images", out=out)
+        assert results_of(out) == expected, f"killed before call {number}"
+        assert not list(out.rglob(".tmp-*"))
+    assert number > 20
+
+
+def test_killed_again_and_again_it_gets_through(draw, score, tmp_path, artefacts, monkeypatch):
+    """Killed before every 12th system call until it gets through, it ends with the same bytes."""
+    monkeypatch.setattr("silmm_benchmarks.runner.judging.CHUNK", 3)
+    draw(tmp_path / "images")
+    whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
+    out, deaths = tmp_path / "killed", 0
+    while artefacts.killed(partial(score, tmp_path / "images", out=out), 12):
+        deaths += 1
+        assert deaths < 50, "the run makes no headway"
+    assert deaths > 1
+    assert results_of(out) == results_of(whole.parent)
+
+
+def results_of(out):
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".json", ".parquet")}
+
+
+def test_the_result_tells_all_that_its_number_depends_on(draw, score, tmp_path):
+    """Card, its hash, versions, counts and tables stand in the file; the tables have a row a picture."""
+    draw(tmp_path / "images")
+    result = score(tmp_path / "images")
+    card = result["card"]
+    assert card["scoring"]["judges"]["yes-no"]["judge"] == "shapes-parser"
+    assert card["drawing"]["resolution"] == {"32x32": 16}
+    assert card["drawing"]["seed_rule"] == "unknown"
+    assert len(card["sha256"]) == 64
+    assert result["marks"] == ["subset: 8 prompts (--limit 8)"]
+    assert {"python", "silmm", "numpy"} <= set(result["versions"])
+    pictures = pq.read_table(result["path"].with_name(result["tables"]["pictures"]["file"])).to_pylist()
+    assert len(pictures) == 16
+    assert json.loads(pictures[0]["scores"]) == {"entirely_right": 1.0, "facts": 1.0}
+    assert not Path(pictures[0]["path"]).is_absolute()
+
+
+def test_the_card_changes_with_what_matters_and_only_then(draw, score, tmp_path):
+    """Other pictures of the same size leave the card alone; another subset changes its hash."""
+    draw(tmp_path / "one")
+    draw(tmp_path / "two", wrong=lambda _: True)
+    one = score(tmp_path / "one")["card"]["sha256"]
+    assert score(tmp_path / "two", out=tmp_path / "b")["card"]["sha256"] == one
+    draw(tmp_path / "one", images=3)
+    assert score(tmp_path / "one", pictures=3, out=tmp_path / "c")["card"]["sha256"] != one
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"model": "x"}, "one of them"), ({"limit": 0}, "--limit 0"),
+    ({"until": "generate"}, "--until generate"), ({"categories": ("colour",)}, "no category 'colour'"),
+    ({"judges": {"oracle": "x"}}, "no role 'oracle'"), ({"sets": {"yes-no": {"x": "1"}}}, "no option 'x'"),
+])
+def test_what_cannot_work_is_a_usage_error(draw, score, tmp_path, changes, told):
+    """Wrong requests end before any picture is opened, saying what is wrong."""
+    with pytest.raises(UsageError, match=told):
+        score(tmp_path / "images", **changes)
+
+
+def test_pictures_need_an_author_or_a_folder(registry, tmp_path):
+    """Neither a model nor pictures: the error names both ways."""
+    component = registry.build("benchmark", "shapes", {})
+    with pytest.raises(UsageError, match=r"--model NAME\[:DIR\] or --images DIR"):
+        component.bench(
+            BenchRequest(out=tmp_path), registry=registry, progress=lambda *_: None, note=lambda _: None
+        )
+
+
+def test_training_runs_are_told_where_to_go(registry):
+    """`silmm run --benchmark tifa` is refused at its first prompt with the command that scores."""
+    for name in ("tifa", "dpg-bench", "t2i-compbench"):
+        component = registry.build("benchmark", name, {})
+        with pytest.raises(UsageError, match=f"silmm bench {name} --model"):
+            component.excluded("a red cube")
+
+
+def test_until_judge_stores_answers_without_a_result(draw, score, tmp_path, asked):
+    """`until` judge ends with the answers stored; the next call only applies the rules."""
+    draw(tmp_path / "images")
+    assert score(tmp_path / "images", until="judge") == {}
+    asked.clear()
+    assert value(score(tmp_path / "images")) == 1.0
+    assert asked == []
+
+
+def test_a_request_has_defaults_for_everything_but_its_place(tmp_path):
+    """The contract's request is official, whole and checked unless told otherwise."""
+    request = BenchRequest(out=tmp_path)
+    assert (request.mode, request.canaries) == ("official", "stop")
+    assert (request.limit, request.shard, request.allow_missing) == (None, None, False)

@@ -1,0 +1,94 @@
+"""Pictures that nobody vouches for are opened whole or refused by name."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from silmm_benchmarks.runner.pictures import MAX_PIXELS, PictureError, open_rgb, picture_id, read_picture
+
+
+def picture(path: Path, size: tuple[int, int] = (8, 6), mode: str = "RGB") -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path)
+    return path
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    """Grey, palette and transparent pictures come back as RGB of their own size."""
+    opened = open_rgb(picture(tmp_path / "a.png", mode=mode))
+    assert (opened.mode, opened.size) == ("RGB", (8, 6))
+
+
+def test_a_box_is_cut_out_exactly(tmp_path):
+    """The part in a box has the pixels of the whole picture there."""
+    path = picture(tmp_path / "a.png")
+    whole, part = np.asarray(open_rgb(path)), np.asarray(open_rgb(path, (4, 3, 8, 6)))
+    assert np.array_equal(part, whole[3:6, 4:8])
+
+
+@pytest.mark.parametrize("box", [(4, 3, 9, 6), (-1, 0, 4, 4), (4, 4, 4, 6), (0, 0, 8, 7)])
+def test_a_box_outside_is_refused_not_padded_with_black(tmp_path, box):
+    """A part that the picture does not have is an error that names the file and its size."""
+    with pytest.raises(PictureError, match=r"a\.png: it is 8x6") as caught:
+        open_rgb(picture(tmp_path / "a.png"), box)
+    assert caught.value.kind == "wrong-size"
+
+
+def bomb(path: Path, side: int) -> Path:
+    """Write a PNG whose header claims far more pixels than its few bytes hold."""
+    chunks = []
+    for name, data in ((b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)),
+                       (b"IDAT", zlib.compress(b"\0" * 100_000)), (b"IEND", b"")):
+        chunks.append(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    return path
+
+
+@pytest.mark.parametrize("side", [8_001, 11_000, 30_000])
+def test_a_decompression_bomb_is_refused_by_its_header(tmp_path, side):
+    """A picture of more pixels than any model draws is not decoded; the message has their number."""
+    with pytest.raises(PictureError, match=rf"bomb\.png: .*({side}x{side}|{side * side}) pixels") as caught:
+        open_rgb(bomb(tmp_path / "bomb.png", side))
+    assert caught.value.kind == "unreadable"
+    assert side * side > MAX_PIXELS
+
+
+@pytest.mark.parametrize("keep", [0, 1, 7, 20, 60, 0.5, 0.9])
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
+def test_a_cut_off_file_is_unreadable_at_every_length(tmp_path, kind, keep):
+    """Whatever is left of a broken file, it is an error that names it, and never half a picture."""
+    data = picture(tmp_path / f"a.{kind}", size=(64, 64)).read_bytes()
+    broken = tmp_path / f"broken.{kind}"
+    broken.write_bytes(data[: keep if isinstance(keep, int) else int(len(data) * keep)])
+    with pytest.raises(PictureError, match=rf"broken\.{kind}: it is no whole PNG") as caught:
+        open_rgb(broken)
+    assert caught.value.kind == "unreadable"
+
+
+def test_other_kinds_of_files_are_not_decoded(tmp_path):
+    """Formats with large decoders that no benchmark uses are refused, whatever the file is called."""
+    path = tmp_path / "a.png"
+    picture(tmp_path / "a.tiff")
+    path.write_bytes((tmp_path / "a.tiff").read_bytes())
+    with pytest.raises(PictureError, match="no whole PNG, JPEG, WEBP"):
+        open_rgb(path)
+
+
+def test_a_missing_file_is_called_missing(tmp_path):
+    """No file, or a folder in its place, is a missing picture."""
+    for path in (tmp_path / "none.png", tmp_path):
+        with pytest.raises(PictureError, match="no such file") as caught:
+            read_picture(path)
+        assert caught.value.kind == "missing"
+
+
+def test_the_id_is_of_bytes_and_box():
+    """Equal files have one id, their parts others."""
+    assert picture_id(b"a") == picture_id(b"a") != picture_id(b"b")
+    assert len({picture_id(b"a"), picture_id(b"a", (0, 0, 1, 1)), picture_id(b"a", (0, 0, 1, 2))}) == 3
