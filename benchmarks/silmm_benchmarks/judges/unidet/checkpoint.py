@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -19,6 +20,11 @@ from silmm_benchmarks.judges.unidet.architecture import Architecture
 from silmm_benchmarks.judges.unidet.layers import EPS
 from silmm_benchmarks.judges.unidet.network import UniDet
 
+_UNREADABLE = (
+    OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, struct.error,
+    LookupError, AttributeError, TypeError,
+)  # fmt: skip
+"""What torch and safetensors raise on cut, foreign or hostile files."""
 NAMED = 5
 """Names that a message tells in full."""
 MENDED = 1e-12
@@ -58,7 +64,7 @@ def read_table(path: Path) -> dict[str, Any]:
     """
     try:
         data = _unpacked(path)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path} cannot be read as arrays alone ({reason}). Download it again; a file that holds other "

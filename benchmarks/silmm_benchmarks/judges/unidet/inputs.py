@@ -48,6 +48,5 @@ def resized(image: Image) -> Image:
 
 def pixels(image: Image, colours: Colours) -> Tensor:
     """Return a resized RGB picture as float32 (3, height, width), 0 to 255, channels in that order."""
-    values = np.asarray(image)
-    ordered = values[..., ::-1] if colours == "BGR" else values
-    return torch.from_numpy(np.ascontiguousarray(ordered)).permute(2, 0, 1).float()
+    values = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
+    return values.flip(0) if colours == "BGR" else values

@@ -42,8 +42,8 @@ FILES: dict[str, tuple[DataFile, DataFile]] = {
             "Unified_learned_OCIM_RS200_6x%2B2x.pth",
             sha256=None,
             size=None,
-            licence=f"{_WEIGHTS_LICENCE}; this copy is Prismer's, whose licence (NVIDIA Source Code License-NC) "
-            "is non-commercial.",
+            licence=f"{_WEIGHTS_LICENCE}; this copy is Prismer's, whose licence (NVIDIA Source Code "
+            "License-NC) is non-commercial.",
         ),
         LABELS,
     ),

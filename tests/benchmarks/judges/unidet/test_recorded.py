@@ -1,0 +1,184 @@
+"""The whole detector gives what the original code gave on the same weights and pictures, stage by stage."""
+
+import json
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from silmm_benchmarks.judges.unidet.architecture import R50, RS200, Architecture
+from silmm_benchmarks.judges.unidet.cascade import LEAST_SCORE, Found, mean_scores
+from silmm_benchmarks.judges.unidet.network import UniDet
+from silmm_benchmarks.judges.unidet.pooling import pool_boxes
+from silmm_benchmarks.judges.unidet.proposals import select
+from torch import Tensor
+
+from tests.benchmarks.judges.unidet import recipe
+
+FEATURES, LOGITS, BOXES, SCORES = 2e-5, 1e-4, 5e-4, 1e-5
+"""What other convolution kernels of the same library may change, as recorded with the outputs."""
+FIELDS = {
+    "STEM_OUT_CHANNELS": "stem",
+    "WIDTH_PER_GROUP": "inner",
+    "RES2_OUT_CHANNELS": "out",
+    "OUT_CHANNELS": "fpn",
+    "FC_DIM": "fc",
+}
+TINY = ["r50_tiny", "rs50_tiny", "r50_tiny_batch"]
+
+
+def architecture(golden: dict[str, Any]) -> Architecture:
+    """Return the network of a recording: one of the two, with its changed widths."""
+    base = R50 if golden["config"] == "R50" else RS200
+    changes = dict(zip(golden["overrides"][::2], golden["overrides"][1::2], strict=True))
+    named = {key.rpartition(".")[2]: value for key, value in changes.items()}
+    fields = {field: named[key] for key, field in FIELDS.items() if key in named}
+    if changes.get("MODEL.RESNETS.DEPTH") == 50:
+        fields |= {"blocks": (3, 4, 6, 3), "stem": 32}
+    return replace(base, **fields)
+
+
+class Case:
+    """A recording, and our network on its weights and pictures."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        path = folder / "goldens/unidet" / f"{name}.json"
+        if not path.is_file():
+            pytest.skip(f"{path.name} is not among the recorded outputs here")
+        self.golden: dict[str, Any] = json.loads(path.read_text())
+        self.model: UniDet = recipe.network(architecture(self.golden), **self.golden["recipe"])
+        pictures = [recipe.image(one["tag"], one["h"], one["w"]) for one in self.golden["images"]]
+        for picture, one in zip(pictures, self.golden["images"], strict=True):
+            assert zlib.crc32(picture.tobytes()) == one["crc32"]
+        self.pictures = [recipe.tensor(picture) for picture in pictures]
+        self.sizes = [(picture.shape[1], picture.shape[2]) for picture in self.pictures]
+
+
+@pytest.fixture(params=TINY)
+def case(request: pytest.FixtureRequest, shared: Path) -> Case:
+    """Give a recording of a narrow network."""
+    return Case(shared, request.param)
+
+
+def check(ours: Tensor, theirs: dict[str, Any], tolerance: float) -> None:
+    """Compare shape and statistics."""
+    assert list(ours.shape) == theirs["shape"]
+    values = ours.double()
+    for name, value in (
+        ("mean", values.mean()),
+        ("std", values.std(unbiased=False)),
+        ("absmax", values.abs().max()),
+    ):
+        assert abs(value.item() - theirs[name]) < tolerance, name
+
+
+def close(ours: Tensor, theirs: object, tolerance: float) -> None:
+    torch.testing.assert_close(ours, torch.tensor(theirs), rtol=0, atol=tolerance)
+
+
+@torch.inference_mode()
+def test_features(case: Case) -> None:
+    """Normalised input, stem, stages of the backbone and all levels of the pyramid are the original's."""
+    golden, model = case.golden, case.model
+    x = model.prepare(case.pictures)
+    check(x, golden["input"], FEATURES)
+    check(model.backbone.bottom_up.stem(x), golden["stem"], FEATURES)
+    stages = model.backbone.bottom_up(x)
+    for stage, name in zip(stages, ("res3", "res4", "res5"), strict=True):
+        check(stage, golden["bottom_up"][name], FEATURES)
+    for level, name in zip(model.backbone.levels(stages), ("p3", "p4", "p5", "p6", "p7"), strict=True):
+        check(level, golden["fpn"][name], FEATURES)
+        close(level[0, :4, :3, :3], golden["fpn"][name]["slice_n0_c0:4_y0:3_x0:3"], FEATURES)
+
+
+@torch.inference_mode()
+def test_proposals(case: Case) -> None:
+    """Logits and deltas of each level, the number of proposals and the best twenty are the original's."""
+    golden, model = case.golden, case.model
+    levels = model.proposal_generator(model.backbone(model.prepare(case.pictures)))
+    for level, theirs in zip(levels, golden["rpn"], strict=True):
+        check(level.logits, theirs["logits"], LOGITS)
+        check(level.deltas, theirs["deltas"], LOGITS)
+        close(level.logits[0, :, 0, 0], theirs["logits_n0_a0:9_y0_x0"], LOGITS)
+        close(level.deltas[0, :8, 0, 0], theirs["deltas_n0_c0:8_y0_x0"], LOGITS)
+    for index, (height, width) in enumerate(case.sizes):
+        boxes, logits = select(levels, index, height, width, "exact")
+        theirs = golden["proposals"][index]
+        assert len(boxes) == theirs["count"]
+        close(boxes[:20], theirs["top20_boxes"], BOXES)
+        close(logits[:20], theirs["top20_logits"], LOGITS)
+
+
+@torch.inference_mode()
+def test_stages(case: Case) -> None:
+    """Each stage of the cascade pools, scores and moves boxes as the original does."""
+    golden, model = case.golden, case.model
+    features = model.backbone(model.prepare(case.pictures))
+    levels = model.proposal_generator(features)
+    all_stages, all_pooled = [], []
+    for index, (height, width) in enumerate(case.sizes):
+        boxes, _ = select(levels, index, height, width, "exact")
+        own = [level[index] for level in features[:3]]
+        stages = model.roi_heads(own, boxes, height, width)
+        all_stages.append(stages)
+        all_pooled.append([pool_boxes(own, stage.boxes) for stage in stages])
+    for k, theirs in enumerate(golden["stages"]):
+        check(torch.cat([pooled[k] for pooled in all_pooled]), theirs["pooled"], LOGITS)
+        check(torch.cat([stages[k].logits for stages in all_stages]), theirs["logits"], LOGITS)
+        first = all_stages[0][k]
+        close(all_pooled[0][k][0, 0], theirs["pooled_r0_c0"], LOGITS)
+        close(first.boxes[:10], theirs["in_boxes_first10"], BOXES)
+        close(first.logits[:5, :8], theirs["logits_first5_cols0:8"], LOGITS)
+        close(first.logits[:5, -1], theirs["logits_first5_last_col_background"], LOGITS)
+        close(first.deltas[:10], theirs["deltas_first10"], LOGITS)
+        close(first.decoded[:10], theirs["decoded_first10_unclipped"], BOXES)
+    scores = [mean_scores(stages) for stages in all_stages]
+    close(scores[0][:5, :8], golden["mean_scores_first5_cols0:8"], SCORES)
+    assert [int((s[:, :-1] > LEAST_SCORE).sum()) for s in scores] == golden["candidates_over_0.1"]
+
+
+def same(found: Found, theirs: dict[str, Any], top: int | None = None) -> None:
+    """Compare detections in their order."""
+    if top is None:
+        assert len(found.scores) == theirs["count"]
+    part = slice(0, top)
+    assert found.classes[part].tolist() == theirs["classes"][part]
+    close(found.boxes[part], theirs["boxes"][part], BOXES)
+    close(found.scores[part], theirs["scores"][part], SCORES)
+
+
+@pytest.mark.parametrize("rule", ["official", "exact"])
+def test_detections(case: Case, rule: Any) -> None:
+    """The same objects in the same order, with the original's boxes and scores, by both suppressions."""
+    for found, theirs in zip(case.model(case.pictures, rule), case.golden["detections"], strict=True):
+        same(found, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["r50_full", "rs200_full"])
+def test_full_size_detections(shared: Path, name: str) -> None:
+    """Both networks at their true size find what the original found."""
+    case = Case(shared, name)
+    for found, theirs in zip(case.model(case.pictures, "official"), case.golden["detections"], strict=True):
+        same(found, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["r50_tiny_cap", "r50_tiny_479"])
+def test_many_candidates(shared: Path, name: str) -> None:
+    """With more candidates than fit, the best fifty are the original's (it ran its exact suppression)."""
+    case = Case(shared, name)
+    for found, theirs in zip(case.model(case.pictures, "exact"), case.golden["detections"], strict=True):
+        assert len(found.scores) == theirs["count"]
+        same(found, theirs, top=50)
+
+
+@pytest.mark.parametrize(("name", "network"), [("R50", R50), ("RS200", RS200)])
+def test_parameter_names(shared: Path, name: str, network: Architecture) -> None:
+    """The networks have exactly the original's names and shapes."""
+    keys = json.loads((shared / f"goldens/unidet/keys_{name}.json").read_text())
+    with torch.device("meta"):
+        own = UniDet(network).state_dict()
+    assert {key: list(value.shape) for key, value in own.items()} == keys
