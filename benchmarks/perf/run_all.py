@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 TITLES = {
     "grouped_pairs": "Grouped pairs",
     "kernel_pairs": "Pairs of features",
+    "mplug_speed": "mPLUG's questions",
     "picture_prefix": "A picture's questions",
     "trl_step": "A DPO step beside TRL's",
 }
