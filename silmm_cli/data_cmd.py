@@ -62,7 +62,7 @@ def list_sets(data_dir: Path | None, as_json: bool) -> None:
     table = Table("name", "here", "size", "licence", "what it is", title=f"data sets in {root}")
     for row in rows:
         here = f"{row['here']} of {row['files']} files"
-        cells = (row["name"], here, _size(row["bytes"]), "; ".join(row["licences"]), row["summary"])
+        cells = (row["name"], here, _size(row["bytes"]), "\n".join(row["licences"]), row["summary"])
         table.add_row(*map(Text, cells))
     results().print(table)
 
@@ -115,9 +115,9 @@ def check(ctx: click.Context, names: tuple[str, ...], data_dir: Path | None, as_
         raise DataError(f"no data set is in {root}; silmm data pull NAME fetches one of {listed(known)}")
     reports = {name: one.check(root / name) for name, one in sets.items()}
     _show(root, reports, as_json)
-    if not as_json:
-        for name, one in sets.items():
-            say(f"{name}: licence: {'; '.join(_licences(one.files))}")
+    for name, one in sets.items():
+        for licence in _licences(one.files):
+            say(f"{name}: licence: {licence}")
     if any(report.state in WRONG for told in reports.values() for report in told):
         ctx.exit(DataError.exit_code)
 

@@ -21,7 +21,8 @@ class Source:
 
     summary: str
     files: str
-    """`module:NAME` of its tuple of :class:`silmm_benchmarks.data.files.DataFile`."""
+    """`module:NAME` of its tuple of :class:`silmm_benchmarks.data.files.DataFile`, or of a mapping that has
+    the tuple under the data set's name."""
     benchmark: str = ""
     """`module:Class` of the benchmark whose `items` reads the folder and compares its counts with the
     specification; empty for weights, which their hashes alone tell right from wrong."""
@@ -43,6 +44,14 @@ CATALOGUE: Mapping[str, Source] = MappingProxyType({
         "silmm_benchmarks.dpg_bench.files:FILES",
         "silmm_benchmarks.dpg_bench.benchmark:DpgBench",
     ),
+    "unidet-r50": Source(
+        "weights of UniDet R50: 3D-spatial and numeracy of T2I-CompBench++",
+        "silmm_benchmarks.judges.unidet.published:FILES",
+    ),
+    "unidet-rs200": Source(
+        "weights of UniDet ResNeSt-200: 2D-spatial of T2I-CompBench++",
+        "silmm_benchmarks.judges.unidet.published:FILES",
+    ),
 })
 """Name on the command line, which is the folder's name too -> source."""
 
@@ -50,15 +59,17 @@ CATALOGUE: Mapping[str, Source] = MappingProxyType({
 def register_data(register: Register) -> None:
     """Register every data set of the catalogue."""
     for name, source in CATALOGUE.items():
-        register(name, _factory(source), summary=source.summary)
+        register(name, _factory(name, source), summary=source.summary)
 
 
-def _factory(source: Source) -> Callable[[NoOptions], DataSet]:
+def _factory(name: str, source: Source) -> Callable[[NoOptions], DataSet]:
     def build(options: NoOptions) -> DataSet:
         from silmm_benchmarks.data.official import OfficialData
 
         del options
-        return OfficialData(_named(source.files), _counter(source.benchmark) if source.benchmark else None)
+        files = _named(source.files)
+        load = _counter(source.benchmark) if source.benchmark else None
+        return OfficialData(files[name] if isinstance(files, Mapping) else files, load)
 
     return build
 

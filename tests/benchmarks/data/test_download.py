@@ -171,6 +171,15 @@ def test_one_bad_file_stops_no_other(home, official, tmp_path):
     assert (tmp_path / "a.txt").read_bytes() + (tmp_path / "c.txt").read_bytes() == b"onethree"
 
 
+def test_a_home_that_is_down_is_not_asked_for_everything(home, official, tmp_path):
+    """After five files that failed the rest is left: nobody waits hours for a line that is down."""
+    files = [official(f"{place}.txt", b"one") for place in range(200)]
+    home.acts.update({file.name: [status(403)] for file in files})
+    with pytest.raises(DataError, match="195 more files were not fetched"):
+        pull(tmp_path, *files)
+    assert len(home.asked) < 100
+
+
 def test_progress_tells_bytes_and_size(home, official, tmp_path):
     """The watcher sees each file grow to its size."""
     seen = []
