@@ -151,16 +151,13 @@ def score(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two results prompt by prompt: SECOND minus FIRST, with intervals."""
-    from dataclasses import asdict
-
     from silmm.leaderboard.comparing import compare_results
     from silmm.leaderboard.results import find_results
-    from silmm_cli.bench_view import print_comparison
+    from silmm_cli.bench_view import comparison_object, print_comparison
 
     found = compare_results(find_results([first]), find_results([second]))
     if as_json:
-        print_json([{**asdict(one), "first": str(one.first.path), "second": str(one.second.path)}
-                    for one in found])
+        print_json([comparison_object(one) for one in found])
     else:
         print_comparison(found, results())
 

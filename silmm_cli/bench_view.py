@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from silmm.leaderboard.writing import UP, caption, footnotes, place
+from silmm.store import finite
 
 if TYPE_CHECKING:
     from silmm.leaderboard.comparing import Comparison
@@ -129,6 +131,19 @@ def _cell(cell: Cell) -> Text:
     if cell.low is not None and cell.high is not None:
         text.append(f"\n± {50 * (cell.high - cell.low):.2f}", style="dim")
     return text
+
+
+def comparison_object(one: Comparison) -> dict[str, Any]:
+    """Return what `compare --json` prints; an interval over one prompt is null."""
+    columns = {name: finite(asdict(paired)) for name, paired in one.columns.items()}
+    return {
+        "benchmark": one.benchmark,
+        "mode": one.first.mode,
+        "first": {"model": one.first.model, "result": str(one.first.path)},
+        "second": {"model": one.second.model, "result": str(one.second.path)},
+        "columns": {name: {**figures, "n": one.columns[name].n} for name, figures in columns.items()},
+        "warnings": list(one.warnings),
+    }
 
 
 def print_comparison(found: Sequence[Comparison], console: Console) -> None:

@@ -1,0 +1,140 @@
+"""Generated pictures: each from its own seed, drawn once, never mixed with another generator's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from silmm_benchmarks.generators.interfaces import GenerationFailure
+from silmm_benchmarks.runner.drawing import PICTURES, draw, failed, recorded
+from silmm_benchmarks.shapes.language import parse_caption
+from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
+from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.world import render
+
+from silmm.errors import SettingsChanged
+
+
+class Renderer:
+    """A generator that draws what the caption says with the world's own renderer."""
+
+    def __init__(self, refuse: Callable[[str], GenerationFailure | None] = lambda _: None, **extra: Any):
+        self.identity = {"model": "renderer", "steps": 1, **extra}
+        self.batch_size = 3
+        self.asked: list[tuple[str, int]] = []
+        self._refuse = refuse
+
+    def announce(self, images: int) -> str:
+        return f"{images} pictures"
+
+    def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Any]:
+        self.asked += list(zip(prompts, seeds, strict=True))
+        return [self._refuse(prompt) or self._one(prompt, seed)
+                for prompt, seed in zip(prompts, seeds, strict=True)]
+
+    def _one(self, prompt: str, seed: int) -> Image.Image:
+        return Image.fromarray(render(sample_scene(np.random.default_rng(seed), parse_caption(prompt))))
+
+
+class Pairs(ShapesPictures):
+    """Two pictures of a prompt side by side in one file, as DPG-Bench keeps four."""
+
+    def target(self, folder, item, index):
+        return folder / f"{item.id}.png"
+
+    def join(self, pictures):
+        left, right = pictures
+        both = Image.new("RGB", (left.width * 2, left.height))
+        both.paste(left, (0, 0))
+        both.paste(right, (left.width, 0))
+        return both
+
+
+@pytest.fixture
+def go(tmp_path):
+    def drawn(generator, *, benchmark=None, spec="renderer", home="home"):
+        benchmark = benchmark or ShapesPictures(images=2)
+        notes: list[str] = []
+        record = draw(
+            benchmark, benchmark.items(tmp_path)[:4], tmp_path / home, spec=spec, options={},
+            open_generator=lambda: generator, progress=lambda *_: None, note=notes.append,
+        )
+        return record, notes
+
+    return drawn
+
+
+def pictures_of(home: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (home / PICTURES).iterdir()}
+
+
+def test_each_picture_has_the_seed_of_the_benchmarks_rule(go, tmp_path):
+    """The generator gets each item's prompt and the benchmark's own seed, once."""
+    generator, benchmark = Renderer(), ShapesPictures(images=2)
+    record, notes = go(generator)
+    items = benchmark.items(tmp_path)[:4]
+    assert generator.asked == [
+        (item.prompt, benchmark.seed(item, index)) for item in items for index in (0, 1)
+    ]
+    assert record["identity"]["model"] == "renderer"
+    assert notes == ["8 pictures"]
+    assert recorded(tmp_path / "home") == record
+
+
+def test_only_what_is_missing_is_drawn_again(go, tmp_path):
+    """After a kill the same pictures come to lie there, and the others are not drawn twice."""
+    go(Renderer())
+    before = pictures_of(tmp_path / "home")
+    gone = sorted((tmp_path / "home" / PICTURES).iterdir())[5]
+    gone.unlink()
+    generator = Renderer()
+    go(generator)
+    assert pictures_of(tmp_path / "home") == before
+    assert len(generator.asked) == 1
+
+
+def test_with_all_pictures_there_the_generator_is_not_opened(go, tmp_path):
+    """Judging on a machine without the model works: its record is enough."""
+    record, _ = go(Renderer())
+    assert go(None)[0] == record
+
+
+def test_another_generator_or_other_settings_are_refused(go, tmp_path):
+    """Pictures of two generators never lie in one folder; the message says what differs."""
+    go(Renderer())
+    with pytest.raises(SettingsChanged, match=r"spec: 'renderer' there, 'other' now"):
+        go(Renderer(), spec="other")
+    next((tmp_path / "home" / PICTURES).iterdir()).unlink()
+    with pytest.raises(SettingsChanged, match="identity"):
+        go(Renderer(steps=2))
+
+
+def test_pictures_of_one_file_are_joined_in_order(go, tmp_path):
+    """All pictures of a target are drawn, then stored as the one file that the benchmark makes of them."""
+    benchmark = Pairs(images=2)
+    go(Renderer(), benchmark=benchmark, home="joined")
+    go(Renderer(), home="single")
+    for item in benchmark.items(tmp_path)[:4]:
+        joined = np.asarray(Image.open(tmp_path / "joined" / PICTURES / f"{item.id}.png"))
+        single = tmp_path / "single" / PICTURES
+        singles = [np.asarray(Image.open(single / f"{item.id}_{index}.png")) for index in (0, 1)]
+        assert np.array_equal(joined, np.concatenate(singles, axis=1))
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_refused_prompts_are_recorded_and_asked_again_only_if_that_may_help(go, tmp_path, final):
+    """A final failure is kept with its reason; a passing one is tried again by the next run."""
+    prompt = ShapesPictures().items(tmp_path)[1].prompt
+    failure = GenerationFailure("refused", "not allowed", final=final)
+    _, notes = go(Renderer(refuse=lambda text: failure if text == prompt else None))
+    assert sum("refused: not allowed" in note for note in notes) == 2
+    assert len(pictures_of(tmp_path / "home")) == 6
+    told = failed(tmp_path / "home")
+    assert list(told.values()) == (["refused: not allowed"] if final else [])
+    generator = Renderer()
+    go(generator)
+    assert len(generator.asked) == (0 if final else 2)

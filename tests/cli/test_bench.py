@@ -1,0 +1,163 @@
+"""What `silmm bench` promises on the command line: flags, tables, exit codes, resuming after SIGKILL."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from silmm.errors import UsageError
+from silmm_cli import main
+from silmm_cli.bench_cmd import default_out, parse_judges, parse_sets
+
+DRAW = ["bench", "shapes", "--model", "tiny-discrete", "--limit", "8", "--set", "shapes.images=1",
+        "--set", "generator.batch_size=2"]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Draw and score eight pictures of the embedded model once."""
+    out = tmp_path_factory.mktemp("bench") / "out"
+    done = CliRunner().invoke(main, [*DRAW, "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.stderr
+    return out, json.loads(done.stdout)
+
+
+def silmm(*arguments):
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def test_json_names_the_result_and_its_columns(drawn):
+    """`--json` prints each result's file, card, marks and columns."""
+    _, answer = drawn
+    (result,) = answer["results"]
+    assert Path(result["result"]).is_file()
+    assert result["benchmark"] == "shapes"
+    assert result["marks"] == ["subset: 8 prompts (--limit 8)"]
+    assert result["columns"]["Overall"]["prompts"] == 8
+    assert 0 <= result["columns"]["Overall"]["value"] <= 1
+
+
+def test_the_pictures_of_a_model_can_be_scored_as_a_folder(drawn, tmp_path):
+    """`--images` on what `--model` drew gives the same numbers, and still knows who drew them."""
+    out, answer = drawn
+    done = silmm("bench", "shapes", "--images", out / "shapes" / "pictures", "--limit", 8,
+                 "--set", "shapes.images=1", "--out", tmp_path / "again", "--json")
+    assert done.exit_code == 0, done.stderr
+    (again,) = json.loads(done.stdout)["results"]
+    (first,) = answer["results"]
+    assert again["columns"] == first["columns"]
+    assert again["card_sha256"] == first["card_sha256"]
+    assert again["model"] == "tiny-discrete"
+
+
+def test_the_table_shows_value_interval_and_n(drawn):
+    """People get a table with the interval and both n, the marks, and where the result lies."""
+    out, _ = drawn
+    done = silmm(*DRAW, "--out", out)
+    assert done.exit_code == 0, done.stderr
+    for part in ("Overall", "95% interval", "prompts", "pictures", "subset: 8 prompts", "result   "):
+        assert part in done.stdout, part
+
+
+def test_score_may_be_left_out(drawn):
+    """`silmm bench shapes …` and `silmm bench score shapes …` are one command."""
+    assert silmm("bench", "shapes", "--help").output == silmm("bench", "score", "shapes", "--help").output
+    assert "compare" in silmm("bench", "--help").output
+
+
+@pytest.mark.parametrize(("arguments", "told"), [
+    (["shape", "--model", "x"], "did you mean 'shapes'"),
+    (["shapes"], "--model NAME[:DIR] or --images DIR"),
+    (["shapes", "--images", "x", "--set", "vqa.a=1"], "there is no such kind"),
+    (["shapes", "--images", "x", "--set", "a=1"], "names no kind"),
+    (["shapes", "--images", "x", "--judge", "vqa"], "ROLE=NAME[:PATH]"),
+    (["shapes", "--images", "x", "--shard", "2/2"], "I/N"),
+    (["shapes", "tifa", "--images", "nowhere"], "has no folder shapes"),
+    (["shapes", "--model", "tiny-discret"], "did you mean 'tiny-discrete'"),
+])
+def test_wrong_usage_exits_2_and_says_what_is_wrong(tmp_path, monkeypatch, arguments, told):
+    """Wrong names, kinds and combinations are usage errors with a way out."""
+    monkeypatch.chdir(tmp_path)
+    done = silmm("bench", *arguments)
+    assert done.exit_code == 2, done.output
+    assert told in done.output
+
+
+def test_missing_pictures_exit_4_by_name(tmp_path):
+    """A folder without the pictures is a data error that names the first of them."""
+    (tmp_path / "empty").mkdir()
+    done = silmm("bench", "shapes", "--images", tmp_path / "empty", "--limit", 8, "--out", tmp_path / "out")
+    assert done.exit_code == 4
+    assert "32 missing" in done.stderr
+    assert ".png" in done.stderr
+
+
+def test_judges_and_options_are_read_from_their_texts():
+    """Later options win; a role given twice is refused."""
+    assert parse_sets(["a.b=1", "a.b=2", "c.d-e=x=y"]) == {"a": {"b": "2"}, "c": {"d_e": "x=y"}}
+    assert parse_judges(["vqa=mplug:/w/mplug", "clip=none"]) == {"vqa": "mplug:/w/mplug", "clip": "none"}
+    with pytest.raises(UsageError, match="twice"):
+        parse_judges(["vqa=a", "vqa=b"])
+
+
+def test_the_default_folder_follows_whose_pictures_they_are(tmp_path):
+    """Equal models meet in one folder, others never; a name from the command line is no path."""
+    assert default_out("diffusers:a/b", None) == default_out("diffusers:a/b", None)
+    assert default_out("diffusers:a/b", None) != default_out("diffusers:a-b", None)
+    assert default_out("../../etc", None).parent == Path("bench")
+    assert default_out(None, tmp_path).name.startswith(tmp_path.name[:10])
+
+
+def test_compare_gives_paired_differences(drawn):
+    """A result against itself differs by nothing, with n; other benchmarks are refused."""
+    _, answer = drawn
+    path = answer["results"][0]["result"]
+    done = silmm("bench", "compare", path, path, "--json")
+    assert done.exit_code == 0, done.stderr
+    (pair,) = json.loads(done.stdout)
+    overall = pair["columns"]["Overall"]
+    assert (overall["diff"], overall["n"]) == (0.0, 8)
+    table = silmm("bench", "compare", path, path)
+    assert "difference" in table.stdout
+    assert "subset" in table.stdout
+
+
+@pytest.mark.slow
+def test_the_command_survives_sigkill_at_any_stage(drawn, tmp_path):
+    """Killed while it draws and while it judges, the same command ends with the same bytes."""
+    expected = results_of(drawn[0])
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "silmm_cli", *DRAW, "--out", str(out)]
+    for line in ("generate 2/8", "generate 6/8", "check "):
+        kill_at(command, line)
+        assert not list(out.glob("*.json"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert results_of(out) == expected
+
+
+def kill_at(command, line):
+    """Start the command and kill it when it prints a line with these words."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                          env=environment) as process:
+        for told in process.stderr:
+            if line in " ".join(told.split()):
+                process.send_signal(signal.SIGKILL)
+                break
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def results_of(out):
+    """Return the hashes of pictures and results."""
+    files = [*sorted(out.glob("*.json")), *sorted(out.glob("*.parquet")), *sorted(out.rglob("*.png"))]
+    return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
