@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,11 +17,13 @@ from silmm.store import finite
 
 if TYPE_CHECKING:
     from silmm.leaderboard.comparing import Comparison
-    from silmm.leaderboard.ranking import Board, Cell
+    from silmm.leaderboard.ranking import Board, Cell, Line
     from silmm.leaderboard.results import Result
 
-NARROW = 10
-"""Columns that a number with its interval takes on a screen."""
+NUMBER = 9
+"""Places on the screen that a number of a leaderboard takes, its interval below it."""
+RANK = 5
+PADDING = 2
 
 
 def score_object(found: Sequence[Result], out: Path) -> dict[str, Any]:
@@ -98,29 +101,41 @@ def print_boards(boards: Sequence[Board], console: Console) -> None:
 
 
 def board_tables(board: Board, width: int) -> list[Table]:
-    """Build a board's table; where not all columns fit into `width`, they go into several."""
+    """Build a board's table; where not all columns fit into `width`, they are dealt out to several."""
     name_width = min(max((len(line.name) for line in board.lines), default=5), max(12, width // 4))
-    fit = max(1, (width - name_width - 16) // (NARROW + 3))
-    parts = [board.columns[i : i + fit] for i in range(0, len(board.columns), fit)] or [()]
+    fit = max(1, (width - name_width - RANK - 2 * PADDING) // (NUMBER + PADDING))
+    count = -(-len(board.columns) // fit) or 1
+    size = -(-len(board.columns) // count)
+    parts = [board.columns[i : i + size] for i in range(0, len(board.columns), size)] or [()]
     return [_board_table(board, part, name_width, first=part is parts[0]) for part in parts]
 
 
 def _board_table(board: Board, columns: Sequence[str], name_width: int, *, first: bool) -> Table:
     title = Text(caption(board)) if first else None
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("rank", justify="right", no_wrap=True, min_width=9)
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("rank", justify="right", no_wrap=True, min_width=RANK)
     table.add_column("model", overflow="fold", width=name_width)
     for name in columns:
-        table.add_column(Text(f"{name} {UP}"), justify="right", max_width=NARROW)
-    was_published = None
-    for line in board.lines:
-        if was_published and not line.published:
-            table.add_section()
-        was_published = line.published
-        style = "dim" if line.published or line.why_not else ""
+        table.add_column(_head(name), justify="right", width=NUMBER)
+    published = [line for line in board.lines if line.published and _any(line, columns)]
+    for line in published:
         cells = [_cell(line.cells[name]) for name in columns]
-        table.add_row(place(line), Text(line.name), *cells, style=style)
+        table.add_row(place(line), Text(line.name), *cells, style="dim", end_section=line is published[-1])
+    for line in board.lines:
+        if not line.published:
+            cells = [_cell(line.cells[name]) for name in columns]
+            table.add_row(place(line), Text(line.name), *cells, style="dim" if line.why_not else "")
     return table
+
+
+def _any(line: Line, columns: Sequence[str]) -> bool:
+    return any(line.cells[name].value is not None for name in columns)
+
+
+def _head(name: str) -> Text:
+    """Write a column's name so that it is cut at hyphens and spaces only, the arrow below."""
+    cut = name.replace("-", "-\n") if len(name) > NUMBER else name
+    return Text(f"{cut}\n{UP}")
 
 
 def _cell(cell: Cell) -> Text:

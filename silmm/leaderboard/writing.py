@@ -42,8 +42,13 @@ def counted(board: Board) -> str:
         })
         for name in board.columns
     }
-    told = ", ".join(f"{name} {'/'.join(map(str, found))}" for name, found in sizes.items() if found)
-    return f"percent, ± half the 95% bootstrap interval over prompts; n prompts: {told or 'none'}"
+    distinct = {tuple(found) for found in sizes.values() if found}
+    if len(distinct) == 1:
+        told = "/".join(map(str, distinct.pop()))
+    else:
+        told = ", ".join(f"{name} {'/'.join(map(str, found))}" for name, found in sizes.items() if found)
+    interval = "± half the 95% bootstrap interval over prompts"
+    return f"percent, {UP} higher is better, {interval}; n: {told or 'none'}"
 
 
 def caption(board: Board) -> str:
@@ -54,7 +59,7 @@ def caption(board: Board) -> str:
 def place(line: Line) -> str:
     """Return what stands in the first column."""
     if line.published:
-        return "published"
+        return "paper"
     return str(line.rank) if line.rank is not None else "–"
 
 
@@ -65,7 +70,7 @@ def footnotes(board: Board) -> list[str]:
     notes += list(board.remarks)
     notes.append(counted(board))
     if any(line.published for line in board.lines):
-        notes.append(f"published: {SOURCE}, as printed; whether its protocol equals ours is not known")
+        notes.append(f"paper: published in {SOURCE}; whether its protocol equals ours is not known")
     return notes
 
 
