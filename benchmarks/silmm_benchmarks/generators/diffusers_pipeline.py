@@ -136,7 +136,11 @@ def _folder(place: str, revision: str | None) -> Path:
 
 def _load(folder: Path, place: str, options: GeneratorOptions) -> Any:
     from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
 
+    diffusers_logging.disable_progress_bar()  # bars of single components would run through the command's own
+    transformers_logging.disable_progress_bar()
     dtype = getattr(torch, options.dtype)
     arguments: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}
     if not options.safety_checker and _has(folder, "safety_checker"):
