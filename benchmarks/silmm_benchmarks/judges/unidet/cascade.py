@@ -19,7 +19,7 @@ LEAST_SCORE = 0.1
 OVERLAP = 0.5
 MOST = 300
 """Detections of a picture."""
-CHUNK = 128
+CHUNK = 64
 """Boxes that go through a head at once; it bounds the memory."""
 
 
