@@ -75,7 +75,8 @@ def require_files(judge: str, weights: Path, labels: Path) -> None:
     places = zip((weights, labels), FILES[judge], ("weights", "labels"), strict=True)
     absent = [
         f"The judge {judge} needs {path}, which is not there. It is {file.name} ({SIZES[file.name]}) from "
-        f"{file.url}. Licence: {file.licence} Put it there, or name its place with the option `{option}`."
+        f"{file.url}. Licence: {file.licence} `silmm data pull {judge}` fetches it; or put it there, or name "
+        f"its place with the option `{option}`."
         for path, file, option in places if not path.is_file()
     ]
     if absent:
