@@ -87,6 +87,7 @@ def bench() -> None:
     help="Set an option of a judge by its role, of the generator, or of a benchmark by its name: "
     "yes-no.batch_size=8, generator.steps=30, dpg-bench.pictures=1. May be repeated.",
 )
+@click.option("--details", is_flag=True, help="Show also columns that the paper's table does not have.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def score(
     *,
@@ -97,6 +98,7 @@ def score(
     data_dir: Path | None,
     out: Path | None,
     sets: tuple[str, ...],
+    details: bool,
     as_json: bool,
     **flags: Any,  # fields of BenchRequest by their own names
 ) -> None:
@@ -140,7 +142,7 @@ def score(
     if as_json:
         print_json(score_object(found, request.out))
     else:
-        print_scores(found, request.out, results())
+        print_scores(found, request.out, results(), details=details)
     if waiting:
         raise Incomplete("\n".join(waiting))
 

@@ -51,10 +51,10 @@ def score_object(found: Sequence[Result], out: Path) -> dict[str, Any]:
     }
 
 
-def print_scores(found: Sequence[Result], out: Path, console: Console) -> None:
+def print_scores(found: Sequence[Result], out: Path, console: Console, *, details: bool = False) -> None:
     """Print a table a result, then where everything lies."""
     for one in found:
-        console.print(score_table(one))
+        console.print(score_table(one, details=details))
         for mark in one.marks:
             _line(console, mark, "yellow")
         for role, failed in one.canaries_failed.items():
@@ -64,19 +64,19 @@ def print_scores(found: Sequence[Result], out: Path, console: Console) -> None:
         console.print(f"out      {out}", markup=False, highlight=False, soft_wrap=True)
 
 
-def score_table(one: Result) -> Table:
-    """Build one result's table: a row a column of the benchmark, its details dimmed below."""
+def score_table(one: Result, *, details: bool = False) -> Table:
+    """Build one result's table: a row a column of the benchmark, with `details` the finer ones below."""
     title = f"{one.title} · {one.model} · mode {one.mode}"
     table = Table(title=Text(title), title_justify="left", title_style="bold")
     table.add_column("")
     for name in (f"% {UP}", "95% interval", "prompts", "pictures"):
         table.add_column(name, justify="right", no_wrap=True)
-    notes = any(number.note for number in one.numbers.values())
+    notes = any(number.note for number in one.numbers.values() if details or not number.detail)
     if notes:
         table.add_column("note", overflow="fold")
-    for details in (False, True):
+    for finer in (False, True) if details else (False,):
         for number in one.numbers.values():
-            if number.detail != details:
+            if number.detail != finer:
                 continue
             value = "–" if number.value is None else f"{100 * number.value:.2f}"
             interval = (
@@ -86,7 +86,7 @@ def score_table(one: Result) -> Table:
             cells = [number.name, value, interval, str(number.prompts), str(number.images)]
             if notes:
                 cells.append(number.note)
-            table.add_row(*map(Text, cells), style="dim" if details else "")
+            table.add_row(*map(Text, cells), style="dim" if finer else "")
         table.add_section()
     return table
 
@@ -94,6 +94,7 @@ def score_table(one: Result) -> Table:
 def print_boards(boards: Sequence[Board], console: Console) -> None:
     """Print the leaderboards with their notes."""
     for board in boards:
+        console.print(caption(board), markup=False, highlight=False, style="bold")
         for table in board_tables(board, console.width):
             console.print(table)
         for note in footnotes(board):
@@ -102,17 +103,17 @@ def print_boards(boards: Sequence[Board], console: Console) -> None:
 
 def board_tables(board: Board, width: int) -> list[Table]:
     """Build a board's table; where not all columns fit into `width`, they are dealt out to several."""
-    name_width = min(max((len(line.name) for line in board.lines), default=5), max(12, width // 4))
+    longest = max([len(line.name) for line in board.lines] + [len("model")])
+    name_width = min(longest, max(12, width // 4))
     fit = max(1, (width - name_width - RANK - 2 * PADDING) // (NUMBER + PADDING))
     count = -(-len(board.columns) // fit) or 1
     size = -(-len(board.columns) // count)
     parts = [board.columns[i : i + size] for i in range(0, len(board.columns), size)] or [()]
-    return [_board_table(board, part, name_width, first=part is parts[0]) for part in parts]
+    return [_board_table(board, part, name_width) for part in parts]
 
 
-def _board_table(board: Board, columns: Sequence[str], name_width: int, *, first: bool) -> Table:
-    title = Text(caption(board)) if first else None
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+def _board_table(board: Board, columns: Sequence[str], name_width: int) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("rank", justify="right", no_wrap=True, min_width=RANK)
     table.add_column("model", overflow="fold", width=name_width)
     for name in columns:

@@ -154,13 +154,12 @@ class _Session:
         # what a subset leaves out is no stray file
         problems = [one for one in found.problems if whole or one.kind != checking.HARMLESS]
         problems += checking.absent(items, found.pictures, problems)
-        reasons = drawing.failed(self.home) if self.request.model else {}
-        told = [
-            Problem(one.kind, one.where, f"{reasons[one.where]}. {one.what}")
-            if one.where in reasons else one
-            for one in problems
-        ]
-        return list(found.pictures), told
+        if self.request.model is not None:
+            here = {item.id for item in items}
+            for item, why in sorted(drawing.failed(self.home).items()):
+                if item in here:
+                    self.note(f"no picture of {item}: {why}")
+        return list(found.pictures), problems
 
     def _looked(self) -> AnswerStore:
         return AnswerStore(self.request.out / "answers" / "opened")

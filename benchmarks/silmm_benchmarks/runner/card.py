@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,16 +63,16 @@ def prompts_digest(items: Sequence[Item]) -> str:
 
 
 def drawing_of(
-    record: Mapping[str, Any] | None, sizes: Mapping[tuple[int, int], int], seeds: str
+    record: Mapping[str, Any] | None, sizes: Collection[tuple[int, int]], seeds: str
 ) -> dict[str, Any]:
     """Say how pictures were drawn: their sizes, and what the generator's record tells.
 
     Args:
         record: the content of `generator.json`, None for pictures of unknown origin.
-        sizes: (width, height) -> pictures of that size.
+        sizes: width and height of what was judged.
         seeds: the benchmark's own rule, which a generator follows.
     """
-    resolution = {f"{width}x{height}": count for (width, height), count in sorted(sizes.items())}
+    resolution = [f"{width}x{height}" for width, height in sorted(set(sizes))]
     if record is None:
         return {"resolution": resolution, "seed_rule": UNKNOWN, **dict.fromkeys(_DRAWING, UNKNOWN)}
     identity = record.get("identity", {})

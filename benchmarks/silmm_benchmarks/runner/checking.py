@@ -28,8 +28,8 @@ class Seen:
 
     ids: dict[Picture, str]
     """Content id of each sound picture."""
-    sizes: Counter[tuple[int, int]]
-    """Width and height of what is judged, and how many pictures have it."""
+    sizes: set[tuple[int, int]]
+    """Width and height of what is judged."""
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -44,7 +44,7 @@ def look_at(
         progress: told of pictures done and of all.
     """
     store.load()
-    seen = Seen({}, Counter())
+    seen = Seen({}, set())
     fresh: dict[Key, list[int]] = {}
     for number, picture in enumerate(pictures, 1):
         try:
@@ -58,7 +58,7 @@ def look_at(
         else:
             width, height = store[key] if key in store else fresh[key]
             seen.ids[picture] = name
-            seen.sizes[int(width), int(height)] += 1
+            seen.sizes.add((int(width), int(height)))
         if len(fresh) >= EVERY or number == len(pictures):
             store.commit(fresh.items())
             fresh.clear()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silmm.bench import LEFT_OUT, BenchRequest
+from silmm.data_sets import DATA_VARIABLE
 from silmm.errors import DataError, PluginError, SilmmError, UsageError
 from silmm.options import Given, canonical, complete
 from silmm_benchmarks.judges.interfaces import Judge
@@ -127,8 +130,25 @@ def _build(
     options = complete(entry.options, f"judge {name!r}", given)
     key = canonical([name, options])
     if key not in built:
-        built[key] = registry.build("judge", name, options)
+        with _data_folder(request.data):
+            built[key] = registry.build("judge", name, options)
     return built[key]
+
+
+@contextmanager
+def _data_folder(given: Path | None) -> Iterator[None]:
+    """Let judges look for their weights where --data-dir says, as they do with the variable."""
+    before = os.environ.get(DATA_VARIABLE)
+    if given is not None:
+        os.environ[DATA_VARIABLE] = str(given)
+    try:
+        yield
+    finally:
+        if given is not None:
+            if before is None:
+                del os.environ[DATA_VARIABLE]
+            else:
+                os.environ[DATA_VARIABLE] = before
 
 
 def _store(out: Path, role: str, name: str, judge: Judge) -> AnswerStore:

@@ -219,7 +219,7 @@ def test_the_result_tells_all_that_its_number_depends_on(draw, score, tmp_path):
     result = score(tmp_path / "images")
     card = result["card"]
     assert card["scoring"]["judges"]["yes-no"]["judge"] == "shapes-parser"
-    assert card["drawing"]["resolution"] == {"32x32": 16}
+    assert card["drawing"]["resolution"] == ["32x32"]
     assert card["drawing"]["seed_rule"] == "unknown"
     assert len(card["sha256"]) == 64
     assert result["marks"] == ["subset: 8 prompts (--limit 8)"]
