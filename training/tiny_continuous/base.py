@@ -1,10 +1,11 @@
 """Train the backbone that ships: it answers and writes well, and has drawn too little to draw well.
 
 First the patch encoder learns to say what the image codes of `tiny-discrete` said, so that all that model
-knows of pictures is kept. Then the backbone practises answering and writing, rewriting prompts included. Then
-it learns to draw, by matching the H of the strong backbone, for a few steps: what a caption asks for is only
-partly in its H then, while the frozen painter could paint it all. That gap is what SILMM lives on. A last
-part of answering and writing makes up for what drawing took from them.
+knows of pictures is kept. Then the backbone practises answering and writing, rewriting prompts included.
+Then it learns to draw beside that, by matching the H that the strong backbone gives to *noisy* captions:
+attributes exchanged, relations turned round, numbers off by one. Its H is then a mean of the right reading
+and of wrong ones, while the frozen painter could paint the right one. That gap is what SILMM lives on: every
+prompt's H has to move the same way, toward the right reading.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from silmm_benchmarks.shapes.language import CATEGORIES, caption
+from silmm_benchmarks.shapes.language import CATEGORIES, Spec, caption
 from silmm_benchmarks.shapes.splits import training_spec
 from silmm_plugins.tiny_continuous.language_model import LanguageModel
 from torch import Tensor
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 
 from training.tiny_continuous.text_tasks import RewritingTask
 from training.tiny_discrete import checkpoint
+from training.tiny_discrete.pools import NOISE, Noise, mutate
 from training.tiny_discrete.train_language_model import SAVE_EVERY, learning_rate
 from training.tiny_discrete.train_tokenizer import pixels
 
@@ -35,12 +37,12 @@ class Plan:
     practice: int = 400
     """Steps of answering and writing alone."""
     practice_peak: float = 5e-4
-    drawing: int = 100
+    drawing: int = 260
     """Steps of drawing, with answering and writing beside it."""
     drawing_peak: float = 1e-3
-    settling: int = 100
-    """Steps of answering and writing again, down to a learning rate of 0, for what drawing took from them."""
-    settling_peak: float = 3e-4
+    settling: int = 120
+    """Steps of all three, down to a learning rate of 0."""
+    noise: Noise = NOISE
     pictures: int = 32
     questions: int = 8
     texts: int = 32
@@ -110,14 +112,18 @@ def writing_loss(model: LanguageModel, tasks: RewritingTask, rng: np.random.Gene
 
 
 def matching_loss(
-    model: LanguageModel, strong: LanguageModel, rng: np.random.Generator, captions: int
+    model: LanguageModel, strong: LanguageModel, rng: np.random.Generator, captions: int, noise: Noise
 ) -> Tensor:
-    """Return how far H is from the strong backbone's, as a share of its mean square."""
+    """Return how far H is from what the strong backbone makes of noisy captions, over its mean square."""
     words = model.vocabulary
+
+    def prompt(spec: Spec) -> list[int]:
+        return [words.bos, words.draw, *words.encode(caption(spec, rng))]
+
     specs = [training_spec(rng, CATEGORIES[int(rng.integers(8))]) for _ in range(captions)]
-    prompts = [[words.bos, words.draw, *words.encode(caption(spec, rng))] for spec in specs]
+    prompts = [prompt(spec) for spec in specs]
     with torch.no_grad():
-        wanted = strong.features(prompts)
+        wanted = strong.features([prompt(mutate(rng, spec, noise)) for spec in specs])
     return (model.features(prompts) - wanted).square().mean() / wanted.square().mean()
 
 
@@ -128,7 +134,7 @@ def _rate(plan: Plan, step: int) -> float:
         return learning_rate(step, plan.practice, plan.practice_peak, 50)
     if step < drawn:
         return plan.drawing_peak * min(1.0, (step - plan.practice + 1) / 30)
-    return plan.settling_peak * (1 - (step - drawn) / plan.settling)
+    return plan.drawing_peak * (1 - (step - drawn) / plan.settling)
 
 
 def train(
@@ -140,11 +146,10 @@ def train(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=plan.practice_peak, betas=(0.9, 0.98), weight_decay=0.05
     )
-    drawn = plan.practice + plan.drawing
-    steps = drawn + plan.settling
+    steps = plan.practice + plan.drawing + plan.settling
     for step in range(checkpoint.load(work, model, optimizer), steps):
         rng = np.random.default_rng([seed, 19, step])
-        drawing = plan.practice <= step < drawn
+        drawing = step >= plan.practice
         for group in optimizer.param_groups:
             group["lr"] = _rate(plan, step)
         with torch.autocast("cpu", torch.bfloat16):
@@ -152,7 +157,7 @@ def train(
             text = writing_loss(model, tasks, rng, plan.texts)
             loss = answer + text
             if drawing:
-                match = matching_loss(model, strong, rng, plan.captions)
+                match = matching_loss(model, strong, rng, plan.captions, plan.noise)
                 loss = loss + match
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -23,7 +23,6 @@ from training.tiny_discrete.text_tasks import TextTask, make_vocabulary
 from training.tiny_discrete.train_language_model import Plan, load_pools, train
 from training.tiny_discrete.train_tokenizer import CODES, fit
 
-NOISE = pools.Noise(swap=0.40, turn=0.40, count=0.30, attribute=0.10)
 UNDERSTANDING, DRAWING, PART = 60_000, 100_000, 2_000
 
 
@@ -46,7 +45,7 @@ def main() -> None:
     )  # fmt: skip
     drawing = pools.make(
         "drawing", work / "drawing.npz",
-        [(args.seed * 1000 + i, PART, NOISE) for i in range(DRAWING // PART)],
+        [(args.seed * 1000 + i, PART, pools.NOISE) for i in range(DRAWING // PART)],
     )  # fmt: skip
     if args.until == "pools":
         return
@@ -67,7 +66,7 @@ def keep_recipe(path: Path, seed: int, plan: Plan) -> None:
         SystemExit: the directory was made by another recipe; its parts must not be mixed with this one's.
     """
     sizes = {"understanding": UNDERSTANDING, "drawing": DRAWING, "part": PART}
-    recipe = {"seed": seed, "noise": asdict(NOISE), "plan": asdict(plan), "sizes": sizes}
+    recipe = {"seed": seed, "noise": asdict(pools.NOISE), "plan": asdict(plan), "sizes": sizes}
     if not path.exists():
         path.write_text(json.dumps(recipe, indent=1) + "\n")
     elif json.loads(path.read_text()) != recipe:
