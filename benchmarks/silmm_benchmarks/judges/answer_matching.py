@@ -36,7 +36,7 @@ class MpnetMatcher:
         from transformers import AutoModel, AutoTokenizer
 
         place, placement = locate("mpnet-match", options.weights), Placement.of(options)
-        model = load_pretrained(AutoModel, place, placement)
+        model = load_pretrained(AutoModel, place, placement, unused="pooler.")
         with broken_weights(place):
             tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
         return cls(model, tokenizer, placement, fingerprint(place))

@@ -138,7 +138,7 @@ def _sizes(
             "another BLIP model. Name the file of its home."
         )
     vision = {
-        "hidden_size": width, "num_attention_heads": heads or width // _HEAD,
+        "hidden_size": width, "num_attention_heads": heads or max(1, width // _HEAD),
         "intermediate_size": weights["vision.encoder.layers.0.mlp.fc1.weight"].shape[0],
         "num_hidden_layers": _layers(weights, "vision.encoder.layers."),
         "image_size": SIZE, "patch_size": side, "layer_norm_eps": 1e-6,

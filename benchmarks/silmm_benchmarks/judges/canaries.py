@@ -94,7 +94,8 @@ def _answer(judge: Any) -> Iterator[CanaryResult]:
     ):
         picture = "a blank picture" if name == "blank" else "a red circle"
         passed = right in said.lower().split()
-        yield CanaryResult(name, passed, f"{question.text!r} about {picture}: {said!r}, right is {right!r}")
+        asked = f"{question.text!r} about {picture}"
+        yield CanaryResult(name, passed, f"{asked}: {said[:40]!r}, right is {right!r}")
 
 
 def _similarity(judge: Any) -> Iterator[CanaryResult]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from silmm_benchmarks.judges.interfaces import BadText
 from silmm_benchmarks.judges.loading import Placement, broken_weights
 from silmm_benchmarks.judges.options import JudgeOptions
 from silmm_benchmarks.judges.pixels import CLIP_MEAN, CLIP_STD, centre_squares
-from silmm_benchmarks.judges.weights import fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weights import WEIGHTS, fingerprint, locate, weight_files
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +49,7 @@ class ClipSimilarity:
         named = [place / name for name in _FILES if (place / name).is_file()]
         files = named[:1] or weight_files(place)
         with broken_weights(files[0]):
-            model = open_clip.create_model(MODEL, pretrained=None, load_weights=False)
+            model = open_clip.CLIP(**open_clip.get_model_config(MODEL))
             # Not open_clip's own loader: it resizes position embeddings of another model without a word.
             model.load_state_dict(_state(files[0]), strict=True)
         return cls(model, open_clip.get_tokenizer(MODEL), Placement.of(options), fingerprint(files[0]))
@@ -115,7 +117,7 @@ class ClipSimilarity:
         return unit
 
 
-def _state(path: Any) -> Mapping[str, Any]:
+def _state(path: Path) -> Mapping[str, Any]:
     """Return the weights by open_clip's names.
 
     Raises:
@@ -127,14 +129,16 @@ def _state(path: Any) -> Mapping[str, Any]:
     if path.suffix == ".safetensors":
         found: Mapping[str, Any] = load_file(path)
         return found
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except RuntimeError as error:
-        if "TorchScript" not in str(error):
-            raise
+    if zipfile.is_zipfile(path) and _is_script(path):
         raise DataError(
             f"{path} is a TorchScript archive, which runs code when it is opened. Take the same weights as "
-            f"{_FILES[0]}; `silmm plugins show judge clip-vit-b-32` says how."
-        ) from error
+            f"{_FILES[0]} from {WEIGHTS['clip-vit-b-32'].url}."
+        )
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
     state: Mapping[str, Any] = loaded.get("state_dict", loaded)
     return state
+
+
+def _is_script(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())

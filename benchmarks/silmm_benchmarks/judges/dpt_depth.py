@@ -64,7 +64,12 @@ class DptDepth:
         from transformers import DPTForDepthEstimation
 
         place, placement = locate("dpt-hybrid", options.weights), Placement.of(options)
-        return cls(load_pretrained(DPTForDepthEstimation, place, placement), placement, fingerprint(place))
+        model = load_pretrained(DPTForDepthEstimation, place, placement)
+        if not model.config.is_hybrid:
+            raise DataError(f"{place} is no DPT-hybrid; name the folder of Intel/dpt-hybrid-midas.")
+        # The model interpolates its positions to any grid, but refuses other sizes than its config's.
+        model.dpt.embeddings.image_size = (SIZE, SIZE)
+        return cls(model, placement, fingerprint(place))
 
     @property
     def identity(self) -> Mapping[str, str]:

@@ -62,8 +62,14 @@ class Placement:
             yield slice(start, start + self.batch)
 
 
-def load_pretrained(cls: Any, folder: Path, placement: Placement) -> Any:
+def load_pretrained(cls: Any, folder: Path, placement: Placement, unused: str = "\0") -> Any:
     """Return the model of class `cls` in `folder`, on its device, in eval mode.
+
+    Args:
+        cls: a model class of transformers.
+        folder: with config and weights.
+        placement: device and precision.
+        unused: prefix of weights that the judge never uses, which may be missing.
 
     Raises:
         DataError: files are missing or broken, or a weight of the model is not among them (transformers
@@ -74,7 +80,8 @@ def load_pretrained(cls: Any, folder: Path, placement: Placement) -> Any:
             folder, local_files_only=True, trust_remote_code=False, dtype=placement.dtype,
             output_loading_info=True,
         )
-    missing = sorted(str(key) for key in [*info["missing_keys"], *info.get("mismatched_keys", ())])
+    lost = [str(key) for key in [*info["missing_keys"], *info.get("mismatched_keys", ())]]
+    missing = sorted(key for key in lost if not key.startswith(unused))
     if missing:
         raise DataError(
             f"{folder} lacks {len(missing)} weights of a {cls.__name__}, for example {missing[0]}; it is "
@@ -95,7 +102,7 @@ def broken_weights(place: Path) -> Iterator[None]:
     try:
         yield
     except (*_BROKEN, SafetensorError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        first = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
         raise DataError(
             f"The weights at {place} cannot be loaded ({type(error).__name__}: {first}). Fetch them again "
             "from their home, or name the right file or folder."

@@ -70,7 +70,7 @@ class TransformersDetector(ABC):
         model = load_pretrained(getattr(transformers, auto), place, placement)
         with broken_weights(place):
             source = transformers.AutoProcessor if reads_text else transformers.AutoImageProcessor
-            processor = source.from_pretrained(place, backend="pil", **_LOCAL)
+            processor = source.from_pretrained(place, **_LOCAL)
         labels = read_labels(options.labels)
         if reads_text and not labels:
             raise UsageError(f"{place} detects what it is told: name that with the option labels.")
@@ -95,7 +95,8 @@ class TransformersDetector(ABC):
 
         return {
             "judge": "detector", "official": "no: the official detector is UniDet",
-            "architecture": type(self.model).__name__, **self._weights, **self.placement.identity,
+            "architecture": type(self.model).__name__, "processor": type(self.processor).__name__,
+            **self._weights, **self.placement.identity,
             "labels": f"{len(self._labels)}, sha256 {sha256(json.dumps(self._labels).encode()).hexdigest()}",
             "threshold": str(self._options.threshold), "most": str(self._options.most),
             "frame": f"short side {SHORT}, long side at most {LONG}",
@@ -105,7 +106,7 @@ class TransformersDetector(ABC):
         """Return what is in each picture by descending score; pictures of one size go together.
 
         Raises:
-            DataError: a score is not finite.
+            DataError: a score or a box is not finite.
         """
         import torch
 
@@ -130,29 +131,39 @@ class TransformersDetector(ABC):
                 yield places[part]
 
     def _detections(self, raw: Found, image: Image) -> Detections:
-        scores, labels, boxes = (part.float().cpu().numpy() for part in raw)
-        if not (np.isfinite(scores).all() and np.isfinite(boxes).all()):
-            raise DataError("the detector's scores are not finite; take dtype=float32, or check its weights.")
+        scores, labels, boxes = (part.cpu().numpy() for part in raw)
         frame = frame_of(image.size)
+        boxes = np.clip(boxes, 0, 1)
+        seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # the rest lies outside: relations of it are 0/0
         order = np.argsort(-scores, kind="stable")
-        kept = [int(i) for i in order if scores[i] > self._options.threshold][: self._options.most]
+        good = seen & (scores > self._options.threshold)
+        kept = [int(place) for place in order if good[place]][: self._options.most]
         edges = np.array([*frame, *frame], dtype=np.float32)
         return Detections(
             labels=tuple(self._labels[int(labels[i])] for i in kept),
             scores=np.asarray(scores[kept], dtype=np.float32).reshape(-1),
-            boxes=np.asarray(np.clip(boxes[kept], 0, 1), dtype=np.float32).reshape(-1, 4) * edges,
+            boxes=np.asarray(boxes[kept], dtype=np.float32).reshape(-1, 4) * edges,
             frame=frame,
         )
 
-    def placed(self, inputs: Any) -> Any:
-        """Return a processor's output on the device, pictures in the judge's precision."""
+    def run(self, inputs: Any) -> Any:
+        """Return the model's output for a processor's, logits and boxes as float32.
+
+        Raises:
+            DataError: one is not finite; a threshold would take it for nothing seen.
+        """
         import torch
 
-        inputs = inputs.to(self.placement.device)
-        return {
+        placed = {
             name: value.to(self.placement.dtype) if torch.is_floating_point(value) else value
-            for name, value in inputs.items()
+            for name, value in inputs.to(self.placement.device).items()
         }
+        output = self.model(**placed)
+        output.logits, output.pred_boxes = output.logits.float(), output.pred_boxes.float()
+        # Grounding DINO gives -inf for the places behind its text.
+        if torch.isnan(output.logits).any() or not torch.isfinite(output.pred_boxes).all():
+            raise DataError("the detector's scores are not finite; take dtype=float32, or check its weights.")
+        return output
 
 
 class ClosedDetector(TransformersDetector):
@@ -160,8 +171,7 @@ class ClosedDetector(TransformersDetector):
 
     def find(self, images: Sequence[Image]) -> list[Found]:
         """Return the model's own selection, without a threshold."""
-        output = self.model(**self.placed(self.processor(images=list(images), return_tensors="pt")))
-        output.logits, output.pred_boxes = output.logits.float(), output.pred_boxes.float()
+        output = self.run(self.processor(images=list(images), return_tensors="pt"))
         found = self.processor.post_process_object_detection(
             output, threshold=-1.0, target_sizes=[(1, 1)] * len(images)
         )
@@ -175,8 +185,7 @@ class QueriedDetector(TransformersDetector):
         """Return the best label of each box; boxes are undone from the square that pictures are padded to."""
         asked = [list(self.labels)] * len(images)
         inputs = self.processor(images=list(images), text=asked, return_tensors="pt", truncation=True)
-        output = self.model(**self.placed(inputs))
-        output.logits, output.pred_boxes = output.logits.float(), output.pred_boxes.float()
+        output = self.run(inputs)
         sizes = [(image.height, image.width) for image in images]
         found = self.processor.image_processor.post_process_object_detection(
             output, threshold=-1.0, target_sizes=sizes
@@ -208,11 +217,11 @@ class GroundedDetector(TransformersDetector):
         text = ". ".join(label.lower() for label in labels) + "."
         inputs = self.processor(images=list(images), text=[text] * len(images), return_tensors="pt")
         spans = self._spans(inputs["input_ids"][0].tolist(), labels)
-        output = self.model(**self.placed(inputs))
-        chances = output.logits.float().sigmoid()
+        output = self.run(inputs)
+        chances = output.logits.sigmoid()
         scores = torch.stack([chances[..., span].amax(-1) for span in spans], -1)
         best = scores.max(-1)
-        centre, extent = output.pred_boxes.float().split(2, -1)
+        centre, extent = output.pred_boxes.split(2, -1)
         boxes = torch.cat([centre - extent / 2, centre + extent / 2], -1)
         return list(zip(best.values, best.indices, boxes, strict=True))
 

@@ -1,0 +1,89 @@
+"""Any base model of silmm is a judge by what it sees itself."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from silmm_benchmarks.judges.base_model import BaseModelJudge
+from silmm_benchmarks.judges.interfaces import Question, VqaJudge, YesNoJudge
+from silmm_benchmarks.judges.options import BaseModelOptions
+from silmm_benchmarks.shapes.facts import atomic_facts, question
+from silmm_benchmarks.shapes.sampling import sample_scene, sample_spec
+from silmm_benchmarks.shapes.world import render
+
+from silmm.errors import DataError, UsageError
+from silmm.registry import Registry
+
+
+@pytest.fixture(scope="module")
+def judge():
+    """The embedded model as a judge; it looks at 32 pixels."""
+    return BaseModelJudge.load(BaseModelOptions(size=32))
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Pictures of the shapes world with true questions about them."""
+    rng = np.random.default_rng(3)
+    specs = [sample_spec(rng, "color") for _ in range(6)]
+    pictures = [Image.fromarray(render(sample_scene(rng, spec))).resize((96, 96), 0) for spec in specs]
+    return pictures, [[question(fact) for fact in atomic_facts(spec)] for spec in specs]
+
+
+def test_the_probability_is_that_of_the_model(judge, scenes):
+    """p_yes / (p_yes + p_no) of the model's own yes_no on the scaled picture, alone and in a batch."""
+    pictures, questions = scenes
+    model = Registry.load().build("model", "tiny-discrete", {})
+    found = judge.p_yes(pictures, questions)
+    for picture, asked, p in zip(pictures, questions, found, strict=True):
+        pair = model.yes_no([np.asarray(picture.resize((32, 32), Image.Resampling.BICUBIC))], [asked])[0]
+        np.testing.assert_allclose(p, pair[:, 0] / pair.sum(1), atol=2e-4)
+    assert isinstance(judge, YesNoJudge)
+    assert isinstance(judge, VqaJudge)
+
+
+def test_yes_and_no_are_answered_as_the_choices_write_them(judge, scenes):
+    """The answer is yes where p_yes is over a half, in the spelling of the choices."""
+    pictures, questions = scenes
+    asked = [[Question(text, ("Yes", "No")) for text in group] for group in questions]
+    expected = [["Yes" if p > 0.5 else "No" for p in one] for one in judge.p_yes(pictures, questions)]
+    assert judge.answer(pictures, asked) == expected
+    plain = judge.answer(pictures[:1], [[Question(questions[0][0])]])
+    assert plain == [[expected[0][0].lower()]]
+
+
+def test_a_choice_is_the_likeliest_of_its_questions(judge, scenes):
+    """A question with choices is put once for each, and the largest p_yes decides."""
+    (picture, *_), ((text, *_), *_) = scenes
+    stem, _, last = text.rstrip("?").rpartition(" ")
+    choices = (last, "cross", "ring")
+    (values,) = judge.p_yes([picture], [[f"{stem} {choice}?" for choice in choices]])
+    assert judge.answer([picture], [[Question(f"{stem}?", choices)]]) == [[choices[int(values.argmax())]]]
+
+
+def test_the_identity_names_model_weights_and_settings(judge):
+    """Another model, revision, setting or adapter is another judge."""
+    identity = judge.identity
+    entry = Registry.load().entry("model", "tiny-discrete")
+    assert identity["model"] == "silmm/tiny-discrete"
+    assert identity["revision"] == entry.revision
+    assert isinstance(json.loads(identity["settings"]), dict)
+    assert identity["input"] == "32x32 bicubic"
+    other = BaseModelJudge.load(BaseModelOptions(model="tiny-continuous", size=32)).identity
+    assert dict(other) != dict(identity)
+
+
+@pytest.mark.parametrize(("options", "error", "message"), [
+    ({"model": "no-such-model"}, UsageError, "no-such-model"),
+    ({"settings": "{"}, UsageError, "not JSON"),
+    ({"settings": "[1]"}, UsageError, "not a JSON object"),
+    ({"settings": '{"no_such": 1}'}, UsageError, "no_such"),
+    ({"adapter": "/no/such/adapter"}, DataError, "no adapter folder"),
+])
+def test_wrong_options_are_told(options, error, message):
+    """An unknown model or setting, broken JSON and a missing adapter each say what is wrong."""
+    with pytest.raises(error, match=message):
+        BaseModelJudge.load(BaseModelOptions(**options))
