@@ -10,10 +10,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TITLES = {
+    "blip_vqa_speed": "BLIP-VQA's phrases",
     "grouped_pairs": "Grouped pairs",
     "kernel_pairs": "Pairs of features",
     "mplug_speed": "mPLUG's questions",
     "picture_prefix": "A picture's questions",
+    "tifa_answers_speed": "TIFA's questions to BLIP",
     "trl_step": "A DPO step beside TRL's",
 }
 MARK = "JSON "

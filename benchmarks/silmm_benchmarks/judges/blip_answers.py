@@ -45,7 +45,7 @@ class BlipAnswers(FreeAnswers):
                 input_ids=start, attention_mask=torch.ones_like(start), encoder_hidden_states=states,
                 encoder_attention_mask=torch.ones(states.shape[:2], dtype=torch.long, device=ids.device),
                 eos_token_id=config.sep_token_id, pad_token_id=config.pad_token_id,
-                max_length=LONGEST_ANSWER, do_sample=False,
+                max_length=self.longest_answer, do_sample=False,
             )
             for place, text in zip(places, self.words(written), strict=True):
                 answers[place] = text

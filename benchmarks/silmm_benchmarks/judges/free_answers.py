@@ -28,6 +28,8 @@ class FreeAnswers(ABC):
     """For the identity: how the words are chosen."""
     model_class: ClassVar[str]
     """The class of transformers."""
+    longest_answer: int = LONGEST_ANSWER
+    """Tokens of an answer; with the question where the model counts so."""
 
     def __init__(
         self, name: str, model: Any, tokenizer: Any, processor: Any, placement: Placement,

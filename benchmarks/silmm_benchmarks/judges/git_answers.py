@@ -40,7 +40,7 @@ class GitAnswers(FreeAnswers):
                 written = self.model.generate(
                     pixel_values=torch.zeros(1, 3, 1, 1, device=ids.device), input_ids=ids,
                     attention_mask=torch.ones_like(ids), do_sample=False,
-                    max_new_tokens=min(max(1, LONGEST_ANSWER - length), limit + 1 - length),
+                    max_new_tokens=min(max(1, self.longest_answer - length), limit + 1 - length),
                 )
                 for place, text in zip(places, self.words(written[:, length:]), strict=True):
                     answers[place] = text

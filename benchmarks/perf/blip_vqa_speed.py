@@ -1,0 +1,78 @@
+"""P(yes) of BLIP-VQA about a picture's phrases: the picture encoded once, or as the official script does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL.Image import Image
+from silmm_benchmarks.judges.blip_vqa import BlipVqa
+
+from benchmarks.perf import blip_workload, measure
+
+PASSES = 8
+"""The official script's: one for each phrase that a prompt may have; a missing one is asked as empty text."""
+CASES = ((2, 2), (2, 4))
+"""(pictures, phrases of each): two phrases is what most of T2I-CompBench++'s prompts have."""
+TOLERANCE = 1e-5
+"""Of a probability: float32 sums in another order."""
+
+Answers = npt.NDArray[np.float64]
+Way = Callable[[BlipVqa, Sequence[Image], Sequence[str]], Answers]
+
+
+def once(judge: BlipVqa, images: Sequence[Image], asked: Sequence[str]) -> Answers:
+    """Answer as the judge does: each picture encoded once for its phrases, (pictures * phrases,)."""
+    return np.concatenate(judge.p_yes(images, [asked] * len(images)))
+
+
+def again(judge: BlipVqa, images: Sequence[Image], asked: Sequence[str]) -> Answers:
+    """Ask one phrase at a time and encode the picture again for each."""
+    return np.concatenate([judge.p_yes([image], [[text]])[0] for image in images for text in asked])
+
+
+def official(judge: BlipVqa, images: Sequence[Image], asked: Sequence[str]) -> Answers:
+    """Make eight passes over the pictures; answers to the empty questions are thrown away."""
+    rows = [
+        [judge.p_yes([image], [[asked[place] if place < len(asked) else ""]])[0][0] for image in images]
+        for place in range(PASSES)
+    ]
+    return np.array(rows[: len(asked)]).T.reshape(-1)
+
+
+WAYS: dict[str, Way] = {
+    measure.OURS: once,
+    "picture again for each phrase": again,
+    "eight passes, as the official script": official,
+}
+
+
+def compare(judge: BlipVqa, pictures: int, phrases: int, repeats: int) -> measure.Comparison:
+    """Check that all ways give the same answers, then time them; an item is a picture.
+
+    Raises:
+        RuntimeError: two ways answer differently.
+    """
+    images, asked = blip_workload.pictures(pictures), blip_workload.questions(phrases)
+    answers = {name: way(judge, images, asked) for name, way in WAYS.items()}
+    for name, answer in answers.items():
+        worst = float(np.abs(answer - answers[measure.OURS]).max())
+        if not worst <= TOLERANCE:
+            raise RuntimeError(f"{name!r} answers otherwise by {worst:.3g}; its time cannot be compared")
+    calls = {name: (lambda way=way: way(judge, images, asked)) for name, way in WAYS.items()}
+    return measure.Comparison(
+        f"{pictures} pictures, {phrases} phrases each", pictures, measure.interleaved(calls, repeats)
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    options = measure.arguments(__doc__ or "", repeats=3)
+    with blip_workload.random_judge() as judge:
+        rows = [compare(judge, pictures, phrases, options.repeats) for pictures, phrases in CASES]
+    measure.publish("blip_vqa_speed", "pictures", "random, real size", rows)
+
+
+if __name__ == "__main__":
+    main()

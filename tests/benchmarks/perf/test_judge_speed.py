@@ -1,0 +1,45 @@
+"""The comparisons of judges' speed compare like with like, and say so where they do not."""
+
+import pytest
+from silmm_benchmarks.judges.interfaces import Question
+
+from benchmarks.perf import blip_vqa_speed, blip_workload, tifa_answers_speed
+
+
+def test_all_ways_of_asking_blip_answer_alike():
+    """Once, again and in eight passes, the probabilities are equal, or the comparison would refuse."""
+    with blip_workload.random_judge(hidden=24, layers=1, heads=3) as judge:
+        row = blip_vqa_speed.compare(judge, pictures=2, phrases=3, repeats=1)
+    assert row.items == 2
+    assert set(row.seconds) == set(blip_vqa_speed.WAYS)
+
+
+def test_the_official_way_encodes_each_picture_eight_times():
+    """Two phrases cost eight passes there and one here, empty questions included."""
+    with blip_workload.random_judge(hidden=24, layers=1, heads=3) as judge:
+        seen = []
+        judge._parts.vision.register_forward_hook(lambda *_: seen.append(1))
+        images, asked = blip_workload.pictures(1), blip_workload.questions(2)
+        blip_vqa_speed.official(judge, images, asked)
+        official = len(seen)
+        blip_vqa_speed.once(judge, images, asked)
+    assert (official, len(seen) - official) == (8, 1)
+
+
+def test_other_answers_are_refused(monkeypatch):
+    """A way that answers otherwise is not timed."""
+    monkeypatch.setitem(blip_vqa_speed.WAYS, "wrong", lambda *work: blip_vqa_speed.once(*work) + 0.01)
+    with blip_workload.random_judge(hidden=24, layers=1, heads=3) as judge, pytest.raises(
+        RuntimeError, match="'wrong' answers otherwise"
+    ):
+        blip_vqa_speed.compare(judge, pictures=1, phrases=2, repeats=1)
+
+
+def test_both_ways_of_asking_for_words_answer_alike():
+    """Free answers are the same words once and again; every answer is timed to its end."""
+    with tifa_answers_speed.random_judge(hidden=24, layers=1, heads=3, image=32) as judge:
+        row = tifa_answers_speed.compare(judge, pictures=2, count=3, repeats=1)
+        words = judge.answer(blip_workload.pictures(1), [[Question("a dog?")]])
+    assert row.items == 6
+    assert set(row.seconds) == set(tifa_answers_speed.WAYS)
+    assert len(words[0]) == 1
