@@ -64,13 +64,15 @@ def declare_missing(folder: Path) -> bool:
     """Declare the operators unless torchvision's library in `folder` can be loaded; True if it could not."""
     import torch
 
+    operators: Any = torch.ops  # both untyped
+    declared: Any = torch.library
     for library in sorted(folder.glob("_C*.so")) + sorted(folder.glob("_C*.pyd")):
         try:
-            torch.ops.load_library(library)
+            operators.load_library(library)
         except OSError:
             continue
         return False
-    fragment = torch.library.Library(NAME, "FRAGMENT")
+    fragment = declared.Library(NAME, "FRAGMENT")
     for schema in SCHEMAS:
         fragment.define(schema)
     _LIBRARIES.append(fragment)
