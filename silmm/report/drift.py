@@ -16,7 +16,7 @@ OWN_SCORE = "own score of the pictures"
 FALL = 0.02
 """Falls of the held-out score within a training that are taken for noise; scores of Eq. 1 span 2."""
 RISE = 0.01
-"""Share by which the distance to the chosen may end above the reference's: rounding and small batches."""
+"""Share by which k(H, H_w) may end above the reference's where no `trainer.warn_rise` says."""
 
 GENTLER = "A smaller trainer.learning_rate or fewer steps hold it."
 KEPT = "The adapter holds the weights of the best validation (trainer.keep_best), not those of the end."
@@ -54,13 +54,16 @@ def _collapse(iteration: IterationRecord, allowed: float | None) -> Iterator[str
 
 
 def _away(iteration: IterationRecord, options: Mapping[str, object]) -> Iterator[str]:
-    """Tell where H ended further from the chosen than the reference's; name guards that are not on."""
+    """Tell where k(H, H_w) ended further above the reference's than `trainer.warn_rise`; name guards."""
     means = last_mean(iteration.steps, "chosen_distance", "reference_chosen_distance")
-    if not means or means[0] <= (1.0 + RISE) * means[1]:
+    allowed = options.get("warn_rise", RISE)
+    if not means or not isinstance(allowed, int | float) or means[0] <= (1.0 + allowed) * means[1]:
         return
-    anchor = f"A trainer.anchor above {options['anchor']}, " if "anchor" in options else ""
-    auto = "trainer.gamma=auto, " if isinstance(options.get("gamma"), int | float) else ""
-    remedy = f"{anchor}{auto}{'a' if anchor or auto else 'A'} smaller trainer.learning_rate"
+    guards = [f"a trainer.{name} above {options[name]}" for name in ("restraint", "anchor") if name in options]
+    if isinstance(options.get("gamma"), int | float):
+        guards.append("trainer.gamma=auto")
+    remedy = ", ".join([*guards, "a smaller trainer.learning_rate"])
+    remedy = remedy[0].upper() + remedy[1:]
     yield (
         f"the policy moves away from the chosen: k(H, H_w) ended at {means[0]:.4g}, the reference's is "
         f"{means[1]:.4g}. {remedy} or fewer steps hold it."

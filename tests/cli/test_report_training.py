@@ -127,12 +127,21 @@ def test_moving_away_from_the_chosen_is_warned_of(run, chosen, warned):
     assert ("moves away from the chosen" in text(run)) == warned
 
 
+@pytest.mark.parametrize(("chosen", "warned"), [(0.059, False), (0.061, True)])
+def test_the_trainer_says_how_far_is_away(run, chosen, warned):
+    """With trainer.warn_rise=0.5 a rise of less than half above the reference's gives no warning."""
+    settings(run, options={"trainer": {"warn_rise": 0.5}})
+    log(run, {**DISTANCES, "chosen_distance": chosen})
+    assert ("moves away from the chosen" in text(run)) == warned
+
+
 def test_the_warning_names_guards_that_are_not_on(run):
-    """It proposes gamma=auto only where gamma is a number, and an anchor only to trainers with one."""
+    """It proposes gamma=auto only where gamma is a number, and guards only to trainers that have them."""
     log(run, {**DISTANCES, "chosen_distance": 0.05})
     for options, told in (
         ({"gamma": 3.0, "anchor": 0.0}, "A trainer.anchor above 0.0, trainer.gamma=auto, a smaller"),
-        ({"gamma": "auto", "anchor": 0.5}, "A trainer.anchor above 0.5, a smaller"),
+        ({"gamma": "auto", "restraint": 0.2, "anchor": 0.5},
+         "A trainer.restraint above 0.2, a trainer.anchor above 0.5, a smaller"),
         ({"beta": 0.2, "sigma": 1.0}, "0.04. A smaller trainer.learning_rate"),
     ):
         settings(run, options={"trainer": options})
