@@ -59,7 +59,8 @@ def _away(iteration: IterationRecord, options: Mapping[str, object]) -> Iterator
     allowed = options.get("warn_rise", RISE)
     if not means or not isinstance(allowed, int | float) or means[0] <= (1.0 + allowed) * means[1]:
         return
-    guards = [f"a trainer.{name} above {options[name]}" for name in ("restraint", "anchor") if name in options]
+    known = [name for name in ("restraint", "anchor") if name in options]
+    guards = [f"a trainer.{name} above {options[name]}" for name in known]
     if isinstance(options.get("gamma"), int | float):
         guards.append("trainer.gamma=auto")
     remedy = ", ".join([*guards, "a smaller trainer.learning_rate"])
