@@ -55,9 +55,9 @@ def find_pictures(
     for key, paths in files.items():
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)
-            problems.append(Problem("duplicate", key, f"Has {names}; keep one."))
+            problems.append(Problem("duplicate", key, f"Has {names}; keep one.", key))
     problems += [
-        Problem("missing", item.id, f"Add {item.id}.png to {folder}.")
+        Problem("missing", item.id, f"Add {item.id}.png to {folder}.", item.id)
         for item in items
         if item.id not in files
     ]
@@ -72,7 +72,7 @@ def find_pictures(
         if size not in allowed:
             shapes = " or ".join(f"{width}x{height}" for width, height in allowed)
             what = f"Is {size[0]}x{size[1]}, not {shapes} ({pictures} pictures of side {side})."
-            problems.append(Problem("wrong-size", path.name, what))
+            problems.append(Problem("wrong-size", path.name, what, item.id))
             continue
         cut += [
             Picture(item.id, index, path, (x * side, y * side, (x + 1) * side, (y + 1) * side))
@@ -137,11 +137,11 @@ def _sizes(paths: Mapping[str, Path], problems: list[Problem]) -> dict[str, tupl
                     size = picture.size
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             what = f"Is no readable {', '.join(FORMATS)} ({error!s:.80}); replace it."
-            problems.append(Problem("unreadable", path.name, what))
+            problems.append(Problem("unreadable", path.name, what, key))
             continue
         if size[0] * size[1] > MAX_PIXELS:
             what = f"Claims {size[0]}x{size[1]} pixels, more than {MAX_PIXELS}; replace it."
-            problems.append(Problem("unreadable", path.name, what))
+            problems.append(Problem("unreadable", path.name, what, key))
             continue
         sizes[key] = size
     return sizes

@@ -17,6 +17,7 @@ from silmm.store import make_folder
 from silmm_benchmarks.runner import checking, drawing, result
 from silmm_benchmarks.runner.answers import AnswerStore
 from silmm_benchmarks.runner.card import Card, drawing_of, prompts_digest
+from silmm_benchmarks.runner.chair import Chair
 from silmm_benchmarks.runner.contracts import Item, Mode, Picture, PictureBenchmark, Problem
 from silmm_benchmarks.runner.judging import Sitting
 from silmm_benchmarks.runner.panel import Seat, check_canaries, seats
@@ -82,6 +83,8 @@ class _Session:
     progress: Progress
     note: Callable[[str], None]
     canaries: dict[str, list[str]] = field(default_factory=dict)
+    every: Sequence[Item] = ()
+    """All items of the chosen categories, of which some may be left out."""
 
     @property
     def home(self) -> Path:
@@ -92,7 +95,8 @@ class _Session:
         """Go through the stages; return the result file, or None where `until` stopped before it."""
         request, name = self.request, self.benchmark.name
         data = data_root(request.data) / name
-        items = first_of_each(self.benchmark.items(data, request.categories), request.limit)
+        self.every = self.benchmark.items(data, request.categories)
+        items = first_of_each(self.every, request.limit)
         own = of_shard(items, request.shard)
         record = self._draw(own) if request.model else None
         if request.until == "generate":
@@ -100,13 +104,15 @@ class _Session:
         folder = request.images or self.home / drawing.PICTURES
         if request.images is not None:
             record = drawing.recorded(folder.parent)  # pictures that an earlier command drew
-        panel = seats(self.benchmark.roles, request, self.registry, self._roles(items))
+        chair = Chair()
+        panel = seats(self.benchmark.roles, request, self.registry, self._roles(items), chair)
         seen, sitting, work = self._look(folder, own, panel)
         self._stop_at(seen.problems)
         self.canaries = {
             role: check_canaries(seat, request.canaries, self.note) for role, seat in panel.items()
         }
-        sitting.judge(work, lambda done, total: self.progress(f"{name}: judge", done, total))
+        sitting.judge(work, lambda role, done, total: self.progress(f"{name}: {role}", done, total))
+        chair.clear()
         if request.until == "judge":
             return None
         if request.shard is not None:
@@ -149,24 +155,25 @@ class _Session:
         return seen, Sitting(self.benchmark, panel, seen.ids), work
 
     def _find(self, folder: Path, items: Sequence[Item]) -> tuple[list[Picture], list[Problem]]:
-        found = self.benchmark.find(folder, items)
-        whole = self.request.limit is None and self.request.shard is None
-        # what a subset leaves out is no stray file
-        problems = [one for one in found.problems if whole or one.kind != checking.HARMLESS]
-        problems += checking.absent(items, found.pictures, problems)
+        found = self.benchmark.find(folder, self.every)
+        here = {item.id for item in items}
+        pictures = [one for one in found.pictures if one.item in here]
+        problems = [one for one in found.problems if not one.item or one.item in here]
+        problems += checking.absent(items, pictures, problems)
         if self.request.model is not None:
-            here = {item.id for item in items}
             for item, why in sorted(drawing.failed(self.home).items()):
                 if item in here:
                     self.note(f"no picture of {item}: {why}")
-        return list(found.pictures), problems
+        return pictures, problems
 
     def _looked(self) -> AnswerStore:
         return AnswerStore(self.request.out / "answers" / "opened")
 
     def _stop_at(self, problems: Sequence[Problem]) -> None:
+        shard = self.request.shard
+        name = f"problems.{shard[0]}-of-{shard[1]}.tsv" if shard else "problems.tsv"
         checking.judge_problems(
-            problems, self.home / "problems.tsv", allow_missing=self.request.allow_missing, note=self.note
+            problems, self.home / name, allow_missing=self.request.allow_missing, note=self.note
         )
 
     def _roles(self, items: Sequence[Item]) -> list[str]:
@@ -251,19 +258,29 @@ class _Session:
             left_out=[role for role, judge in card.judges.items() if not judge],
             canaries={role: told for role, told in self.canaries.items() if told},
         )
-        return result.write(finding, self.request.out / f"{self._stem()}.json")
+        return result.write(finding, self.request.out / f"{self._stem(marks)}.json")
 
-    def _stem(self) -> str:
-        """Name results so that neither a subset nor other judges replace the full one."""
+    def _stem(self, marks: Sequence[str]) -> str:
+        """Name results so that neither a subset, a partial one nor other judges replace the full one."""
         parts = [self.benchmark.name, self.request.mode]
         if self.request.categories:
             parts.append("+".join(sorted(self.request.categories)))
         if self.request.limit is not None:
             parts.append(f"limit-{self.request.limit}")
-        if self.request.judges:
-            chosen = canonical(dict(self.request.judges)).encode()
-            parts.append(f"judges-{hashlib.sha256(chosen).hexdigest()[:8]}")
+        if chosen := self._chosen():
+            parts.append(f"chosen-{hashlib.sha256(canonical(chosen).encode()).hexdigest()[:8]}")
+        parts += [word for word in ("partial", "unchecked") if any(mark.startswith(word) for mark in marks)]
         return ".".join(parts)
+
+    def _chosen(self) -> dict[str, Any]:
+        """Return the judges and the options, of them and of the benchmark, that are not the official ones."""
+        kinds = {self.benchmark.name, *self.benchmark.roles}
+        options = {
+            kind: {name: value for name, value in given.items() if name not in drawing.NO_MATTER}
+            for kind, given in self.request.sets.items() if kind in kinds
+        }
+        named = {role: spec for role, spec in self.request.judges.items() if role in self.benchmark.roles}
+        return {key: value for key, value in {**options, "judges": named}.items() if value}
 
     def _model(self, record: Mapping[str, Any] | None) -> dict[str, Any]:
         name = str(record["spec"]) if record else str(self.request.images)

@@ -54,7 +54,7 @@ def look_at(
             if key not in store and key not in fresh:
                 fresh[key] = list(decode_rgb(data, picture.path, picture.box).size)
         except PictureError as error:
-            seen.problems.append(Problem(error.kind, str(error.where), error.what))
+            seen.problems.append(Problem(error.kind, str(error.where), error.what, picture.item))
         else:
             width, height = store[key] if key in store else fresh[key]
             seen.ids[picture] = name
@@ -70,15 +70,15 @@ def look_at(
 def absent(items: Sequence[Item], pictures: Sequence[Picture], problems: Sequence[Problem]) -> list[Problem]:
     """Return a problem for each item with fewer pictures than asked for that nobody has told of yet."""
     counts = Counter(picture.item for picture in pictures)
-    told = {problem.where for problem in problems}
+    told = {problem.item for problem in problems if problem.kind != HARMLESS}
     return [
         Problem(
             "missing", item.id,
             f"{counts[item.id]} of {item.images} pictures. Draw the others, or give --allow-missing.",
+            item.id,
         )
         for item in items
         if counts[item.id] < item.images and item.id not in told
-        and not any(problem.kind == "missing" for problem in problems)
     ]
 
 

@@ -62,6 +62,8 @@ class Problem:
     """The file, item id or row."""
     what: str
     """One sentence with the way out."""
+    item: str = ""
+    """The id of the item that it is about; "" for what belongs to none."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,10 @@ class PictureBenchmark(Protocol):
         ...
 
     def find(self, folder: Path, items: Sequence[Item]) -> Found:
-        """Match the official layout and naming of pictures against the items, without decoding pictures."""
+        """Match the official layout and naming of pictures against the items, without decoding pictures.
+
+        It is given all items that there are, also where only some of them are scored.
+        """
         ...
 
     def target(self, folder: Path, item: Item, index: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ PICTURES = "pictures"
 RECORD = "generator.json"
 """Beside it: who drew them, and how."""
 FAILURES = "failures"
+NO_MATTER = frozenset({
+    "device", "batch", "batch_size", "concurrency", "requests_per_minute", "attempts", "timeout", "price",
+})
+"""Options of generators and judges on which neither pictures nor answers depend, but by rounding."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,9 @@ def draw(
 ) -> Mapping[str, Any]:
     """Draw what is missing under `home` and return its record: spec, options, identity of the generator.
 
-    The generator is opened only if something is to be drawn. Refusals and other failures that another try
-    would not change are kept, and not tried again.
+    What is there goes on only under the generator that drew it: its identity decides, whatever it was called
+    and wherever it computes. It is opened only if something is to be drawn, or if it is asked for otherwise
+    than before. Refusals and other failures that another try would not change are kept, and not tried again.
 
     Raises:
         SettingsChanged: `home` holds pictures of another generator or of other settings.
@@ -72,8 +78,6 @@ def draw(
     """
     record = recorded(home)
     asked = {"spec": spec, "options": dict(options)}
-    if record is not None:
-        _require_equal(home, record, asked)
     failures = AnswerStore(home / FAILURES).load()
     files = targets(benchmark, home / PICTURES, items)
     waiting = [
@@ -83,21 +87,24 @@ def draw(
     done, total = sum(len(one.indices) for one in files), sum(len(one.indices) for one in files)
     done -= sum(len(one.indices) for one in waiting)
     progress(done, total)
-    if not waiting and record is not None:
+    if not waiting and record is not None and _said(record) == _said(asked):
         return record
     generator = open_generator()
-    fresh = {**asked, "identity": dict(generator.identity)}
-    if record is not None:
-        _require_equal(home, record, fresh)
-    else:
-        atomic_write(home / RECORD, to_json(fresh))
+    identity = json.loads(to_json(dict(generator.identity)))
+    if record is None:
+        record = {**asked, "identity": identity}
+        atomic_write(home / RECORD, to_json(record))
+    elif record.get("identity") != identity:
+        raise _other(home, record, {**asked, "identity": identity})
+    if not waiting:
+        return record
     if cost := generator.announce(sum(len(one.indices) for one in waiting)):
         note(cost)
     for group in _groups(waiting, generator.batch_size):
         _draw(benchmark, generator, group, failures, note)
         done += sum(len(one.indices) for one in group)
         progress(done, total)
-    return fresh
+    return record
 
 
 def failed(home: Path) -> dict[str, str]:
@@ -160,11 +167,29 @@ def _png(picture: Image) -> bytes:
     return buffer.getvalue()
 
 
-def _require_equal(home: Path, record: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    differing = sorted(key for key in asked if record.get(key) != asked[key])
-    if differing:
-        told = "; ".join(f"{key}: {record.get(key)!r} there, {asked[key]!r} now" for key in differing)
-        raise SettingsChanged(
-            f"{home} holds pictures that were drawn otherwise ({told}). Take another --out, or the settings "
-            "of these pictures, or score them as they are with --images."
-        )
+def _said(record: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the generator's name and those options that its pictures depend on."""
+    options = record.get("options") or {}
+    return record.get("spec"), {name: value for name, value in options.items() if name not in NO_MATTER}
+
+
+def _other(home: Path, record: Mapping[str, Any], asked: Mapping[str, Any]) -> SettingsChanged:
+    """Say in what the generator of the pictures that are there differs from the one that is asked for."""
+    flat, now = _flat(record), _flat(asked)
+    told = "; ".join(
+        f"{key}: {flat.get(key)!r} there, {now.get(key)!r} now"
+        for key in sorted({*flat, *now}) if flat.get(key) != now.get(key)
+    )
+    return SettingsChanged(
+        f"{home} holds pictures that were drawn otherwise ({told}). Take another --out, or the settings "
+        "of these pictures, or score them as they are with --images."
+    )
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    spec, options = _said(record)
+    identity = record.get("identity") or {}
+    return {
+        "spec": spec, **{f"options.{name}": value for name, value in options.items()},
+        **{f"identity.{name}": value for name, value in identity.items()},
+    }

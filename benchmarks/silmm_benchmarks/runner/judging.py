@@ -1,10 +1,10 @@
-"""Asks the judges what is not answered yet, chunk by chunk, each picture decoded once for all of them."""
+"""Asks one judge after the other what it has not answered yet, chunk by chunk."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from silmm.options import canonical
 from silmm_benchmarks.runner.contracts import Item, Judged, Picture, PictureBenchmark, Request
@@ -13,13 +13,12 @@ from silmm_benchmarks.runner.panel import Seat
 from silmm_benchmarks.runner.pictures import open_rgb
 from silmm_benchmarks.runner.roles import UNSEEN, WHOLE, ask, method_of
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 CHUNK = 32
 """Pictures asked about, and committed, together: what a kill costs at most."""
 ALONE = "-"
 """Subject of answers that depend on no picture (a matcher's)."""
+
+Asked = tuple[Picture, Sequence[Request]]
 
 
 @dataclass(frozen=True)
@@ -32,20 +31,35 @@ class Sitting:
     """Content id of each picture."""
 
     def judge(
-        self, work: Sequence[tuple[Item, Picture]], progress: Callable[[int, int], None]
+        self, work: Sequence[tuple[Item, Picture]], progress: Callable[[str, int, int], None]
     ) -> None:
         """Store every answer that the rules will need; what is there already is not asked again.
+
+        One judge answers all that it is asked before the next one is opened; what follows from answers
+        comes last.
+
+        Args:
+            work: the pictures.
+            progress: told of a role, of pictures done and of all that it is asked about.
 
         Raises:
             PictureError: a picture changed while it was looked at.
         """
-        progress(0, len(work))
-        for start in range(0, len(work), CHUNK):
-            chunk = work[start : start + CHUNK]
-            opened: dict[Picture, Image] = {}
-            self._ask(chunk, [self.benchmark.requests(item) for item, _ in chunk], opened)
-            self._ask(chunk, [self._further(item, picture) for item, picture in chunk], opened)
-            progress(start + len(chunk), len(work))
+        self._ask_all([(picture, self.benchmark.requests(item)) for item, picture in work], progress)
+        self._ask_all([(picture, self._further(item, picture)) for item, picture in work], progress)
+
+    def _ask_all(self, asked: Sequence[Asked], progress: Callable[[str, int, int], None]) -> None:
+        for role, seat in self.seats.items():
+            mine = [
+                (picture, [one for one in requests if one.judge == role])
+                for picture, requests in asked
+                if any(one.judge == role for one in requests)
+            ]
+            for start in range(0, len(mine), CHUNK):
+                progress(role, start, len(mine))
+                self._ask(seat, mine[start : start + CHUNK])
+            if mine:
+                progress(role, len(mine), len(mine))
 
     def missing(self, work: Sequence[tuple[Item, Picture]]) -> int:
         """Count the pictures that still lack an answer."""
@@ -94,42 +108,30 @@ class Sitting:
             found.setdefault(request.judge, []).extend(values)
         return found, failed
 
-    def _ask(
-        self,
-        chunk: Sequence[tuple[Item, Picture]],
-        requests: Sequence[Sequence[Request]],
-        opened: dict[Picture, Image],
-    ) -> None:
-        """Ask each judge what it has not answered about the chunk, and commit its answers."""
-        for role, seat in self.seats.items():
-            asked: dict[tuple[Picture, str], list[Any]] = {}
-            subjects: set[tuple[str, str]] = set()
-            for (_, picture), wanted in zip(chunk, requests, strict=True):
-                for request in wanted:
-                    if request.judge != role:
-                        continue
-                    for query in self._unanswered(request, picture):
-                        key = self._key(request, query, picture)
-                        if key not in subjects:  # equal pictures, or equal answers to match
-                            subjects.add(key)
-                            asked.setdefault((picture, key[0]), []).append(query)
-            if not asked:
-                continue
-            images = [] if method_of(role) in UNSEEN else [_open(one, opened) for one, _ in asked]
-            answers = ask(seat.judge, role, images, list(asked.values()))
-            seat.store.commit(
-                ((subject, canonical(query)), to_stored(answer, seat.store))
-                for ((_, subject), asked_of), given in zip(asked.items(), answers, strict=True)
-                for query, answer in zip(asked_of, given, strict=True)
-            )
+    def _ask(self, seat: Seat, chunk: Sequence[Asked]) -> None:
+        """Ask a judge what it has not answered about the chunk, and commit its answers."""
+        wanted: dict[tuple[Picture, str], list[Any]] = {}
+        seen: set[tuple[str, str]] = set()
+        for picture, requests in chunk:
+            for request in requests:
+                for query in self._unanswered(request, picture):
+                    key = self._key(request, query, picture)
+                    if key not in seen:  # equal pictures, or equal answers to match
+                        seen.add(key)
+                        wanted.setdefault((picture, key[0]), []).append(query)
+        if not wanted:
+            return
+        blind = method_of(seat.role) in UNSEEN
+        images = [] if blind else [open_rgb(picture.path, picture.box) for picture, _ in wanted]
+        answers = ask(seat.judge, seat.role, images, list(wanted.values()))
+        seat.store.commit(
+            ((subject, canonical(query)), to_stored(answer, seat.store))
+            for ((_, subject), queries_of), given in zip(wanted.items(), answers, strict=True)
+            for query, answer in zip(queries_of, given, strict=True)
+        )
 
 
 def queries(request: Request) -> Sequence[Any]:
     """Return what is asked; a judge of the whole picture is asked once, nothing."""
     return (None,) if method_of(request.judge) in WHOLE else request.queries
 
-
-def _open(picture: Picture, opened: dict[Picture, Image]) -> Image:
-    if picture not in opened:
-        opened[picture] = open_rgb(picture.path, picture.box)
-    return opened[picture]

@@ -1,4 +1,4 @@
-"""The judges of one benchmark: built by role, known by identity, checked by canaries, asked only once."""
+"""The judges of one benchmark: opened one at a time, known by identity, checked by canaries, asked once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from silmm.errors import DataError, PluginError, SilmmError, UsageError
 from silmm.options import Given, canonical, complete
 from silmm_benchmarks.judges.interfaces import Judge
 from silmm_benchmarks.runner.answers import AnswerStore
+from silmm_benchmarks.runner.chair import Chair
 from silmm_benchmarks.runner.roles import check_ability, method_of
 
 if TYPE_CHECKING:
@@ -35,21 +37,46 @@ class Seat:
 
     role: str
     name: str
-    judge: Judge
+    identity: Mapping[str, str]
+    """What the answers depend on, for the card."""
     store: AnswerStore
+    opened: Callable[[], Judge]
+    """Opens the judge, or returns it if it is the one that is open."""
 
     @property
-    def identity(self) -> dict[str, str]:
-        """What the answers depend on, for the card."""
-        return {"judge": self.name, **{key: str(value) for key, value in self.judge.identity.items()}}
+    def judge(self) -> Judge:
+        """The judge itself; whichever was open before is let go of.
+
+        Raises:
+            DataError: it is another one than its answers are stored for: its weights changed meanwhile.
+        """
+        judge = self.opened()
+        if identity_of(self.name, judge) != self.identity:
+            raise DataError(
+                f"the judge {self.name!r} ({self.role}) changed while it was at work: its files are others "
+                "than at the start. Run the same command again."
+            )
+        return judge
+
+
+def identity_of(name: str, judge: Judge) -> dict[str, str]:
+    """Return what a judge's answers depend on, as texts."""
+    return {"judge": name, **{key: str(value) for key, value in judge.identity.items()}}
 
 
 def seats(
-    roles: Mapping[str, str], request: BenchRequest, registry: Registry, needed: Sequence[str]
+    roles: Mapping[str, str], request: BenchRequest, registry: Registry, needed: Sequence[str], chair: Chair
 ) -> dict[str, Seat]:
-    """Build the judges of the roles that are needed; a role that is left out has no seat.
+    """Open each judge of the roles that are needed once, to know who it is and whether canaries pass.
 
-    Two roles with one judge and equal options share the judge.
+    A role that is left out has no seat. Two roles with one judge and equal options share the judge.
+
+    Args:
+        roles: role -> official judge.
+        request: names other judges and their options.
+        registry: where judges are found.
+        needed: the roles that are asked.
+        chair: what judges sit on, one after the other.
 
     Raises:
         UsageError: an unknown role, judge or option, or a judge that cannot hold its role.
@@ -57,7 +84,6 @@ def seats(
     """
     for role in request.judges:
         method_of(role)  # a role of another benchmark in the same command is no error
-    built: dict[str, Judge] = {}
     found: dict[str, Seat] = {}
     problems: list[str] = []
     kinds: list[SilmmError] = []
@@ -67,13 +93,17 @@ def seats(
             continue
         name, _, path = spec.partition(":")
         try:
-            judge = _build(registry, role, name, path, request, built)
+            opened = _opener(registry, role, name, path, request, chair)
+            judge = opened()
         except SilmmError as error:
             problems.append(f"{role} ({name}): {error}")
             kinds.append(error)
             continue
         check_ability(judge, role, name)
-        found[role] = Seat(role, name, judge, _store(request.out, role, name, judge))
+        store = _store(request.out, role, name, judge)
+        if request.canaries != "off" and not problems and _CANARIES not in store:
+            store.commit([(_CANARIES, _failed_canaries(judge))])
+        found[role] = Seat(role, name, identity_of(name, judge), store, opened)
     if problems:
         kind = DataError if all(isinstance(error, DataError) for error in kinds) else UsageError
         raise kind(
@@ -85,17 +115,13 @@ def seats(
 
 
 def check_canaries(seat: Seat, how: str, note: Callable[[str], None]) -> list[str]:
-    """Let a judge answer what is known before it scores; return what it failed.
-
-    It is asked once: what came out is stored with its answers.
+    """Return what a judge failed when it was asked what is known; :func:`seats` asked it, once for all.
 
     Raises:
         PluginError: it failed and `how` is "stop".
     """
     if how == "off":
         return []
-    if _CANARIES not in seat.store:
-        seat.store.commit([(_CANARIES, _failed_canaries(seat.judge))])
     failed = [str(text) for text in seat.store[_CANARIES]]
     if failed and how == "stop":
         raise PluginError(
@@ -116,9 +142,9 @@ def _failed_canaries(judge: Judge) -> list[str]:
     return [str(result) for result in check(judge) if not result.passed]
 
 
-def _build(
-    registry: Registry, role: str, name: str, path: str, request: BenchRequest, built: dict[str, Judge]
-) -> Judge:
+def _opener(
+    registry: Registry, role: str, name: str, path: str, request: BenchRequest, chair: Chair
+) -> Callable[[], Judge]:
     entry = registry.entry("judge", name)
     given = {key: Given(value, f"--set {role}.{key}", text=True)
              for key, value in request.sets.get(role, {}).items()}
@@ -128,11 +154,13 @@ def _build(
             raise UsageError(f"the judge {name!r} takes no path")
         given[fields[0]] = Given(path, f"--judge {role}={name}:{path}", text=True)
     options = complete(entry.options, f"judge {name!r}", given)
-    key = canonical([name, options])
-    if key not in built:
+
+    def build() -> Judge:
         with _data_folder(request.data):
-            built[key] = registry.build("judge", name, options)
-    return built[key]
+            judge: Judge = registry.build("judge", name, options)
+        return judge
+
+    return partial(chair.seat, canonical([name, options]), build)
 
 
 @contextmanager

@@ -86,7 +86,7 @@ class ShapesPictures:
             Picture(item.id, index, folder / name) for name, (item, index) in wanted.items() if name in here
         )
         missing = [
-            Problem("missing", name, f"no picture {index} of {item.prompt!r}")
+            Problem("missing", name, f"no picture {index} of {item.prompt!r}", item.id)
             for name, (item, index) in wanted.items() if name not in here
         ]
         extra = [Problem("extra", name, "it belongs to no prompt") for name in sorted(here - set(wanted))]

@@ -59,15 +59,17 @@ def _place(folder: Path, category: str, *, alone: bool) -> Path:
 
 def _in_folder(place: Path, items: Sequence[Item]) -> Found:
     by_prompt: dict[str, dict[int, Path]] = {_normal(item.prompt): {} for item in items}
+    owners = {_normal(item.prompt): item.id for item in items}
     problems: list[Problem] = []
     for path in _files(place):
         match = _NAME.fullmatch(path.name)
         known = by_prompt.get(_normal(match["prompt"])) if match else None
+        owner = owners.get(_normal(match["prompt"]), "") if match else ""
         if match is None or known is None:
             problems.append(Problem("extra", str(path), "No prompt has this name; it is not scored."))
         elif int(match["index"]) in known:
             what = f"{known[int(match['index'])].name} has the same prompt and number; take one of them out."
-            problems.append(Problem("duplicate", str(path), what))
+            problems.append(Problem("duplicate", str(path), what, owner))
         else:
             known[int(match["index"])] = path
     pictures: list[Picture] = []
@@ -75,9 +77,10 @@ def _in_folder(place: Path, items: Sequence[Item]) -> Found:
         taken, left = _numbered(item, by_prompt[_normal(item.prompt)])
         pictures += [Picture(item.id, index, path) for index, path in sorted(taken.items())]
         what = f"The prompt has {item.images} pictures already; it is not scored."
-        problems += [Problem("extra", str(path), what) for path in left]
+        problems += [Problem("extra", str(path), what, item.id) for path in left]
+        draw = "Draw it, or score with --allow-missing."
         problems += [
-            Problem("missing", str(place / _name(item, index)), "Draw it, or score with --allow-missing.")
+            Problem("missing", str(place / _name(item, index)), draw, item.id)
             for index in range(item.images)
             if index not in taken
         ]

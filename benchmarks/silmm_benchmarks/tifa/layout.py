@@ -44,10 +44,10 @@ def _named(folder: Path, items: Sequence[Item]) -> Found:
     for key, paths in by_id.items():
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)
-            problems.append(Problem("duplicate", key, f"Has {names}; keep one."))
+            problems.append(Problem("duplicate", key, f"Has {names}; keep one.", key))
     found = {key: paths[0] for key, paths in by_id.items()}
     missing = [
-        Problem("missing", item.id, f"Add {item.id}.png to {folder}.")
+        Problem("missing", item.id, f"Add {item.id}.png to {folder}.", item.id)
         for item in items
         if item.id not in found
     ]
@@ -63,13 +63,14 @@ def _mapped(file: Path, items: Sequence[Item]) -> Found:
     for item in items:
         name = paths.get(item.id)
         if name is None:
-            problems.append(Problem("missing", item.id, f"{file.name} names no picture of it; add one."))
+            what = f"{file.name} names no picture of it; add one."
+            problems.append(Problem("missing", item.id, what, item.id))
         elif not isinstance(name, str) or not _inside(name):
-            problems.append(
-                Problem("unreadable", item.id, f"{name!r:.80} is no path inside the folder of {file.name}.")
-            )
+            what = f"{name!r:.80} is no path inside the folder of {file.name}."
+            problems.append(Problem("unreadable", item.id, what, item.id))
         elif not (file.parent / name).is_file():
-            problems.append(Problem("missing", item.id, f"There is no file {file.parent / name}; add it."))
+            what = f"There is no file {file.parent / name}; add it."
+            problems.append(Problem("missing", item.id, what, item.id))
         else:
             found[item.id] = file.parent / name
     known = {item.id for item in items}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -95,25 +96,22 @@ def test_a_bad_picture_is_named_and_nothing_scored(draw, score, tmp_path, break_
     assert not list((tmp_path / "out").glob("*.json"))
     assert bad.name in (tmp_path / "out" / "shapes" / "problems.tsv").read_text()
     result = score(tmp_path / "images", allow_missing=True)
+    assert result["path"].name == "shapes.official.limit-8.partial.json"
     assert any(mark.startswith(f"partial: {told}") for mark in result["marks"])
     assert result["counts"]["pictures_counted"] == 15
 
 
-def test_extra_files_are_listed_and_not_judged(registry, draw, tmp_path):
-    """Files of no prompt are told by number, listed by name, and change nothing."""
-    from silmm_benchmarks.runner.checking import judge_problems
-    from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
-
+@pytest.mark.parametrize("changes", [{}, {"limit": 3}, {"shard": (0, 2)}], ids=["all", "limit", "shard"])
+def test_extra_files_are_listed_and_not_judged(draw, score, tmp_path, changes):
+    """A stray file alone is listed, also where a subset leaves pictures of other prompts aside."""
     draw(tmp_path / "images")
     (tmp_path / "images" / "stray.txt").write_text("x")
-    benchmark = ShapesPictures(images=2)
-    found = benchmark.find(tmp_path / "images", benchmark.items(tmp_path)[:1])
-    extra = [one for one in found.problems if one.kind == HARMLESS]
-    assert "stray.txt" in {one.where for one in extra}
-    notes = []
-    judge_problems(extra, tmp_path / "problems.tsv", allow_missing=False, note=notes.append)
-    assert f"{len(extra)} files belong to no prompt" in notes[0]
-    assert "stray.txt" in (tmp_path / "problems.tsv").read_text()
+    with suppress(Incomplete):
+        result = score(tmp_path / "images", **changes)
+        assert result["counts"]["problems"] == {HARMLESS: 1}
+        assert not any(mark.startswith("partial") for mark in result["marks"])
+    (listed,) = (tmp_path / "out" / "shapes").glob("problems*.tsv")
+    assert [line.split("\t")[:2] for line in listed.read_text().splitlines()] == [[HARMLESS, "stray.txt"]]
 
 
 def test_answers_that_are_not_finite_never_count(draw, score, tmp_path, monkeypatch):
@@ -147,6 +145,7 @@ def test_a_judge_that_fails_its_canaries_does_not_score(draw, score, tmp_path, m
     warned = score(tmp_path / "images", canaries="warn")
     assert warned["canaries_failed"] == {"yes-no": ["sees cats everywhere"]}
     off = score(tmp_path / "images", canaries="off")
+    assert off["path"].name == "shapes.official.limit-8.unchecked.json"
     assert any("canaries were off" in mark for mark in off["marks"])
 
 

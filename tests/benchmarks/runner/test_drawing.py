@@ -56,11 +56,12 @@ class Pairs(ShapesPictures):
 
 @pytest.fixture
 def go(tmp_path):
-    def drawn(generator, *, benchmark=None, spec="renderer", home="home"):
+    def drawn(generator, *, benchmark=None, spec="renderer", home="home", options=None):
         benchmark = benchmark or ShapesPictures(images=2)
         notes: list[str] = []
         record = draw(
-            benchmark, benchmark.items(tmp_path)[:4], tmp_path / home, spec=spec, options={},
+            benchmark, benchmark.items(tmp_path)[:4], tmp_path / home, spec=spec,
+            options=options or {},
             open_generator=lambda: generator, progress=lambda *_: None, note=notes.append,
         )
         return record, notes
@@ -103,14 +104,25 @@ def test_with_all_pictures_there_the_generator_is_not_opened(go, tmp_path):
     assert go(None)[0] == record
 
 
-def test_another_generator_or_other_settings_are_refused(go, tmp_path):
+@pytest.mark.parametrize("whole", [True, False])
+def test_another_generator_or_other_settings_are_refused(go, tmp_path, whole):
     """Pictures of two generators never lie in one folder; the message says what differs."""
     go(Renderer())
-    with pytest.raises(SettingsChanged, match=r"spec: 'renderer' there, 'other' now"):
-        go(Renderer(), spec="other")
+    if not whole:
+        next((tmp_path / "home" / PICTURES).iterdir()).unlink()
+    with pytest.raises(SettingsChanged, match=r"steps: 1 there, 2 now; options\.steps: None there, '2' now"):
+        go(Renderer(steps=2), options={"steps": "2"})
+
+
+def test_the_identity_decides_and_not_where_or_how_many_at_once(go, tmp_path):
+    """Another device, batch size or number of requests, or another name of the same weights, goes on."""
+    record, _ = go(Renderer(), options={"device": "cpu", "batch_size": 4, "concurrency": 4})
+    others = {"device": "cuda", "batch_size": 1, "concurrency": 9}
+    assert go(None, options=others)[0] == record
     next((tmp_path / "home" / PICTURES).iterdir()).unlink()
-    with pytest.raises(SettingsChanged, match="identity"):
-        go(Renderer(steps=2))
+    moved = Renderer()
+    assert go(moved, spec="renderer:/elsewhere", options=others)[0] == record
+    assert len(moved.asked) == 1
 
 
 def test_pictures_of_one_file_are_joined_in_order(go, tmp_path):
