@@ -1,0 +1,80 @@
+"""What the loop relies on in trainers: a PEFT folder, the same bytes again, and after a kill too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from silmm.interfaces import BaseModel, Preference, Trainer
+from silmm.testing.cases import Nonconformance
+
+
+class _Killed(Exception):
+    """Raised in the middle of a training."""
+
+
+def check_trainer(
+    make_trainer: Callable[[], Trainer],
+    model: BaseModel,
+    preferences: Sequence[Preference],
+    folder: Path,
+    kill_at: int = 2,
+) -> Mapping[str, float]:
+    """Check that a training gives one adapter, byte for byte, whether or not it is killed on its way.
+
+    Args:
+        make_trainer: returns the trainer with few steps, more than `kill_at`.
+        model: what it trains.
+        preferences: what it trains on.
+        folder: an empty folder.
+        kill_at: the step after which the second training stops for once.
+
+    Returns:
+        The metrics that the trainer returned.
+    """
+    steps: list[int] = []
+
+    def watch(step: int, metrics: Mapping[str, float]) -> None:
+        del metrics
+        steps.append(step)
+
+    metrics = _train(make_trainer(), model, preferences, folder / "whole", watch)
+    if steps != list(range(1, len(steps) + 1)) or len(steps) <= kill_at:
+        raise Nonconformance(f"train: observe is called after each step, 1, 2, …; it heard {steps[:9]}")
+    expected = _contents(folder / "whole" / "out")
+    if not {"adapter_config.json", "adapter_model.safetensors"} <= set(expected):
+        raise Nonconformance(f"train: a PEFT folder is written, not {sorted(expected)}")
+    model.load_adapter(folder / "whole" / "out")
+
+    def kill(step: int, metrics: Mapping[str, float]) -> None:
+        del metrics
+        if step == kill_at:
+            raise _Killed
+
+    try:
+        _train(make_trainer(), model, preferences, folder / "killed", kill)
+    except _Killed:
+        _train(make_trainer(), model, preferences, folder / "killed", watch)
+    else:
+        raise Nonconformance("train: an error of observe is swallowed")
+    if _contents(folder / "killed" / "out") != expected:
+        raise Nonconformance("train: killed and called again, the training wrote other bytes")
+    model.load_adapter(None)
+    return metrics
+
+
+def _train(
+    trainer: Trainer,
+    model: BaseModel,
+    preferences: Sequence[Preference],
+    home: Path,
+    observe: Callable[[int, Mapping[str, float]], None],
+) -> Mapping[str, float]:
+    out, work = home / "out", home / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    out.mkdir(exist_ok=True)
+    return trainer.train(model, preferences, start=None, out=out, work=work, seed=0, observe=observe)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
