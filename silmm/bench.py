@@ -50,6 +50,8 @@ class BenchRequest:
     canaries: Literal["stop", "warn", "off"] = "stop"
     sets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Options as text, by role of the judge, or under "generator"."""
+    official_files: bool = False
+    """Write beside the result what the official scripts write, for programs that read it."""
 
 
 @dataclass(frozen=True)

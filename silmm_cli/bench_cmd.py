@@ -87,6 +87,10 @@ def bench() -> None:
     help="Set an option of a judge by its role, of the generator, or of a benchmark by its name: "
     "yes-no.batch_size=8, generator.steps=30, dpg-bench.pictures=1. May be repeated.",
 )
+@click.option(
+    "--official-files", is_flag=True,
+    help="Write also the files that the official scripts write (tifa, dpg-bench), beside the result.",
+)
 @click.option("--details", is_flag=True, help="Show also columns that the paper's table does not have.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def score(

@@ -16,6 +16,7 @@ from silmm.store import sha256_file
 from silmm_benchmarks.dpg_bench.files import QUESTIONS
 from silmm_benchmarks.dpg_bench.layout import find_pictures, join_grid
 from silmm_benchmarks.dpg_bench.questions import circular, load_items, read_prompts
+from silmm_benchmarks.dpg_bench.reports import DETAILS, RESULTS, detail_lines, picture_line, summary
 from silmm_benchmarks.dpg_bench.rules import (
     LostQuestionError,
     category_crops,
@@ -23,7 +24,7 @@ from silmm_benchmarks.dpg_bench.rules import (
     picture_score,
     score_crop,
 )
-from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Request
+from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Picture, Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -174,6 +175,43 @@ class DpgBench:
         for name in fine:
             columns.append(self._category(name, counts, {name}, detail=True))
         return columns
+
+    def official_files(
+        self,
+        scored: Sequence[tuple[Picture, Judged, Mapping[str, Any]]],
+        columns: Sequence[Column],
+        folder: Path,
+        place: Path,
+    ) -> Mapping[str, str]:
+        """Return the two text reports of the official script (spec/benchmarks.md 3.5).
+
+        Raises:
+            DataError: no prompt has all its pictures scored.
+        """
+        wanted = _by_prompt([(judged.item, judged.index, scores) for _, judged, scores in scored])
+        if not wanted:
+            raise DataError(
+                "dpg-bench: no prompt has all its pictures scored, and the official script stops there too. "
+                "Leave --official-files out."
+            )
+        lines: list[str] = []
+        details: list[str] = []
+        for picture, judged, _ in scored:
+            if judged.item.id not in wanted:
+                continue
+            counted = [
+                (question["text"], answer)
+                for question, answer in zip(
+                    judged.item.details["questions"], judged.answers[VQA], strict=True
+                )
+                if not question["first_row"]
+            ]
+            details += detail_lines(picture.path, judged.index, *zip(*counted, strict=True))
+            if judged.index == 0:
+                crops = [crop["score"] for crop in wanted[judged.item.id]]
+                lines.append(picture_line(picture.path, crops))
+        end = summary(folder, place / RESULTS, columns)
+        return {RESULTS: "\n".join([*lines, end]), DETAILS: "\n".join([*details, ""])}
 
     def _overall(
         self, items: Sequence[Item], scores: Scores, prompts: Mapping[str, Sequence[Mapping[str, Any]]]

@@ -8,6 +8,9 @@ from pathlib import Path
 from silmm_benchmarks.dpg_bench.rules import picture_score
 from silmm_benchmarks.runner.contracts import Column
 
+RESULTS, DETAILS = "dpg-bench_results.txt", "dpg-bench_results_detail.txt"
+"""Names of the reports; the official ones have the time in them and lie among the pictures."""
+
 
 def picture_line(path: Path, crops: Sequence[float]) -> str:
     """Return a line of the results: path, one score a crop, their mean."""

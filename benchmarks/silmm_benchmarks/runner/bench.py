@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from silmm.bench import BenchOutcome, BenchRequest, Progress
 from silmm.data_sets import data_root
 from silmm.errors import Incomplete, UsageError
 from silmm.lock import hold
-from silmm.options import Given, canonical, complete
+from silmm.options import Given, complete
 from silmm.store import make_folder
 from silmm_benchmarks.runner import checking, drawing, result
 from silmm_benchmarks.runner.answers import AnswerStore
@@ -20,6 +19,8 @@ from silmm_benchmarks.runner.card import Card, drawing_of, prompts_digest
 from silmm_benchmarks.runner.chair import Chair
 from silmm_benchmarks.runner.contracts import Item, Mode, Picture, PictureBenchmark, Problem
 from silmm_benchmarks.runner.judging import Sitting
+from silmm_benchmarks.runner.naming import PARTIAL, UNCHECKED, result_name
+from silmm_benchmarks.runner.official import write_official
 from silmm_benchmarks.runner.panel import Seat, check_canaries, seats
 from silmm_benchmarks.runner.roles import UNSEEN, method_of
 from silmm_benchmarks.runner.selection import first_of_each, of_shard
@@ -244,43 +245,26 @@ class _Session:
             marks.append(f"subset: {len(items)} prompts (--limit {self.request.limit})")
         if any(kind != checking.HARMLESS for kind in grave):
             told = ", ".join(f"{n} {kind}" for kind, n in sorted(grave.items()) if kind != checking.HARMLESS)
-            marks.append(f"partial: {told} (--allow-missing)")
+            marks.append(f"{PARTIAL}: {told} (--allow-missing)")
         if self.request.canaries == "off":
-            marks.append("unchecked: the judges' canaries were off (--canaries off)")
+            marks.append(f"{UNCHECKED}: the judges' canaries were off (--canaries off)")
         unusable = result.unusable(scored)
         if unusable and not self.request.allow_missing:
             raise result.refuse(unusable)
         if unusable:
-            marks.append(f"partial: {len(unusable)} pictures whose answers cannot be used (--allow-missing)")
+            told = f"{len(unusable)} pictures whose answers cannot be used"
+            marks.append(f"{PARTIAL}: {told} (--allow-missing)")
         finding = result.Finding(
             benchmark=self.benchmark, mode=mode, card=card, model=self._model(record), items=items,
             scored=scored, ids=sitting.ids, folder=folder, marks=marks, problems=grave,
             left_out=[role for role, judge in card.judges.items() if not judge],
             canaries={role: told for role, told in self.canaries.items() if told},
         )
-        return result.write(finding, self.request.out / f"{self._stem(marks)}.json")
-
-    def _stem(self, marks: Sequence[str]) -> str:
-        """Name results so that neither a subset, a partial one nor other judges replace the full one."""
-        parts = [self.benchmark.name, self.request.mode]
-        if self.request.categories:
-            parts.append("+".join(sorted(self.request.categories)))
-        if self.request.limit is not None:
-            parts.append(f"limit-{self.request.limit}")
-        if chosen := self._chosen():
-            parts.append(f"chosen-{hashlib.sha256(canonical(chosen).encode()).hexdigest()[:8]}")
-        parts += [word for word in ("partial", "unchecked") if any(mark.startswith(word) for mark in marks)]
-        return ".".join(parts)
-
-    def _chosen(self) -> dict[str, Any]:
-        """Return the judges and the options, of them and of the benchmark, that are not the official ones."""
-        kinds = {self.benchmark.name, *self.benchmark.roles}
-        options = {
-            kind: {name: value for name, value in given.items() if name not in drawing.NO_MATTER}
-            for kind, given in self.request.sets.items() if kind in kinds
-        }
-        named = {role: spec for role, spec in self.request.judges.items() if role in self.benchmark.roles}
-        return {key: value for key, value in {**options, "judges": named}.items() if value}
+        path = self.request.out / f"{result_name(self.benchmark, self.request, marks)}.json"
+        result.write(finding, path)
+        if self.request.official_files:
+            write_official(finding, path, self.note)
+        return path
 
     def _model(self, record: Mapping[str, Any] | None) -> dict[str, Any]:
         name = str(record["spec"]) if record else str(self.request.images)
@@ -294,5 +278,7 @@ def _check(request: BenchRequest) -> None:
         raise UsageError("say whose pictures are scored: --model NAME[:DIR] or --images DIR, one of them")
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"--limit {request.limit} scores nothing; give 1 or more")
+    if request.official_files and request.mode != Mode.OFFICIAL.value:
+        raise UsageError("--official-files holds the official scripts' numbers; leave --mode fixed out")
     if request.until == "generate" and request.images is not None:
         raise UsageError("--until generate draws pictures, and --images brings them; leave one out")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -193,4 +193,29 @@ class PictureBenchmark(Protocol):
         self, items: Sequence[Item], scores: Sequence[tuple[Item, int, Mapping[str, Any]]], mode: Mode
     ) -> list[Column]:
         """Aggregate to the columns of the paper, with n and intervals over prompts."""
+        ...
+
+
+@runtime_checkable
+class OfficialFiles(PictureBenchmark, Protocol):
+    """A benchmark whose official scripts write files that other programs read (`--official-files`)."""
+
+    def official_files(
+        self,
+        scored: Sequence[tuple[Picture, Judged, Mapping[str, Any]]],
+        columns: Sequence[Column],
+        folder: Path,
+        place: Path,
+    ) -> Mapping[str, str]:
+        """Return the files by name.
+
+        Args:
+            scored: each picture that counts with the judges' answers and what :meth:`score` made of them.
+            columns: what :meth:`columns` made of all.
+            folder: where the pictures lie.
+            place: where the files are going to lie.
+
+        Raises:
+            DataError: the official scripts could write nothing either.
+        """
         ...

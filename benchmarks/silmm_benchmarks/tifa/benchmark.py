@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,11 @@ from silmm.errors import DataError, UsageError
 from silmm.seeds import derive
 from silmm.statistics import mean_interval, ratio_interval
 from silmm.store import sha256_file
-from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Request
+from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Picture, Request
 from silmm_benchmarks.tifa.files import QUESTIONS, TEXTS
 from silmm_benchmarks.tifa.layout import find_pictures
 from silmm_benchmarks.tifa.questions import SUBSETS, TYPES, load_items
-from silmm_benchmarks.tifa.rules import chosen, question_scores, unmatched
+from silmm_benchmarks.tifa.rules import chosen, official_result, question_scores, unmatched
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -150,6 +151,35 @@ class Tifa:
                 result.append(self._overall(subset, part, detail=True))
                 result += [self._of_type(f"{subset}: {kind}", kind, part, detail=True) for kind in TYPES]
         return result
+
+    def official_files(
+        self,
+        scored: Sequence[tuple[Picture, Judged, Mapping[str, Any]]],
+        columns: Sequence[Column],
+        folder: Path,
+        place: Path,
+    ) -> Mapping[str, str]:
+        """Return the result file of the official script (spec/benchmarks.md 2.4) as `tifa_result.json`.
+
+        Raises:
+            DataError: fewer than two captions have a score; the official script stops there too.
+        """
+        del columns, folder, place
+        rows = [
+            row
+            for _, judged, scores in scored if "score" in scores
+            for row in zip(
+                judged.item.details["questions"], judged.answers[VQA], scores["chosen"], strict=True
+            )
+        ]
+        try:
+            found = official_result(rows)
+        except statistics.StatisticsError as error:
+            raise DataError(
+                f"tifa: the official result file needs two captions with scores ({error}); the official "
+                "script stops there too. Leave --official-files out, or score more captions."
+            ) from error
+        return {"tifa_result.json": json.dumps(found, indent=2, ensure_ascii=False) + "\n"}
 
     def _overall(self, name: str, scores: Scores, *, detail: bool = False) -> Column:
         """Average the captions; the official spread over captions (n - 1) stands in the note."""
