@@ -1,0 +1,215 @@
+"""`emu3` as a base model: Gen is the policy that draws and is trained, Chat the judge that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from silmm.errors import DataError, UsageError
+from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm_plugins.emu3 import checkpoint, grammar
+from silmm_plugins.emu3.answering import Judge
+from silmm_plugins.emu3.generation import Canvas, draw
+from silmm_plugins.emu3.language_model import LanguageModel, runs
+from silmm_plugins.emu3.layout import locate, read_json
+from silmm_plugins.emu3.register import CAPABILITIES, Emu3Options
+from silmm_plugins.emu3.residents import Residents
+from silmm_plugins.emu3.tokens import TextTokenizer, load_tokenizer
+from silmm_plugins.emu3.vision import VisionTokenizer, load_vision
+
+_AREA = 720 * 720
+"""Pixels of a picture where the checkpoint does not say (-hf)."""
+
+
+class Emu3(BaseModel):
+    """Emu3-Gen with Emu3-Chat and the vision tokenizer; z holds the codes of a picture, row by row."""
+
+    def __init__(
+        self,
+        policy: LanguageModel,
+        tokenizer: TextTokenizer,
+        judge: Judge,
+        vision: VisionTokenizer,
+        area: int,
+        options: Emu3Options,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            policy: of Emu3-Gen.
+            tokenizer: of the policy.
+            judge: of Emu3-Chat, or of the policy itself.
+            vision: the tokenizer of both.
+            area: of the pictures to draw, in pixels.
+            options: see :class:`Emu3Options`.
+
+        Raises:
+            UsageError: the pictures have more tokens than the policy has positions.
+        """
+        self.kind = "discrete"
+        self.capabilities = frozenset(CAPABILITIES)
+        self.backbone = policy.backbone
+        inner = r"model\.text_model" if hasattr(policy.backbone.model, "text_model") else "model"
+        self.lora_targets = inner + r"\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+        self.policy, self.tokenizer, self.judge, self.vision = policy, tokenizer, judge, vision
+        self.options = options
+        self.grid = grammar.grid(options.ratio, area)
+        if len(self._ids("")) + grammar.length(*self.grid) > policy.positions:
+            raise UsageError(
+                f"pictures of {self.grid[0]}x{self.grid[1]} codes take {grammar.length(*self.grid)} tokens; "
+                f"this checkpoint has {policy.positions} positions. Lower model.image_area"
+            )
+        self._residents = Residents(
+            policy.backbone,
+            options.device,
+            judge.model.backbone,
+            options.judge_device or options.device,
+            options.resident == "swap",
+        )
+
+    @classmethod
+    def load(cls, options: Emu3Options) -> Emu3:
+        """Load the checkpoint that the options name; see :func:`silmm_plugins.emu3.layout.locate`.
+
+        Raises:
+            DataError: a file is missing, damaged or of another model.
+            UsageError: a part is not found, or torch cannot use a device.
+        """
+        parts = locate(options.path, options.judge, options.vision)
+        vision = load_vision(parts.vision, _usable(options.device), options.max_pixels)
+
+        def language_model(
+            folder: Path, device: str, checkpointing: bool
+        ) -> tuple[LanguageModel, TextTokenizer]:
+            backbone = checkpoint.language_model(folder, options.dtype, device)
+            text = load_tokenizer(folder, vision.codes, backbone.config.get_text_config().vocab_size)
+            chunk = options.head_chunk
+            return LanguageModel(backbone, text.tokens, head_chunk=chunk, checkpointing=checkpointing), text
+
+        policy, tokenizer = language_model(parts.policy, options.device, options.recompute)
+        answering, reading = policy, tokenizer
+        if parts.judge is not None:
+            place = options.judge_device or options.device
+            answering, reading = language_model(
+                parts.judge, "cpu" if options.resident == "swap" else place, False
+            )
+        area = options.image_area or int(read_json(parts.policy / "config.json").get("image_area", _AREA))
+        judge = Judge(answering, reading, options.answer_batch)
+        return cls(policy, tokenizer, judge, vision, area, options)
+
+    # -- prompts -------------------------------------------------------------------------------------
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Return the ids that stand before the codes (spec/base-models.md 3.4).
+
+        Raises:
+            DataError: the prompt leaves no room for the picture.
+        """
+        ids = self._ids(prompt)
+        room = self.policy.positions - grammar.length(*self.grid)
+        if len(ids) > room:
+            raise DataError(
+                f"the prompt {prompt[:60]!r} has {len(ids)} tokens with its template; a picture leaves room "
+                f"for {room}. Make it shorter or leave it out."
+            )
+        return ids
+
+    def reads(self, prompt: str) -> bool:
+        """Say whether the prompt leaves room for the picture."""
+        return len(self._ids(prompt)) + grammar.length(*self.grid) <= self.policy.positions
+
+    def _ids(self, prompt: str) -> list[int]:
+        return self.drawing_ids(prompt + self.options.positive_suffix, self.grid)
+
+    def drawing_ids(self, text: str, shape: tuple[int, int]) -> list[int]:
+        """Return the ids of a text, without any suffix, before a picture of that shape."""
+        opening = grammar.opening(self.tokenizer, *shape)
+        return [self.tokenizer.tokens.bos, *self.tokenizer.encode(text), *opening]
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    def represent(
+        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+    ) -> list[Latent]:
+        """Draw codes, int32 (rows * columns,), one candidate for each prompt and seed.
+
+        The distribution is the guided one unless `model.guidance` is 1.
+
+        Raises:
+            DataError: a prompt leaves no room for the picture.
+        """
+        negative = self.drawing_ids(self.options.negative_prompt, self.grid)
+        canvases = [
+            Canvas(self.prompt_ids(prompt), negative, self.grid, seed)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        drawn = [
+            draw(self.policy, canvases[part], drawing, self.options.guidance)
+            for part in runs(len(canvases), self.options.draw_batch)
+        ]
+        return [codes.reshape(-1) for codes in chain.from_iterable(drawn)]
+
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
+        """Turn codes into pictures; the decoder has no noise, so seeds change nothing.
+
+        Raises:
+            DataError: a representation does not have the shape or the range of this model's codes.
+        """
+        grids = self._grids(latents, [f"picture {i}" for i in range(len(latents))])
+        return [self.vision.decode(codes) for codes in grids]
+
+    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi(z | x), shape (batch,): over the codes, without guidance (spec/base-models.md 3.7).
+
+        Raises:
+            DataError: a prompt is too long, or a representation is not one of this model's.
+        """
+        grids = self._grids(latents, [f"prompt {prompt!r}" for prompt in prompts])
+        values = self.policy.code_log_probabilities([self.prompt_ids(p) for p in prompts], grids)
+        return torch.stack([value.sum() for value in values])
+
+    def _grids(self, latents: Sequence[Latent], names: Sequence[str]) -> list[grammar.Codes]:
+        """Return the representations as (rows, columns), checked; `names` are for the error."""
+        rows, columns = self.grid
+        for latent, name in zip(latents, names, strict=True):
+            if latent.shape != (rows * columns,):
+                raise DataError(
+                    f"the image tokens of {name} have the shape {latent.shape}; with these settings emu3 "
+                    f"draws {rows}x{columns} codes. model.ratio and model.image_area must be those of the "
+                    "drawing"
+                )
+            codes = latent.astype(np.int64)
+            wrong = codes[(codes < 0) | (codes >= self.vision.codes)]
+            if len(wrong):
+                raise DataError(
+                    f"{wrong[0]} is among the image tokens of {name}; the codes are 0 to "
+                    f"{self.vision.codes - 1}"
+                )
+        return [latent.astype(np.int32).reshape(rows, columns) for latent in latents]
+
+    # -- answering -----------------------------------------------------------------------------------
+
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        """Answer each request with text, by the judge."""
+        with self._residents.judging():
+            return self.judge.chat(requests)
+
+    def yes_no(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Read p(yes) and p(no) at the judge's first answer token; each picture is read once."""
+        with self._residents.judging():
+            return [
+                self.judge.answers(self.vision.encode(image), asked) if asked else np.zeros((0, 2))
+                for image, asked in zip(images, questions, strict=True)
+            ]
+
+
+def _usable(device: str) -> str:
+    checkpoint.check_device(device)
+    return device

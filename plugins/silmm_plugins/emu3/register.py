@@ -1,0 +1,145 @@
+"""Registration of `emu3`: what it can do, its options, and the settings that suit its size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, JsonValue
+
+from silmm.options import Options
+
+if TYPE_CHECKING:
+    from silmm.interfaces import BaseModel, Capability
+    from silmm.registry import Register
+
+CAPABILITIES: tuple[Capability, ...] = ("chat", "yes_no", "log_likelihood", "nucleus", "rewrite")
+
+DEFAULTS: dict[str, object] = {
+    "sampler.temperature": 1.0,
+    "sampler.top_p": 1.0,
+    "sampler.top_k": 2048,
+    "trainer.accumulation": 32,
+    "trainer.precision": "bf16",
+}
+"""Sampling is the authors' own (spec/base-models.md 3.5); 8k tokens a sequence want small micro-batches."""
+
+_NEGATIVE = (
+    "lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, cropped, "
+    "worst quality, low quality, normal quality, jpeg artifacts, signature, watermark, username, blurry."
+)
+
+
+def _of(unit: str = "", paper: str = "ours") -> dict[str, JsonValue]:
+    return {"paper": paper, "unit": unit}
+
+
+class Emu3Options(Options):
+    """Options of `emu3`; what says "authors" is the setting of the model's own code."""
+
+    path: str = Field(
+        default="",
+        description="Emu3-Gen in its original or its -hf layout, a folder that holds it and the other parts, "
+        "or a hub id",
+        json_schema_extra=_of(),
+    )
+    judge: str = Field(
+        default="",
+        description="Emu3-Chat in either layout: folder or hub id; empty: the one beside the policy; "
+        "self: the policy answers itself",
+        json_schema_extra=_of(),
+    )
+    vision: str = Field(
+        default="",
+        description="Emu3-VisionTokenizer: folder or hub id; empty: inside (-hf) or beside the policy",
+        json_schema_extra=_of(),
+    )
+    device: str = Field(
+        default="cpu", description="where the weights are put: cpu, cuda, cuda:1, …", json_schema_extra=_of()
+    )
+    judge_device: str = Field(
+        default="", description="where the judge is put; empty: with the policy", json_schema_extra=_of()
+    )
+    resident: Literal["both", "swap"] = Field(
+        default="both",
+        description="both language models on their devices (35 GB in bf16), or the one that has no work in "
+        "main memory",
+        json_schema_extra=_of(),
+    )
+    dtype: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="of the language models; auto: as the checkpoint says. The vision tokenizer is fp32",
+        json_schema_extra=_of(),
+    )
+    image_area: int = Field(
+        default=0,
+        ge=0,
+        description="of a picture; 0: as the checkpoint says, or 518400 (720 x 720). 262144 halves all times",
+        json_schema_extra=_of("pixels", "authors: 518400"),
+    )
+    ratio: str = Field(
+        default="1:1", description="width to height of a picture", json_schema_extra=_of("", "authors: 1:1")
+    )
+    guidance: float = Field(
+        default=3.0,
+        ge=1.0,
+        description="classifier-free guidance in drawing; 1 is off, and halves its cost",
+        json_schema_extra=_of("", "authors: 3"),
+    )
+    positive_suffix: str = Field(
+        default=" masterpiece, film grained, best quality.",
+        description="follows every prompt, in drawing and in training",
+        json_schema_extra=_of("", "authors"),
+    )
+    negative_prompt: str = Field(
+        default=_NEGATIVE, description="what guidance leads away from", json_schema_extra=_of("", "authors")
+    )
+    max_pixels: int = Field(
+        default=0,
+        ge=0,
+        description="most pixels of a picture that is asked about; 0: as the checkpoint says. 262144 makes "
+        "answers about twice as fast",
+        json_schema_extra=_of("pixels"),
+    )
+    draw_batch: int = Field(
+        default=8,
+        ge=1,
+        description="candidates drawn at once; 2.1 GB of cache each at 720 x 720 with guidance",
+        json_schema_extra=_of("candidates"),
+    )
+    answer_batch: int = Field(
+        default=8,
+        ge=1,
+        description="questions about a picture, or chat requests, answered at once",
+        json_schema_extra=_of("requests"),
+    )
+    head_chunk: int = Field(
+        default=1024,
+        ge=1,
+        description="positions of a likelihood whose logits exist at a time; 134 MB at the real size",
+        json_schema_extra=_of("positions"),
+    )
+    recompute: bool = Field(
+        default=True,
+        description="compute the layers again in the backward pass instead of storing what is inside them",
+        json_schema_extra=_of(),
+    )
+
+
+def register_models(register: Register) -> None:
+    """Register Emu3."""
+    register(
+        "emu3",
+        _build,
+        options=Emu3Options,
+        summary="Emu3 (8B): Emu3-Gen draws and is tuned, Emu3-Chat answers; set model.path.",
+        kind="discrete",
+        capabilities=CAPABILITIES,
+        defaults=DEFAULTS,
+        paper="Wang et al. 2024 (arXiv 2409.18869)",
+    )
+
+
+def _build(options: Emu3Options) -> BaseModel:
+    from silmm_plugins.emu3.model import Emu3
+
+    return Emu3.load(options)
