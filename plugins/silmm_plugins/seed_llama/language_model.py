@@ -1,0 +1,78 @@
+"""The language model of SEED-LLaMA: the stock Llama of transformers, loaded from its folder."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import LlamaForCausalLM
+
+from silmm.errors import DataError
+from silmm_plugins.seed_llama.locate import read_json
+
+_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_SINGLE = ("model.safetensors", "pytorch_model.bin")
+
+
+def load_language_model(folder: Path, dtype: str, device: torch.device) -> Any:
+    """Return the Llama in eval mode and frozen; `dtype` "auto" is the checkpoint's own.
+
+    Raises:
+        DataError: the folder is of another model, or a shard is missing or damaged.
+    """
+    kind = read_json(folder / "config.json").get("model_type")
+    if kind != "llama":
+        raise DataError(
+            f"{folder / 'config.json'} describes a model of type {kind!r}; SEED-LLaMA's is 'llama'. Give the "
+            "folder of seed-llama-8b-sft or one like it"
+        )
+    shards = _shards(folder)
+    try:
+        model, info = LlamaForCausalLM.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, output_loading_info=True, attn_implementation="sdpa"
+        )
+    except Exception as error:  # transformers and torch raise many kinds for damaged files
+        damaged = next((shard for shard in shards if not _whole(shard)), None)
+        raise DataError(
+            f"{damaged or folder} cannot be read as weights of a Llama "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); copy it again"
+        ) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise DataError(f"{folder} lacks {len(missing)} weights, {missing[0]} for one; copy it again")
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Return the weight files, all of which are there."""
+    for name in _INDEXES:
+        if not (folder / name).is_file():
+            continue
+        table = read_json(folder / name).get("weight_map")
+        if not isinstance(table, dict) or not table:
+            raise DataError(f"{folder / name} maps no weights to files; copy it again")
+        files = sorted({str(file) for file in table.values()})
+        lost = [file for file in files if Path(file).name != file or not (folder / file).is_file()]
+        if lost:
+            raise DataError(
+                f"{folder} lacks {lost[0]}, one of the {len(files)} files that {name} names; copy it again"
+            )
+        return [folder / file for file in files]
+    single = [folder / name for name in _SINGLE if (folder / name).is_file()]
+    if not single:
+        raise DataError(f"{folder} holds no weights: expected {_INDEXES[1]}, {_INDEXES[0]} or a single file")
+    return single[:1]
+
+
+def _whole(shard: Path) -> bool:
+    """Say whether a file is not cut off, by its table of contents."""
+    if shard.suffix != ".safetensors":
+        return zipfile.is_zipfile(shard)
+    try:
+        with safe_open(shard, framework="pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False

@@ -1,0 +1,37 @@
+"""Loading: from the options of `seed-llama` to the model, each part from its own file."""
+
+from __future__ import annotations
+
+import torch
+
+from silmm_plugins.seed_llama.image_weights import load_image_tokenizer
+from silmm_plugins.seed_llama.language_model import load_language_model
+from silmm_plugins.seed_llama.locate import find
+from silmm_plugins.seed_llama.model import SeedLlama
+from silmm_plugins.seed_llama.register import SeedLlamaOptions
+from silmm_plugins.seed_llama.templates import TEMPLATES, template_of
+from silmm_plugins.seed_llama.text import TextTokenizer
+from silmm_plugins.tiny.model import check_device
+
+
+def load(options: SeedLlamaOptions) -> SeedLlama:
+    """Load the parts that the options name; the decoder waits for the first picture.
+
+    Raises:
+        UsageError: no path, or a device that is not there.
+        DataError: a part is missing, damaged or of another model.
+    """
+    device = options.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    check_device("seed-llama", device)
+    folders = find(options)
+    text = TextTokenizer.load(folders.tokenizer)
+    images, unused = load_image_tokenizer(folders.tokenizer, folders.vit, options.vit_heads)
+    backbone = load_language_model(folders.language_model, options.dtype, torch.device(device))
+    if options.template == "auto":
+        name = f"{options.path.rstrip('/').split('/')[-1]} {folders.language_model.name}"
+        template = template_of(name, backbone.config.hidden_size)
+    else:
+        template = TEMPLATES[options.template]
+    return SeedLlama(backbone, images, text, template, folders, options, unused)

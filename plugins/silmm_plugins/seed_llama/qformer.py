@@ -1,0 +1,89 @@
+"""The causal Q-Former: 32 queries that read a picture, each seeing only the queries before it.
+
+Module names are those of the published weights, `Qformer.bert.…` (spec/base-models.md 2.1 and 2.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_EPS = 1e-12
+"""BERT's."""
+
+
+class Attention(nn.Module):
+    """Queries from one sequence, keys and values from the same or another one."""
+
+    def __init__(self, width: int, keys: int, heads: int) -> None:
+        """Make the projections; `keys` is the width of what is attended to."""
+        super().__init__()
+        self.heads = heads
+        self.self = nn.ModuleDict({
+            "query": nn.Linear(width, width), "key": nn.Linear(keys, width), "value": nn.Linear(keys, width),
+        })
+        self.output = _output(width, width)
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        """Map x (batch, time, width); without `other` it attends to itself, causally."""
+        seen = x if other is None else other
+        q, k, v = (
+            self.self[name](given).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for name, given in (("query", x), ("key", seen), ("value", seen))
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=other is None)
+        return _after(self.output, mixed.transpose(1, 2).flatten(2), x)
+
+
+class Layer(nn.Module):
+    """A post-norm layer; every second one looks at the picture."""
+
+    def __init__(self, width: int, keys: int, heads: int, hidden: int, *, looks: bool) -> None:
+        """Make the layer; `looks` gives it cross-attention."""
+        super().__init__()
+        self.attention = Attention(width, width, heads)
+        self.crossattention = Attention(width, keys, heads) if looks else None
+        self.intermediate_query = nn.ModuleDict({"dense": nn.Linear(width, hidden)})
+        self.output_query = _output(hidden, width)
+
+    def forward(self, x: Tensor, picture: Tensor) -> Tensor:
+        """Map x (batch, queries, width) beside picture (batch, positions, keys)."""
+        x = self.attention(x)
+        if self.crossattention is not None:
+            x = self.crossattention(x, picture)
+        return _after(self.output_query, F.gelu(self.intermediate_query["dense"](x)), x)
+
+
+class QFormer(nn.Module):
+    """The Q-Former without its text half."""
+
+    def __init__(self, layers: Mapping[int, bool], *, width: int, keys: int, heads: int, hidden: int) -> None:
+        """Make the layers; `layers` says of each whether it looks at the picture."""
+        super().__init__()
+        stack = nn.ModuleList(Layer(width, keys, heads, hidden, looks=layers[i]) for i in sorted(layers))
+        self.bert = nn.ModuleDict({
+            "embeddings": nn.ModuleDict({"LayerNorm": nn.LayerNorm(width, eps=_EPS)}),
+            "encoder": nn.ModuleDict({"layer": stack}),
+        })
+
+    def forward(self, queries: Tensor, picture: Tensor) -> Tensor:
+        """Map queries (batch, 32, width) and picture (batch, positions, keys) to (batch, 32, width)."""
+        parts: Mapping[str, nn.ModuleDict] = dict(self.bert.items())  # type: ignore[arg-type]
+        x: Tensor = parts["embeddings"]["LayerNorm"](queries)
+        stack = parts["encoder"]["layer"]
+        assert isinstance(stack, nn.ModuleList)  # noqa: S101 - made above
+        for layer in stack:
+            x = layer(x, picture)
+        return x
+
+
+def _output(given: int, width: int) -> nn.ModuleDict:
+    return nn.ModuleDict({"dense": nn.Linear(given, width), "LayerNorm": nn.LayerNorm(width, eps=_EPS)})
+
+
+def _after(output: nn.ModuleDict, mixed: Tensor, x: Tensor) -> Tensor:
+    """Return the norm of the residual sum."""
+    out: Tensor = output["LayerNorm"](output["dense"](mixed) + x)
+    return out

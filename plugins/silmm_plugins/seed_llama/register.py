@@ -1,0 +1,89 @@
+"""Registration of `seed-llama`: its options and what it can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from silmm.options import Options
+
+if TYPE_CHECKING:
+    from silmm.interfaces import BaseModel, Capability
+    from silmm.registry import Register
+
+CAPABILITIES: frozenset[Capability] = frozenset({"chat", "yes_no", "log_likelihood", "nucleus", "rewrite"})
+
+
+class SeedLlamaOptions(Options):
+    """Options of `seed-llama`."""
+
+    path: str = Field(
+        default="",
+        description="folder of the language model (or its hub id), or one that holds it and the other parts",
+    )
+    tokenizer: str = Field(
+        default="",
+        description="folder (or hub id) with tokenizer.model and seed_quantizer.pt; empty: looked for in and "
+        "beside `path`",
+    )
+    vit: str = Field(
+        default="",
+        description="eva_vit_g.pth, where seed_quantizer.pt holds no image encoder; empty: looked for there",
+    )
+    vit_heads: int = Field(
+        default=16, ge=1, description="attention heads of the image encoder; in no file of the releases"
+    )
+    unclip: str = Field(
+        default="",
+        description="folder (or hub id) of stable-diffusion-2-1-unclip, which draws the pictures; empty: "
+        "looked for in and beside `path`",
+    )
+    template: Literal["auto", "8b", "14b", "pretrain"] = Field(
+        default="auto", description="the release's way of talking; auto: by the folder's name and the width"
+    )
+    device: str = Field(default="auto", description="where the weights are put: cpu, cuda, …; auto: a GPU")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="of the language model; auto is the checkpoint's own"
+    )
+    steps: int = Field(
+        default=20, ge=1, description="denoising steps of a picture (the original scripts' number)",
+        json_schema_extra={"unit": "steps"},
+    )  # fmt: skip
+    guidance: float = Field(
+        default=10.0, gt=1.0, description="guidance of a picture's denoising (the original scripts' number)"
+    )
+    draw_batch: int = Field(
+        default=64, ge=1, description="candidates drawn at once", json_schema_extra={"unit": "candidates"}
+    )
+    decode_batch: int = Field(
+        default=8, ge=1, description="pictures decoded at once", json_schema_extra={"unit": "pictures"}
+    )
+    look_batch: int = Field(
+        default=32, ge=1, description="pictures read at once", json_schema_extra={"unit": "pictures"}
+    )
+    question_batch: int = Field(
+        default=128, ge=1, description="questions answered at once", json_schema_extra={"unit": "questions"}
+    )
+    talk_batch: int = Field(
+        default=32, ge=1, description="chat requests at once", json_schema_extra={"unit": "requests"}
+    )
+
+
+def register_models(register: Register) -> None:
+    """Register SEED-LLaMA."""
+    register(
+        "seed-llama",
+        _build,
+        options=SeedLlamaOptions,
+        summary="SEED-LLaMA 8B and 14B: pictures as 32 codes, drawn by unCLIP; needs --model seed-llama:DIR.",
+        kind="discrete",
+        capabilities=CAPABILITIES,
+        paper="Sec. 4.1 (SEED-LLaMA-8B)",
+    )
+
+
+def _build(options: SeedLlamaOptions) -> BaseModel:
+    from silmm_plugins.seed_llama.loading import load
+
+    return load(options)
