@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -96,6 +97,18 @@ class Network:
         out = self.stock.model.get_image_features(pixels.to(self.device, self.dtype))
         vectors: Tensor = out.pooler_output
         return vectors
+
+    def code(self, pixels: Tensor) -> Tensor:
+        """Return the image codes (N, image_length) nearest to pixel values (N, 3, side, side) in -1 to 1.
+
+        Nearest in angle, as the original code looks for them; transformers' own `encode` leaves the
+        normalisation out and finds others.
+        """
+        coder = self.stock.model.vqmodel
+        states = coder.quant_conv(coder.encoder(pixels)).flatten(2).movedim(1, -1)
+        likeness = normalize(states, dim=-1) @ normalize(coder.quantize.embedding.weight, dim=-1).T
+        codes: Tensor = likeness.argmax(-1)
+        return codes
 
     def paint(self, codes: Tensor) -> Tensor:
         """Return pictures (N, 3, side, side), about -1 to 1, of image codes (N, image_length)."""
