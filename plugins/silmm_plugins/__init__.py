@@ -28,6 +28,7 @@ def silmm_register_models(register: Register) -> None:
     """Register the embedded models and the real ones."""
     from silmm_plugins.dreamllm.register import register_models as register_dreamllm
     from silmm_plugins.emu3.register import register_models as register_emu3
+    from silmm_plugins.janus.register import register_models as register_janus
     from silmm_plugins.seed_llama.register import register_models as register_seed_llama
     from silmm_plugins.tiny_continuous.register import register_models as register_tiny_continuous
     from silmm_plugins.tiny_discrete.register import register_models as register_tiny_discrete
@@ -36,6 +37,7 @@ def silmm_register_models(register: Register) -> None:
     register_tiny_continuous(register)
     register_dreamllm(register)
     register_emu3(register)
+    register_janus(register)
     register_seed_llama(register)
 
 
