@@ -95,12 +95,15 @@ class SeedLlama(BaseModel):
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer with text alone: image tokens are never written.
 
-        An answer is empty where the request holds a special token or is too long for the model.
+        An answer is empty where the request holds a special token or leaves no room for an answer.
         """
         prompts = [self.text.encode(self.template.chat(request)) for request in requests]
-        limits = [_TOKENS_A_WORD * request.max_words + 8 for request in requests]
+        limits = [
+            min(_TOKENS_A_WORD * request.max_words, self._room - len(ids))
+            for request, ids in zip(requests, prompts, strict=True)
+        ]
         answers = [""] * len(requests)
-        fits = [i for i in range(len(requests)) if self._can_chat(requests[i], len(prompts[i]) + limits[i])]
+        fits = [i for i, limit in enumerate(limits) if limit > 0 and not self._foreign(requests[i])]
         size = self._options.talk_batch
         for rows in (fits[first : first + size] for first in range(0, len(fits), size)):
             written = codes_drawing.write(
@@ -116,9 +119,10 @@ class SeedLlama(BaseModel):
                 answers[i] = _first_words(self.text.decode(ids).strip(), requests[i].max_words)
         return answers
 
-    def _can_chat(self, request: ChatRequest, length: int) -> bool:
+    def _foreign(self, request: ChatRequest) -> bool:
+        """Say whether a request holds a special token."""
         words = [request.instruction, request.input, *(part for pair in request.examples for part in pair)]
-        return length <= self._room and not any(map(self.text.special_in, words))
+        return any(map(self.text.special_in, words))
 
     def reads(self, prompt: str) -> bool:
         """Say whether a prompt holds no special token and leaves room for a picture and its questions."""
