@@ -77,14 +77,14 @@ def own_randomness(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def other_randomness() -> Iterator[None]:
+def other_randomness(seed: int = 1) -> Iterator[None]:
     """Run the body with other random states, and put the old ones back."""
     python, legacy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         try:
-            random.seed(1)
-            np.random.seed(1)
-            torch.manual_seed(1)
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
             yield
         finally:
             random.setstate(python)

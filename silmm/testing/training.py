@@ -74,14 +74,15 @@ def check_first_step(model: BaseModel, cases: Cases) -> float:
 
 
 def check_dropout_is_off(model: BaseModel, cases: Cases) -> None:
-    """Check that a forward pass with gradients has no chance in it, and that all networks are in eval mode."""
+    """Check that a forward pass with gradients has no chance in it, and that networks are in eval mode."""
     latents = drawn(model, cases)
     with tuned_adapter(model):
         first = array(trained_value(model, cases.prompts, latents))
-        with other_randomness():
-            again = array(trained_value(model, cases.prompts, latents))
         promise = "training: the same weights give the same value, so dropout is off"
-        compare(again, first, min(cases.tolerance, 1e-6), promise)
+        for seed in range(4):  # one mask alone may happen to keep everything
+            with other_randomness(seed):
+                again = array(trained_value(model, cases.prompts, latents))
+            compare(again, first, min(cases.tolerance, 1e-6), promise)
         for name, part in networks(model).items():
             awake = [inner for inner, module in part.named_modules() if module.training]
             if awake:
