@@ -35,7 +35,8 @@ def check(registry: Registry, settings: RunSettings) -> None:
 def fitting_model(registry: Registry, settings: RunSettings, named: Collection[str]) -> str:
     """Return the model of a user who names none: the default, or the first that fits what is named.
 
-    Models of the default's own distribution come before others, each by name.
+    Models of the default's own distribution come before others, of these such as need no checkpoint (no
+    option `path`), each by name.
 
     Args:
         registry: All components.
@@ -59,7 +60,12 @@ def fitting_model(registry: Registry, settings: RunSettings, named: Collection[s
     fitting = [model for model in registry.entries("model") if not _misfits(asked, model)]
     if not fitting:
         raise UsageError(_no_model(registry, asked))
-    best = min(fitting, key=lambda model: (model.distribution != default.distribution, model.name))
+    best = min(
+        fitting,
+        key=lambda model: (
+            model.distribution != default.distribution, "path" in model.options.model_fields, model.name
+        ),
+    )
     alone = sum(model.name == best.name for model in registry.entries("model")) == 1
     return best.name if alone else best.qualified
 

@@ -1,0 +1,37 @@
+"""`dreamllm` beside the embedded models: never chosen unasked, and its settings when it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from silmm.errors import UsageError
+from silmm.registry import Registry
+from silmm.settings import RunSettings
+from tests.plugins.dreamllm.conftest import load
+
+
+def test_a_model_that_needs_a_checkpoint_is_not_chosen_unasked():
+    """With a sampler of continuous models named, the embedded one runs, not the first by name."""
+    registry = Registry.load()
+    assert RunSettings.resolve(registry, flags={"sampler": "dropdiv"}).model == "tiny-continuous"
+
+
+def test_named_it_runs_with_the_papers_choices():
+    """DropDiv candidates, KC-DPO and the kernel avgpool-cos are what `--model dreamllm` means."""
+    settings = RunSettings.resolve(Registry.load(), flags={"model": "dreamllm"}, sets=["model.path=here"])
+    assert (settings.sampler, settings.trainer, settings.kernel) == ("dropdiv", "kc-dpo", "avgpool-cos")
+    assert settings.options["trainer"]["steps"] == 2000
+    assert settings.options["model"]["path"] == "here"
+
+
+def test_without_a_path_it_says_what_to_give():
+    """No path is a wrong option, not a missing file."""
+    with pytest.raises(UsageError, match=r"model\.path=DIR"):
+        load("")  # type: ignore[arg-type]
+
+
+def test_a_device_that_is_not_there_is_refused(written):
+    """An unknown device is named before any weight is read."""
+    for option in ("device", "decoder_device"):
+        with pytest.raises(UsageError, match="dreamllm cannot use the device 'nonsense'"):
+            load(written, **{option: "nonsense"})
