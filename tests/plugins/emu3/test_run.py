@@ -1,0 +1,53 @@
+"""A whole iteration on Emu3 folders: prompts, candidates, answers, pairs and a tuned adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import Emu3ForConditionalGeneration
+
+import silmm.run
+from silmm.layout import RunFolder
+from silmm.registry import Registry
+from silmm.settings import RunSettings
+
+PROMPTS = ["a cat", "the red cube is on the left of the blue sphere", "no cat and a sphere", "a red sphere"]
+
+
+@pytest.fixture(params=["written", "golden"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    """The -hf folder of the checkpoints of these tests, and the recorded one where it is at hand."""
+    found: Path = request.getfixturevalue(request.param)
+    return found / "Emu3-Gen-hf"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")  # peft's, not ours to mend
+def test_an_iteration_through_all_stages(folder: Path, tmp_path: Path) -> None:
+    """Gen draws, Chat scores, DPO starts at ln 2, and plain peft loads the result on the stock class."""
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    registry = Registry.load()
+    settings = RunSettings.resolve(
+        registry,
+        flags={
+            "model": "emu3", "questioner": "prompt-q", "prompts": str(tmp_path / "prompts.txt"),
+            "images_per_prompt": 4, "shard_size": 2, "benchmark": "none",
+        },
+        sets=[
+            f"model.path={folder}", "model.image_area=1024", "model.resident=swap", "pairs.k=1",
+            "trainer.steps=2", "trainer.warmup=1", "trainer.batch=4", "trainer.accumulation=2",
+            "trainer.learning_rate=0.001", "trainer.rank=2", "trainer.warn_drop=1000",
+        ],
+    )  # fmt: skip
+    run = tmp_path / "run"
+    assert silmm.run.start(settings, run, registry=registry).summary is not None
+    adapter = RunFolder(run, 2).iteration(1).adapter
+    stock = Emu3ForConditionalGeneration.from_pretrained(str(folder)).eval()
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.no_grad():
+        before = stock(input_ids=ids).logits
+        after = PeftModel.from_pretrained(stock, str(adapter)).eval()(input_ids=ids).logits
+    assert float((after - before).abs().max()) > 1e-5
