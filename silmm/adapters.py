@@ -148,6 +148,9 @@ def _inject(model: BaseModel, config: PeftConfig, owner: str) -> None:
         raise UsageError(
             f"{owner}: target_modules {config.target_modules!r} does not fit the backbone ({error})"
         ) from error
+    for name, parameter in model.backbone.named_parameters():
+        if _is_adapter(name) and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()  # small steps would be rounded away in 16 bits
 
 
 def _settle(model: BaseModel) -> None:

@@ -114,6 +114,25 @@ def test_only_lora_weights_are_trainable_and_only_on_demand(tmp_path: Path) -> N
     assert all("lora_" in name for name in names)
 
 
+def test_lora_weights_of_a_bfloat16_backbone_are_float32(tmp_path: Path) -> None:
+    """A fresh adapter, its file and what is loaded from it keep their 32 bits."""
+    model = TinyRandom()
+    model.backbone.to(torch.bfloat16)
+    new_adapter(model, rank=2, alpha=2, seed=0)
+    weights = trainable_parameters(model)
+    with torch.no_grad():
+        for weight in weights.values():
+            weight += 1e-5
+    kept = {name: weight.detach().clone() for name, weight in weights.items()}
+    save_adapter(model, tmp_path / "adapter")
+    load_adapter(model, tmp_path / "adapter")
+    loaded = trainable_parameters(model)
+    assert {weight.dtype for weight in loaded.values()} == {torch.float32}
+    assert all(torch.equal(loaded[name], weight) for name, weight in kept.items())
+    detach(model)
+    assert {parameter.dtype for parameter in model.backbone.parameters()} == {torch.bfloat16}
+
+
 def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
     """A missing file or damaged weights are a DataError, and the model stays as it was."""
     model = tuned()
