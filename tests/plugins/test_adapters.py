@@ -122,7 +122,7 @@ def test_lora_weights_of_a_bfloat16_backbone_are_float32(tmp_path: Path) -> None
     weights = trainable_parameters(model)
     with torch.no_grad():
         for weight in weights.values():
-            weight += 1e-5
+            weight.add_(1e-5)
     kept = {name: weight.detach().clone() for name, weight in weights.items()}
     save_adapter(model, tmp_path / "adapter")
     load_adapter(model, tmp_path / "adapter")
