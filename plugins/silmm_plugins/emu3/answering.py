@@ -119,13 +119,14 @@ class Judge:
     def _chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         tokens = self.tokenizer.tokens
         prefixes = [self.chat_ids(request) for request in requests]
-        room = self.model.positions - max(map(len, prefixes))
-        # A word of plain English is seldom more than two pieces.
-        steps = min(room, 2 * max(request.max_words for request in requests))
-        if steps < 1:
+        rooms = [self.model.positions - len(prefix) for prefix in prefixes]
+        if min(rooms) < 1:
             raise DataError(
                 f"a chat request has {max(map(len, prefixes))} tokens; the judge reads {self.model.positions}"
             )
+        # A word of plain English is seldom more than two pieces.
+        limits = [min(room, 2 * one.max_words) for room, one in zip(rooms, requests, strict=True)]
+        steps = max(limits)
         uniform = streams([request.seed for request in requests], steps).to(self.model.device)
         decoding = Decoding(self.model, prefixes, steps)
         written: list[list[int]] = [[] for _ in requests]
@@ -133,11 +134,11 @@ class Judge:
         for step in range(steps):
             chosen = self._pick(decoding.states, uniform[:, step], [one.temperature for one in requests])
             for row in sorted(going):
-                if chosen[row] == tokens.eos:
-                    going.discard(row)
-                else:
+                if chosen[row] != tokens.eos:
                     written[row].append(chosen[row])
-            if not going or step + 1 == steps:
+                if chosen[row] == tokens.eos or len(written[row]) == limits[row]:
+                    going.discard(row)
+            if not going:
                 break
             decoding.step(torch.tensor(chosen, device=self.model.device))
         return [

@@ -51,8 +51,9 @@ def locate(path: str, judge: str, vision: str) -> Parts:
             "folder that holds Emu3-Gen, Emu3-Chat and Emu3-VisionTokenizer; a hub id such as "
             "BAAI/Emu3-Gen works too"
         )
-    if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
-        path = str(_inside(Path(path), _GEN))
+    folder = Path(path).expanduser()
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        path = str(_inside(folder, _GEN))
     policy = fetch(path)
     form = _language_model(policy)
     answers = None if judge == SELF else fetch(judge or _beside(path, _ordered(_CHAT, form), "judge"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,8 @@ def test_chat_is_text(model: Emu3) -> None:
     answers = model.chat(requests)
     assert len(set(answers)) > 1
     assert all(len(answer.split()) <= 5 and "<|" not in answer for answer in answers)
+    mixed = [*requests[:2], replace(requests[2], max_words=40)]
+    assert model.chat(mixed)[:2] == answers[:2]
     with pytest.raises(DataError, match="a chat request has"):
         model.chat([ChatRequest("list", "zebra " * 200, "Name colors.")])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,9 @@ def test_an_iteration_through_all_stages(folder: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     run = tmp_path / "run"
     assert silmm.run.start(settings, run, registry=registry).summary is not None
+    lines = (run / "iter-1" / "metrics.jsonl").read_text().splitlines()
+    first = next(step for step in map(json.loads, lines) if step.get("step") == 1)
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)
     adapter = RunFolder(run, 2).iteration(1).adapter
     stock = Emu3ForConditionalGeneration.from_pretrained(str(folder)).eval()
     ids = torch.tensor([[1, 2, 3]])
