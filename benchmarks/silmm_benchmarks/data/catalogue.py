@@ -44,6 +44,23 @@ CATALOGUE: Mapping[str, Source] = MappingProxyType({
         "silmm_benchmarks.dpg_bench.files:FILES",
         "silmm_benchmarks.dpg_bench.benchmark:DpgBench",
     ),
+    "mplug": Source(
+        "weights of mPLUG: TIFA and DPG-Bench", "silmm_benchmarks.judges.published:FILES"
+    ),
+    "mpnet": Source(
+        "weights of all-mpnet-base-v2: TIFA's answer matching", "silmm_benchmarks.judges.published:FILES"
+    ),
+    "blip-vqa": Source(
+        "weights of BLIP-VQA: color, shape, texture and complex of T2I-CompBench++",
+        "silmm_benchmarks.judges.published:FILES",
+    ),
+    "clip": Source(
+        "weights of CLIP ViT-B/32: non-spatial and complex of T2I-CompBench++",
+        "silmm_benchmarks.judges.published:FILES",
+    ),
+    "dpt": Source(
+        "weights of DPT-Hybrid: 3D-spatial of T2I-CompBench++", "silmm_benchmarks.judges.published:FILES"
+    ),
     "unidet-r50": Source(
         "weights of UniDet R50: 3D-spatial and numeracy of T2I-CompBench++",
         "silmm_benchmarks.judges.unidet.published:FILES",

@@ -17,6 +17,15 @@ _KINDS = (".safetensors", ".pth", ".bin", ".pt")
 """Suffixes of weights."""
 _TEXTS = (".json", ".txt", ".model")
 """Suffixes of what belongs to them: sizes, vocabularies."""
+_READ = frozenset({
+    "config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",
+    "video_preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "tokenizer.model",
+    "med_config.json",
+})
+"""Those of them that a loader reads; others, as a home's notes, change no answer."""
+PULLED = frozenset({"blip-vqa", "clip", "dpt", "mpnet"})
+"""Folders that `silmm data pull` fills."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +101,10 @@ def locate(judge: str, given: str) -> Path:
         return place
     put = f"give their path, or put them into {data_root() / home.folder} ({DATA_VARIABLE} moves that folder)"
     hub = f"; {HUB}{home.hub} as the path downloads them" if home.hub else ""
+    pull = f" with `silmm data pull {home.folder}`" if home.folder in PULLED else ""
     raise DataError(
         f"The judge {judge!r} finds no weights at {place}. It needs {home.file}. Home: {home.url}. "
-        f"Licence: {home.licence}. Size: {home.size}. Fetch them and {put}{hub}."
+        f"Licence: {home.licence}. Size: {home.size}. Fetch them{pull} and {put}{hub}."
     )
 
 
@@ -123,11 +133,15 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 def fingerprint(place: Path) -> dict[str, str]:
-    """Return what tells weights apart in an identity: hashes of them and of the files that describe them."""
-    folder = place if place.is_dir() else place.parent
-    texts = sorted(path for path in folder.iterdir() if path.suffix in _TEXTS and path.is_file())
-    found = {"weights": place.name, "weights_sha256": digest(weight_files(place))}
-    return found | ({"files_sha256": digest(texts)} if place.is_dir() and texts else {})
+    """Return what tells weights apart in an identity: hashes of them and of the files that describe them.
+
+    How a folder is called and what else lies in it does not count, so that equal weights are equal anywhere.
+    """
+    found = {"weights_sha256": digest(weight_files(place))}
+    if not place.is_dir():
+        return found
+    texts = sorted(path for path in place.iterdir() if path.name in _READ and path.is_file())
+    return found | ({"files_sha256": digest(texts)} if texts else {})
 
 
 def _download(judge: str, name: str) -> Path:

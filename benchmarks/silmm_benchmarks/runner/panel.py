@@ -93,17 +93,10 @@ def seats(
             continue
         name, _, path = spec.partition(":")
         try:
-            opened = _opener(registry, role, name, path, request, chair)
-            judge = opened()
-        except SilmmError as error:
+            found[role] = _seat(registry, role, name, path, request, chair)
+        except (DataError, PluginError, UsageError) as error:
             problems.append(f"{role} ({name}): {error}")
             kinds.append(error)
-            continue
-        check_ability(judge, role, name)
-        store = _store(request.out, role, name, judge)
-        if request.canaries != "off" and not problems and _CANARIES not in store:
-            store.commit([(_CANARIES, _failed_canaries(judge))])
-        found[role] = Seat(role, name, identity_of(name, judge), store, opened)
     if problems:
         kind = DataError if all(isinstance(error, DataError) for error in kinds) else UsageError
         raise kind(
@@ -161,6 +154,19 @@ def _opener(
         return judge
 
     return partial(chair.seat, canonical([name, options]), build)
+
+
+def _seat(
+    registry: Registry, role: str, name: str, path: str, request: BenchRequest, chair: Chair
+) -> Seat:
+    """Open a judge and keep what is known of it, but not the judge: the next one gets its memory."""
+    opened = _opener(registry, role, name, path, request, chair)
+    judge = opened()
+    check_ability(judge, role, name)
+    store = _store(request.out, role, name, judge)
+    if request.canaries != "off" and _CANARIES not in store:
+        store.commit([(_CANARIES, _failed_canaries(judge))])
+    return Seat(role, name, identity_of(name, judge), store, opened)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 from silmm_benchmarks.data.catalogue import CATALOGUE
+from silmm_benchmarks.judges.mplug.checkpoint import check_files
+from silmm_benchmarks.judges.weights import PULLED, WEIGHTS, locate, weight_files
 
 from silmm.registry import Registry
 
@@ -26,6 +28,23 @@ def test_every_data_set_has_files_licences_and_safe_homes(name):
     files = data_set(name).files
     assert files
     assert all(file.url.startswith("https://") and file.licence for file in files)
+
+
+def test_every_pulled_judge_finds_its_files_where_they_come(tmp_path, monkeypatch):
+    """A folder with all files of a data set is where the judge of that name looks for its weights."""
+    monkeypatch.setenv("SILMM_DATA", str(tmp_path))
+    folders = {home.folder: judge for judge, home in WEIGHTS.items() if home.folder in PULLED}
+    assert folders.keys() == PULLED
+    for folder, judge in folders.items():
+        for file in data_set(folder).files:
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / file.name).write_bytes(b"x")
+        assert locate(judge, "") == tmp_path / folder
+        assert weight_files(tmp_path / folder)
+    (tmp_path / "mplug").mkdir()
+    for file in data_set("mplug").files:
+        (tmp_path / "mplug" / file.name).write_bytes(b"x")
+    check_files(tmp_path / "mplug")
 
 
 def test_the_three_benchmarks_are_in_the_catalogue():

@@ -79,15 +79,14 @@ def test_safetensors_come_before_pickles(tmp_path):
 
 
 def test_the_fingerprint_changes_with_every_file(tmp_path):
-    """Another weight, name or vocabulary is another judge; the same bytes elsewhere are the same."""
+    """Another weight or vocabulary is another judge; the same bytes elsewhere, with other notes, are not."""
     def write(folder: Path, **changes: str) -> dict[str, str]:
-        folder = folder / "model"
         folder.mkdir(parents=True)
         for name, text in ({"a.safetensors": "x", "b.safetensors": "y", "vocab.txt": "z"} | changes).items():
             (folder / name).write_text(text)
         return fingerprint(folder)
 
-    same = [write(tmp_path / "1"), write(tmp_path / "2")]
+    same = [write(tmp_path / "1"), write(tmp_path / "2", **{"recorded-sha256.json": "{}", "README.txt": ""})]
     others = [write(tmp_path / "3", **{"b.safetensors": "Y"}), write(tmp_path / "4", **{"vocab.txt": "Z"})]
     assert same[0] == same[1]
     assert len({tuple(sorted(one.items())) for one in [*same, *others]}) == 3
@@ -98,7 +97,7 @@ def test_the_digest_of_one_file_is_its_sha256(tmp_path):
     path = tmp_path / "a.pth"
     path.write_bytes(b"weights")
     assert digest([path]) == sha256_file(path)
-    assert fingerprint(path) == {"weights": "a.pth", "weights_sha256": sha256_file(path)}
+    assert fingerprint(path) == {"weights_sha256": sha256_file(path)}
 
 
 @pytest.mark.parametrize("judge", ["dpt-hybrid", "mpnet-match", "vilt", "detector", *ONE_FILE])

@@ -46,8 +46,8 @@ def check_files(folder: Path) -> None:
     if missing:
         raise DataError(
             f"the judge mplug needs {', '.join(missing)} in {folder}. Home: {HOME} (all files of that "
-            f"model, unchanged). Licence: {LICENCE}. Size: {SIZE}. Put them into that folder, or name "
-            "another one with the judge's option `weights`."
+            f"model, unchanged). Licence: {LICENCE}. Size: {SIZE}. `silmm data pull mplug` fetches them; "
+            "or put them into that folder, or name another one with the judge's option `weights`."
         )
 
 
