@@ -8,6 +8,7 @@ import click
 
 from silmm.reproduce.catalog import EXPERIMENTS
 from silmm_cli.console import chatter, print_json, results, say
+from silmm_cli.model_path import split_model
 
 _FAILED = 1
 """Exit code where a row failed and others did not."""
@@ -15,7 +16,9 @@ _FAILED = 1
 
 @click.command()
 @click.argument("name", type=click.Choice(list(EXPERIMENTS)), required=False)
-@click.option("--model", metavar="NAME", help="Base model of every row; by default the embedded ones.")
+@click.option(
+    "--model", metavar="NAME[:PATH]", help="Base model of every row; by default the embedded ones."
+)
 @click.option(
     "--benchmark", metavar="NAME", default="shapes", show_default=True,
     help="Evaluation before and after.",
@@ -70,7 +73,6 @@ def reproduce(
     from silmm.reproduce.resolving import Request
     from silmm_cli.reproduce_view import print_experiments, print_rows
 
-    request = Request(model, benchmark, prompts, sets, seeds, quick)
     if name is None:
         if not only_list:
             raise click.UsageError("give the NAME of a table or figure; --list shows them all")
@@ -79,6 +81,9 @@ def reproduce(
         return
     experiment = EXPERIMENTS[name]
     registry = Registry.load()
+    if model:
+        model, sets = split_model(registry, model, sets)
+    request = Request(model, benchmark, prompts, sets, seeds, quick)
     if only_list:
         rows = list_rows(registry, experiment, request)
         print_json(rows) if as_json else print_rows(experiment.title, rows, results())

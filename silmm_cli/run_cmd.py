@@ -11,6 +11,7 @@ import click
 from silmm.errors import UsageError
 from silmm.layout import STAGES
 from silmm_cli.console import chatter, print_json, results
+from silmm_cli.model_path import split_model
 
 if TYPE_CHECKING:
     from silmm.settings import RunSettings
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 _SHAPE = re.compile(r"\d+x\d+")
 _SHARD = re.compile(r"(\d+)/(\d+)")
 _COMPONENTS = {
-    "model": "Base model; by default an embedded one that works with what else is named.",
+    "model": "Base model, with the folder or hub id of its files if it takes one; by default an embedded one "
+    "that works with what else is named.",
     "prompter": "Who writes the prompts.",
     "sampler": "How candidates are drawn.",
     "questioner": "How prompts become questions.",
@@ -29,11 +31,14 @@ _COMPONENTS = {
     "benchmark": "Evaluation before and after; none switches it off.",
 }
 
+_METAVARS = {"model": "NAME[:PATH]"}
+
 
 def _component_flags(command: click.Command) -> click.Command:
     """Give the command one flag for each kind of component."""
     flags = [
-        click.Option([f"--{kind}"], metavar="NAME", help=text) for kind, text in _COMPONENTS.items()
+        click.Option([f"--{kind}"], metavar=_METAVARS.get(kind, "NAME"), help=text)
+        for kind, text in _COMPONENTS.items()
     ]
     command.params[:0] = flags
     return command
@@ -111,6 +116,8 @@ def run(
     part = parse_shard(shard)
     own_pairs, sets = split_pairs(pairs, sets)
     registry = Registry.load()
+    if flags["model"]:
+        flags["model"], sets = split_model(registry, flags["model"], sets)
     settings = RunSettings.resolve(
         registry,
         toml_path=config,

@@ -6,7 +6,6 @@ import random
 
 import numpy as np
 import pytest
-import torch
 
 from silmm import testing as kit
 from silmm.interfaces import Drawing, Preference
