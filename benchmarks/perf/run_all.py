@@ -17,6 +17,7 @@ TITLES = {
     "picture_prefix": "A picture's questions",
     "tifa_answers_speed": "TIFA's questions to BLIP",
     "trl_step": "A DPO step beside TRL's",
+    "vqa_prefix": "Janus's questions",
 }
 MARK = "JSON "
 """What the last line of a comparison begins with (measure.MARK); this script imports nothing heavy."""
