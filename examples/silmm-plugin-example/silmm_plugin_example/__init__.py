@@ -1,0 +1,86 @@
+"""Registration of the components; what is heavy is imported by the factories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from silmm import hookimpl
+from silmm.options import Options
+
+if TYPE_CHECKING:
+    from silmm.interfaces import BaseModel, Distance, Sampler
+    from silmm.options import NoOptions
+    from silmm.registry import Register
+
+SILMM_PLUGIN_API = 1
+
+
+class ModelOptions(Options):
+    """Options of the model."""
+
+    weights_seed: int = Field(0, ge=0, description="seed of the random weights")
+
+
+class SpreadOptions(Options):
+    """Options of the sampler."""
+
+    low: float = Field(0.7, gt=0, description="lowest temperature", json_schema_extra={"unit": ""})
+    high: float = Field(1.3, gt=0, description="highest temperature", json_schema_extra={"unit": ""})
+
+
+@hookimpl
+def silmm_register_models(register: Register) -> None:
+    """Register the model with what it is and can do."""
+    register(
+        "plugin-example-model",
+        _model,
+        options=ModelOptions,
+        summary="A tiny language model of random weights that draws 16 image tokens.",
+        kind="discrete",
+        capabilities=("yes_no", "log_likelihood", "nucleus"),
+    )
+
+
+@hookimpl
+def silmm_register_samplers(register: Register) -> None:
+    """Register the sampler, for models that take a temperature."""
+    register(
+        "plugin-example-spread",
+        _sampler,
+        options=SpreadOptions,
+        requires=["nucleus"],
+        kinds=["discrete"],
+        summary="Each candidate at a temperature of its own.",
+    )
+
+
+@hookimpl
+def silmm_register_distances(register: Register) -> None:
+    """Register the distance: with every aggregation it makes a kernel."""
+    register(
+        "plugin-example-l1",
+        _distance,
+        requires=["features"],
+        kinds=["continuous"],
+        summary="Mean absolute difference.",
+    )
+
+
+def _model(options: ModelOptions) -> BaseModel:
+    from silmm_plugin_example.model import RandomModel
+
+    return RandomModel(options.weights_seed)
+
+
+def _sampler(options: SpreadOptions) -> Sampler:
+    from silmm_plugin_example.sampler import Spread
+
+    return Spread(options.low, options.high)
+
+
+def _distance(options: NoOptions) -> Distance:  # noqa: ARG001 - every factory gets its options
+    from silmm_plugin_example.distance import mean_absolute_difference
+
+    return mean_absolute_difference

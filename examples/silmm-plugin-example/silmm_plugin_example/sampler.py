@@ -1,0 +1,27 @@
+"""A sampler that draws each candidate at a temperature of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from silmm.interfaces import BaseModel, Drawing, Latent
+
+
+class Spread:
+    """Temperatures spread evenly between two bounds, each from the candidate's seed."""
+
+    def __init__(self, low: float, high: float) -> None:
+        """Keep the bounds."""
+        self.low, self.high = low, high
+
+    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+        """Draw one z for each (prompt, seed); neither the place in the batch nor the others count."""
+        return [
+            model.represent([prompt], [seed], Drawing(self._temperature(seed)))[0]
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+
+    def _temperature(self, seed: int) -> float:
+        return self.low + (self.high - self.low) * float(np.random.default_rng(seed).random())
