@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,9 +23,10 @@ SPATIAL = {
 }
 """Prompt -> photos from left to right that show it, and that show the opposite."""
 NUMERACY = {
-    "two cats and one cup": (["cat", "cup", "cat"], ["cup", "cat", "cup"]),
-    "one person and one motorcycle": (["person", "motorcycle"], ["person", "person", "person"]),
+    "two cups and one cat": (["cup", "cat", "cup"], ["cat", "cup", "cat"]),
+    "two persons and one cat": (["person", "cat", "person"], ["cat", "person", "cat"]),
 }
+"""Prompt -> photos of a grid that show it, and that show other numbers."""
 
 
 @pytest.fixture
@@ -41,23 +43,25 @@ def data(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def row_of(things: Sequence[str]) -> Image.Image:
-    """Put photos side by side."""
-    both = Image.new("RGB", (SIDE * len(things), SIDE))
+def composed(things: Sequence[str]) -> Image.Image:
+    """Put photos into a grid of two columns on white."""
+    whole = Image.new("RGB", (2 * SIDE, SIDE * -(-len(things) // 2)), "white")
     for place, thing in enumerate(things):
-        both.paste(coco_detector.photo(PHOTOS[thing]).resize((SIDE, SIDE)), (place * SIDE, 0))
-    return both
+        photo = coco_detector.photo(PHOTOS[thing]).resize((SIDE, SIDE))
+        whole.paste(photo, (place % 2 * SIDE, place // 2 * SIDE))
+    return whole
 
 
 def compose(data: Path, folder: Path, which: int) -> Path:
     """Draw the right (0) or the wrong (1) picture of every prompt, ten times as the benchmark wants it."""
     benchmark = T2ICompBench(T2ICompBenchOptions(custom=True))
     for item in benchmark.items(data / "t2i-compbench"):
-        picture = row_of({**SPATIAL, **NUMERACY}[item.prompt][which])
-        for index in range(item.images):
-            path = benchmark.target(folder, item, index)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(path, compress_level=1)
+        picture = composed({**SPATIAL, **NUMERACY}[item.prompt][which])
+        first = benchmark.target(folder, item, 0)
+        first.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(first, compress_level=1)
+        for index in range(1, item.images):
+            shutil.copyfile(first, benchmark.target(folder, item, index))
     return folder
 
 
