@@ -76,41 +76,52 @@ def write_text_tokenizer(folder: Path) -> int:
 
 
 def write_image_tokenizer(folder: Path) -> None:
-    """Write seed_quantizer.pt, with the parts that only training used."""
+    """Write seed_quantizer.pt, with parts that only training used."""
     network = ImageTokenizer(SIZES)
-    weights = {name: torch.randn_like(value) * 0.3 for name, value in network.state_dict().items()}
+    weights = {
+        name: torch.randn_like(value) * 0.5 if value.ndim > 1 else value.clone()
+        for name, value in network.state_dict().items()
+    }
+    network.load_state_dict(weights)
+    pixels = torch.randn(CODES, 3, network.visual_encoder.side, network.visual_encoder.side)
+    with torch.no_grad():  # rows that pictures come near to, so that they do not all get one code
+        read_of = network.read(network.look(pixels))
+    weights["quantize.embedding.weight"] = read_of[torch.arange(CODES), torch.arange(CODES)].clone()
     weights["pos_embed"] = torch.zeros(1, 32, SIZES.width)
     weights["Qformer.bert.embeddings.position_ids"] = torch.arange(8)[None]
     torch.save(weights, folder / "seed_quantizer.pt")
 
 
 def write_language_model(folder: Path, tokens: int, **changes: int) -> None:
-    """Write a Llama in safetensors; single bytes and control tokens are unlikely, so that it writes words."""
+    """Write a Llama in safetensors; control tokens and bytes are no first choices, so it writes words."""
     config = LlamaConfig(**{
         "vocab_size": tokens, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
         "num_attention_heads": 4, "max_position_embeddings": 256, "initializer_range": 0.2, **changes,
     })
     network = LlamaForCausalLM(config)
     with torch.no_grad():
-        network.lm_head.weight[:259] = 0
+        network.lm_head.weight[:3] = 0  # unknown, <s>, </s>; the four answers follow, then the bytes
+        network.lm_head.weight[7 : 7 + 256] = 0
     network.save_pretrained(folder, max_shard_size="60KB")
 
 
-def write_unclip(folder: Path, scheduler: diffusers.SchedulerMixin | None = None) -> None:
+def write_unclip(
+    folder: Path, scheduler: diffusers.SchedulerMixin | None = None, embedding: int = EMBEDDING
+) -> None:
     """Write a StableUnCLIPImg2ImgPipeline; its normaliser is not the identity."""
     words = ["<|startoftext|>", "<|endoftext|>", *ALPHABET, *(f"{letter}</w>" for letter in ALPHABET)]
     own = folder.parent / f"{folder.name}-words"
     own.mkdir(parents=True)
     (own / "vocab.json").write_text(json.dumps({word: place for place, word in enumerate(words)}))
     (own / "merges.txt").write_text("#version: 0.2\n")
-    normalizer = StableUnCLIPImageNormalizer(EMBEDDING)
+    normalizer = StableUnCLIPImageNormalizer(embedding)
     torch.nn.init.normal_(normalizer.mean, std=0.1)
     torch.nn.init.uniform_(normalizer.std, 0.5, 1.5)
     diffusers.StableUnCLIPImg2ImgPipeline(
         feature_extractor=CLIPImageProcessor(size=8, crop_size=8),
         image_encoder=CLIPVisionModelWithProjection(CLIPVisionConfig(
             hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8,
-            patch_size=4, projection_dim=EMBEDDING,
+            patch_size=4, projection_dim=embedding,
         )),
         image_normalizer=normalizer,
         image_noising_scheduler=diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
@@ -122,7 +133,7 @@ def write_unclip(folder: Path, scheduler: diffusers.SchedulerMixin | None = None
         unet=diffusers.UNet2DConditionModel(
             sample_size=8, block_out_channels=(8, 16), cross_attention_dim=8, layers_per_block=1,
             attention_head_dim=4, norm_num_groups=4, class_embed_type="projection",
-            projection_class_embeddings_input_dim=2 * EMBEDDING,
+            projection_class_embeddings_input_dim=2 * embedding,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         ),
