@@ -32,10 +32,12 @@ def silmm_register_models(register: Register) -> None:
     from silmm_plugins.seed_llama.register import register_models as register_seed_llama
     from silmm_plugins.tiny_continuous.register import register_models as register_tiny_continuous
     from silmm_plugins.tiny_discrete.register import register_models as register_tiny_discrete
+    from silmm_plugins.vlm_diffusion.register import register_models as register_vlm_diffusion
 
     register_tiny_discrete(register)
     register_tiny_continuous(register)
     register_dreamllm(register)
+    register_vlm_diffusion(register)
     register_emu3(register)
     register_janus(register)
     register_seed_llama(register)

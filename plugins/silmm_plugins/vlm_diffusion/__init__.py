@@ -1,0 +1,1 @@
+"""A vision-language model whose hidden states condition a diffusion pipeline, by stock classes."""

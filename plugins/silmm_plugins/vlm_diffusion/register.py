@@ -1,0 +1,108 @@
+"""Registration of `vlm-diffusion`: what it can do, its options, and the settings that suit it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from silmm.options import Options
+
+if TYPE_CHECKING:
+    from silmm.interfaces import BaseModel, Capability
+    from silmm.registry import Register
+
+CAPABILITIES: tuple[Capability, ...] = ("chat", "yes_no", "features", "mlp_blocks", "rewrite")
+DEFAULTS: dict[str, object] = {
+    "sampler": "dropdiv",
+    "trainer": "kc-dpo",
+    "kernel": "avgpool-cos",
+}
+
+
+class VlmDiffusionOptions(Options):
+    """Options of `vlm-diffusion`; those of decoding are the defaults of diffusers' QwenImagePipeline."""
+
+    path: str = Field(
+        default="",
+        description="folder of a diffusers pipeline (with model_index.json), or its hub id",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )
+    device: str = Field(
+        default="cpu",
+        description="where the weights are put: cpu, cuda, cuda:1, …",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )
+    decoder_device: str = Field(
+        default="",
+        description="where the diffusion transformer and the VAE are kept; they go to `device` while they "
+        "paint. Empty: the same device; cpu leaves the memory to the training",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="bfloat16",
+        description="number format of the weights",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )
+    tokens: int = Field(
+        default=128,
+        ge=8,
+        le=1024,
+        description="positions of H: prompts of more tokens are left out, those of fewer have zeros in front",
+        json_schema_extra={"paper": "ours", "unit": "tokens"},
+    )
+    side: int = Field(
+        default=1024,
+        ge=16,
+        description="side of a painted picture",
+        json_schema_extra={"paper": "ours", "unit": "pixels"},
+    )
+    steps: int = Field(
+        default=50,
+        ge=1,
+        description="denoising steps of a picture",
+        json_schema_extra={"paper": "ours", "unit": "steps"},
+    )
+    guidance: float = Field(
+        default=4.0,
+        ge=1.0,
+        description="scale of classifier-free guidance; 1 is none",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )
+    negative_prompt: str = Field(
+        default=" ",
+        description="the prompt that guidance leads away from",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )
+    look_pixels: int = Field(
+        default=448 * 448,
+        ge=56 * 56,
+        description="a picture that is asked about is scaled down to at most so many pixels",
+        json_schema_extra={"paper": "ours", "unit": "pixels"},
+    )
+    text_batch: int = Field(
+        default=16,
+        ge=1,
+        description="prompts or chat requests in one forward pass",
+        json_schema_extra={"paper": "ours", "unit": "rows"},
+    )
+
+
+def register_models(register: Register) -> None:
+    """Register the pair of a vision-language model and a diffusion pipeline."""
+    register(
+        "vlm-diffusion",
+        _build,
+        options=VlmDiffusionOptions,
+        summary="Qwen-Image: Qwen2.5-VL conditions a diffusion transformer (--set model.path=DIR).",
+        kind="continuous",
+        capabilities=CAPABILITIES,
+        defaults=DEFAULTS,
+        paper="ours",
+    )
+
+
+def _build(options: VlmDiffusionOptions) -> BaseModel:
+    from silmm_plugins.vlm_diffusion.model import VlmDiffusion
+
+    return VlmDiffusion.load(options)

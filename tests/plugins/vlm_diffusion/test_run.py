@@ -1,0 +1,41 @@
+"""A whole iteration on a Qwen-Image pipeline: candidates by DropDiv, own answers, pairs, a tuned adapter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import silmm.run
+from silmm.interfaces import Drawing
+from silmm.layout import RunFolder
+from silmm.registry import Registry
+from silmm.settings import RunSettings
+from tests.plugins.vlm_diffusion.conftest import SMALL, load
+
+PROMPTS = ["a cat", "the red cube is on the left of the blue sphere", "no cat and a sphere"]
+
+
+@pytest.mark.slow
+def test_an_iteration_through_all_stages(written, tmp_path):
+    """The model draws, scores itself and is tuned; its H moves, and the adapter is the run's."""
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    registry = Registry.load()
+    settings = RunSettings.resolve(
+        registry,
+        flags={
+            "model": "vlm-diffusion", "questioner": "prompt-q", "prompts": str(tmp_path / "prompts.txt"),
+            "images_per_prompt": 3, "shard_size": 2,
+        },
+        sets=[
+            f"model.path={written}", *(f"model.{name}={value}" for name, value in SMALL.items()), "pairs.k=1",
+            "trainer.steps=2", "trainer.warmup=1", "trainer.learning_rate=0.0005", "trainer.accumulation=1",
+            "trainer.rank=2", "trainer.warn_rise=1000", "sampler.layers=last:1",
+        ],
+    )  # fmt: skip
+    assert settings.sampler == "dropdiv"
+    assert silmm.run.start(settings, tmp_path / "run", registry=registry).summary is not None
+    model = load(written)
+    before = model.represent(PROMPTS, range(3), Drawing())
+    model.load_adapter(RunFolder(tmp_path / "run", 2).iteration(1).adapter)
+    after = model.represent(PROMPTS, range(3), Drawing())
+    assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(after, before, strict=True))
