@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,7 @@ import torch
 from silmm.errors import DataError, UsageError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
 from silmm_plugins.emu3 import checkpoint, grammar
-from silmm_plugins.emu3.answering import Judge
+from silmm_plugins.emu3.answering import AFTER, BEFORE, Judge
 from silmm_plugins.emu3.generation import Canvas, draw
 from silmm_plugins.emu3.language_model import LanguageModel, runs
 from silmm_plugins.emu3.layout import locate, read_json
@@ -101,6 +103,31 @@ class Emu3(BaseModel):
         area = options.image_area or int(read_json(parts.policy / "config.json").get("image_area", _AREA))
         judge = Judge(answering, reading, options.answer_batch)
         return cls(policy, tokenizer, judge, vision, area, options)
+
+    def probe(self) -> dict[str, Any]:
+        """Return what the checkpoint says, JSON-able, for `silmm probe` and for bug reports."""
+        judge, tokens = self.judge, self.tokenizer.tokens
+        other = judge.tokenizer.tokens
+        problems = []
+        if other != tokens:
+            problems.append(f"policy and judge differ in their ids: {tokens} and {other}")
+        return {
+            "layout": type(self.backbone).__name__,
+            "judge": type(judge.model.backbone).__name__,
+            "the policy judges itself": judge.model is self.policy,
+            "token ids": asdict(tokens),
+            "yes ids": {judge.tokenizer.decode([one]): one for one in judge.yes},
+            "no ids": {judge.tokenizer.decode([one]): one for one in judge.no},
+            "template of a drawing": f"BOS + prompt{self.options.positive_suffix} + BOI + rows*columns + IMG",
+            "template of a question": f"BOS + {BEFORE}picture + question{AFTER}",
+            "rows and columns": list(self.grid),
+            "tokens of a picture": grammar.length(*self.grid),
+            "positions": self.policy.positions,
+            "codes": self.vision.codes,
+            "pixels a code": self.vision.side,
+            "sizes of pictures asked about": list(self.vision.limits),
+            "problems": problems,
+        }
 
     # -- prompts -------------------------------------------------------------------------------------
 

@@ -61,6 +61,11 @@ class VisionTokenizer:
         self._most: int = max_pixels or processing["max_pixels"]
         self._least: int = min(processing["min_pixels"], self._most)
 
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The fewest and the most pixels of a picture as the encoder sees it."""
+        return self._least, self._most
+
     def pixels(self, image: Image) -> Tensor:
         """Return what the encoder sees of a picture: (3, height, width), sides multiples of a code's."""
         height, width = self.resized(*image.shape[:2])

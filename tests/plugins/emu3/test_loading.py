@@ -13,6 +13,7 @@ from silmm_plugins.emu3.layout import Parts, locate
 
 from silmm.errors import DataError, UsageError
 from tests.plugins.emu3.loading import load, tiny
+from tests.plugins.emu3.tiny_checkpoint import vocabulary
 
 
 def test_parts_beside_the_policy(written: Path, tmp_path: Path) -> None:
@@ -100,6 +101,19 @@ def test_no_preprocessor(own: Path) -> None:
     (own / "Emu3-Gen-hf" / "preprocessor_config.json").unlink()
     with pytest.raises(DataError, match=r"has no preprocessor_config\.json"):
         tiny(own)
+
+
+def test_the_probe_tells_what_the_checkpoint_says(written: Path, own: Path) -> None:
+    """`silmm probe` is given ids, templates and sizes as JSON, and a judge of other ids is a problem."""
+    told = json.loads(json.dumps(tiny(written).probe()))
+    names = vocabulary()
+    assert told["token ids"]["boi"] == names["<|image start|>"]
+    assert set(told["yes ids"]) == {" yes", " Yes"}
+    assert (told["rows and columns"], told["tokens of a picture"], told["problems"]) == ([4, 4], 20, [])
+    file = own / "Emu3-Chat" / "emu3_vision_tokens.txt"
+    first, second, *rest = file.read_text().splitlines()
+    file.write_text("\n".join([second, first, *rest]))
+    assert "differ in their ids" in tiny(own).probe()["problems"][0]
 
 
 def test_pictures_that_do_not_fit(written: Path) -> None:
