@@ -73,7 +73,7 @@ def open_checkpoint(path: str, *, device: str, dtype: str, revision: str | None)
 def _folder(path: str, revision: str | None) -> Path:
     if not path:
         raise UsageError(
-            "janus has no weights of its own: say where they are, with --set model.path=DIR or a hub id "
+            "janus has no weights of its own: say where they are, with --set model.path=DIR, or a hub id "
             "such as deepseek-community/Janus-Pro-1B"
         )
     if Path(path).is_dir():
