@@ -73,8 +73,8 @@ def open_checkpoint(path: str, *, device: str, dtype: str, revision: str | None)
 def _folder(path: str, revision: str | None) -> Path:
     if not path:
         raise UsageError(
-            "janus has no weights of its own: say where they are, with --set model.path=DIR, or a hub id "
-            "such as deepseek-community/Janus-Pro-1B"
+            "janus has no weights of its own: say where they are, with --model janus:DIR (the same as --set "
+            "model.path=DIR); instead of a folder a hub id will do, such as deepseek-community/Janus-Pro-1B"
         )
     if Path(path).is_dir():
         return Path(path)
