@@ -33,6 +33,10 @@ class Checkpoint:
     network: JanusForConditionalGeneration
     prompts: Prompts
     reader: PictureReader
+    layout: str
+    """`model_type` of config.json: "janus" (transformers) or "multi_modality" (original)."""
+    unused: tuple[str, ...] = ()
+    """Tensors of the files, by their transformers names, that the network has no place for."""
 
 
 def open_checkpoint(path: str, *, device: str, dtype: str, revision: str | None) -> Checkpoint:
@@ -67,7 +71,8 @@ def open_checkpoint(path: str, *, device: str, dtype: str, revision: str | None)
     kind = _DTYPES.get(dtype, weights["model.language_model.embed_tokens.weight"].dtype)
     network = _build(folder, config, weights, kind).to(device).eval().requires_grad_(False)
     network.model.vqmodel.float()  # a small network, and pictures gain by it
-    return Checkpoint(network, prompts, _reader(folder, config))
+    unused = tuple(sorted(weights.keys() - network.state_dict().keys()))
+    return Checkpoint(network, prompts, _reader(folder, config), layout, unused)
 
 
 def _folder(path: str, revision: str | None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from silmm.errors import DataError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
 from silmm_plugins.janus.checkpoint import Checkpoint
 from silmm_plugins.janus.drawing import draw_codes, log_likelihoods
+from silmm_plugins.janus.facts import facts
 from silmm_plugins.janus.looking import answer
 from silmm_plugins.janus.network import Network
 from silmm_plugins.janus.talking import reply
@@ -47,6 +49,7 @@ class Janus(BaseModel):
         """
         self.kind = "discrete"
         self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus", "rewrite"})
+        self.checkpoint = checkpoint
         self.backbone = checkpoint.network
         self.lora_targets = (
             r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
@@ -56,6 +59,10 @@ class Janus(BaseModel):
         self.reader = checkpoint.reader
         self.guidance = guidance
         self.batches = batches or Batches()
+
+    def probe(self) -> dict[str, Any]:
+        """Return what the checkpoint says, JSON-able, for `silmm probe` and for bug reports."""
+        return facts(self.checkpoint)
 
     # -- text ----------------------------------------------------------------------------------------
 

@@ -91,6 +91,10 @@ class Prompts:
         asked = f": {_asked(request.instruction, request.input)}\n\n"
         return [*ids, *self._encode(system, USER, asked, ASSISTANT, ":")]
 
+    def spelled(self, ids: Sequence[int]) -> str:
+        """Return ids as text with special tokens, as `silmm probe` shows templates."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
     def text(self, ids: Sequence[int]) -> str:
         """Return generated ids as text, without special tokens."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True)).strip()

@@ -258,3 +258,15 @@ def test_preprocessing_is_read_from_the_checkpoint(load, copy):
     (copy / "processor_config.json").unlink()
     (copy / "preprocessor_config.json").write_text(json.dumps(stored))
     assert load(copy).reader == expected
+
+
+def test_the_probe_tells_what_the_folder_says(load, folder, copy):
+    """Ids, templates and sizes are told; an image token on which two files differ is a problem."""
+    found = load(folder).probe()
+    assert found["problems"] == []
+    assert found["template of a drawing"].endswith("<|User|>: PROMPT\n\n<|Assistant|>:<begin_of_image>")
+    assert set(found["yes ids"]) & {"yes", "Yes", " yes", " Yes"}
+    assert found["image tokenizer"]["codes of a picture"] == 16
+    assert json.loads(json.dumps(found))["unused tensors"] == []
+    edit(copy / "config.json", image_token_id=3)
+    assert "image_token_id 3" in load(copy).probe()["problems"][0]
