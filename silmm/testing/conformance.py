@@ -54,6 +54,11 @@ class BaseModelConformance:
         own._built.load_adapter(None)
         return own._built
 
+    @pytest.fixture
+    def record(self, request: pytest.FixtureRequest) -> Record:
+        """Return what keeps a number with the test's report (record_property warns with junit files)."""
+        return lambda name, value: request.node.user_properties.append((name, value))
+
     @classmethod
     def teardown_class(cls) -> None:
         """Let go of the model."""
@@ -71,28 +76,28 @@ class BaseModelConformance:
         """What is declared works, what is not declared raises."""
         kit.check_capabilities(model, cases)
 
-    def test_represent_by_batch(self, model: BaseModel, cases: Cases, record_property: Record) -> None:
+    def test_represent_by_batch(self, model: BaseModel, cases: Cases, record: Record) -> None:
         """z does not depend on what it was batched with or padded to."""
-        record_property("difference", kit.check_represent_by_batch(model, cases))
+        record("difference", kit.check_represent_by_batch(model, cases))
 
-    def test_likelihood_by_batch(self, model: BaseModel, cases: Cases, record_property: Record) -> None:
+    def test_likelihood_by_batch(self, model: BaseModel, cases: Cases, record: Record) -> None:
         """log pi(z|x) does not depend on what it was batched with or padded to."""
         self._need(model, "log_likelihood")
-        record_property("difference", kit.check_likelihood_by_batch(model, cases))
+        record("difference", kit.check_likelihood_by_batch(model, cases))
 
-    def test_features_by_batch(self, model: BaseModel, cases: Cases, record_property: Record) -> None:
+    def test_features_by_batch(self, model: BaseModel, cases: Cases, record: Record) -> None:
         """H does not depend on what it was batched with or padded to."""
         self._need(model, "features")
-        record_property("difference", kit.check_features_by_batch(model, cases))
+        record("difference", kit.check_features_by_batch(model, cases))
 
-    def test_decode_by_batch(self, model: BaseModel, cases: Cases, record_property: Record) -> None:
+    def test_decode_by_batch(self, model: BaseModel, cases: Cases, record: Record) -> None:
         """A picture does not depend on what it was decoded with."""
-        record_property("difference", kit.check_decode_by_batch(model, cases))
+        record("difference", kit.check_decode_by_batch(model, cases))
 
-    def test_answers_by_batch(self, model: BaseModel, cases: Cases, record_property: Record) -> None:
+    def test_answers_by_batch(self, model: BaseModel, cases: Cases, record: Record) -> None:
         """p(yes), p(no) do not depend on other pictures and questions."""
         self._need(model, "yes_no")
-        record_property("difference", kit.check_answers_by_batch(model, cases))
+        record("difference", kit.check_answers_by_batch(model, cases))
 
     def test_chat_by_batch(self, model: BaseModel, cases: Cases) -> None:
         """Greedy text does not depend on other requests."""
@@ -112,27 +117,25 @@ class BaseModelConformance:
         self._need(model, "chat")
         kit.check_chat_by_seed(model, cases)
 
-    def test_likelihood_is_the_samplers(
-        self, model: BaseModel, cases: Cases, record_property: Record
-    ) -> None:
+    def test_likelihood_is_the_samplers(self, model: BaseModel, cases: Cases, record: Record) -> None:
         """log pi(z|x) is the distribution that plain sampling draws from."""
         self._need(model, "log_likelihood")
-        record_property("standard_errors", kit.check_sampler_distribution(model, cases, self.draws))
+        record("standard_errors", kit.check_sampler_distribution(model, cases, self.draws))
 
-    def test_lora_targets(self, model: BaseModel, record_property: Record) -> None:
+    def test_lora_targets(self, model: BaseModel, record: Record) -> None:
         """`lora_targets` is anchored in the text backbone and matches something."""
         self._need_training(model)
-        record_property("modules", kit.check_lora_targets(model))
+        record("modules", kit.check_lora_targets(model))
 
     def test_gradients_reach_lora_alone(self, model: BaseModel, cases: Cases) -> None:
         """Every LoRA weight gets a gradient, and nothing else does."""
         self._need_training(model)
         kit.check_gradients(model, cases)
 
-    def test_first_step(self, model: BaseModel, cases: Cases, record_property: Record) -> None:
+    def test_first_step(self, model: BaseModel, cases: Cases, record: Record) -> None:
         """At step 0 the margin is 0 and the loss ln 2."""
         self._need_training(model)
-        record_property("margin", kit.check_first_step(model, cases))
+        record("margin", kit.check_first_step(model, cases))
 
     def test_dropout_is_off(self, model: BaseModel, cases: Cases) -> None:
         """A forward pass with gradients has no chance in it; frozen parts are in eval mode."""
@@ -140,16 +143,16 @@ class BaseModelConformance:
         kit.check_dropout_is_off(model, cases)
 
     def test_adapter_round_trip(
-        self, make: Callable[[], BaseModel], cases: Cases, tmp_path: Path, record_property: Record
+        self, make: Callable[[], BaseModel], cases: Cases, tmp_path: Path, record: Record
     ) -> None:
         """A saved adapter gives the same values through plain peft and back."""
         self._need_training(make())
-        record_property("difference", kit.check_adapter_round_trip(make, cases, tmp_path))
+        record("difference", kit.check_adapter_round_trip(make, cases, tmp_path))
 
-    def test_bf16(self, model: BaseModel, cases: Cases, record_property: Record) -> None:
+    def test_bf16(self, model: BaseModel, cases: Cases, record: Record) -> None:
         """bfloat16 autocast stays within its tolerance of float32."""
         self._need_training(model)
-        record_property("difference", kit.check_bf16(model, cases))
+        record("difference", kit.check_bf16(model, cases))
 
     def test_loading_is_safe(self, make: Callable[[], BaseModel], cases: Cases) -> None:
         """Loading and drawing use no network, no pickle and no remote code."""
