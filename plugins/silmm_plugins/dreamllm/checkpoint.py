@@ -38,7 +38,9 @@ def locate(path: str) -> Path:
         DataError: there is no such folder, and no such hub id either.
     """
     if not path:
-        raise UsageError("dreamllm needs its checkpoint: give --set model.path=DIR, or a hub id")
+        raise UsageError(
+            "dreamllm needs its checkpoint: give --model dreamllm:DIR or --set model.path=DIR, or a hub id"
+        )
     folder = Path(path).expanduser()
     if folder.is_dir():
         return folder

@@ -103,7 +103,7 @@ def register_models(register: Register) -> None:
         "dreamllm",
         _build,
         options=DreamLlmModelOptions,
-        summary="DreamLLM 7B from its original checkpoint folder (--set model.path=DIR).",
+        summary="DreamLLM 7B from its original checkpoint folder (--model dreamllm:DIR).",
         kind="continuous",
         capabilities=CAPABILITIES,
         defaults=DEFAULTS,

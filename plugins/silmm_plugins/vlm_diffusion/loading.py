@@ -29,7 +29,10 @@ def locate(path: str) -> Path:
         DataError: there is no such folder or hub id, or it is another kind of pipeline.
     """
     if not path:
-        raise UsageError("vlm-diffusion needs its pipeline: give --set model.path=DIR, or a hub id")
+        raise UsageError(
+            "vlm-diffusion needs its pipeline: give --model vlm-diffusion:DIR or --set model.path=DIR, or a "
+            "hub id"
+        )
     folder = Path(path).expanduser()
     if not folder.is_dir():
         folder = _downloaded(path)

@@ -94,7 +94,7 @@ def register_models(register: Register) -> None:
         "vlm-diffusion",
         _build,
         options=VlmDiffusionOptions,
-        summary="Qwen-Image: Qwen2.5-VL conditions a diffusion transformer (--set model.path=DIR).",
+        summary="Qwen-Image: Qwen2.5-VL conditions a diffusion transformer (--model vlm-diffusion:DIR).",
         kind="continuous",
         capabilities=CAPABILITIES,
         defaults=DEFAULTS,

@@ -124,10 +124,9 @@ def _llama(vocabulary: int) -> dict[str, object]:
 
 
 def _language_model(checkpoint: Path, vocabulary: int, shards: int, pickled: bool) -> None:
-    model = LlamaForCausalLM(LlamaConfig(**_llama(vocabulary), tie_word_embeddings=False))
-    with torch.no_grad():  # loud enough that the words of a prompt matter
-        model.model.embed_tokens.weight *= 30
-        model.lm_head.weight *= 10
+    # loud enough that the words of a prompt matter
+    config = LlamaConfig(**_llama(vocabulary), tie_word_embeddings=False, initializer_range=0.25)
+    model = LlamaForCausalLM(config)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(8)
     if pickled:

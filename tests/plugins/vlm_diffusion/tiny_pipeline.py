@@ -65,6 +65,7 @@ def _vlm(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
             "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
             "max_position_embeddings": 1024,
             "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e6},
+            "initializer_range": 0.25,  # loud enough that the words of a prompt matter
             "bos_token_id": ids["<|endoftext|>"], "eos_token_id": ids["<|im_end|>"],
         },
         vision_config={
@@ -74,8 +75,4 @@ def _vlm(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGeneration:
         image_token_id=ids["<|image_pad|>"], video_token_id=ids["<|video_pad|>"],
         vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
     )  # fmt: skip
-    model = Qwen2_5_VLForConditionalGeneration(config)
-    with torch.no_grad():  # loud enough that the words of a prompt matter
-        model.get_input_embeddings().weight.mul_(30)
-        model.lm_head.weight.mul_(10)
-    return model
+    return Qwen2_5_VLForConditionalGeneration(config)
