@@ -39,7 +39,7 @@ class BenchRequest:
     limit: int | None = None
     """Score about this many prompts only; marks the result as a subset."""
     shard: tuple[int, int] | None = None
-    """(i, n): do the prompts whose number is i modulo n; whoever finds all done writes the result."""
+    """(i, n): do the blocks of prompts with number i modulo n; whoever finds all done writes the result."""
     mode: Literal["official", "fixed"] = "official"
     judges: Mapping[str, str] = field(default_factory=dict)
     """Role -> ``NAME[:PATH]`` in place of the official judge, or :data:`LEFT_OUT`."""

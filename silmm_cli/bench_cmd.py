@@ -55,7 +55,7 @@ def bench() -> None:
 @click.option("--name", default="", help="How tables call it; by default as --model or --images.")
 @click.option("--categories", metavar="A,B,…", help="Only these categories of the benchmark.")
 @click.option("--limit", type=click.IntRange(1), help="About this many prompts only; marks the result.")
-@click.option("--shard", metavar="I/N", help="Do only every N-th prompt, from the I-th (0-based).")
+@click.option("--shard", metavar="I/N", help="Do only every N-th block of prompts, from the I-th (0-based).")
 @click.option(
     "--mode", type=click.Choice(["official", "fixed"]), default="official", show_default=True,
     help="The official scripts' numbers, or those with their known errors repaired.",

@@ -112,7 +112,7 @@ class _Session:
         self.canaries = {
             role: check_canaries(seat, request.canaries, self.note) for role, seat in panel.items()
         }
-        sitting.judge(work, lambda role, done, total: self.progress(f"{name}: {role}", done, total))
+        sitting.judge(own, work, lambda role, done, total: self.progress(f"{name}: {role}", done, total))
         chair.clear()
         if request.until == "judge":
             return None

@@ -1,4 +1,4 @@
-"""Asks one judge after the other what it has not answered yet, chunk by chunk."""
+"""Asks one judge after the other what it has not answered yet, block by block."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from silmm_benchmarks.runner.forms import Failure, from_stored, to_stored
 from silmm_benchmarks.runner.panel import Seat
 from silmm_benchmarks.runner.pictures import open_rgb
 from silmm_benchmarks.runner.roles import UNSEEN, WHOLE, ask, method_of
+from silmm_benchmarks.runner.selection import blocks
 
-CHUNK = 32
-"""Pictures asked about, and committed, together: what a kill costs at most."""
 ALONE = "-"
 """Subject of answers that depend on no picture (a matcher's)."""
 
@@ -31,7 +30,10 @@ class Sitting:
     """Content id of each picture."""
 
     def judge(
-        self, work: Sequence[tuple[Item, Picture]], progress: Callable[[str, int, int], None]
+        self,
+        items: Sequence[Item],
+        work: Sequence[tuple[Item, Picture]],
+        progress: Callable[[str, int, int], None],
     ) -> None:
         """Store every answer that the rules will need; what is there already is not asked again.
 
@@ -39,27 +41,36 @@ class Sitting:
         comes last.
 
         Args:
-            work: the pictures.
+            items: all that are to be judged; they decide the blocks, whichever of their pictures are there.
+            work: their pictures.
             progress: told of a role, of pictures done and of all that it is asked about.
 
         Raises:
             PictureError: a picture changed while it was looked at.
         """
-        self._ask_all([(picture, self.benchmark.requests(item)) for item, picture in work], progress)
-        self._ask_all([(picture, self._further(item, picture)) for item, picture in work], progress)
+        self._ask_all(items, work, lambda item, _: self.benchmark.requests(item), progress)
+        self._ask_all(items, work, self._further, progress)
 
-    def _ask_all(self, asked: Sequence[Asked], progress: Callable[[str, int, int], None]) -> None:
+    def _ask_all(
+        self,
+        items: Sequence[Item],
+        work: Sequence[tuple[Item, Picture]],
+        wanted: Callable[[Item, Picture], Sequence[Request]],
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        by_item: dict[str, list[Asked]] = {}
+        for item, picture in work:
+            by_item.setdefault(item.id, []).append((picture, wanted(item, picture)))
         for role, seat in self.seats.items():
-            mine = [
-                (picture, [one for one in requests if one.judge == role])
-                for picture, requests in asked
-                if any(one.judge == role for one in requests)
-            ]
-            for start in range(0, len(mine), CHUNK):
-                progress(role, start, len(mine))
-                self._ask(seat, mine[start : start + CHUNK])
-            if mine:
-                progress(role, len(mine), len(mine))
+            parts = [_of_role(role, [by_item.get(item.id, ()) for item in block]) for block in blocks(items)]
+            done, total = 0, sum(map(len, parts))
+            for part in parts:
+                if part:
+                    progress(role, done, total)
+                    self._ask(seat, part)
+                    done += len(part)
+            if total:
+                progress(role, done, total)
 
     def missing(self, work: Sequence[tuple[Item, Picture]]) -> int:
         """Count the pictures that still lack an answer."""
@@ -108,11 +119,11 @@ class Sitting:
             found.setdefault(request.judge, []).extend(values)
         return found, failed
 
-    def _ask(self, seat: Seat, chunk: Sequence[Asked]) -> None:
-        """Ask a judge what it has not answered about the chunk, and commit its answers."""
+    def _ask(self, seat: Seat, block: Sequence[Asked]) -> None:
+        """Ask a judge what it has not answered about a block, and commit its answers."""
         wanted: dict[tuple[Picture, str], list[Any]] = {}
         seen: set[tuple[str, str]] = set()
-        for picture, requests in chunk:
+        for picture, requests in block:
             for request in requests:
                 for query in self._unanswered(request, picture):
                     key = self._key(request, query, picture)
@@ -129,6 +140,16 @@ class Sitting:
             for ((_, subject), queries_of), given in zip(wanted.items(), answers, strict=True)
             for query, answer in zip(queries_of, given, strict=True)
         )
+
+
+def _of_role(role: str, groups: Sequence[Sequence[Asked]]) -> list[Asked]:
+    """Return the pictures of a block about which a role is asked, with its requests alone."""
+    found: list[Asked] = []
+    for picture, requests in (asked for group in groups for asked in group):
+        mine = [one for one in requests if one.judge == role]
+        if mine:
+            found.append((picture, mine))
+    return found
 
 
 def queries(request: Request) -> Sequence[Any]:

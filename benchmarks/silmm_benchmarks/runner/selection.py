@@ -1,10 +1,13 @@
-"""Which prompts are scored: all, a few of each category, or one shard of them."""
+"""Which prompts are scored, and in which blocks: all, a few of each category, or one shard of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from silmm_benchmarks.runner.contracts import Item
+
+BLOCK = 32
+"""Pictures asked about, and committed, together: what a kill costs at most."""
 
 
 def first_of_each(items: Sequence[Item], limit: int | None) -> list[Item]:
@@ -23,8 +26,25 @@ def first_of_each(items: Sequence[Item], limit: int | None) -> list[Item]:
     return [items[position] for position in kept]
 
 
+def blocks(items: Sequence[Item]) -> list[list[Item]]:
+    """Cut items into blocks of about :data:`BLOCK` pictures.
+
+    Judges are asked block by block, and a shard is made of whole ones: batches, on which the last digits of
+    a network depend, are the same in one run, in shards and after a kill.
+    """
+    found: list[list[Item]] = []
+    pictures = BLOCK
+    for item in items:
+        if pictures >= BLOCK:
+            found.append([])
+            pictures = 0
+        found[-1].append(item)
+        pictures += item.images
+    return found
+
+
 def of_shard(items: Sequence[Item], shard: tuple[int, int] | None) -> list[Item]:
-    """Return the items whose place is i modulo n, all without a shard."""
+    """Return the items of the blocks whose place is i modulo n, all without a shard."""
     if shard is None:
         return list(items)
-    return list(items[shard[0] :: shard[1]])
+    return [item for block in blocks(items)[shard[0] :: shard[1]] for item in block]

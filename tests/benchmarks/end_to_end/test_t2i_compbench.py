@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from silmm_benchmarks.judges.blip_vqa import BlipVqa
 from silmm_benchmarks.judges.options import BlipVqaOptions
+from silmm_benchmarks.runner import selection
 from silmm_benchmarks.runner.chair import Chair
 from silmm_benchmarks.runner.selection import first_of_each
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
@@ -145,8 +146,11 @@ def stored(done: Done) -> set[str]:
     return {str(path) for path in Path(done.answer["out"]).rglob("part-*.jsonl")}
 
 
-def test_shards_on_one_folder_make_the_whole_result(score: Callable[..., Done]) -> None:
+def test_shards_on_one_folder_make_the_whole_result(
+    score: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two shards of a limited run end with the bytes of one run; the first waits with exit code 75."""
+    monkeypatch.setattr(selection, "BLOCK", 16)  # two blocks of two prompts
     limited = ("--limit", "4", "--categories", "non_spatial,color")
     whole = score(*limited, out="whole").results[0].path
     first = score(*limited, "--shard", "0/2", out="shards")

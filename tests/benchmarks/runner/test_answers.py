@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from silmm_benchmarks.judges.interfaces import Detections
 from silmm_benchmarks.runner.answers import AnswerStore
@@ -19,6 +19,7 @@ def again(store):
     return AnswerStore(store.folder).load()
 
 
+@settings(deadline=None)  # the first call imports what the others do not
 @given(rows=st.lists(st.tuples(st.text(), st.text(), st.one_of(st.text(), st.floats(allow_nan=False,
        allow_infinity=False))), max_size=5))
 def test_what_is_committed_is_read_again(tmp_path_factory, rows):

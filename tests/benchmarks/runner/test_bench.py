@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from silmm_benchmarks.runner import selection
 from silmm_benchmarks.runner.checking import HARMLESS
+from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
 from silmm_benchmarks.shapes.picture_judge import ShapesJudge
 
 from silmm.bench import BenchRequest
@@ -163,8 +165,21 @@ def test_missing_judges_are_an_error_that_says_how_to_go_on(draw, score, tmp_pat
     assert result["left_out"] == ["yes-no"]
 
 
-def test_shards_together_make_the_whole_result(draw, score, tmp_path):
+def test_shards_are_whole_blocks_and_miss_nothing(tmp_path, monkeypatch):
+    """Cut again, a shard's items give the same blocks; the shards together are all items, each once."""
+    items = ShapesPictures(images=3).items(tmp_path)
+    whole = selection.blocks(items)
+    assert [item for block in whole for item in block] == items
+    assert {sum(item.images for item in block) for block in whole[:-1]} == {33}
+    for count in (1, 2, 5, 1000):
+        shards = [selection.of_shard(items, (index, count)) for index in range(count)]
+        assert sorted(item.id for shard in shards for item in shard) == sorted(item.id for item in items)
+        assert all(block in whole for shard in shards for block in selection.blocks(shard))
+
+
+def test_shards_together_make_the_whole_result(draw, score, tmp_path, monkeypatch):
     """Each shard judges its own prompts; the last one writes what a single run writes, byte for byte."""
+    monkeypatch.setattr(selection, "BLOCK", 4)
     draw(tmp_path / "images", wrong=lambda number: number == 5)
     whole = score(tmp_path / "images")
     for index in (0, 1):
@@ -179,7 +194,7 @@ def test_killed_before_any_system_call_it_ends_with_the_same_bytes(
     draw, score, tmp_path, artefacts, monkeypatch
 ):
     """For N = 1, 2, 3, …: killed before the N-th write, fsync or replace, then run again."""
-    monkeypatch.setattr("silmm_benchmarks.runner.judging.CHUNK", 5)
+    monkeypatch.setattr("silmm_benchmarks.runner.selection.BLOCK", 5)
     draw(tmp_path / "images")
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     expected = results_of(whole.parent)
@@ -197,7 +212,7 @@ def test_killed_before_any_system_call_it_ends_with_the_same_bytes(
 
 def test_killed_again_and_again_it_gets_through(draw, score, tmp_path, artefacts, monkeypatch):
     """Killed before every 20th system call until it gets through, it ends with the same bytes."""
-    monkeypatch.setattr("silmm_benchmarks.runner.judging.CHUNK", 3)
+    monkeypatch.setattr("silmm_benchmarks.runner.selection.BLOCK", 3)
     draw(tmp_path / "images")
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     out, deaths = tmp_path / "killed", 0
