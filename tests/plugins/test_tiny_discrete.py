@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from silmm_benchmarks.shapes.world import RELATIONS
-from silmm_plugins.tiny import lm, sampling
+from silmm_plugins import token_sampling
+from silmm_plugins.tiny import lm
 from silmm_plugins.tiny.lm import SPLIT
 from silmm_plugins.tiny.vocabulary import Vocabulary
 from silmm_plugins.tiny.weights import verify
@@ -174,21 +175,21 @@ def test_an_image_code_sees_nothing_behind_it(model):
 def test_nucleus_keeps_the_smallest_set_that_reaches_top_p():
     """Tokens outside the nucleus have no mass; top_k cuts by rank; the defaults cut nothing."""
     p = torch.tensor([[0.5, 0.1, 0.3, 0.1]])
-    assert sampling.truncate(p, Drawing(top_p=0.7)).tolist() == [[0.5, 0, pytest.approx(0.3), 0]]
-    assert sampling.truncate(p, Drawing(top_p=0.5)).tolist() == [[0.5, 0, 0, 0]]
-    assert (sampling.truncate(p, Drawing(top_k=1)) > 0).tolist() == [[True, False, False, False]]
-    assert torch.equal(sampling.truncate(p, Drawing()), p)
+    assert token_sampling.truncate(p, Drawing(top_p=0.7)).tolist() == [[0.5, 0, pytest.approx(0.3), 0]]
+    assert token_sampling.truncate(p, Drawing(top_p=0.5)).tolist() == [[0.5, 0, 0, 0]]
+    assert (token_sampling.truncate(p, Drawing(top_k=1)) > 0).tolist() == [[True, False, False, False]]
+    assert torch.equal(token_sampling.truncate(p, Drawing()), p)
 
 
 def test_inverse_sampling_follows_the_distribution():
     """Evenly spread numbers give each token its own share, also at another temperature."""
     logits = torch.tensor([0.5, 0.2, 0.3]).log().expand(1000, -1)
     uniform = (torch.arange(1000) + 0.5) / 1000
-    shares = sampling.pick(logits, uniform, Drawing()).bincount(minlength=3) / 1000
+    shares = token_sampling.pick(logits, uniform, Drawing()).bincount(minlength=3) / 1000
     assert shares.tolist() == pytest.approx([0.5, 0.2, 0.3], abs=2e-3)
-    cold = sampling.pick(logits, uniform, Drawing(temperature=0.5)).bincount(minlength=3) / 1000
+    cold = token_sampling.pick(logits, uniform, Drawing(temperature=0.5)).bincount(minlength=3) / 1000
     assert cold.tolist() == pytest.approx([0.25 / 0.38, 0.04 / 0.38, 0.09 / 0.38], abs=2e-3)
-    assert sampling.pick(logits, uniform, Drawing(temperature=0)).unique().tolist() == [0]
+    assert token_sampling.pick(logits, uniform, Drawing(temperature=0)).unique().tolist() == [0]
 
 
 def test_gradients_reach_the_adapter_alone(model):

@@ -18,17 +18,16 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from silmm.errors import DataError
 from silmm_plugins.dreamllm.checkpoint import DREAM, build, complete, fill, main_shards, read_pickle
+from silmm_plugins.left_padding import LeftPadded, causal
 
 _KEYS = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
     *("num_key_value_heads", "hidden_act", "max_position_embeddings", "rms_norm_eps", "rope_theta"),
     *("rope_scaling", "attention_bias", "bos_token_id", "eos_token_id"),
 )
-_DRAWS = 2
-"""Second word of the key of a reply's numbers; other users of a seed have other words."""
 
 
-class LanguageModel:
+class LanguageModel(LeftPadded):
     """The backbone with its learnable queries."""
 
     def __init__(self, backbone: nn.Module, queries: Tensor) -> None:
@@ -107,15 +106,9 @@ class LanguageModel:
         found: Tensor = base.lm_head(states)
         return found.float()
 
-    def _pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return embeddings (batch, longest, D), validity and positions (batch, longest)."""
-        longest = max(len(row) for row in rows)
-        ids = torch.zeros(len(rows), longest, dtype=torch.long)
-        start = torch.tensor([longest - len(row) for row in rows])
-        for number, row in enumerate(rows):
-            ids[number, longest - len(row) :] = torch.tensor(row)
-        positions = (torch.arange(longest) - start[:, None]).to(self.device)
-        return self.embed(ids), positions >= 0, positions.clamp(min=0)
+    def new_cache(self) -> DynamicCache:
+        """Return an empty cache of keys and values."""
+        return DynamicCache(config=self.backbone.config)
 
     def features(self, prompts: Sequence[Sequence[int]], offsets: Tensor | None = None) -> Tensor:
         """Return H, (batch, L, D): the states behind the queries, after the final norm.
@@ -124,14 +117,14 @@ class LanguageModel:
             prompts: ids up to and with <dream_start>.
             offsets: added to the queries, (batch, L, D); None is none.
         """
-        words, valid, positions = self._pad_left(prompts)
+        words, valid, positions = self.pad_left(prompts)
         length = len(self.queries)
         queries = self.queries.expand(len(prompts), -1, -1)
         if offsets is not None:
             queries = queries + offsets.to(queries)
         behind = positions[:, -1:] + 1 + torch.arange(length, device=self.device)
         keys = torch.cat([valid, valid.new_ones(len(prompts), length)], 1)
-        states = self.run(torch.cat([words, queries], 1), _causal(keys), torch.cat([positions, behind], 1))
+        states = self.run(torch.cat([words, queries], 1), causal(keys), torch.cat([positions, behind], 1))
         return states[:, -length:]
 
     def answers(
@@ -159,7 +152,7 @@ class LanguageModel:
         cache = DynamicCache(config=self.backbone.config)
         everything = torch.ones(count, start, dtype=torch.bool, device=self.device)
         places = torch.arange(start, device=self.device).expand(count, -1)
-        self.run(seen, _causal(everything), places, cache)
+        self.run(seen, causal(everything), places, cache)
 
         longest = max(sum(map(len, group)) for group in questions)
         ids = torch.zeros(count, longest, dtype=torch.long)
@@ -171,60 +164,8 @@ class LanguageModel:
             owner[row, : len(flat)] = torch.tensor([n for n, one in enumerate(group) for _ in one])
             positions[row, : len(flat)] = torch.tensor([start + n for one in group for n in range(len(one))])
         owner = owner.to(self.device)
-        own = _causal(torch.ones_like(owner, dtype=torch.bool)) & (owner[:, :, None] == owner[:, None])
+        own = causal(torch.ones_like(owner, dtype=torch.bool)) & (owner[:, :, None] == owner[:, None])
         allowed = torch.cat([own.new_ones(count, longest, start), own], 2)
         states = self.run(self.embed(ids), allowed, positions.to(self.device), cache)
         ends = [np.cumsum([len(one) for one in group]) - 1 for group in questions]
         return [self.logits(states[row, torch.from_numpy(end)]) for row, end in enumerate(ends)]
-
-    def write(
-        self,
-        requests: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        temperatures: Sequence[float],
-        longest: int,
-        stop: int,
-    ) -> list[list[int]]:
-        """Continue each row of ids until `stop`, which is left out, or for `longest` tokens.
-
-        Temperature 0 is greedy; else each row draws from its own seed by inverse sampling.
-        """
-        vectors, valid, positions = self._pad_left(requests)
-        cache = DynamicCache(config=self.backbone.config)
-        states = self.run(vectors, _causal(valid), positions, cache)
-        uniform = torch.from_numpy(np.stack([_numbers(seed, longest) for seed in seeds]))
-        heat = torch.tensor(temperatures, dtype=torch.float64)[:, None]
-        replies: list[list[int]] = [[] for _ in requests]
-        going = [True] * len(requests)
-        at = positions[:, -1:]
-        for step in range(longest):
-            chosen = _pick(self.logits(states[:, -1]).double().cpu(), uniform[:, step], heat)
-            for row, token in enumerate(chosen.tolist()):
-                going[row] = going[row] and token != stop
-                if going[row]:
-                    replies[row].append(token)
-            if not any(going):
-                break
-            at = at + 1
-            valid = torch.cat([valid, valid.new_ones(len(requests), 1)], 1)
-            states = self.run(self.embed(chosen[:, None]), valid[:, None], at, cache)
-        return replies
-
-
-def _causal(valid: Tensor) -> Tensor:
-    """Return (batch, time, time): each position sees the valid ones up to it, and always itself."""
-    time = valid.shape[1]
-    past = torch.ones(time, time, dtype=torch.bool, device=valid.device).tril()
-    itself = torch.eye(time, dtype=torch.bool, device=valid.device)
-    return past & (valid[:, None] | itself)
-
-
-def _numbers(seed: int, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    key = np.array([seed, _DRAWS], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=key)).random(count)
-
-
-def _pick(logits: Tensor, uniform: Tensor, heat: Tensor) -> Tensor:
-    mass = (logits / heat.clamp(min=1e-6)).softmax(-1).cumsum(-1)
-    drawn = (mass <= uniform[:, None] * mass[:, -1:]).sum(-1).clamp(max=logits.shape[-1] - 1)
-    return torch.where(heat[:, 0] == 0, logits.argmax(-1), drawn)

@@ -14,7 +14,7 @@ from silmm.errors import DataError
 from silmm.interfaces import Drawing
 from silmm_plugins.emu3 import grammar
 from silmm_plugins.emu3.language_model import Decoding, LanguageModel, runs
-from silmm_plugins.tiny.sampling import pick, streams
+from silmm_plugins.token_sampling import pick, streams
 
 if TYPE_CHECKING:
     from torch import Tensor

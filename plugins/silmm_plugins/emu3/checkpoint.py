@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from silmm.errors import DataError, UsageError
+from silmm.errors import DataError
+from silmm_plugins.devices import check_device
 from silmm_plugins.emu3.layout import form_of, read_json
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def language_model(folder: Path, dtype: str, device: str) -> Any:
     from transformers import Emu3ForCausalLM, Emu3ForConditionalGeneration
 
     shards(folder)
-    check_device(device)
+    check_device("emu3", device)
     hf = form_of(folder) == "hf"
     cls = Emu3ForConditionalGeneration if hf else Emu3ForCausalLM
     try:
@@ -115,22 +116,6 @@ def language_model(folder: Path, dtype: str, device: str) -> Any:
     if hf:
         del model.model.vqmodel
     return model.eval().requires_grad_(False).to(device)
-
-
-def check_device(device: str) -> None:
-    """Refuse a device that torch cannot use.
-
-    Raises:
-        UsageError: as said.
-    """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # unknown name; torch built without CUDA, no driver
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"emu3 cannot use the device {device!r}: {reason}. Give another one with "
-            "--set model.device=cpu; `silmm doctor` lists what is there."
-        ) from error
 
 
 def _config(folder: Path) -> Any:

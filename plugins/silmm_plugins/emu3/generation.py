@@ -12,7 +12,7 @@ from torch import Tensor
 
 from silmm_plugins.emu3 import grammar
 from silmm_plugins.emu3.language_model import Decoding, LanguageModel
-from silmm_plugins.tiny.sampling import pick, streams
+from silmm_plugins.token_sampling import pick, streams
 
 if TYPE_CHECKING:
     from silmm.interfaces import Drawing

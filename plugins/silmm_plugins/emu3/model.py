@@ -14,6 +14,7 @@ import torch
 
 from silmm.errors import DataError, UsageError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm_plugins.devices import check_device
 from silmm_plugins.emu3 import checkpoint, grammar
 from silmm_plugins.emu3.answering import AFTER, BEFORE, Judge
 from silmm_plugins.emu3.generation import Canvas, draw
@@ -238,5 +239,5 @@ class Emu3(BaseModel):
 
 
 def _usable(device: str) -> str:
-    checkpoint.check_device(device)
+    check_device("emu3", device)
     return device

@@ -18,7 +18,7 @@ from transformers import StaticCache
 from silmm.interfaces import Drawing
 from silmm_plugins.janus.network import Network, causal, pad_left, positions_of
 from silmm_plugins.janus.prompts import Prompts
-from silmm_plugins.tiny.sampling import pick, streams
+from silmm_plugins.token_sampling import pick, streams
 
 
 @torch.inference_mode()

@@ -83,9 +83,9 @@ def register_models(register: Register) -> None:
 
 
 def _build(options: JanusOptions) -> BaseModel:
+    from silmm_plugins.devices import check_device
     from silmm_plugins.janus.checkpoint import open_checkpoint
     from silmm_plugins.janus.model import Batches, Janus
-    from silmm_plugins.tiny.model import check_device
 
     check_device("janus", options.device)
     checkpoint = open_checkpoint(

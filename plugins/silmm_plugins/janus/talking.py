@@ -11,7 +11,7 @@ from transformers import DynamicCache
 from silmm.interfaces import ChatRequest, Drawing
 from silmm_plugins.janus.network import Network, causal, pad_left, positions_of
 from silmm_plugins.janus.prompts import Prompts
-from silmm_plugins.tiny.sampling import pick, streams
+from silmm_plugins.token_sampling import pick, streams
 
 _TOKENS_A_WORD = 2
 """Room for an answer; what is longer than `max_words` is cut off anyway."""

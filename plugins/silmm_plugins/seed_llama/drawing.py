@@ -10,7 +10,7 @@ from torch import Tensor
 
 from silmm.interfaces import Drawing
 from silmm_plugins.seed_llama.sequences import Running, following_states, head
-from silmm_plugins.tiny.sampling import pick, streams
+from silmm_plugins.token_sampling import pick, streams
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from silmm_plugins.devices import check_device
 from silmm_plugins.seed_llama.image_weights import load_image_tokenizer
 from silmm_plugins.seed_llama.language_model import load_language_model
 from silmm_plugins.seed_llama.locate import find
@@ -11,7 +12,6 @@ from silmm_plugins.seed_llama.model import SeedLlama
 from silmm_plugins.seed_llama.register import SeedLlamaOptions
 from silmm_plugins.seed_llama.templates import TEMPLATES, template_of
 from silmm_plugins.seed_llama.text import TextTokenizer
-from silmm_plugins.tiny.model import check_device
 
 
 def load(options: SeedLlamaOptions) -> SeedLlama:

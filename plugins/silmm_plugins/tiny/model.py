@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from silmm.errors import DataError, UsageError
+from silmm.errors import DataError
 from silmm.interfaces import BaseModel, ChatRequest, Image, Task
 from silmm_plugins.tiny.lm import SPLIT, TinyLM
 from silmm_plugins.tiny.sampling import write_words
@@ -138,19 +138,3 @@ class TinyModel(BaseModel):
         p = self._lm.answer_logits(states).double().softmax(-1)
         answers = p[:, [words.yes, words.no]].cpu().numpy()
         return np.split(answers, np.cumsum(counts)[:-1])
-
-
-def check_device(name: str, device: str) -> None:
-    """Refuse a device that torch cannot use.
-
-    Raises:
-        UsageError: as said.
-    """
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # unknown name; torch built without CUDA, no driver
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"{name} cannot use the device {device!r}: {reason}. Give another one with "
-            "--set model.device=cpu; `silmm doctor` lists what is there."
-        ) from error

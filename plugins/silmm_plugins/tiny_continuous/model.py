@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from silmm.errors import DataError
 from silmm.interfaces import Drawing, Image, Latent
-from silmm_plugins.tiny.model import TinyModel, check_device
+from silmm_plugins.devices import check_device
+from silmm_plugins.tiny.model import TinyModel
 from silmm_plugins.tiny.vocabulary import Vocabulary
 from silmm_plugins.tiny_continuous.language_model import LanguageModel
 from silmm_plugins.tiny_continuous.painter import Painter, draw_noise

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from silmm.errors import DataError
 from silmm.interfaces import Drawing, Image, Latent
-from silmm_plugins.tiny.model import TinyModel, check_device
+from silmm_plugins.devices import check_device
+from silmm_plugins.tiny.model import TinyModel
 from silmm_plugins.tiny.vocabulary import Vocabulary
 from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.tiny_discrete.language_model import LanguageModel

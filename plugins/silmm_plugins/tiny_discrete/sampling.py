@@ -11,8 +11,8 @@ from transformers import StaticCache
 
 from silmm.interfaces import Drawing
 from silmm_plugins.tiny.lm import SPLIT
-from silmm_plugins.tiny.sampling import pick, streams
 from silmm_plugins.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.token_sampling import pick, streams
 
 
 @torch.inference_mode()

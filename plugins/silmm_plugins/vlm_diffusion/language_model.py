@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from silmm.interfaces import Drawing
-from silmm_plugins.tiny.sampling import pick, streams
+from silmm_plugins.left_padding import LeftPadded, causal
 
 
-class LanguageModel:
+class LanguageModel(LeftPadded):
     """The text half of the vision-language model, and its way to see."""
 
     def __init__(self, backbone: nn.Module) -> None:
@@ -61,19 +60,13 @@ class LanguageModel:
         found: Tensor = self._whole.lm_head(states)
         return found.float()
 
-    def _pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return embeddings (batch, longest, D), validity and positions (batch, longest)."""
-        longest = max(len(row) for row in rows)
-        ids = torch.zeros(len(rows), longest, dtype=torch.long)
-        start = torch.tensor([longest - len(row) for row in rows])
-        for number, row in enumerate(rows):
-            ids[number, longest - len(row) :] = torch.tensor(row)
-        positions = (torch.arange(longest) - start[:, None]).to(self.device)
-        return self.embed(ids), positions >= 0, positions.clamp(min=0)
+    def new_cache(self) -> DynamicCache:
+        """Return an empty cache of keys and values."""
+        return DynamicCache(config=self._whole.config.get_text_config())
 
     def states(self, rows: Sequence[Sequence[int]], skip: int, length: int) -> Tensor:
         """Return (batch, length, D): each row's final states without its first `skip`, zeros in front."""
-        vectors, valid, positions = self._pad_left(rows)
+        vectors, valid, positions = self.pad_left(rows)
         states = self.run(vectors, causal(valid), positions)
         kept = valid & (positions >= skip)
         states = torch.where(kept[:, :, None], states, torch.zeros_like(states))
@@ -137,46 +130,3 @@ class LanguageModel:
         behind = torch.arange(length - first - count)
         positions[:, first + count :] = first + max(rows, columns) + behind
         return positions[:, None].to(self.device)
-
-    def write(
-        self,
-        requests: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        temperatures: Sequence[float],
-        longest: int,
-        stop: int,
-    ) -> list[list[int]]:
-        """Continue each row of ids until `stop`, which is left out, or for `longest` tokens.
-
-        Temperature 0 is greedy; else each row draws from its own seed by inverse sampling.
-        """
-        vectors, valid, positions = self._pad_left(requests)
-        cache = DynamicCache(config=self._whole.config.get_text_config())
-        states = self.run(vectors, causal(valid), positions, cache)
-        uniform = streams(seeds, longest)
-        heat = torch.tensor(temperatures)
-        replies: list[list[int]] = [[] for _ in requests]
-        going = [True] * len(requests)
-        at = positions[:, -1:]
-        for step in range(longest):
-            scores = self.logits(states[:, -1]).cpu()
-            drawn = pick(scores / heat[:, None].clamp(min=1e-6), uniform[:, step], Drawing())
-            chosen = torch.where(heat == 0, scores.argmax(-1), drawn)
-            for row, token in enumerate(chosen.tolist()):
-                going[row] = going[row] and token != stop
-                if going[row]:
-                    replies[row].append(token)
-            if not any(going):
-                break
-            at = at + 1
-            valid = torch.cat([valid, valid.new_ones(len(requests), 1)], 1)
-            states = self.run(self.embed(chosen[:, None]), valid[:, None], at, cache)
-        return replies
-
-
-def causal(valid: Tensor) -> Tensor:
-    """Return (batch, time, time): each position sees the valid ones up to it, and always itself."""
-    time = valid.shape[1]
-    past = torch.ones(time, time, dtype=torch.bool, device=valid.device).tril()
-    itself = torch.eye(time, dtype=torch.bool, device=valid.device)
-    return past & (valid[:, None] | itself)
