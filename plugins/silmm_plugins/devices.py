@@ -7,14 +7,14 @@ import torch
 from silmm.errors import UsageError
 
 
-def check_device(name: str, device: str) -> None:
-    """Refuse a device that torch cannot use.
+def check_device(name: str, device: str) -> torch.device:
+    """Return the device, or refuse one that torch cannot use.
 
     Raises:
         UsageError: as said.
     """
     try:
-        torch.empty(0, device=device)
+        return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # unknown name; torch built without CUDA, no driver
         reason = str(error).splitlines()[0]
         raise UsageError(

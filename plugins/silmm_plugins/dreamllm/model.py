@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from silmm.errors import DataError, UsageError
+from silmm.errors import DataError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm_plugins.devices import check_device
 from silmm_plugins.dreamllm import checkpoint, companions, templates
 from silmm_plugins.dreamllm.decoder import Decoder
 from silmm_plugins.dreamllm.language_model import LanguageModel
@@ -52,8 +53,8 @@ class DreamLlm(BaseModel):
             UsageError: no path, a device that torch cannot use, or sentencepiece is missing.
             DataError: a file is missing, damaged, or of another model; the message says which.
         """
-        device = _device(options.device)
-        home = _device(options.decoder_device) if options.decoder_device else device
+        device = check_device("dreamllm", options.device)
+        home = check_device("dreamllm", options.decoder_device) if options.decoder_device else device
         folder = checkpoint.locate(options.path)
         config = checkpoint.read_config(folder)
         dtype = _dtype(options.dtype, config)
@@ -255,17 +256,6 @@ def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
             "that it drew itself"
         )
     return latent.astype(np.float32)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # unknown name; torch built without CUDA, no driver
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"dreamllm cannot use the device {name!r}: {reason}. Give another one with --set "
-            "model.device=cpu; `silmm doctor` lists what is there."
-        ) from error
 
 
 def _dtype(name: str, config: Mapping[str, Any]) -> torch.dtype:

@@ -11,6 +11,7 @@ import torch
 
 from silmm.errors import DataError, UsageError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm_plugins.devices import check_device
 from silmm_plugins.vlm_diffusion import loading
 from silmm_plugins.vlm_diffusion.language_model import LanguageModel
 from silmm_plugins.vlm_diffusion.register import CAPABILITIES, VlmDiffusionOptions
@@ -65,8 +66,8 @@ class VlmDiffusion(BaseModel):
             UsageError: no path, or a device that torch cannot use.
             DataError: a file is missing, damaged, or of another model; the message says which.
         """
-        device = _device(options.device)
-        home = _device(options.decoder_device) if options.decoder_device else device
+        device = check_device("vlm-diffusion", options.device)
+        home = check_device("vlm-diffusion", options.decoder_device) if options.decoder_device else device
         folder = loading.locate(options.path)
         dtype: torch.dtype = getattr(torch, options.dtype)
         backbone = loading.load_vlm(folder, dtype).to(device)
@@ -250,14 +251,3 @@ def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
             f"{'such ones' if latent.shape == shape else latent.shape}; give features that it drew itself"
         )
     return latent.astype(np.float32)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # unknown name; torch built without CUDA, no driver
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"vlm-diffusion cannot use the device {name!r}: {reason}. Give another one with --set "
-            "model.device=cpu; `silmm doctor` lists what is there."
-        ) from error
