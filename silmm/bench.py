@@ -20,6 +20,9 @@ Progress = Callable[[str, int, int], None]
 LEFT_OUT = "none"
 """In the place of a judge's name: its role stays empty, and so do the columns that need it."""
 
+PATH_OPTIONS = ("weights", "folder", "path", "model")
+"""The option of a judge that the PATH of NAME:PATH stands for: the first that it has."""
+
 
 @dataclass(frozen=True)
 class BenchRequest:
@@ -52,6 +55,8 @@ class BenchRequest:
     """Options as text, by role of the judge, or under "generator"."""
     official_files: bool = False
     """Write beside the result what the official scripts write, for programs that read it."""
+    dry_run: bool = False
+    """Tell how much there is to draw and to ask, and do nothing of it."""
 
 
 @dataclass(frozen=True)

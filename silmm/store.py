@@ -231,7 +231,7 @@ def read_json(path: Path, remedy: str = "Delete it; it will be made again.") -> 
         data = path.read_bytes()
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: endless nesting
         raise DataError(f"{path} is not valid JSON ({error}). {remedy}") from error
     if not isinstance(value, dict):
         raise DataError(f"{path} holds no JSON object. {remedy}")

@@ -89,7 +89,10 @@ def bench() -> None:
 )
 @click.option(
     "--official-files", is_flag=True,
-    help="Write also the files that the official scripts write (tifa, dpg-bench), beside the result.",
+    help="Write also the files that the official scripts write, beside the result.",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Count prompts, pictures and questions; draw, open and ask nothing."
 )
 @click.option("--details", is_flag=True, help="Show also columns that the paper's table does not have.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")

@@ -33,17 +33,35 @@ def compare_results(first: Sequence[Result], second: Sequence[Result]) -> list[C
     over questions weigh every prompt alike here.
 
     Raises:
-        UsageError: no pair, or a pair with different cards; the message says which fields differ.
+        UsageError: no pair, several results of one side that may be meant, or a pair with different cards;
+            the message says which fields differ.
         DataError: a table is missing or not the one of its result.
     """
-    others = {(one.benchmark, one.mode): one for one in second}
-    pairs = [(one, others[one.benchmark, one.mode]) for one in first if (one.benchmark, one.mode) in others]
+    ours, others = _one_each(first), _one_each(second)
+    pairs = [(ours[key], others[key]) for key in ours if key in others]
     if not pairs:
         raise UsageError(
             "nothing to compare: the two have no benchmark in common "
             f"({_named(first)} and {_named(second)}), or other modes"
         )
     return [_compare(one, other) for one, other in pairs]
+
+
+def _one_each(results: Sequence[Result]) -> dict[tuple[str, str], Result]:
+    """Return the result of each benchmark and mode: the full one, else the only one."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for one in results:
+        groups.setdefault((one.benchmark, one.mode), []).append(one)
+    found = {}
+    for key, group in groups.items():
+        chosen = [one for one in group if not one.marks] or group
+        if len(chosen) > 1:
+            raise UsageError(
+                f"several results of {' '.join(key)} could be meant; name one of the files: "
+                f"{', '.join(str(one.path) for one in chosen)}"
+            )
+        found[key] = chosen[0]
+    return found
 
 
 def _compare(first: Result, second: Result) -> Comparison:

@@ -8,6 +8,7 @@ from typing import Any
 
 from silmm.leaderboard.published import COLUMNS, TABLE1, same_column
 from silmm.leaderboard.results import Number, Result
+from silmm.printable import printable
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "")
     found = []
     for key in sorted({*one, *other}):
         left, right = one.get(key), other.get(key)
-        where = f"{path}{key}"
+        where = f"{path}{printable(str(key))}"
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             found += difference(left, right, f"{where}.")
         elif left != right:
@@ -79,7 +80,7 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "")
 
 
 def _short(value: Any) -> str:
-    text = "nothing" if value is None or value == {} else str(value)
+    text = "nothing" if value is None or value == {} else printable(str(value))
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 

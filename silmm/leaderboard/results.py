@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silmm.errors import DataError
+from silmm.options import canonical
+from silmm.printable import printable
 from silmm.store import disk_errors, read_json, well_formed
 
 if TYPE_CHECKING:
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 KIND = "silmm bench result"
 FORMAT = 1
 _REMEDY = "Name a result file that `silmm bench` wrote, or the folder that holds it."
+_AGAIN = "Score again with the same command: what is judged is kept."
+SEAL = "sha256"
+"""Field of a result file with the hash of all its others."""
+_END = 1 + 1e-6
+"""No column is larger; a cosine may pass 1 by its rounding."""
 
 
 @dataclass(frozen=True)
@@ -69,61 +76,72 @@ class Result:
         with disk_errors(path, "reading"):
             data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != expected:
-            raise DataError(
-                f"{path} is not the table that {self.path.name} was written with. Score again with the same "
-                "command: what is judged is kept."
-            )
+            raise DataError(f"{path} is not the table that {self.path.name} was written with. {_AGAIN}")
         return from_parquet(data, path)
 
 
 def find_results(places: Sequence[Path]) -> list[Result]:
-    """Read result files; a folder stands for all that lie directly in it.
+    """Read result files, each once; a folder stands for all that lie directly in it.
 
     Raises:
         DataError: a file is no result, or a folder holds none.
     """
-    found = []
+    found: dict[Path, Result] = {}
     for place in places:
-        if not place.is_dir():
-            found.append(read_result(place))
-            continue
-        inside = [path for path in sorted(place.glob("*.json")) if _is_result(path)]
+        inside = [place]
+        if place.is_dir():
+            inside = [path for path in sorted(place.glob("*.json")) if _is_result(path)]
         if not inside:
             raise DataError(f"{place} holds no result. {_REMEDY}")
-        found += [read_result(path) for path in inside]
-    return found
+        for path in inside:
+            if path.resolve() not in found:
+                found[path.resolve()] = read_result(path)
+    return list(found.values())
+
+
+def seal(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a result file's content but for its own field.
+
+    It keeps changes by hand off leaderboards; it is no signature.
+    """
+    rest = {key: value for key, value in content.items() if key != SEAL}
+    return hashlib.sha256(canonical(rest).encode()).hexdigest()
 
 
 def read_result(path: Path) -> Result:
     """Read one result file.
 
     Raises:
-        DataError: it is missing, no result, or of a newer format.
+        DataError: it is missing, no result, of another format, or changed since it was written.
     """
     data = read_json(path, _REMEDY)
     if data.get("kind") != KIND:
         raise DataError(f"{path} is no result of `silmm bench`. {_REMEDY}")
     if data.get("format") != FORMAT:
         raise DataError(
-            f"{path} has format {data.get('format')!r} and this silmm reads {FORMAT}. Score again with the "
-            "same command: what is judged is kept."
+            f"{path} has format {data.get('format')!r:.40} and this silmm reads {FORMAT}. {_AGAIN}"
         )
-    with well_formed(path, _REMEDY):
+    with well_formed(path, _AGAIN):
+        sealed = data.get(SEAL) == seal(data)
+    if not sealed:
+        raise DataError(f"{path} is not as `silmm bench` wrote it: its content has another SHA-256. {_AGAIN}")
+    with well_formed(path, _AGAIN):
         card = data["card"]
         return Result(
             path=path,
-            benchmark=str(data["benchmark"]),
-            title=str(data["title"]),
-            mode=str(data["mode"]),
-            model=str(data["model"]["name"]),
+            benchmark=printable(str(data["benchmark"])),
+            title=printable(str(data["title"])),
+            mode=printable(str(data["mode"])),
+            model=printable(str(data["model"]["name"])),
             scoring=dict(card["scoring"]),
             drawing=dict(card["drawing"]),
             card_sha256=str(card["sha256"]),
-            marks=tuple(map(str, data["marks"])),
+            marks=tuple(printable(str(mark)) for mark in data["marks"]),
             numbers={str(one["name"]): _number(one) for one in data["columns"]},
             left_out=tuple(map(str, data["left_out"])),
             canaries_failed={
-                str(role): tuple(map(str, told)) for role, told in data["canaries_failed"].items()
+                str(role): tuple(printable(str(one)) for one in told)
+                for role, told in data["canaries_failed"].items()
             },
             tables={str(name): dict(table) for name, table in data["tables"].items()},
         )
@@ -144,10 +162,14 @@ def _number(one: Mapping[str, Any]) -> Number:
         high=_float(one["high"]),
         prompts=int(one["prompts"]),
         images=int(one["images"]),
-        note=str(one["note"]),
+        note=printable(str(one["note"])),
         detail=bool(one["detail"]),
     )
 
 
 def _float(value: Any) -> float | None:
-    return None if value is None else float(value)
+    """Return a fraction; NaN and what no column can be are refused."""
+    number = None if value is None else float(value)
+    if number is not None and not -_END <= number <= _END:
+        raise ValueError(f"{number} is no fraction of 1")
+    return number

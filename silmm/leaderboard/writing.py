@@ -17,7 +17,8 @@ UP = "↑"
 """Beside a column in which more is better."""
 _LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "α": r"$\alpha$",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': "''", "α": r"$\alpha$",
     "±": r"$\pm$", "↑": r"$\uparrow$", "–": "--", "…": r"\ldots{}",
 })
 _MARKDOWN = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"})
@@ -128,9 +129,9 @@ def to_csv(boards: Sequence[Board]) -> str:
         for line in board.lines:
             for name, cell in line.cells.items():
                 writer.writerow([
-                    board.benchmark, board.mode, line.rank, _safe(line.name), int(line.published), name,
-                    cell.value, cell.low, cell.high, cell.prompts, cell.images, _safe(cell.note),
-                    _safe(line.why_not),
+                    _safe(board.benchmark), _safe(board.mode), line.rank, _safe(line.name),
+                    int(line.published), _safe(name), cell.value, cell.low, cell.high, cell.prompts,
+                    cell.images, _safe(cell.note), _safe(line.why_not),
                 ])
     return sink.getvalue()
 

@@ -91,6 +91,23 @@ def test_wrong_usage_exits_2_and_says_what_is_wrong(tmp_path, monkeypatch, argum
     assert told in done.output
 
 
+def test_a_dry_run_counts_and_does_nothing(tmp_path):
+    """Prompts, pictures, their price and questions are told; no key is needed, and no file is written."""
+    out = tmp_path / "out"
+    shown = ["--limit", 8, "--set", "shapes.images=1", "--dry-run", "--out", out]
+    done = silmm("bench", "shapes", "--model", "openai-images:m", "--set", "generator.price=0.04", *shown)
+    assert done.exit_code == 0, done.stderr
+    for part in ("shapes: 8 prompts, 8 pictures", "8 are to be drawn, at 0.04 each about 0.32",
+                 "yes-no: shapes-parser"):
+        assert part in done.stderr, part
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "stray.png").write_bytes(b"")
+    done = silmm("bench", "shapes", "--images", tmp_path / "pictures", *shown, "--judge", "yes-no=none")
+    assert "0 pictures are there, 8 missing, 1 extra" in done.stderr
+    assert "yes-no: nobody" in done.stderr
+    assert not out.exists()
+
+
 def test_missing_pictures_exit_4_by_name(tmp_path):
     """A folder without the pictures is a data error that names the first of them."""
     (tmp_path / "empty").mkdir()

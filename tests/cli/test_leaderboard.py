@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+from contextlib import suppress
 from html.parser import HTMLParser
 
 import pyarrow as pa
@@ -18,7 +19,7 @@ from silmm.errors import DataError, UsageError
 from silmm.leaderboard.comparing import compare_results
 from silmm.leaderboard.published import COLUMNS, TABLE1
 from silmm.leaderboard.ranking import boards, difference
-from silmm.leaderboard.results import FORMAT, KIND, find_results, read_result
+from silmm.leaderboard.results import FORMAT, KIND, SEAL, find_results, read_result, seal
 from silmm.leaderboard.writing import FORMATS
 from silmm.store import to_json
 from silmm.tables import to_parquet
@@ -46,14 +47,15 @@ def write(tmp_path):
                   "prompts": len(values), "images": 4 * len(values), "note": "", "detail": False}
         empty = {**column, "name": "Relation", "value": None, "low": None, "high": None, "note": "no judge"}
         path = tmp_path / f"{name}.json"
-        path.write_bytes(to_json({
+        content = {
             "kind": KIND, "format": FORMAT, "benchmark": benchmark, "title": "DPG-Bench", "mode": mode,
             "model": {"name": model}, "marks": list(marks), "left_out": [],
             "canaries_failed": canaries or {}, "columns": [column, empty],
             "card": {"scoring": scoring, "drawing": {"steps": steps}, "sha256": "0" * 64},
             "tables": {"prompts": {"file": f"{name}.prompts.parquet",
                                    "sha256": hashlib.sha256(table).hexdigest()}},
-        }))
+        }
+        path.write_bytes(to_json({**content, SEAL: seal(content)}))
         return path
 
     return written
@@ -212,7 +214,9 @@ def test_a_table_of_another_result_is_noticed(write, tmp_path):
 @pytest.mark.parametrize(("content", "told"), [
     ("{}", "no result"), ("[1]", "no JSON object"), ("{", "not valid JSON"),
     (json.dumps({"kind": KIND, "format": 99}), "format 99"),
-    (json.dumps({"kind": KIND, "format": 1}), "card"),
+    (json.dumps({"kind": KIND, "format": 1}), "another SHA-256"),
+    (to_json({"kind": KIND, "format": 1, SEAL: seal({"kind": KIND, "format": 1})}).decode(), "card"),
+    ('{"a": ' * 100_000, "not valid JSON"),
 ])
 def test_files_that_are_no_results_are_told(tmp_path, content, told):
     """Foreign, broken and newer files are data errors that name the file."""
@@ -221,6 +225,60 @@ def test_files_that_are_no_results_are_told(tmp_path, content, told):
     with pytest.raises(DataError, match=told) as caught:
         read_result(path)
     assert "x.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [
+    lambda content: content["columns"][0].update(value=0.99),
+    lambda content: content["card"]["scoring"]["judges"]["vqa"].update(weights_sha256="b"),
+    lambda content: content.update(marks=[]),
+], ids=["number", "card", "marks"])
+def test_a_result_that_was_edited_is_refused(write, change):
+    """A number, a card or a mark that was changed by hand keeps the whole file off the leaderboard."""
+    path = write("mine", [0.5], marks=["subset: 1 prompt"])
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_bytes(to_json(content))
+    with pytest.raises(DataError, match="another SHA-256"):
+        find_results([path])
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "99.5", '"half"', "true and more"])
+def test_a_number_that_no_column_can_have_is_refused(write, number):
+    """NaN, percent in place of fractions and words are data errors, whatever hash the file has."""
+    path = write("mine", [0.5])
+    path.write_text(path.read_text().replace('"value": 0.5', f'"value": {number}'))
+    with suppress(ValueError):
+        content = json.loads(path.read_text())
+        path.write_bytes(to_json({**content, SEAL: seal(content)}))
+    with pytest.raises(DataError, match=path.name):
+        read_result(path)
+
+
+def test_names_move_no_cursor(write):
+    """Escape sequences and line ends in a result's name are shown, not obeyed, in every format."""
+    found = boards([read_result(write("a\x1b[2Jb\nc\u202ed", [0.5]))])
+    console = Console(file=io.StringIO(), width=120)
+    print_boards(found, console)
+    for text in (console.file.getvalue(), *(form(found) for form in FORMATS.values())):
+        assert not {"\x1b", "\u202e"}.intersection(text)
+        assert "2Jb" in text
+
+
+def test_a_result_given_twice_stands_once(write, tmp_path):
+    """A file that its folder holds too is one row, not two with ranks of their own."""
+    path = write("mine", [0.5])
+    assert len(find_results([path, tmp_path, path])) == 1
+
+
+def test_compare_asks_which_of_several_results_is_meant(write, tmp_path):
+    """Of a folder's results the full one is compared; two full ones are an error that names both."""
+    full, other = write("a", [0.1, 0.2]), write("b", [0.2, 0.4])
+    part = write("part", [0.9], marks=["subset: 1 prompt"])
+    one = [read_result(path) for path in (part, full)]
+    (found,) = compare_results(one, [read_result(other)])
+    assert found.first.model == "a"
+    with pytest.raises(UsageError, match=f"several results[\\s\\S]*{other.name}"):
+        compare_results([read_result(full), read_result(other)], one)
 
 
 def test_a_folder_stands_for_its_results(write, tmp_path):

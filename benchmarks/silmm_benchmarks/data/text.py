@@ -38,7 +38,7 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} is broken JSON at line {error.lineno}, column {error.colno} ({error.msg}); "
@@ -46,6 +46,16 @@ def read_json(path: Path) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, endless nesting
         raise DataError(f"{path} is no data file ({error}); fetch the file again.") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object whose keys come once each; of two equal ones JSON would silently keep the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r:.80} comes twice in one object")
+    return found
 
 
 def checked_id(value: object, where: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from silmm.errors import DataError, UsageError
 from silmm_benchmarks.runner.contracts import Found, Item, Picture, Problem
-from silmm_benchmarks.runner.pictures import FORMATS, MAX_PIXELS
+from silmm_benchmarks.runner.pictures import FORMATS, MAX_PIXELS, visible_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,8 +44,8 @@ def find_pictures(
     known = {item.id for item in items}
     files: dict[str, list[Path]] = {}
     problems: list[Problem] = []
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() or path.name.startswith((".", _REPORT)):
+    for path in visible_files(folder):
+        if path.name.startswith(_REPORT):
             continue
         key = path.name.split(".")[0]
         if path.suffix.lower() in _EXTENSIONS and key in known:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from silmm.errors import UsageError
+from silmm.printable import printable
 from silmm_benchmarks.data.retries import AGAIN, CUT, pause, retry_after
 from silmm_benchmarks.data.web import opener
 from silmm_benchmarks.generators.interfaces import GenerationFailure
@@ -87,13 +88,29 @@ class Endpoint:
         return GenerationFailure("failed", what, final=False)
 
     def fetch(self, url: str) -> bytes | GenerationFailure:
-        """Fetch a picture that the answer gives by address; the key does not go there."""
-        try:
-            with opener().open(url, timeout=self.timeout) as response:
-                return _read(response)
-        except (*CUT, _Broken, ValueError) as error:
-            why = self._clean(f"the picture could not be fetched from its address: {error}")
-            return GenerationFailure("failed", why, final=False)
+        """Fetch a picture that the answer gives by address; the key does not go there.
+
+        It is drawn, and maybe paid for, so a server that is busy or silent is asked again.
+        """
+        why = "it is no address on the web"
+        for attempt in range(1, self.attempts + 1) if urlsplit(url).scheme in ("http", "https") else ():
+            if attempt > 1:
+                time.sleep(pause(attempt - 1, self.first_pause))
+            try:
+                with opener().open(url, timeout=self.timeout) as response:
+                    return _read(response)
+            except urllib.error.HTTPError as error:
+                error.close()
+                why = str(error)
+                if error.code not in AGAIN:
+                    break
+            except (*CUT, _Broken) as error:
+                why = str(error)
+            except ValueError as error:
+                why = str(error)
+                break
+        why = self._clean(f"the picture could not be fetched from its address: {why}")
+        return GenerationFailure("failed", why, final=False)
 
     def _once(self, path: str, data: bytes) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"}
@@ -104,7 +121,7 @@ class Endpoint:
             content = _read(response)
         try:
             answer = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _Broken("the answer is no JSON") from error
         if not isinstance(answer, dict):
             raise _Broken("the answer is no JSON object")
@@ -129,8 +146,8 @@ class Endpoint:
         raise UsageError(f"{self.address} refuses the request (HTTP {code}): {message}")
 
     def _clean(self, text: str) -> str:
-        """Take the key out of what a server says."""
-        return (text.replace(self.key, "[key]") if self.key else text)[:500]
+        """Take the key out of what a server says, and what would move the cursor of a terminal."""
+        return printable((text.replace(self.key, "[key]") if self.key else text)[:500])
 
 
 class _Broken(Exception):
@@ -184,7 +201,7 @@ def _error(error: urllib.error.HTTPError) -> dict[str, Any]:
     """Return what an error's body tells, in OpenAI's form; empty where it is another."""
     try:
         told = json.loads(_read(error)).get("error")
-    except (ValueError, AttributeError, _Broken, *CUT):
+    except (ValueError, RecursionError, AttributeError, _Broken, *CUT):
         return {}
     if not isinstance(told, dict):
         return {"message": told} if isinstance(told, str) else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +64,7 @@ class ImagesGenerator:
             if isinstance(data, GenerationFailure):
                 return data
             picture = decode_rgb(data, Path("answer"))
-        except (LookupError, TypeError, AttributeError, binascii.Error):
+        except (LookupError, TypeError, AttributeError, ValueError):  # no text, no base64, no ASCII
             return GenerationFailure("failed", "the endpoint's answer holds no picture", final=False)
         except PictureError as error:
             return GenerationFailure("failed", f"the endpoint's picture is unreadable: {error.what}", False)

@@ -13,7 +13,7 @@ from silmm.errors import Incomplete, UsageError
 from silmm.lock import hold
 from silmm.options import Given, complete
 from silmm.store import make_folder
-from silmm_benchmarks.runner import checking, drawing, result
+from silmm_benchmarks.runner import checking, drawing, planning, result
 from silmm_benchmarks.runner.answers import AnswerStore
 from silmm_benchmarks.runner.card import Card, drawing_of, prompts_digest
 from silmm_benchmarks.runner.chair import Chair
@@ -54,9 +54,12 @@ class Bench:
     ) -> BenchOutcome:
         """Do what :meth:`silmm.bench.PictureBench.bench` says."""
         _check(request)
+        session = _Session(self.benchmark, request, registry, progress, note)
+        if request.dry_run:
+            return BenchOutcome(self.benchmark.name, session.run())
         make_folder(request.out)
         with hold(request.out, request.shard):
-            path = _Session(self.benchmark, request, registry, progress, note).run()
+            path = session.run()
         return BenchOutcome(self.benchmark.name, path)
 
     def excluded(self, prompt: str) -> bool:
@@ -99,6 +102,10 @@ class _Session:
         self.every = self.benchmark.items(data, request.categories)
         items = first_of_each(self.every, request.limit)
         own = of_shard(items, request.shard)
+        self.note(planning.size_of(name, own))
+        if request.dry_run:
+            self._plan(own)
+            return None
         record = self._draw(own) if request.model else None
         if request.until == "generate":
             return None
@@ -121,12 +128,30 @@ class _Session:
         card = self._card(data, items, panel, drawing_of(record, seen.sizes, self._seed_rule()))
         return self._write(card, items, work, sitting, seen.problems, record, folder)
 
-    def _draw(self, items: Sequence[Item]) -> Mapping[str, Any]:
+    def _plan(self, items: Sequence[Item]) -> None:
+        """Tell what there is to do."""
+        if self.request.images is None:
+            files = drawing.targets(self.benchmark, self.home / drawing.PICTURES, items)
+            self.note(planning.to_draw(files, self._generator_options().get("price")))
+        else:
+            pictures, problems = self._find(self.request.images, items)
+            self.note(planning.there(len(pictures), problems))
+        official = self.benchmark.roles
+        judges = {role: self.request.judges.get(role, official[role]) for role in self._roles(items)}
+        for line in planning.to_ask(self.benchmark, items, judges):
+            self.note(line)
+
+    def _generator_options(self) -> dict[str, Any]:
         from silmm_benchmarks.generators.interfaces import GeneratorOptions
 
         texts = self.request.sets.get(GENERATOR, {})
         given = {key: Given(value, f"--set {GENERATOR}.{key}", text=True) for key, value in texts.items()}
-        options = complete(GeneratorOptions, "the generator", given)
+        return complete(GeneratorOptions, "the generator", given)
+
+    def _draw(self, items: Sequence[Item]) -> Mapping[str, Any]:
+        from silmm_benchmarks.generators.interfaces import GeneratorOptions
+
+        options = self._generator_options()
         spec = self.request.model or ""
 
         def opened() -> Generator:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from silmm.errors import DataError
+from silmm.printable import printable
 from silmm.store import atomic_write
 from silmm_benchmarks.runner.answers import AnswerStore, Key
 from silmm_benchmarks.runner.contracts import Item, Picture, Problem
@@ -90,6 +91,7 @@ def judge_problems(
     Raises:
         DataError: pictures are missing, unreadable or of a wrong size, and that was not allowed.
     """
+    problems = [replace(one, where=printable(one.where), what=printable(one.what)) for one in problems]
     text = "".join(f"{one.kind}\t{one.where}\t{one.what}\n" for one in problems)
     if problems or listing.is_file():
         atomic_write(listing, text.encode())

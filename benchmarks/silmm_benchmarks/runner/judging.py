@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from silmm.errors import DataError, PluginError, SilmmError
 from silmm.options import canonical
 from silmm_benchmarks.runner.contracts import Item, Judged, Picture, PictureBenchmark, Request
 from silmm_benchmarks.runner.forms import Failure, from_stored, to_stored
@@ -134,12 +136,37 @@ class Sitting:
             return
         blind = method_of(seat.role) in UNSEEN
         images = [] if blind else [open_rgb(picture.path, picture.box) for picture, _ in wanted]
-        answers = ask(seat.judge, seat.role, images, list(wanted.values()))
+        judge = seat.judge
+        with _stopping(seat, next(iter(wanted))[0], len(wanted)):
+            answers = ask(judge, seat.role, images, list(wanted.values()))
         seat.store.commit(
             ((subject, canonical(query)), to_stored(answer, seat.store))
             for ((_, subject), queries_of), given in zip(wanted.items(), answers, strict=True)
             for query, answer in zip(queries_of, given, strict=True)
         )
+
+
+@contextmanager
+def _stopping(seat: Seat, first: Picture, count: int) -> Iterator[None]:
+    """Say which judge stopped over which pictures, whatever it raised.
+
+    Raises:
+        DataError: the body raised one.
+        PluginError: it raised what is no error of ours.
+    """
+    try:
+        yield
+    except DataError as error:
+        told = f"among the {count} pictures from {first.item}, picture {first.index} on"
+        raise DataError(f"{error} ({seat.role}, {told})") from error
+    except SilmmError:
+        raise
+    except Exception as error:  # judges are anybody's code
+        raise PluginError(
+            f"the judge {seat.name!r} ({seat.role}) stopped over {count} pictures from {first.item}, picture "
+            f"{first.index} on: {type(error).__name__}: {error}. What it answered before is kept, and the "
+            "same command goes on there. SILMM_DEBUG=1 shows where it stopped."
+        ) from error
 
 
 def _of_role(role: str, groups: Sequence[Sequence[Asked]]) -> list[Asked]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -32,6 +33,19 @@ class PictureError(DataError):
         self.kind: Literal["missing", "unreadable", "wrong-size"] = kind
         self.where = where
         self.what = what
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Return the files of a folder by name, without folders, pipes and hidden ones; none without a folder.
+
+    Raises:
+        DataError: the system refuses to list it.
+    """
+    if not folder.is_dir():
+        return []
+    with disk_errors(folder, "reading"), os.scandir(folder) as entries:
+        names = sorted(one.name for one in entries if one.is_file() and not one.name.startswith("."))
+    return [folder / name for name in names]
 
 
 def read_picture(path: Path) -> bytes:

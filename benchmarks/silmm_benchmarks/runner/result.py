@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import platform
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from silmm import __version__
 from silmm.errors import DataError
-from silmm.leaderboard.results import FORMAT, KIND
+from silmm.leaderboard.results import FORMAT, KIND, SEAL, seal
 from silmm.options import canonical
 from silmm.store import atomic_write, to_json
 from silmm.tables import to_parquet
@@ -129,7 +130,7 @@ def write(finding: Finding, path: Path) -> Path:
     for one in finding.scored:
         if one.failed is not None:
             failures[one.failed] = failures.get(one.failed, 0) + 1
-    atomic_write(path, to_json({
+    content = {
         "kind": KIND,
         "format": FORMAT,
         "benchmark": finding.benchmark.name,
@@ -151,7 +152,9 @@ def write(finding: Finding, path: Path) -> Path:
         "canaries_failed": {role: list(failed) for role, failed in finding.canaries.items()},
         "versions": versions(),
         "tables": files,
-    }))
+    }
+    content = json.loads(to_json(content))  # as it will be read
+    atomic_write(path, to_json({**content, SEAL: seal(content)}))
     return path
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from silmm.errors import DataError, UsageError
+from silmm.errors import UsageError
 from silmm_benchmarks.judges.interfaces import Judge, Question
+from silmm_benchmarks.runner.soundness import choice, cosine, detections, faulty, probability, text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -72,29 +73,29 @@ def ask(
     judged: Any = judge
     answers: list[list[Any]]
     if method == "p_yes":
-        answers = [[float(value) for value in one] for one in judged.p_yes(images, queries)]
+        answers = [[probability(value, role) for value in one] for one in judged.p_yes(images, queries)]
     elif method == "answer":
         asked = [[_question(query) for query in one] for one in queries]
-        answers = [[str(text) for text in one] for one in judged.answer(images, asked)]
+        answers = [[text(answer, role) for answer in one] for one in judged.answer(images, asked)]
     elif method == "similarity":
         flat = judged.similarity(
             [image for image, one in zip(images, queries, strict=True) for _ in one],
-            [str(text) for one in queries for text in one],
+            [str(query) for one in queries for query in one],
         )
-        answers = _regroup([float(value) for value in flat], queries)
+        answers = _regroup([cosine(value, role) for value in flat], queries)
     elif method == "match":
         wanted = [query for one in queries for query in one]
         picked = judged.match([q["answer"] for q in wanted], [q["choices"] for q in wanted])
         answers = _regroup(
-            [query["choices"][index] for query, index in zip(wanted, picked, strict=True)], queries
+            [choice(index, query["choices"], role) for query, index in zip(wanted, picked, strict=False)],
+            queries,
         )
+    elif method == "detect":
+        answers = [[detections(found, role)] for found in judged.detect(images)]
     else:
         answers = [[one] for one in getattr(judged, method)(images)]
     if [len(one) for one in answers] != [len(one) for one in queries]:
-        raise DataError(
-            f"the judge for {role} gave {sum(map(len, answers))} answers to {sum(map(len, queries))} "
-            "questions: it is faulty. Tell its author, or take another with --judge."
-        )
+        raise faulty(role, f"{sum(map(len, answers))} answers to {sum(map(len, queries))} questions")
     return answers
 
 

@@ -16,6 +16,7 @@ from silmm.records import prompt_id
 from silmm.seeds import derive
 from silmm.statistics import cluster_means, mean_interval
 from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Picture, Problem, Request
+from silmm_benchmarks.runner.pictures import visible_files
 from silmm_benchmarks.shapes.facts import atomic_facts, question
 from silmm_benchmarks.shapes.language import CATEGORIES
 from silmm_benchmarks.shapes.splits import report_prompts, tune_prompts
@@ -81,7 +82,7 @@ class ShapesPictures:
             self.target(folder, item, index).name: (item, index)
             for item in items for index in range(item.images)
         }
-        here = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        here = {path.name for path in visible_files(folder)}
         pictures = tuple(
             Picture(item.id, index, folder / name) for name, (item, index) in wanted.items() if name in here
         )

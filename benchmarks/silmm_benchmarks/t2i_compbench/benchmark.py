@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 from silmm.errors import UsageError
 from silmm.store import sha256_file
 from silmm.suggestions import did_you_mean
-from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Request
+from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Picture, Request
 from silmm_benchmarks.t2i_compbench.columns import all_columns
-from silmm_benchmarks.t2i_compbench.layout import find_pictures, picture_path
+from silmm_benchmarks.t2i_compbench.layout import find_pictures, number_of, picture_path
 from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
 from silmm_benchmarks.t2i_compbench.parser import Parser
 from silmm_benchmarks.t2i_compbench.prompts import CATEGORIES, IMAGES, files_read, load_items
+from silmm_benchmarks.t2i_compbench.reports import category_files
 from silmm_benchmarks.t2i_compbench.scoring import (
     CLIP,
     DEPTH,
     DETECTOR,
     DETECTOR_2D,
+    SCORE,
     YES_NO,
     requests_of,
     score_picture,
@@ -133,3 +135,23 @@ class T2ICompBench:
     ) -> list[Column]:
         """Return the categories' columns, then Attribute and Layout where their categories are all there."""
         return all_columns(items, scores, self.roles, mode, official_prompts=self._official)
+
+    def official_files(
+        self,
+        scored: Sequence[tuple[Picture, Judged, Mapping[str, Any]]],
+        columns: Sequence[Column],
+        folder: Path,
+        place: Path,
+    ) -> Mapping[str, str]:
+        """Return each category's `vqa_result.json` and the file with its mean, see :mod:`.reports`."""
+        del columns, folder, place
+        by_category: dict[str, list[tuple[int, float]]] = {}
+        for picture, judged, numbers in scored:
+            if SCORE in numbers:
+                row = (number_of(picture.path), float(numbers[SCORE]))
+                by_category.setdefault(judged.item.category, []).append(row)
+        return {
+            name: text
+            for category, rows in by_category.items()
+            for name, text in category_files(category, rows).items()
+        }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from silmm.errors import DataError
 from silmm_benchmarks.runner.contracts import Found, Item, Picture, Problem
+from silmm_benchmarks.runner.pictures import visible_files
 
 SAMPLES = "samples"
 _NAME = re.compile(r"(?P<prompt>.+)_(?P<index>\d{1,9})\.(?:png|jpg|jpeg|webp)", re.IGNORECASE | re.DOTALL)
@@ -47,6 +47,12 @@ def find_pictures(folder: Path, items: Sequence[Item]) -> Found:
     return Found(tuple(pictures), tuple(problems))
 
 
+def number_of(path: Path) -> int:
+    """Return the number in the name of a picture that :func:`find_pictures` found."""
+    match = _NAME.fullmatch(path.name)
+    return int(match["index"]) if match else 0
+
+
 def _name(item: Item, index: int) -> str:
     return f"{item.prompt}_{item.details['row'] * item.images + index:06d}.png"
 
@@ -61,7 +67,7 @@ def _in_folder(place: Path, items: Sequence[Item]) -> Found:
     by_prompt: dict[str, dict[int, Path]] = {_normal(item.prompt): {} for item in items}
     owners = {_normal(item.prompt): item.id for item in items}
     problems: list[Problem] = []
-    for path in _files(place):
+    for path in visible_files(place):
         match = _NAME.fullmatch(path.name)
         known = by_prompt.get(_normal(match["prompt"])) if match else None
         owner = owners.get(_normal(match["prompt"]), "") if match else ""
@@ -94,18 +100,6 @@ def _numbered(item: Item, files: dict[int, Path]) -> tuple[dict[int, Path], list
         return {number - first: path for number, path in files.items()}, []
     ordered = [files[number] for number in sorted(files)]
     return dict(enumerate(ordered[: item.images])), ordered[item.images :]
-
-
-def _files(place: Path) -> Iterator[Path]:
-    """Yield the visible files of a folder, sorted; none where there is no folder."""
-    if not place.is_dir():
-        return
-    try:
-        with os.scandir(place) as entries:
-            names = sorted(one.name for one in entries if one.is_file() and not one.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{place} cannot be read ({error.strerror}); check its rights.") from error
-    yield from (place / name for name in names)
 
 
 def _normal(text: str) -> str:

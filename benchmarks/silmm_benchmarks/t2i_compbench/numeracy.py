@@ -26,7 +26,7 @@ def wanted_objects(words: Sequence[str], singular_of: Mapping[str, str]) -> list
         singular_of: plural -> singular, of the official list `new_objects.txt`.
 
     Raises:
-        ValueError: a number above one stands before a singular; the official script stops there.
+        ValueError: a number above one stands before a singular of one word; the official script stops there.
     """
     singulars = frozenset(singular_of.values())
     wanted: list[tuple[str, int]] = []
@@ -36,16 +36,16 @@ def wanted_objects(words: Sequence[str], singular_of: Mapping[str, str]) -> list
             continue
         two_words = " ".join(words[place + 1 : place + 3]) if place < len(words) - 2 else ""
         one_word = words[place + 1] if place + 1 < len(words) else ""
-        for name in (two_words, one_word):
-            if name in singulars and word in _ONE:
-                wanted.append((name, 1))
-            elif name in singular_of:
-                wanted.append((singular_of[name], number))
-            elif name in singulars:
-                raise ValueError(f"{word!r} stands before the singular {name!r}")
-            else:
-                continue
-            break
+        if two_words in singular_of:
+            wanted.append((singular_of[two_words], number))
+        elif two_words in singulars:
+            wanted.append((two_words, 1))
+        elif one_word in singulars and word in _ONE:
+            wanted.append((one_word, 1))
+        elif one_word in singular_of:
+            wanted.append((singular_of[one_word], number))
+        elif one_word in singulars:
+            raise ValueError(f"{word!r} stands before the singular {one_word!r}")
     return wanted
 
 

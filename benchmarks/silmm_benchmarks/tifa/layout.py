@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from silmm.errors import DataError
 from silmm_benchmarks.data.text import read_json
 from silmm_benchmarks.runner.contracts import Found, Item, Picture, Problem
+from silmm_benchmarks.runner.pictures import visible_files
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -34,9 +35,7 @@ def _named(folder: Path, items: Sequence[Item]) -> Found:
     known = {item.id for item in items}
     by_id: dict[str, list[Path]] = {}
     problems: list[Problem] = []
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() or path.name.startswith("."):
-            continue
+    for path in visible_files(folder):
         if path.suffix.lower() not in EXTENSIONS or path.name[: -len(path.suffix)] not in known:
             problems.append(Problem("extra", path.name, "Belongs to no caption; move it elsewhere."))
             continue

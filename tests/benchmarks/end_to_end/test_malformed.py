@@ -94,6 +94,7 @@ def test_tifas_files_are_refused_by_row(
     ('{"a": 3}', ["unreadable: a", "3"]),
     ('{"b": "b.png"}', ["missing: a"]),
     ('{"a": "a.png"', ["index.json", "line 1"]),
+    ('{"a": "a.png", "b": "b.png", "a": "c.png"}', ["index.json", "'a' comes twice"]),
     ("[]", ["index.json", "expected an object"]),
 ])
 def test_an_index_of_pictures_stays_in_its_folder(

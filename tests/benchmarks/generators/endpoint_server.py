@@ -28,6 +28,8 @@ class Served:
     refused: tuple[str, ...] = ()
     """Prompts with one of these words break the rules."""
     by_address: bool = False
+    busy_files: int = 0
+    """How many times the address of a picture is busy first."""
     busy: int = 0
     most: int = 0
     delay: float = 0.0
@@ -42,6 +44,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.served.keys.append(self.headers.get("Authorization"))
+        if self.served.busy_files:
+            self.served.busy_files -= 1
+            self._send(503, {}, b"busy")
+            return
         self._send(200, {}, picture(self.path))
 
     def do_POST(self) -> None:

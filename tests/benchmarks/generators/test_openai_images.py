@@ -70,6 +70,23 @@ def test_a_picture_by_address_is_fetched_without_the_key(served, ask):
     assert served.keys == [f"Bearer {KEY}", None]
 
 
+def test_a_picture_that_is_paid_for_is_fetched_again(served, ask):
+    """A server that is busy when the picture is fetched is asked for it again; nothing is drawn twice."""
+    served.by_address = True
+    served.busy_files = 2
+    (picture,) = ask().generate(["red"], [1])
+    assert picture.size == (8, 8)
+    assert len(served.bodies) == 1
+    assert served.keys == [f"Bearer {KEY}", None, None, None]
+
+
+def test_what_a_server_says_moves_no_cursor(served, ask):
+    """Escape sequences in a message are shown, not obeyed."""
+    served.answers = [(400, {}, error("\x1b[2Jno\n", "content_policy_violation"))]
+    (failure,) = ask().generate(["red"], [1])
+    assert failure.detail == r"\x1b[2Jno\n"
+
+
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://127.0.0.1/a", "data:image/png,A", "x", 5])
 def test_an_address_that_is_not_on_the_web_is_not_opened(served, ask, url):
     """An endpoint cannot make us read local files."""
@@ -118,7 +135,8 @@ def test_after_all_tries_the_failure_may_be_tried_again_later(served, ask):
 
 @pytest.mark.parametrize(
     "content", [b"<html>", [1], {"data": []}, {"data": [{}]}, {"data": [{"b64_json": "!!"}]}, {"data": "x"},
-                {"data": [{"b64_json": "AAAA"}]}, {"data": [None]}],
+                {"data": [{"b64_json": "AAAA"}]}, {"data": [None]}, {"data": [{"b64_json": "é"}]},
+                {"data": [{"b64_json": 7}]}, b"[" * 100_000],
 )
 def test_a_broken_answer_is_a_failure_of_that_item(served, ask, content):
     """No JSON, no picture, a picture that is none: never an exception, never a silent gap."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,55 @@ def test_answers_that_are_not_finite_never_count(draw, score, tmp_path, monkeypa
     assert result["counts"]["failed"] == {"yes-no: not finite: nan": 2}
     assert result["counts"]["pictures_counted"] == 14
     assert any("cannot be used" in mark for mark in result["marks"])
+
+
+def test_a_judge_that_stops_midway_is_named_and_goes_on(draw, score, tmp_path, monkeypatch):
+    """What a judge raises is told with its pictures; the same command then asks the rest alone."""
+    monkeypatch.setattr("silmm_benchmarks.runner.selection.BLOCK", 4)
+    draw(tmp_path / "images", wrong=lambda number: number % 2 == 1)
+    whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
+    real, calls = ShapesJudge.p_yes, []
+
+    def tired(self, images, questions):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise RuntimeError("out of memory")
+        return real(self, images, questions)
+
+    monkeypatch.setattr(ShapesJudge, "p_yes", tired)
+    with pytest.raises(PluginError, match=r"'shapes-parser' \(yes-no\) stopped over \d pictures from \w+-"):
+        score(tmp_path / "images")
+    assert score(tmp_path / "images")["path"].read_bytes() == whole.read_bytes()
+    assert len(calls) == 5  # four blocks, one of them twice
+
+
+@pytest.mark.parametrize(("answers", "told"), [
+    ([3.7], "3.7, which is not from 0 to 1"), ([-1.0], "-1, which is not"), (["yes"], "in place of a number"),
+    ([], "answers to"), ([None], "None in place of a number"),
+])
+def test_answers_of_another_form_are_refused(draw, score, tmp_path, monkeypatch, answers, told):
+    """Numbers that are no probabilities, words and gaps end the run; none of them is stored."""
+    monkeypatch.setattr(ShapesJudge, "canaries", lambda self: [])
+    monkeypatch.setattr(
+        ShapesJudge, "p_yes", lambda self, images, questions: [answers * len(asked) for asked in questions]
+    )
+    draw(tmp_path / "images")
+    with pytest.raises(DataError, match=told):
+        score(tmp_path / "images")
+    assert not list((tmp_path / "out" / "answers").glob("p_yes-*/part-*")) or not any(
+        "?" in path.read_text() for path in (tmp_path / "out" / "answers").glob("p_yes-*/part-*")
+    )
+
+
+def test_names_of_files_break_no_list(draw, score, tmp_path):
+    """A file's name with line ends, tabs or bytes that are no text is one row of the list, escaped."""
+    draw(tmp_path / "images")
+    for name in (b"a\tb\nmissing\tc.png", b"\xff\x1b[2J.png"):
+        Path(os.fsdecode(bytes(tmp_path / "images") + b"/" + name)).write_bytes(b"")
+    os.mkfifo(tmp_path / "images" / "pipe.png")
+    score(tmp_path / "images")
+    listed = (tmp_path / "out" / "shapes" / "problems.tsv").read_text(encoding="utf-8").splitlines()
+    assert [line.split("\t")[1] for line in listed] == [r"a\tb\nmissing\tc.png", r"\udcff\x1b[2J.png"]
 
 
 def test_a_judge_that_fails_its_canaries_does_not_score(draw, score, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from silmm_benchmarks.t2i_compbench.objects import (
 from silmm_benchmarks.t2i_compbench.parse import LETTER_OF_TAG, OTHER, Parse, Token
 from silmm_benchmarks.t2i_compbench.parser import Parser
 from silmm_benchmarks.t2i_compbench.prompts import CATEGORIES, load_items, read_objects
+from silmm_benchmarks.t2i_compbench.reports import category_files
 from silmm_benchmarks.t2i_compbench.scoring import parts_of
 from silmm_benchmarks.t2i_compbench.spatial_2d import relation_2d, score_2d
 from silmm_benchmarks.t2i_compbench.spatial_3d import relation_3d, score_3d
@@ -120,6 +122,38 @@ def test_3d_score_of_a_picture(shared: Path) -> None:
         score = score_3d(detections(case["dets"]), depth, objects, relation(case["prompt"], RELATIONS_3D))
         assert score == pytest.approx(case["answer"], abs=CLOSE), case["note"]
     assert len(cases) >= 7
+
+
+@pytest.mark.parametrize(("category", "name"), [
+    ("spatial", "2d_image_score"), ("3d_spatial", "3d_image_score"), ("numeracy", "numeracy_image_score"),
+    ("color", "blip_vqa_aggregate"), ("complex", "3in1"),
+])
+def test_official_files(shared: Path, category: str, name: str) -> None:
+    """Numbers or ranks of pictures, answers, their form and the line with the mean are as recorded."""
+    run = golden(shared, name)
+    run = {"2d_image_score": lambda: run["modes"]["simple"], "3in1": lambda: run["small"][0],
+           "blip_vqa_aggregate": lambda: run["runs"][0]}.get(name, lambda: run)()
+    cases = run.get("cases") or [
+        {"question_id": place, "answer": answer} for place, answer in enumerate(run["answers"])
+    ]
+    numbers = [
+        int(case["file"].rpartition("_")[2].split(".")[0]) if "file" in case else case["question_id"]
+        for case in cases
+    ]
+    scores = [(number, float(case["answer"])) for number, case in zip(numbers, cases, strict=True)]
+    files = category_files(category, scores[::-1])
+    (result,) = (json.loads(text) for path, text in files.items() if path.endswith("/vqa_result.json"))
+    (line,) = (text for path, text in files.items() if path.endswith(".txt"))
+    for written, case in zip(result, sorted(cases, key=lambda case: case["question_id"]), strict=True):
+        assert written["question_id"] == case["question_id"]
+        assert type(written["answer"]) is type(case["answer"]) or not isinstance(case["answer"], str)
+        assert float(written["answer"]) == pytest.approx(float(case["answer"]), abs=CLOSE)
+    recorded = run.get("avg_txt") or run["score_txt"]
+    numbers_of = re.compile(r"(?<![a-zA-Z])[0-9.]+")
+    assert numbers_of.sub("#", line) == numbers_of.sub("#", recorded) + "\n"
+    if category in ("color", "complex"):  # of the others only a part of the pictures is recorded
+        (mean,), (expected,) = map(numbers_of.findall, (line, recorded))
+        assert float(mean) == pytest.approx(float(expected), abs=CLOSE)
 
 
 def test_duplicates(shared: Path) -> None:
