@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from silmm.errors import UsageError
 from silmm.interfaces import Capability
@@ -11,9 +12,11 @@ from silmm.registry import Entry, Registry
 from silmm.settings import FIELD_OF_KIND, RunSettings
 from silmm.suggestions import listed
 
-_MEET_MODEL = tuple(kind for kind in FIELD_OF_KIND if kind != "model")
+_MEET_MODEL = tuple(kind for kind in FIELD_OF_KIND if kind not in ("model", "judge_model"))
 _SKIPPED_WITH_OWN_PAIRS = frozenset({"prompter", "sampler", "questioner", "scorer", "pairs"})
 """Kinds that have no work when the user brings pairs."""
+_ANSWERS: Capability = "yes_no"
+"""What a judge model does in place of the model itself."""
 _TRAINED_BY: Mapping[ModelKind, Capability] = {"discrete": "log_likelihood", "continuous": "features"}
 
 
@@ -25,11 +28,10 @@ def check(registry: Registry, settings: RunSettings) -> None:
         PluginError: A component is ambiguous or may belong to a broken plugin.
     """
     model = registry.entry("model", settings.model)
-    for kind in _MEET_MODEL:
-        name = settings.component(kind)
-        if name is not None and kind not in _without_work(settings):
-            _check_model(registry, registry.entry(kind, name), model)
+    for entry in _meeting(registry, settings):
+        _check_model(registry, entry, model)
     _check_kernel(registry, settings, model)
+    _check_judge(registry, settings)
 
 
 def fitting_model(registry: Registry, settings: RunSettings, named: Collection[str]) -> str:
@@ -50,11 +52,7 @@ def fitting_model(registry: Registry, settings: RunSettings, named: Collection[s
     default = registry.entry("model", settings.model)
     if "trainer" in named:
         _check_kernel(registry, settings, None)
-    asked = []
-    for kind in _MEET_MODEL:
-        name = settings.component(kind)
-        if kind in named and name is not None and kind not in _without_work(settings):
-            asked.append(registry.entry(kind, name))
+    asked = [entry for entry in _meeting(registry, settings) if entry.kind in named]
     if not _misfits(asked, default):
         return settings.model
     fitting = [model for model in registry.entries("model") if not _misfits(asked, model)]
@@ -68,6 +66,38 @@ def fitting_model(registry: Registry, settings: RunSettings, named: Collection[s
     )
     alone = sum(model.name == best.name for model in registry.entries("model")) == 1
     return best.name if alone else best.qualified
+
+
+def _meeting(registry: Registry, settings: RunSettings) -> list[Entry]:
+    """Return the components that have work with the model, each with what it asks of the model.
+
+    Where a judge model answers, the scorer asks no answers of the model.
+    """
+    kinds = [
+        kind for kind in _MEET_MODEL
+        if settings.component(kind) is not None and kind not in _without_work(settings)
+    ]
+    entries = [settings.entry(registry, kind) for kind in kinds]
+    if settings.judge_model is None:
+        return entries
+    return [
+        replace(entry, requires=entry.requires - {_ANSWERS}) if entry.kind == "scorer" else entry
+        for entry in entries
+    ]
+
+
+def _check_judge(registry: Registry, settings: RunSettings) -> None:
+    """Refuse a judge model that does not answer questions about pictures."""
+    if settings.judge_model is None:
+        return
+    judge = settings.entry(registry, "judge_model")
+    if _ANSWERS in judge.capabilities:
+        return
+    others = listed(one.name for one in registry.entries("model") if _ANSWERS in one.capabilities)
+    raise UsageError(
+        f"--judge-model {settings.judge_model} cannot answer: a judge needs {_ANSWERS}, which {judge.name!r} "
+        f"does not declare. Models that do: {others}. Or leave --judge-model out: the model itself answers."
+    )
 
 
 def _misfits(asked: Collection[Entry], model: Entry) -> bool:

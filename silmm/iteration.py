@@ -133,6 +133,7 @@ class Iteration:
         """Step 5: have the tuned adapter; return its folder."""
         with self._until("train"), turn(self._session.folder.turn):
             if not finished_adapter(self._folder.adapter):
+                self._session.pool.close()  # the models of its processes make room for the training
                 with self._timed("train"):
                     self._train()
                 self._announce("train", None)
@@ -238,7 +239,7 @@ class Iteration:
 
     def _make_prompts(self) -> pa.Table:
         result = self._new_prompts()
-        self._check_inputs()
+        self._settings.require(self._session.identity)  # what was just read is what run.json names
         self._check_some(result)
         atomic_write(self._folder.prompter, to_json(self._prompter_counts(result)))
         table = prompt_table(result.prompts)
@@ -282,7 +283,7 @@ class Iteration:
             table, counts = stages.allowed_pairs(
                 self._own_pairs(Path(self._settings.pairs)), self._settings.limit, self._session.excluded
             )
-            self._check_inputs()
+            self._settings.require(self._session.identity)
         else:
             table, counts = self._chosen_pairs()
         if not table.num_rows:
@@ -310,14 +311,6 @@ class Iteration:
                 f"'rejected_{column}'; {without} of them are missing."
             )
         return table
-
-    def _check_inputs(self) -> None:
-        """Refuse what was just read from an input file that changed since the start of this process."""
-        if self._settings.identity() != self._session.identity:
-            raise DataError(
-                "A file of prompts or pairs changed while the run was going on, so that run.json no longer "
-                "tells what it works on. Put the old content back, or use a new run directory."
-            )
 
     def _chosen_pairs(self) -> tuple[pa.Table, dict[str, int]]:
         rule = self._session.components.get("pairs")

@@ -29,7 +29,8 @@ class Options(BaseModel):
 
     Every field needs a default, and a description; its unit and its place in the paper go into
     ``json_schema_extra={"unit": ..., "paper": ...}``. With ``"file": True`` there, the option is the path
-    of an input file (empty or None: no file), which counts by its content in a run's identity.
+    of an input file (empty or None: no file), which counts by its content in a run's identity. So does
+    what an option with ``"checkpoint": True`` names (see :class:`CheckpointMark`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -37,6 +38,22 @@ class Options(BaseModel):
 
 class NoOptions(Options):
     """The options of a component that has none."""
+
+
+@dataclass(frozen=True)
+class CheckpointMark:
+    """What ``json_schema_extra={"checkpoint": …}`` says of an option that names weights.
+
+    Such an option is a folder, a file or the id of a repository on the hub, or empty. True says no more than
+    that; an object may have the keys below.
+    """
+
+    beside: tuple[str, ...] = ()
+    """Patterns of what an empty option takes beside the folder that the option ``path`` names."""
+    words: tuple[str, ...] = ()
+    """Values that are no place."""
+    revision: str = ""
+    """The option with the revision of a repository."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,34 @@ def file_options(options: type[BaseModel]) -> list[str]:
     """Return the names of the options that are paths of input files."""
     extras = {name: field.json_schema_extra for name, field in options.model_fields.items()}
     return [name for name, extra in extras.items() if isinstance(extra, dict) and extra.get("file")]
+
+
+def checkpoint_options(options: type[BaseModel]) -> dict[str, CheckpointMark]:
+    """Return the options that name checkpoints, with what is said of them.
+
+    Raises:
+        ValueError: a mark is neither True nor an object with the keys of :class:`CheckpointMark`.
+    """
+    extras = {name: field.json_schema_extra for name, field in options.model_fields.items()}
+    marks = {name: extra.get("checkpoint") for name, extra in extras.items() if isinstance(extra, dict)}
+    return {name: _checkpoint_mark(name, mark) for name, mark in marks.items() if mark}
+
+
+def _checkpoint_mark(name: str, mark: object) -> CheckpointMark:
+    if mark is True:
+        return CheckpointMark()
+    given = dict(mark) if isinstance(mark, Mapping) else {"": mark}
+    lists = {key: given.pop(key, ()) for key in ("beside", "words")}
+    revision = given.pop("revision", "")
+    texts = all(
+        isinstance(one, list | tuple) and all(isinstance(text, str) for text in one) for one in lists.values()
+    )
+    if given or not texts or not isinstance(revision, str):
+        raise ValueError(
+            f"the mark 'checkpoint' of the option {name!r} is {mark!r}; it is True or an object with the "
+            "lists of texts 'beside' and 'words' and the text 'revision'"
+        )
+    return CheckpointMark(tuple(lists["beside"]), tuple(lists["words"]), revision)
 
 
 def type_name(field: FieldInfo) -> str:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from silmm import accelerators
 from silmm.adapter_record import finished_adapter
 from silmm.iteration import keeps_features
 from silmm.layout import FEATURES, IterationFolder, RunFolder
@@ -39,10 +40,7 @@ def rank() -> int:
 
 def take_device() -> None:
     """Make the accelerator of this rank the one that models go to by the name ``cuda``."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+    accelerators.take(int(os.environ["LOCAL_RANK"]))
 
 
 def accompany(

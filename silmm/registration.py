@@ -12,7 +12,7 @@ import pydantic
 
 from silmm.errors import PluginError
 from silmm.interfaces import Capability
-from silmm.options import NAME_KEY, NoOptions
+from silmm.options import NAME_KEY, NoOptions, checkpoint_options
 from silmm.plugins import Origin
 from silmm.validation_options import ValidationOptions
 
@@ -44,6 +44,7 @@ class Register(Protocol):
         paper: str = "",
         check: Callable[[], str] | None = None,
         revision: str = "",
+        probe: Factory | None = None,
     ) -> None:
         """Register a component.
 
@@ -65,6 +66,8 @@ class Register(Protocol):
             check: Says in one line that installed files are sound, or raises (`silmm doctor`).
             revision: Content id of installed files that decide what the component does, such as weights:
                 a run goes on with the same one only. It must be cheap, it is computed at every start.
+            probe: Judges only: ``probe()`` returns a :class:`silmm.probe.Prober`, which examines the judge
+                for `silmm probe` and imports what is heavy inside.
 
         Raises:
             PluginError: The registration is not valid; the whole plugin counts as broken.
@@ -92,6 +95,7 @@ class Entry:
     model_kind: ModelKind | None = None
     check: Callable[[], str] | None = None
     revision: str = ""
+    probe: Factory | None = None
     halves: tuple[Entry, ...] = ()
     """Kernels only: the aggregation and the distance."""
     problem: str = ""
@@ -121,6 +125,7 @@ def collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Registe
         paper: str = "",
         check: Callable[[], str] | None = None,
         revision: str = "",
+        probe: Factory | None = None,
     ) -> None:
         entry = Entry(
             kind=hook_kind,
@@ -139,6 +144,7 @@ def collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Registe
             model_kind=kind,
             check=check,
             revision=revision,
+            probe=probe,
         )
         problem = _problem(entry, collected)
         if problem:
@@ -168,6 +174,7 @@ def _problem(entry: Entry, collected: Sequence[Entry]) -> str:
         and entry.model_kind not in BOTH,
         "only models state kind, capabilities and defaults": not is_model
         and bool(entry.model_kind or entry.capabilities or entry.defaults),
+        "only judges state probe": entry.kind != "judge" and entry.probe is not None,
         "what accepts 'validate' has options derived from ValidationOptions": "validate" in entry.accepts
         and not (isinstance(entry.options, type) and issubclass(entry.options, ValidationOptions)),
     }
@@ -180,5 +187,9 @@ def _options_problem(options: type[pydantic.BaseModel]) -> str:
         return "options is not a pydantic model class"
     if NAME_KEY in options.model_fields:
         return f"an option may not be called {NAME_KEY!r}: in a TOML table it picks the component"
+    try:
+        checkpoint_options(options)
+    except ValueError as error:
+        return str(error)
     bare = [name for name, info in options.model_fields.items() if info.is_required()]
     return f"options without a default: {', '.join(bare)}" if bare else ""

@@ -86,20 +86,20 @@ def start(
     _check_arguments(workers, until, from_, shard)
     require_offline_fits(settings, until, from_)
     capabilities.check(registry, settings)
-    _check_pair_rule(settings, registry)
+    identity = settings.identity()
+    components = Components(settings, registry, identity)
+    _check_pair_rule(settings, components)
     if ranks.processes() > 1:
         ranks.take_device()
     if ranks.rank() > 0:
-        ranks.accompany(settings, run_dir, Components(settings, registry), until)
+        ranks.accompany(settings, run_dir, components, until)
         return RunResult(run_dir, {}, {}, None)
     _check_directory(run_dir)
     folder = RunFolder(run_dir, settings.shard_size)
     with hold(run_dir, shard):
-        identity = settings.identity()
         _open_identity(settings, identity, registry, folder)
         hooks = registry.observers(observers)
         hooks.run_started(run_dir, identity)
-        components = Components(settings, registry)
         pool = Pool(settings, run_dir, components, workers)
         benchmark = _benchmark(settings, components)
         session = Session(
@@ -170,6 +170,7 @@ def _summary(
         "digest": digest_of(session.identity),
         "extra": result.get("extra", {}),
         "iterations": result.get("iterations", {}),
+        "judge_model": settings.judge_model,
         "metric": result.get("metric"),
         "overall": result.get("overall"),
         "partial": settings.limit is not None or bool(result.get("partial", False)),
@@ -195,11 +196,11 @@ def _benchmark(settings: RunSettings, components: Components) -> Benchmark | Non
     return cast(Benchmark, components.get("benchmark"))
 
 
-def _check_pair_rule(settings: RunSettings, registry: Registry) -> None:
+def _check_pair_rule(settings: RunSettings, components: Components) -> None:
     """Let the pair rule show, before hours of drawing, that it can make a pair at all."""
     if settings.pairs is not None:
         return
-    rule = cast(PairRule, Components(settings, registry).get("pairs"))
+    rule = cast(PairRule, components.get("pairs"))
     candidates = settings.images_per_prompt
     if not rule.pairs(np.linspace(1.0, -1.0, candidates)):
         raise UsageError(
@@ -273,7 +274,7 @@ def _open_identity(
 
 def _sources(settings: RunSettings, registry: Registry) -> dict[str, dict[str, str]]:
     """Return where each chosen component comes from: the same name may hide other code or weights."""
-    entries = {kind: registry.entry(kind, str(settings.component(kind))) for kind in settings.options}
+    entries = {kind: settings.entry(registry, kind) for kind in settings.options}
     return {
         kind: {"distribution": one.distribution, "revision": one.revision, "version": one.version}
         for kind, one in entries.items()

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PrivateAttr, field_validator
 
+from silmm.content import checkpoint_content, file_content
 from silmm.errors import DataError, UsageError
+from silmm.file_digests import Announce
 from silmm.options import (
     NAME_KEY,
+    CheckpointMark,
     Given,
     Options,
     canonical,
+    checkpoint_options,
     complete,
     file_options,
     split_assignment,
@@ -23,6 +27,7 @@ from silmm.options import (
 from silmm.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
+    from silmm.registration import Entry
     from silmm.registry import Registry
 
 if sys.version_info >= (3, 11):
@@ -34,6 +39,7 @@ NO_BENCHMARK = "none"
 """The benchmark name that switches evaluation off."""
 FIELD_OF_KIND: Mapping[str, str] = {
     "model": "model",
+    "judge_model": "judge_model",
     "prompter": "prompter",
     "sampler": "sampler",
     "questioner": "questioner",
@@ -44,7 +50,9 @@ FIELD_OF_KIND: Mapping[str, str] = {
     "benchmark": "benchmark",
 }
 """Kind of component (the key of option tables) to the setting that names the component."""
-_KIND_ALIASES = {"pair_rule": "pairs", "pair-rule": "pairs"}
+REGISTERED_AS: Mapping[str, str] = {"judge_model": "model"}
+"""Kind of component to the kind that it is registered as, where that is another."""
+_KIND_ALIASES = {"pair_rule": "pairs", "pair-rule": "pairs", "judge-model": "judge_model"}
 
 Layer = dict[tuple[str, str], Given]
 """Values of one source by (kind, option); kind "" holds the settings themselves."""
@@ -57,6 +65,11 @@ class RunSettings(Options):
         "tiny-discrete",
         description="base model; where none is named and this one cannot work with the components that "
         "are, the first that can",
+    )
+    judge_model: str | None = Field(
+        None,
+        description="another base model that answers the questions in place of the model itself; it is never "
+        "tuned. None: the model answers, as in the paper",
     )
     prompter: str = Field("self", description="who writes the prompts")
     sampler: str = Field("nucleus", description="how representations are drawn")
@@ -88,6 +101,8 @@ class RunSettings(Options):
     )
     _files: tuple[tuple[str, str], ...] = PrivateAttr(())
     """(kind, option) of the options that name input files."""
+    _checkpoints: tuple[tuple[str, str, CheckpointMark], ...] = PrivateAttr(())
+    """(kind, option, what its class says) of the options that name checkpoints."""
 
     @field_validator("prompts")
     @classmethod
@@ -103,6 +118,7 @@ class RunSettings(Options):
         toml_path: Path | None = None,
         flags: Mapping[str, object] | None = None,
         sets: Sequence[str] = (),
+        announce: Announce = lambda _: None,
     ) -> RunSettings:
         """Merge all sources: option defaults < the model's defaults < TOML < flags and ``--set``.
 
@@ -114,12 +130,13 @@ class RunSettings(Options):
             toml_path: File of ``--config``.
             flags: Settings by field name; None means not given.
             sets: Texts ``kind.option=value``; later ones win, and they win over flags.
+            announce: Told when a checkpoint has to be read as a whole, to know what it is.
 
         Raises:
             UsageError: An unknown key or name, a value that is not accepted, or no model fits the
                 components that are named.
             PluginError: A component is ambiguous or may belong to a broken plugin.
-            DataError: A file cannot be read.
+            DataError: A file or a checkpoint cannot be read.
         """
         user = _read_toml(toml_path) if toml_path is not None else {}
         user |= _from_flags(flags or {}) | _from_sets(sets)
@@ -133,12 +150,16 @@ class RunSettings(Options):
             values["kernel"] = None
         values["options"] = _component_options(registry, values, preset, user)
         settings = cls.model_validate(values)
+        classes = {kind: settings.entry(registry, kind).options for kind in settings.options}
         settings._files = tuple(
-            (kind, option)
-            for kind in settings.options
-            for option in file_options(registry.entry(kind, values[FIELD_OF_KIND[kind]]).options)
+            (kind, option) for kind, options in classes.items() for option in file_options(options)
         )
-        settings.identity()  # reads the input files, so a missing one fails here
+        settings._checkpoints = tuple(
+            (kind, option, mark)
+            for kind, options in classes.items()
+            for option, mark in checkpoint_options(options).items()
+        )
+        settings.identity(announce)  # reads files and checkpoints, so a missing one fails here
         return settings
 
     def component(self, kind: str) -> str | None:
@@ -146,21 +167,52 @@ class RunSettings(Options):
         name: str | None = getattr(self, FIELD_OF_KIND[kind])
         return None if kind == "benchmark" and name == NO_BENCHMARK else name
 
-    def identity(self) -> dict[str, Any]:
-        """Return what decides the result as JSON-able data; input files stand by their content.
+    def entry(self, registry: Registry, kind: str) -> Entry:
+        """Return the registration of the chosen component of a kind, which there must be.
 
         Raises:
-            DataError: An input file cannot be read.
+            UsageError, PluginError: As :meth:`silmm.registry.Registry.entry`.
+        """
+        return registry.entry(REGISTERED_AS.get(kind, kind), str(self.component(kind)))
+
+    def identity(self, announce: Announce = lambda _: None) -> dict[str, Any]:
+        """Return what decides the result as JSON-able data; files and checkpoints stand by their content.
+
+        A judge model that is not there does not stand in it.
+
+        Args:
+            announce: Told when a checkpoint has to be read as a whole.
+
+        Raises:
+            DataError: An input file or a checkpoint cannot be read.
         """
         data = self.model_dump(mode="json")
+        if self.judge_model is None:
+            del data["judge_model"]
         if isinstance(self.prompts, str):
-            data["prompts"] = _content(self.prompts, "--prompts")
+            data["prompts"] = file_content(self.prompts, "--prompts")
         if self.pairs is not None:
-            data["pairs"] = _content(self.pairs, "--pairs")
+            data["pairs"] = file_content(self.pairs, "--pairs")
         for kind, option in self._files:
             if path := data["options"][kind][option]:
-                data["options"][kind][option] = _content(path, f"--set {kind}.{option}")
+                data["options"][kind][option] = file_content(path, f"--set {kind}.{option}")
+        for kind, option, mark in self._checkpoints:
+            given = self.options[kind]
+            data["options"][kind] |= checkpoint_content(given, option, mark, kind, announce)
         return data
+
+    def require(self, identity: Mapping[str, Any]) -> None:
+        """Refuse to go on when what the settings name is no longer what it was.
+
+        Raises:
+            DataError: A file or a checkpoint changed, or cannot be read any more.
+        """
+        if self.identity() != identity:
+            raise DataError(
+                "A file of prompts or pairs, or a checkpoint, changed while the run was going on, so that "
+                "run.json no longer tells what it works on. Put the old content back, or use a new run "
+                "directory; of a repository on the hub, name the old commit as the revision."
+            )
 
     @property
     def digest(self) -> str:
@@ -180,15 +232,6 @@ def _model(registry: Registry, own: Mapping[str, Given]) -> str:
 def digest_of(identity: Mapping[str, Any]) -> str:
     """Return the SHA-256 of an identity's canonical JSON, 64 hexadecimal digits."""
     return hashlib.sha256(canonical(identity).encode()).hexdigest()
-
-
-def _content(path: str, flag: str) -> str:
-    try:
-        return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(
-            f"cannot read the input file {path!r}: {error.strerror}; check {flag}"
-        ) from None
 
 
 def _read_toml(path: Path) -> Layer:
@@ -277,9 +320,10 @@ def _component_options(
         if name is None or (kind == "benchmark" and name == NO_BENCHMARK):
             if given:
                 source = next(iter(given.values())).source
-                raise UsageError(f"{source} sets a {kind} option, but no --{field} is chosen")
+                flag = field.replace("_", "-")
+                raise UsageError(f"{source} sets a {kind} option, but no --{flag} is chosen")
             continue
-        entry = registry.entry(kind, name)
+        entry = registry.entry(REGISTERED_AS.get(kind, kind), name)
         # A model's default is for whichever component has that option; another one just lacks it.
         fits = {
             option: value

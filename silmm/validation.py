@@ -1,7 +1,7 @@
-"""Validation of a training: the model's own score on prompts of the iteration that it never trains on.
+"""Validation of a training: the score of the model's pictures of prompts that it never trains on.
 
-The policy draws, decodes and answers as in stages `sample` and `score`, with the run's own questions and
-scorer. No judge and no benchmark is involved.
+The policy draws and decodes as in stage `sample`, and whoever answers in stage `score` (the policy itself, or
+the run's judge model) answers here, with the run's own questions and scorer. No benchmark is involved.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def trainer_input(
     if options is None:
         return preferences, {}
     prompts = held_out(folder, options.validation_prompts)
-    validate = OwnScore(
+    validate = HeldOutScore(
         components, prompts, _questions(folder, prompts), place, pictures=options.validation_pictures,
         decodes=settings.decodes, batch=settings.shard_size,
     )
@@ -91,7 +91,7 @@ class PlainFeatures:
 
 
 @dataclass(frozen=True)
-class OwnScore:
+class HeldOutScore:
     """Scores the model as it stands; call after call the seeds are the same, so only the weights count."""
 
     components: Components
@@ -137,7 +137,8 @@ class OwnScore:
                 model, self.components.get("sampler"), prompts, self.pictures, self.place, self.decodes
             )
         _, scores, _ = stages.score_candidates(
-            model, self.components.get("scorer"), prompts, drawn, self.questions, place=self.place
+            self.components.judge() or model, self.components.get("scorer"), prompts, drawn, self.questions,
+            place=self.place,
         )
         by_prompt: dict[str, list[float]] = {}
         for row in scores.to_pylist():

@@ -8,18 +8,19 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from silmm import errors, stages
+from silmm import accelerators, errors, stages
 from silmm.errors import SilmmError
 from silmm.interfaces import BaseModel
 from silmm.layout import FEATURES, IterationFolder, RunFolder
 from silmm.preferences import candidates_of
+from silmm.settings import REGISTERED_AS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,21 +47,37 @@ class Task:
 class Components:
     """The components of a run, each built when first needed; the model carries one adapter."""
 
-    def __init__(self, settings: RunSettings, registry: Registry) -> None:
-        """Remember what to build; nothing is loaded yet."""
+    def __init__(
+        self, settings: RunSettings, registry: Registry, identity: Mapping[str, Any]
+    ) -> None:
+        """Remember what to build; nothing is loaded yet.
+
+        Args:
+            settings: which components, with which options.
+            registry: where they come from.
+            identity: what the settings named when the run began; other weights are refused.
+        """
+        self.identity = identity
         self._settings = settings
         self._registry = registry
         self._built: dict[str, Any] = {}
         self._adapter: object = None
 
     def get(self, kind: str) -> Any:  # a component of `kind`, whose type the caller names
-        """Return the chosen component of a kind."""
+        """Return the chosen component of a kind.
+
+        Raises:
+            DataError: weights were loaded that are not, or no longer, those that the run began with.
+        """
         if kind not in self._built:
             takes_kernel = kind == "trainer" and self._settings.kernel is not None
             parts = {"kernel": self.get("kernel")} if takes_kernel else {}
-            name = self._settings.component(kind)
+            name = str(self._settings.component(kind))
             options = self._settings.options.get(kind, {})
-            self._built[kind] = self._registry.build(kind, str(name), options, **parts)
+            registered = REGISTERED_AS.get(kind, kind)
+            self._built[kind] = self._registry.build(registered, name, options, **parts)
+            if registered == "model":
+                self._settings.require(self.identity)
         return self._built[kind]
 
     @property
@@ -80,19 +97,27 @@ class Components:
 
     def model(self, adapter: Path | None) -> BaseModel:
         """Return the model with `adapter` on it, or bare with None."""
-        if "model" not in self._built:
-            self._set_threads()
-        model = cast(BaseModel, self.get("model"))
-        self._set_threads()
+        model = self._base_model("model")
         if adapter != self._adapter:
             model.load_adapter(adapter)
             self._adapter = adapter
         return model
 
+    def judge(self) -> BaseModel | None:
+        """Return the judge model, as it is published; None where the model itself answers."""
+        return None if self._settings.judge_model is None else self._base_model("judge_model")
+
     def lend_model(self) -> BaseModel:
         """Return the bare model to someone who may leave any adapter on it."""
         model = self.model(None)
         self._adapter = object()  # equals no path: the next user gets the adapter put on again
+        return model
+
+    def _base_model(self, kind: str) -> BaseModel:
+        if kind not in self._built:
+            self._set_threads()
+        model = cast(BaseModel, self.get(kind))
+        self._set_threads()
         return model
 
     def _set_threads(self) -> None:
@@ -156,8 +181,8 @@ class Worker:
         candidates = folder.table("candidates").read(task.shard, stages.SCORED_COLUMNS)
         questions = folder.table("questions").read(task.shard)
         answers, scores, counts = stages.score_candidates(
-            self._model(task), self._components.get("scorer"), prompts, candidates, questions,
-            place=self._place(task),
+            self._components.judge() or self._model(task), self._components.get("scorer"), prompts,
+            candidates, questions, place=self._place(task),
         )
         folder.table("answers").commit(task.shard, answers)
         folder.table("scores").commit(task.shard, scores, counts)
@@ -182,6 +207,7 @@ class Pool:
         """Prepare the pool; processes start with the first shards that need them."""
         self._settings = settings
         self._run_dir = run_dir
+        self._identity = components.identity
         self._count = count
         self._here = Worker(settings, run_dir, components)
         self._members: list[tuple[BaseProcess, Connection]] = []
@@ -218,7 +244,7 @@ class Pool:
 
     def _share_out(self, tasks: Sequence[Task]) -> Iterator[Task]:
         while len(self._members) < min(self._count, len(tasks)):
-            self._members.append(self._spawn())
+            self._members.append(self._spawn(len(self._members)))
         process_of = {connection: process for process, connection in self._members}
         waiting = list(reversed(tasks))
         busy: dict[Connection, Task] = {}
@@ -235,10 +261,10 @@ class Pool:
                 idle.append(connection)
                 yield task
 
-    def _spawn(self) -> tuple[BaseProcess, Connection]:
+    def _spawn(self, number: int) -> tuple[BaseProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        arguments = (self._settings, self._run_dir, theirs)
+        arguments = (self._settings, self._run_dir, self._identity, number, theirs)
         process = context.Process(target=serve, args=arguments, daemon=True)
         process.start()
         theirs.close()
@@ -267,13 +293,17 @@ class Pool:
         )
 
 
-def serve(settings: RunSettings, run_dir: Path, connection: Connection) -> None:
-    """Be a worker process: do the shards that come through `connection` until it closes."""
+def serve(
+    settings: RunSettings, run_dir: Path, identity: Mapping[str, Any], number: int, connection: Connection
+) -> None:
+    """Be worker `number`: do the shards that come through `connection` until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     from silmm.registry import Registry
 
-    worker = Worker(settings, run_dir, Components(settings, Registry.load()))
+    if accelerators.any_will_do(settings):
+        accelerators.take(number)
+    worker = Worker(settings, run_dir, Components(settings, Registry.load(), identity))
     while True:
         try:
             task = connection.recv()

@@ -289,6 +289,8 @@ def make_display(console: Console) -> Display:
 def _headline(run: Path, settings: Mapping[str, Any]) -> str:
     parts = ("model", "prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
     named = " · ".join(str(settings[part]) for part in parts if settings.get(part))
+    if judge := settings.get("judge_model"):
+        named += f" · judged by {judge}"
     return f"silmm run · {named} · seed {settings.get('seed', '–')} · {run}"
 
 

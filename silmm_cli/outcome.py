@@ -35,6 +35,9 @@ def print_outcome(result: RunResult, page: Path | None, console: Console) -> Non
     answer = as_object(result, page)
     if answer["overall"]:
         console.print(outcome_table(answer))
+    if answer.get("judge_model"):
+        line = f"judge    {answer['judge_model']} answered, not the model itself"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for name in ("run_dir", "report", "adapter"):
         if answer[name]:
             label = name.removesuffix("_dir")

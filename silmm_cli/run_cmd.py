@@ -10,7 +10,7 @@ import click
 
 from silmm.errors import UsageError
 from silmm.layout import STAGES
-from silmm_cli.console import chatter, print_json, results
+from silmm_cli.console import chatter, print_json, results, say
 from silmm_cli.model_path import split_model
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ _SHARD = re.compile(r"(\d+)/(\d+)")
 _COMPONENTS = {
     "model": "Base model, with the folder or hub id of its files if it takes one; by default an embedded one "
     "that works with what else is named.",
+    "judge-model": "Another base model that answers the questions about the pictures; by default the model "
+    "itself does.",
     "prompter": "Who writes the prompts.",
     "sampler": "How candidates are drawn.",
     "questioner": "How prompts become questions.",
@@ -31,7 +33,7 @@ _COMPONENTS = {
     "benchmark": "Evaluation before and after; none switches it off.",
 }
 
-_METAVARS = {"model": "NAME[:PATH]"}
+_METAVARS = {"model": "NAME[:PATH]", "judge-model": "NAME[:PATH]"}
 
 
 def _component_flags(command: click.Command) -> click.Command:
@@ -116,13 +118,15 @@ def run(
     part = parse_shard(shard)
     own_pairs, sets = split_pairs(pairs, sets)
     registry = Registry.load()
-    if flags["model"]:
-        flags["model"], sets = split_model(registry, flags["model"], sets)
+    for kind in ("model", "judge_model"):
+        if flags[kind]:
+            flags[kind], sets = split_model(registry, flags[kind], sets, kind)
     settings = RunSettings.resolve(
         registry,
         toml_path=config,
         flags={"prompts": prompts, "pairs": own_pairs, **flags},
         sets=sets,
+        announce=say if rank() == 0 else (lambda _: None),
     )
     folder = run_dir or default_run_dir(settings)
     if rank() > 0:  # only trains; rank 0 shows and writes everything

@@ -9,6 +9,7 @@ from typing import Any
 from silmm.report import gallery, numbers
 from silmm.report.diversity import diversity
 from silmm.report.drift import drift_warnings
+from silmm.report.judge import foreign_judge
 from silmm.report.markup import Markup, join, table, tag
 from silmm.report.paper import deviations, paper_of
 from silmm.report.preferences import preferences
@@ -32,6 +33,7 @@ def page(run: RunRecord, album: gallery.Album) -> str:
         "main",
         tag("h1", title),
         tag("p", _subtitle(run.settings), class_="soft"),
+        foreign_judge(run.settings),
         numbers.headline(run),
         drift_warnings(run),
         numbers.evaluation(run),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 LOOP: Mapping[str, object] = {
+    "judge_model": "the model itself",
     "prompter": "self",
     "questioner": "self-q",
     "scorer": "diff-of-prob",
@@ -71,6 +72,7 @@ REASONS: Mapping[str, str] = {
     "trainer.gamma": "auto divides by the typical distance of the candidates: kernels' scales differ",
     "trainer.learning_rate": "a tiny model needs larger steps",
     "trainer.steps": "scale: fewer pairs",
+    "judge_model": "another model answers: no self-improvement",
     "scorer": "another scorer, for comparison or as a control",
 }
 

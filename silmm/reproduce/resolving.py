@@ -178,8 +178,9 @@ def _has(registry: Registry, settings: RunSettings, key: tuple[str, str]) -> boo
     kind, option = key
     if kind not in FIELD_OF_KIND:
         return True  # for the error that names the kinds
-    name = settings.component(kind)
-    return name is not None and option in registry.entry(kind, name).options.model_fields
+    if settings.component(kind) is None:
+        return False
+    return option in settings.entry(registry, kind).options.model_fields
 
 
 def _refuse_unknown_row(row: Row, lacking: Sequence[tuple[str, str]], settings: RunSettings) -> None:
@@ -195,7 +196,7 @@ def _run_name(registry: Registry, row: Row, settings: RunSettings) -> str:
     sources = {
         kind: [entry.distribution, entry.version, entry.revision]
         for kind in settings.options
-        for entry in [registry.entry(kind, str(settings.component(kind)))]
+        for entry in [settings.entry(registry, kind)]
     }
     text = canonical({"settings": settings.identity(), "sources": sources})
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -33,7 +33,7 @@ DEPENDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "prompts": (("start",), ("prompter", "benchmark", ".prompts", ".limit")),
     "sample": (("prompts",), ("sampler", ".images_per_prompt", ".decodes")),
     "questions": (("prompts",), ("questioner",)),
-    ANSWERS: (("sample", "questions"), ()),
+    ANSWERS: (("sample", "questions"), ("judge_model",)),
     "score": ((ANSWERS,), ("scorer",)),
     "pairs": (("score",), ("pairs", ".pairs")),
     "features": (("sample", "pairs"), ()),
@@ -80,7 +80,7 @@ def _parts(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
             parts[name] = settings[name.removeprefix(".")]
         else:
             options = settings["options"].get(name)
-            parts[name] = [settings[FIELD_OF_KIND[name]], options, sources.get(name)]
+            parts[name] = [settings.get(FIELD_OF_KIND[name]), options, sources.get(name)]
     return parts
 
 

@@ -310,7 +310,7 @@ def test_other_ranks_wait_for_the_features(go, tmp_path, continuous, toy_registr
     settings = continuous()
     go(tmp_path / "run", settings, until="pairs")
     folder = RunFolder(tmp_path / "run", 3).iteration(1)
-    components = Components(settings, toy_registry)
+    components = Components(settings, toy_registry, settings.identity())
     assert not ranks._ready(folder, settings, components)
     go(tmp_path / "run", settings, until="features")
     assert ranks._ready(folder, settings, components)

@@ -13,7 +13,7 @@ from silmm.errors import DataError
 from silmm.layout import RunFolder
 from silmm.registry import Registry
 from silmm.stages import Place
-from silmm.validation import OwnScore, held_out
+from silmm.validation import HeldOutScore, held_out
 from silmm.workers import Components
 
 EVERY, PROMPTS, PICTURES = 2, 3, 2
@@ -87,7 +87,7 @@ def test_the_score_is_that_of_the_tuned_weights(go, tmp_path, validated, toy_reg
     settings = validated()
     go(tmp_path / "run", settings)
     folder, steps = iteration(tmp_path / "run"), lines(tmp_path / "run")
-    components = Components(settings, toy_registry)
+    components = Components(settings, toy_registry, settings.identity())
     components.model(folder.adapter)
     prompts = held_out(folder, PROMPTS)
     again = own_score(components, folder, prompts)()
@@ -104,7 +104,9 @@ def test_the_score_is_that_of_the_tuned_weights(go, tmp_path, validated, toy_reg
 
 def own_score(components, folder, prompts, pictures=PICTURES, batch=2):
     questions = folder.table("questions").table()
-    return OwnScore(components, prompts, questions, Place(0, 1), pictures=pictures, decodes=1, batch=batch)
+    return HeldOutScore(
+        components, prompts, questions, Place(0, 1), pictures=pictures, decodes=1, batch=batch
+    )
 
 
 def test_a_continuous_model_is_drawn_plain_under_several_noises(
@@ -120,7 +122,7 @@ def test_a_continuous_model_is_drawn_plain_under_several_noises(
         toy.ToyContinuous, "decode",
         lambda self, z, seeds: decoded.append((np.stack(z), tuple(seeds))) or real(self, z, seeds),
     )
-    components = Components(settings, toy_registry)
+    components = Components(settings, toy_registry, settings.identity())
     model, prompts = components.model(None), held_out(folder, PROMPTS)
     score = own_score(components, folder, prompts, batch=8)
     first, second = score(), score()
@@ -151,7 +153,7 @@ def test_a_killed_run_tells_the_same_series(go, tmp_path, validated, monkeypatch
     settings = validated()
     go(tmp_path / "whole", settings)
     calls = []
-    real = OwnScore.__call__
+    real = HeldOutScore.__call__
 
     def broken(self):
         calls.append(self)
@@ -159,7 +161,7 @@ def test_a_killed_run_tells_the_same_series(go, tmp_path, validated, monkeypatch
             raise KeyboardInterrupt
         return real(self)
 
-    monkeypatch.setattr(OwnScore, "__call__", broken)
+    monkeypatch.setattr(HeldOutScore, "__call__", broken)
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "killed", settings)
     go(tmp_path / "killed", settings)
@@ -204,7 +206,7 @@ def test_own_pairs_are_not_validated(go, tmp_path, validated, toy_registry):
     go(tmp_path / "run", validated(), until="pairs")
     pairs = tmp_path / "run/iter-1/pairs/shard-00000.parquet"
     settings = validated(pairs=str(pairs))
-    assert Components(settings, toy_registry).validation is None
+    assert Components(settings, toy_registry, settings.identity()).validation is None
     go(tmp_path / "own", settings)
     assert not [row for row in lines(tmp_path / "own") if "validation_score" in row]
 

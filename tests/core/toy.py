@@ -110,6 +110,25 @@ class ToyModel(BaseModel):
         return p_yes, 1.0 - p_yes
 
 
+class ToyFolderOptions(Options):
+    """Options of the toy that reads a checkpoint."""
+
+    path: str = Field("", description="folder", json_schema_extra={"checkpoint": True})
+    device: str = Field("cpu", description="where it computes")
+
+
+class ToyFolder(ToyModel):
+    """Answers by the number in `taste.json` of its folder."""
+
+    def __init__(self, options: ToyFolderOptions) -> None:
+        super().__init__()
+        self.taste = json.loads((Path(options.path) / "taste.json").read_text())
+
+    def _answer(self, image: Image, question: str) -> tuple[float, float]:
+        p_yes, _ = super()._answer(image, f"{question} {self.taste}")
+        return p_yes, 1.0 - p_yes
+
+
 class ToyContinuous(ToyModel):
     """Gives the same features for a prompt each time; the adapter's bias moves them."""
 
@@ -318,6 +337,14 @@ def silmm_register_models(register: Any) -> None:
         "toy-continuous", lambda options: ToyContinuous(), summary="A toy.", kind="continuous",
         capabilities=("chat", "yes_no", "features"),
     )
+    register(
+        "toy-folder", ToyFolder, summary="A toy.", kind="discrete", options=ToyFolderOptions,
+        capabilities=("chat", "yes_no", "log_likelihood", "nucleus"),
+    )
+    register(
+        "toy-blind", lambda options: ToyModel(), summary="A toy.", kind="discrete",
+        capabilities=("chat", "log_likelihood", "nucleus"),
+    )
 
 
 @hookimpl
@@ -338,7 +365,10 @@ def silmm_register_questioners(register: Any) -> None:
 
 @hookimpl
 def silmm_register_scorers(register: Any) -> None:
-    register("toy", lambda options: ToyScorer(), summary="A mean difference.", options=NoOptions)
+    register(
+        "toy", lambda options: ToyScorer(), summary="A mean difference.", options=NoOptions,
+        requires=("yes_no",),
+    )
 
 
 @hookimpl

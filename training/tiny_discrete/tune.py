@@ -57,7 +57,7 @@ def main() -> None:
             (home / "end.json").write_text(json.dumps(ends[name]))
         ends[name] = json.loads((home / "end.json").read_text())
     settings = RunSettings.resolve(registry, sets=["benchmark.split=tune", "benchmark.questions=24"])
-    parts = Components(settings, registry)
+    parts = Components(settings, registry, settings.identity())
     found = {}
     for name, adapter in adapters.items():
         result = parts.get("benchmark").evaluate(
@@ -80,7 +80,7 @@ def _train(
     settings: RunSettings, registry: Registry, folder: IterationFolder, home: Path, seed: int
 ) -> dict[str, float]:
     """Choose pairs and train as the loop does."""
-    parts = Components(settings, registry)
+    parts = Components(settings, registry, settings.identity())
     rule, size = parts.get("pairs"), folder.shard_size
     prompts = folder.prompts.table()
     candidates, scores = folder.table("candidates"), folder.table("scores")
