@@ -1,9 +1,9 @@
-"""`silmm probe`: what a checkpoint says, two prompts through it, timings and memory."""
+"""`silmm probe`: what a base model's or a judge's files say, whether it works, timings and memory."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -19,38 +19,55 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
-@click.argument("model", metavar="NAME[:PATH]")
-@click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="A prompt of your own; give two.")
+@click.argument("component", metavar="NAME[:PATH]")
 @click.option(
-    "--set", "sets", multiple=True, metavar="model.OPTION=VALUE",
-    help="Set an option of the model, as model.device=cuda; may be repeated.",
+    "--kind", type=click.Choice(["model", "judge"]), help="What NAME is, if a model and a judge have it."
+)
+@click.option(
+    "--prompt", "texts", multiple=True, metavar="TEXT",
+    help="A prompt of your own for a base model, give two; or what a judge is asked about each picture.",
+)
+@click.option(
+    "--picture", "seen", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+    help="A picture that a judge looks at beside its own; may be repeated.",
+)
+@click.option(
+    "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
+    help="Set an option, as model.device=cuda or judge.device=cuda; may be repeated.",
 )
 @click.option(
     "--pictures", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder in which to write the two pictures.",
+    help="Folder in which to write the two pictures that a base model drew.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def probe(
-    *, model: str, prompts: tuple[str, ...], sets: tuple[str, ...], pictures: Path | None, as_json: bool
+    *, component: str, kind: Literal["model", "judge"] | None, texts: tuple[str, ...], seen: tuple[Path, ...],
+    sets: tuple[str, ...], pictures: Path | None, as_json: bool,
 ) -> None:
-    """Check a base model's files, and that it draws, answers and trains.
+    """Check the files of a base model or of a judge, and that it works.
 
-    Prints what the checkpoint says where the plugin tells it, and puts two prompts through the model, with
-    timings and peak memory. The exit code is 1 when a check fails. A bug report should hold the output.
+    Prints what the checkpoint says where the plugin tells it. Then a base model draws, answers and trains on
+    two prompts; a judge is shown pictures of which the answer is known, and yours. A judge's files are told
+    of even where they do not load. Timings and peak memory stand beside. The exit code is 1 when a check
+    fails. A bug report should hold the output.
 
     \b
-    --json prints {"ok", "model", "options", "facts", "checks"}; a check has name,
-    state (ok, warn or fail), detail and seconds.
+    --json prints {"ok", "model" or "judge", "options", "facts", "checks"}; a check has
+    name, state (ok, warn or fail), detail and seconds.
     """
-    from silmm.probe import PROMPTS, model_options  # imported late: the help needs none of it
+    from silmm.probe import component_options, kind_of  # imported late: the help needs none of it
     from silmm.probe import probe as run_probe
     from silmm.registry import Registry
-    from silmm_cli.model_path import split_model
+    from silmm_cli.model_path import split_judge, split_model
 
     registry = Registry.load()
-    name, texts = split_model(registry, model, sets)
-    options = model_options(registry, name, texts)
-    found = run_probe(registry, name, options, prompts or PROMPTS)
+    kind = kind_of(registry, component.partition(":")[0], kind)
+    split = split_model if kind == "model" else split_judge
+    name, given = split(registry, component, sets)
+    if kind == "judge":
+        _refuse_drawing(name, pictures)
+    options = component_options(registry, kind, name, given)
+    found = run_probe(registry, name, options, texts, seen, kind)
     if pictures is not None:
         _write(found, pictures)
     if as_json:
@@ -59,6 +76,13 @@ def probe(
         _print(found, results())
     if not found.sound:
         raise SystemExit(_FAILED)
+
+
+def _refuse_drawing(name: str, pictures: Path | None) -> None:
+    from silmm.errors import UsageError
+
+    if pictures is not None:
+        raise UsageError(f"the judge {name!r} draws nothing that --pictures could write; leave it out")
 
 
 def _write(found: Probe, folder: Path) -> None:
@@ -74,13 +98,14 @@ def _write(found: Probe, folder: Path) -> None:
 def _print(found: Probe, console: Console) -> None:
     from rich.text import Text
 
-    console.print(Text(f"model {found.model}", style="bold"))
+    console.print(Text(f"{found.kind} {found.name}", style="bold"))
     for fact in _lines(found.facts, "  "):
         console.print(Text(fact), soft_wrap=True)
+    wide = max([13, *(len(finding.name) for finding in found.findings)]) + 1
     for finding in found.findings:
         spent = f" ({finding.seconds:.2f} s)" if finding.seconds else ""
         line = Text(f"{finding.state:<5}", style=_COLOURS[finding.state])
-        console.print(line + Text(f"{finding.name + ':':<14}{finding.detail}{spent}"), soft_wrap=True)
+        console.print(line + Text(f"{finding.name + ':':<{wide}}{finding.detail}{spent}"), soft_wrap=True)
 
 
 def _lines(facts: dict[str, Any], indent: str) -> list[str]:

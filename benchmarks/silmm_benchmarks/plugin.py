@@ -17,6 +17,7 @@ from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
 if TYPE_CHECKING:
     from silmm.bench import PictureBench
     from silmm.interfaces import Benchmark
+    from silmm.probe import Prober
     from silmm.registry import Register
     from silmm_benchmarks.judges.interfaces import VqaJudge
     from silmm_benchmarks.shapes.picture_judge import ShapesJudge
@@ -98,6 +99,12 @@ def _mplug(options: MPlugOptions) -> VqaJudge:
     return build(options)
 
 
+def _mplug_prober() -> Prober:
+    from silmm_benchmarks.judges.mplug.probing import MPlugProber
+
+    return MPlugProber("mplug")
+
+
 @hookimpl
 def silmm_register_judges(register: Register) -> None:
     """Register the judges that benchmarks read pictures with."""
@@ -111,6 +118,7 @@ def silmm_register_judges(register: Register) -> None:
         _mplug,
         summary="mPLUG VQA large, the official judge of TIFA and DPG-Bench",
         options=MPlugOptions,
+        probe=_mplug_prober,
     )
     register_unidet(register)
     register_judges(register)

@@ -14,7 +14,7 @@ from silmm.errors import UsageError
 from silmm.registry import Registry
 from silmm.settings import RunSettings
 from silmm_cli import main, run_cmd
-from silmm_cli.model_path import split_model
+from silmm_cli.model_path import split_judge, split_model
 
 PLUGIN = """
 from pathlib import Path
@@ -46,6 +46,45 @@ def silmm_register_models(register):
     register("in-folder", build, options=FolderOptions, summary="Tiny, from a folder.", kind="discrete",
              capabilities=("chat", "yes_no", "log_likelihood", "nucleus"))
 """
+
+
+JUDGE = """
+import numpy as np
+
+from pydantic import Field
+
+from silmm import hookimpl
+from silmm.options import Options
+
+
+class FolderOptions(Options):
+    weights: str = Field("", description="folder of the weights")
+
+
+class Lenient:
+    identity = {"judge": "lenient"}
+
+    def canaries(self):
+        return ["says yes to all"] if self.bad else []
+
+
+def build(options):
+    judge = Lenient()
+    judge.bad = "bad" in options.weights
+    return judge
+
+
+@hookimpl
+def silmm_register_judges(register):
+    for name in ("lenient", "tiny-discrete"):
+        register(name, build, options=FolderOptions, summary="A judge without a prober.")
+"""
+
+
+@pytest.fixture
+def lenient(fake_distribution):
+    """Install a judge that has no prober, under its own name and under that of a base model."""
+    fake_distribution("silmm-lenient", {"lenient": "silmm_lenient"}, {"silmm_lenient": JUDGE})
 
 
 @pytest.fixture
@@ -141,6 +180,7 @@ def test_a_folder_that_does_not_load_is_the_plugins_own_error(in_folder, tmp_pat
     [
         (["--prompt", "a red circle"], "two different prompts"),
         (["--set", "sampler.top_p=1"], "options of the model only"),
+        (["--picture", "a.png"], "looks at the pictures that it draws"),
         (["--set", "model.colour=red"], "no option 'colour'"),
     ],
 )
@@ -181,3 +221,51 @@ def test_the_run_command_shows_the_path():
     """The help says that a model may take one."""
     assert "NAME[:PATH]" in silmm("run", "--help").stdout
     assert run_cmd.split_model is split_model
+
+
+def test_a_judge_without_a_prober_is_loaded_and_asks_its_own_canaries(lenient):
+    """A judge of another plugin needs nothing more than it has for a benchmark."""
+    result = silmm("probe", "lenient", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["judge"]) == (0, "silmm-lenient/lenient")
+    checks = {check["name"]: check["state"] for check in found["checks"]}
+    assert checks == {"load": "ok", "canaries": "ok"}
+    result = silmm("probe", "lenient:bad")
+    assert result.exit_code == 1
+    assert "fail canaries:     says yes to all" in result.stdout
+
+
+def test_the_name_decides_the_kind(lenient):
+    """A name of both kinds asks for --kind or its distribution; an unknown one lists what there is."""
+    both = silmm("probe", "tiny-discrete")
+    assert both.exit_code == 2
+    assert "say which with --kind model or --kind judge" in both.stderr
+    assert json.loads(silmm("probe", "tiny-discrete", "--kind", "judge", "--json").stdout)["ok"] is True
+    assert json.loads(silmm("probe", "silmm-lenient/tiny-discrete", "--json").stdout)["ok"] is True
+    unknown = silmm("probe", "lenint")
+    assert unknown.exit_code == 2
+    assert "did you mean 'lenient'?" in unknown.stderr
+    assert "Judges: " in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["lenient", "--pictures", "DIR"], "draws nothing"),
+        (["lenient", "--set", "model.device=cpu"], "options of the judge only"),
+        (["lenient:"], "ends with its colon"),
+        (["lenient:a", "--set", "judge.weights=b"], "both give the path"),
+        (["shapes-parser:a"], "takes no path"),
+    ],
+)
+def test_wrong_usage_of_a_judge_is_refused(lenient, arguments, message):
+    """Pictures to write, options of a model, an empty path, two paths, and a judge without files."""
+    result = silmm("probe", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_the_path_of_a_judge_is_its_first_option_for_one(lenient):
+    """It is the option that `silmm bench --judge ROLE=NAME:PATH` fills."""
+    found = split_judge(Registry.load(), "lenient:C:/x", ["a.b=1"])
+    assert found == ("lenient", ("judge.weights=C:/x", "a.b=1"))

@@ -30,6 +30,8 @@ _NAMES = (
     (r"^text_decoder\.", "decoder."),
 )
 """Pattern of an original name -> name in `Parts`."""
+PREFIXES = ("visual_encoder.", "text_encoder.", "text_decoder.")
+"""What all names of an original file begin with."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,9 @@ def _original(path: Path, placement: Placement, vision_heads: int | None) -> Par
         BlipVisionModel,
     )
 
+    _, table = read_original(path)
     with broken_weights(path):
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-        weights = _renamed(loaded.get("model", loaded), path)
+        weights = _renamed(table, path)
         vision, text = _sizes(weights, path, vision_heads)
         width = weights["vision.embeddings.class_embedding"].shape[-1]
         # The decoder reads question states, the encoder picture states; their widths are equal in BLIP base.
@@ -107,6 +109,20 @@ def _original(path: Path, placement: Placement, vision_heads: int | None) -> Par
     grid = vision["image_size"] // vision["patch_size"]
     source = f"original layout, {grid}x{grid} positions untouched"
     return Parts(parts["vision"], parts["encoder"], parts["decoder"], False, source)
+
+
+def read_original(path: Path) -> tuple[Any, Mapping[str, Any]]:
+    """Return all that an original file holds, and its table of tensors, wrapped in `model` or bare.
+
+    Raises:
+        DataError: it is broken, or holds more than tensors and plain values.
+    """
+    import torch
+
+    with broken_weights(path):
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        table = loaded.get("model", loaded)
+        return loaded, {str(name): value for name, value in table.items()}
 
 
 def _renamed(state: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -37,6 +37,12 @@ def clean(question: str) -> str:
     return " ".join(kept.split(" ")[:_WORDS])
 
 
+def vocabulary_of(options: BlipVqaOptions, place: Path) -> Path:
+    """Return where bert-base-uncased's vocab.txt belongs: in the named folder, or beside the weights."""
+    beside = Path(options.tokenizer).expanduser() if options.tokenizer else place
+    return (beside if beside.is_dir() else beside.parent) / "vocab.txt"
+
+
 class BlipVqa:
     """P(yes) / (P(yes) + P(no)) of each question, each picture encoded once (spec/benchmarks.md 1.4)."""
 
@@ -70,9 +76,7 @@ class BlipVqa:
         """
         place = locate("blip-vqa", options.weights)
         placement = Placement.of(options)
-        beside = Path(options.tokenizer).expanduser() if options.tokenizer else place
-        folder = beside if beside.is_dir() else beside.parent
-        return cls(load_parts(place, placement), folder / "vocab.txt", placement, fingerprint(place))
+        return cls(load_parts(place, placement), vocabulary_of(options, place), placement, fingerprint(place))
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -92,9 +96,20 @@ class BlipVqa:
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]]:
         """Return the decoder's logits of "yes" and "no", (questions of the picture, 2), for each picture."""
+        return self._logits(images, questions, [YES, NO])
+
+    def first_word_logits(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]]:
+        """Return the decoder's logits of all words, (questions of the picture, words), for each picture."""
+        return self._logits(images, questions, list(range(self._parts.decoder.config.vocab_size)))
+
+    def _logits(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]], words: list[int]
+    ) -> list[NDArray[np.float64]]:
         import torch
 
-        found = [np.empty((len(texts), 2)) for texts in questions]
+        found = [np.empty((len(texts), len(words))) for texts in questions]
         asked = [index for index, texts in enumerate(questions) if texts]
         with torch.inference_mode():
             for part in self._placement.chunks(len(asked)):
@@ -103,7 +118,7 @@ class BlipVqa:
                 for row, index in enumerate(asked[part]):
                     read = self._read(seen[row : row + 1], questions[index])
                     states |= {(index, place): state for place, state in enumerate(read)}
-                for (index, place), logits in self._decide(states).items():
+                for (index, place), logits in self._decide(states, words).items():
                     found[index][place] = logits
         return found
 
@@ -145,9 +160,9 @@ class BlipVqa:
         return found
 
     def _decide(
-        self, states: Mapping[tuple[int, int], torch.Tensor]
+        self, states: Mapping[tuple[int, int], torch.Tensor], words: list[int]
     ) -> dict[tuple[int, int], NDArray[np.float64]]:
-        """Return the logits of yes and no that follow [DEC], (2,), for each question's states.
+        """Return the logits of words that follow [DEC], (words,), for each question's states.
 
         Questions of one length go together: transformers' BLIP drops the mask of its cross attention
         (5.23: `BlipTextAttention` does not hand it on), so that padding would be read.
@@ -162,7 +177,7 @@ class BlipVqa:
             logits = self._parts.decoder(
                 input_ids=torch.full((len(keys), 1), DECODE, device=self._placement.device),
                 encoder_hidden_states=torch.stack([states[key] for key in keys]), use_cache=False,
-            ).logits[:, 0, [YES, NO]]
+            ).logits[:, 0, words]
             found |= dict(zip(keys, logits.double().cpu().numpy(), strict=True))
         return found
 

@@ -15,6 +15,7 @@ from silmm_benchmarks.judges.options import (
 )
 
 if TYPE_CHECKING:
+    from silmm.probe import Prober
     from silmm.registry import Register
 
 _ANSWERING = {
@@ -64,6 +65,18 @@ def _detector(options: DetectorOptions) -> Any:
     return TransformersDetector.load(options)
 
 
+def _prober(name: str) -> Prober:
+    from silmm_benchmarks.judges.probing import JudgeProber
+
+    return JudgeProber(name)
+
+
+def _blip_vqa_prober() -> Prober:
+    from silmm_benchmarks.judges.blip_probing import BlipVqaProber
+
+    return BlipVqaProber("blip-vqa")
+
+
 def _answering(family: str, name: str, options: JudgeOptions) -> Any:
     """Build a judge of class `Blip2Answers` in module `blip2_answers` for the family "blip2"."""
     module = import_module(f"silmm_benchmarks.judges.{family}_answers")
@@ -73,31 +86,31 @@ def _answering(family: str, name: str, options: JudgeOptions) -> Any:
 def register_judges(register: Register) -> None:
     """Register the judges of open libraries."""
     register(
-        "blip-vqa", _blip_vqa, options=BlipVqaOptions,
+        "blip-vqa", _blip_vqa, options=BlipVqaOptions, probe=_blip_vqa_prober,
         summary="P(yes) of BLIP-VQA at 480 px: T2I-CompBench++'s attributes and complex (official)",
     )
     register(
-        "clip-vit-b-32", _clip, options=JudgeOptions,
+        "clip-vit-b-32", _clip, options=JudgeOptions, probe=partial(_prober, "clip-vit-b-32"),
         summary="cosine of OpenAI's CLIP ViT-B/32: T2I-CompBench++'s non-spatial and complex (official)",
     )
     register(
-        "dpt-hybrid", _depth, options=JudgeOptions,
+        "dpt-hybrid", _depth, options=JudgeOptions, probe=partial(_prober, "dpt-hybrid"),
         summary="inverse depth of DPT-Hybrid MiDaS: T2I-CompBench++'s 3D-spatial (official)",
     )
     register(
-        "mpnet-match", _matcher, options=MatcherOptions,
+        "mpnet-match", _matcher, options=MatcherOptions, probe=partial(_prober, "mpnet-match"),
         summary="nearest choice by all-mpnet-base-v2: TIFA's answers (official)",
     )
     for name, (family, title) in _ANSWERING.items():
         register(
-            name, partial(_answering, family, name), options=JudgeOptions,
+            name, partial(_answering, family, name), options=JudgeOptions, probe=partial(_prober, name),
             summary=f"free answers of {title} (one of TIFA's models)",
         )
     register(
-        "base-model", _base_model, options=BaseModelOptions,
+        "base-model", _base_model, options=BaseModelOptions, probe=partial(_prober, "base-model"),
         summary="any base model of silmm, by its own reading of pictures (not official)",
     )
     register(
-        "detector", _detector, options=DetectorOptions,
+        "detector", _detector, options=DetectorOptions, probe=partial(_prober, "detector"),
         summary="any detector of transformers: Grounding DINO, OWLv2, RT-DETR (not official)",
     )

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silmm.bench import LEFT_OUT, BenchRequest
+from silmm.bench import LEFT_OUT, PATH_OPTIONS, BenchRequest
 from silmm.data_sets import DATA_VARIABLE
 from silmm.errors import DataError, PluginError, SilmmError, UsageError
 from silmm.options import Given, canonical, complete
@@ -22,10 +22,6 @@ from silmm_benchmarks.runner.roles import check_ability, method_of
 
 if TYPE_CHECKING:
     from silmm.registry import Registry
-
-PATH_OPTIONS = ("weights", "folder", "path", "model")
-"""The option of a judge that the PATH of `--judge ROLE=NAME:PATH` stands for: the first that it has."""
-
 
 _CANARIES = ("canaries", "failed")
 """Key under which a judge's store keeps what it failed."""

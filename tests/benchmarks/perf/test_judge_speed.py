@@ -3,7 +3,7 @@
 import pytest
 from silmm_benchmarks.judges.interfaces import Question
 
-from benchmarks.perf import blip_vqa_speed, blip_workload, tifa_answers_speed
+from benchmarks.perf import blip_vqa_speed, blip_workload, tifa_answers_speed, unidet_pooling
 
 
 def test_all_ways_of_asking_blip_answer_alike():
@@ -43,3 +43,18 @@ def test_both_ways_of_asking_for_words_answer_alike():
     assert row.items == 6
     assert set(row.seconds) == set(tifa_answers_speed.WAYS)
     assert len(words[0]) == 1
+
+
+def test_all_ways_of_pooling_pool_alike():
+    """Two matrices, one box at a time, and a compiled operator where there is one give the same numbers."""
+    row = unidet_pooling.compare(1, (16, 60), count=60, channels=3)
+    assert row.items == 60
+    assert {"ours", "ours, 60 at once", "one by one, grid_sample"} <= set(row.seconds)
+
+
+def test_another_way_of_pooling_is_refused(monkeypatch):
+    """A way that pools something else is not timed."""
+    right = unidet_pooling.one_by_one
+    monkeypatch.setattr(unidet_pooling, "one_by_one", lambda *work: right(*work) + 0.01)
+    with pytest.raises(RuntimeError, match="pools something else"):
+        unidet_pooling.compare(1, (16,), count=20, channels=3)

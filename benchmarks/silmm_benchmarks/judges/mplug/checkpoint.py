@@ -23,6 +23,11 @@ LICENCE = "Apache-2.0 as far as known; the model card at its home decides"
 SIZE = "about 0.6 billion parameters, 2.4 GB in float32 without the training's momentum copies"
 FILES = (CONFIG_FILE, "config_bert.json", VOCABULARY_FILE, WEIGHTS_FILE)
 
+WRAPPERS = ("model", "module")
+"""Keys that the table of tensors may lie under, one in the other."""
+
+_BIAS, _DECODER_BIAS = "text_decoder.cls.predictions.bias", "text_decoder.cls.predictions.decoder.bias"
+"""One vector under two names in the original, of which the second is the one that counts."""
 _PARTS = ("visual_encoder.visual.", "visn_", "text_encoder.", "fusion_encoder.", "text_decoder.")
 _UNUSED = re.compile(
     r"visn_(fc|layer_norm)_m\."  # copies that training keeps
@@ -60,23 +65,36 @@ def load_model(folder: Path, config: MPlugConfig, dtype: torch.dtype, device: to
     path = folder / WEIGHTS_FILE
     with torch.device("meta"):
         model = MPlug(config)
-    state = _fitting(path, _read(path), model.state_dict())
+    state = _fitting(path, state_of(path, unpack(path)), model.state_dict())
     # Copies: the file is only mapped, and may be replaced while a run goes on.
     owned = {name: tensor.to(device=device, dtype=dtype, copy=True) for name, tensor in state.items()}
     model.load_state_dict(owned, assign=True)
     return model.eval().requires_grad_(False)
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def unpack(path: Path) -> Any:
+    """Return all that a file of weights holds.
+
+    Raises:
+        DataError: it cannot be read, or holds more than tensors and plain values.
+    """
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path} cannot be read as weights alone ({reason}); compare its sha256 with {HOME} and take "
             "it again."
         ) from None
-    for wrapper in ("model", "module"):
+
+
+def state_of(path: Path, data: Any) -> dict[str, Tensor]:
+    """Return the tensors by name, out of the wrappers that the original accepts; `path` is for the message.
+
+    Raises:
+        DataError: there is no table of tensors.
+    """
+    for wrapper in WRAPPERS:
         if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
             data = data[wrapper]
     if not isinstance(data, dict) or not all(isinstance(value, Tensor) for value in data.values()):
@@ -84,21 +102,30 @@ def _read(path: Path) -> Mapping[str, Any]:
     return {str(name).removeprefix("model."): value for name, value in data.items()}
 
 
+def differences(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Return what a file lacks, what it has that is unknown, and what has other sizes: names by verb."""
+    strange = [name for name in state if name.startswith(_PARTS) and name not in wanted]
+    return {
+        "lacks": [name for name in wanted if name not in state and not _is_second(name, state)],
+        "has unknown": [name for name in strange if not _UNUSED.match(name) and name != _BIAS],
+        "has other sizes": [
+            f"{name} {tuple(state[name].shape)} for {tuple(tensor.shape)}"
+            for name, tensor in wanted.items() if name in state and state[name].shape != tensor.shape
+        ],
+    }
+
+
+def _is_second(name: str, state: Mapping[str, Tensor]) -> bool:
+    """Say whether a name stands in the file under its other name."""
+    return name == _DECODER_BIAS and _BIAS in state
+
+
 def _fitting(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors that the model has, each of the right shape; refuse missing and unknown names."""
     state = dict(state)
-    # One vector under two names in the original, of which the second is the one that counts.
-    bias = state.pop("text_decoder.cls.predictions.bias", None)
-    if bias is not None:
-        state.setdefault("text_decoder.cls.predictions.decoder.bias", bias)
-    missing = [name for name in wanted if name not in state]
-    strange = [name for name in state if name.startswith(_PARTS) and name not in wanted]
-    unknown = [name for name in strange if not _UNUSED.match(name)]
-    shapes = [
-        f"{name} {tuple(state[name].shape)} for {tuple(tensor.shape)}"
-        for name, tensor in wanted.items() if name in state and state[name].shape != tensor.shape
-    ]
-    for what, names in (("lacks", missing), ("has unknown", unknown), ("has other sizes", shapes)):
+    if _BIAS in state:
+        state.setdefault(_DECODER_BIAS, state[_BIAS])
+    for what, names in differences(state, wanted).items():
         if names:
             shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
             raise DataError(

@@ -83,6 +83,18 @@ class MPlugJudge:
             )
         return [answers[text] for text in texts]
 
+    def ranked(self, image: Image, texts: Sequence[str]) -> list[list[tuple[str, float]]]:
+        """Return each question's recorded answers about a picture with their scores, best first.
+
+        A score is the sum of log-probabilities over the length penalty.
+
+        Raises:
+            DataError: logits are not finite.
+        """
+        tokens, mask = (tensor.to(self._device) for tensor in self.questions.encode(texts))
+        found = self.model.answer(self.encode(image), tokens, mask)
+        return [[(self.questions.decode(one.tokens), one.score) for one in answers] for answers in found]
+
     def encode(self, image: Image) -> Tensor:
         """Return the states of one picture that its questions read, (1, n, hidden)."""
         seen = pixels(image, self.config.image_res).to(device=self._device, dtype=self._dtype)

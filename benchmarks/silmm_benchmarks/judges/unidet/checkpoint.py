@@ -8,6 +8,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _UNREADABLE = (
     LookupError, AttributeError, TypeError,
 )  # fmt: skip
 """What torch and safetensors raise on cut, foreign or hostile files."""
+_NUMBERS = ("?", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 NAMED = 5
 """Names that a message tells in full."""
 MENDED = 1e-12
@@ -34,6 +36,26 @@ _UNUSED = re.compile(
     r"pixel_mean|pixel_std|proposal_generator\.anchor_generator\.cell_anchors\.\d+|.*\.num_batches_tracked"
 )
 """Names beyond the network's own that a file may hold; their values are taken from the configuration."""
+_PARTITIONED = re.compile(r"\bcls_score\.\d")
+
+
+@dataclass(frozen=True)
+class Differences:
+    """What a file's table of arrays lacks and holds beside a network's own names."""
+
+    missing: list[str]
+    """Counters left out: they are never read."""
+    unknown: list[str]
+    """Names that the file may not hold."""
+    misshapen: list[str]
+    """Name, shape in the file, shape of the network."""
+    unused: list[str]
+    """Names that it may hold beyond the network's."""
+
+    def problems(self, named: int | None = None) -> list[str]:
+        """Return a text for each kind of difference that is none of the allowed ones."""
+        listed = (("missing", self.missing), ("unknown", self.unknown), ("of another shape", self.misshapen))
+        return [f"{len(names)} {what}: {_named(names, named or NAMED)}" for what, names in listed if names]
 
 
 def load_network(path: Path, architecture: Architecture, *, repair: bool = False) -> tuple[UniDet, int]:
@@ -62,18 +84,35 @@ def read_table(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is unreadable or holds more than arrays and plain values.
     """
+    return table_of(path, unpack(path))
+
+
+def table_of(path: Path, data: Any) -> dict[str, Any]:
+    """Return the table of arrays in what a file holds; `path` is for the message.
+
+    Raises:
+        DataError: there is none.
+    """
+    inner = data.get("model", data) if isinstance(data, dict) else data
+    if not isinstance(inner, dict) or not inner:
+        raise DataError(f"{path} holds no table of arrays by name; is it the published checkpoint?")
+    return {str(name): value for name, value in inner.items()}
+
+
+def unpack(path: Path) -> Any:
+    """Return all that a file holds: a table of arrays, perhaps in a wrapper beside a training's state.
+
+    Raises:
+        DataError: the file is unreadable or holds more than arrays and plain values.
+    """
     try:
-        data = _unpacked(path)
+        return _unpacked(path)
     except _UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path} cannot be read as arrays alone ({reason}). Download it again; a file that holds other "
             "objects is not opened, since opening could run code of it."
         ) from None
-    inner = data.get("model", data) if isinstance(data, dict) else data
-    if not isinstance(inner, dict) or not inner:
-        raise DataError(f"{path} holds no table of arrays by name; is it the published checkpoint?")
-    return {str(name): value for name, value in inner.items()}
 
 
 def _unpacked(path: Path) -> Any:
@@ -90,40 +129,51 @@ def _unpacked(path: Path) -> Any:
 
 
 def _numpy_allowed() -> Any:
-    """Let the restricted unpickler rebuild plain numpy arrays, which detectron2's own files hold."""
+    """Let the restricted unpickler rebuild numpy's arrays and numbers.
+
+    detectron2's files hold them: arrays of weights, and numbers in the state of a learning-rate schedule.
+    """
     allow = getattr(torch.serialization, "safe_globals", None)  # torch 2.5 and later
     if allow is None:
         return nullcontext()
-    rebuild = np.zeros(0).__reduce__()[0]
-    kinds = {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8")}
-    old, new = (f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core"))
+    makers = {"_reconstruct": np.zeros(0).__reduce__()[0], "scalar": np.float64().__reduce__()[0]}
+    named = [
+        (maker, f"numpy.{core}.multiarray.{name}")
+        for name, maker in makers.items() for core in ("core", "_core")  # the module's old and new name
+    ]
+    kinds = {type(np.dtype(kind)) for kind in _NUMBERS}  # numbers alone: arrays of objects stay shut
     encode = b"".__reduce_ex__(2)[0]  # how protocol 2 writes bytes
-    return allow([(rebuild, old), (rebuild, new), np.ndarray, np.dtype, *kinds, encode])
+    return allow([*named, np.ndarray, np.dtype, *kinds, encode])
+
+
+def differences(table: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> Differences:
+    """Compare a file's table with a network's state dict."""
+    found = {name: table[name] for name in wanted if name in table}
+    shapes = {name: tuple(getattr(value, "shape", ("no array",))) for name, value in found.items()}
+    beside = [name for name in table if name not in wanted]
+    return Differences(
+        missing=[name for name in wanted if name not in table and not name.endswith(COUNTER)],
+        unknown=[name for name in beside if not _UNUSED.fullmatch(name)],
+        misshapen=[
+            f"{name} {shape} instead of {tuple(wanted[name].shape)}"
+            for name, shape in shapes.items() if shape != tuple(wanted[name].shape)
+        ],
+        unused=[name for name in beside if _UNUSED.fullmatch(name)],
+    )
 
 
 def _fitting(path: Path, table: Mapping[str, Any], model: UniDet) -> dict[str, Tensor]:
     """Return what the network needs of a table, each tensor its own copy."""
     wanted = model.state_dict()
-    absent = [name for name in wanted if name not in table and not name.endswith(COUNTER)]
-    unknown = [name for name in table if name not in wanted and not _UNUSED.fullmatch(name)]
-    arrays = {name: table[name] for name in wanted if name in table}
-    shaped = {name: tuple(getattr(value, "shape", ("no array",))) for name, value in arrays.items()}
-    other = [
-        f"{name} {shape} instead of {tuple(wanted[name].shape)}"
-        for name, shape in shaped.items() if shape != tuple(wanted[name].shape)
-    ]
-    problems = [
-        f"{len(names)} {what}: {_named(names)}"
-        for what, names in (("missing", absent), ("unknown", unknown), ("of another shape", other)) if names
-    ]
+    problems = differences(table, wanted).problems()
     if problems:
         raise DataError(
             f"{path} is not a checkpoint of {model.architecture.name}: {'; '.join(problems)}. "
-            f"{_recognised(table)}"
+            f"It looks like {recognised(table)}."
         )
     state = {
-        name: torch.as_tensor(arrays[name]).to(value.dtype, copy=True)
-        if name in arrays else torch.zeros((), dtype=value.dtype)
+        name: torch.as_tensor(table[name]).to(value.dtype, copy=True)
+        if name in table else torch.zeros((), dtype=value.dtype)
         for name, value in wanted.items()
     }
     broken = [name for name, value in state.items() if not value.isfinite().all()]
@@ -155,17 +205,16 @@ def _sound_variances(path: Path, state: dict[str, Tensor], repair: bool) -> int:
     return sum(int(low[name].sum()) for name in bad)
 
 
-def _recognised(table: Mapping[str, Any]) -> str:
-    """Say what a file seems to be."""
-    if any("cls_score." in name and name.split("cls_score.")[1][0].isdigit() for name in table):
-        return "It looks like a partitioned UniDet of several classifiers, which the benchmark does not use."
+def recognised(table: Mapping[str, Any]) -> str:
+    """Say what a file seems to be, by its names."""
+    if any(_PARTITIONED.search(name) for name in table):
+        return "a partitioned UniDet of several classifiers, which the benchmark does not use"
     if not any(name.startswith("roi_heads.box_predictor.2.") for name in table):
-        return "It does not look like a UniDet checkpoint."
-    attention = any(".conv2.fc1." in name for name in table)
-    return f"It looks like {'unidet-rs200' if attention else 'unidet-r50'}."
+        return "no UniDet checkpoint"
+    return "unidet-rs200" if any(".conv2.fc1." in name for name in table) else "unidet-r50"
 
 
-def _named(names: Iterable[str]) -> str:
+def _named(names: Iterable[str], most: int = NAMED) -> str:
     listed = list(names)
-    rest = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
-    return ", ".join(listed[:NAMED]) + rest
+    rest = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + rest

@@ -13,12 +13,13 @@ import torch
 from silmm.errors import DataError, UsageError
 from silmm.store import sha256_file
 from silmm_benchmarks.judges.interfaces import Detections
-from silmm_benchmarks.judges.unidet.architecture import Architecture
+from silmm_benchmarks.judges.unidet.architecture import Architecture, Colours
 from silmm_benchmarks.judges.unidet.checkpoint import load_network
 from silmm_benchmarks.judges.unidet.inputs import LONG_SIDE, SHORT_SIDE, pixels, resized
 from silmm_benchmarks.judges.unidet.labels import OFFICIAL, digest, read_labels
 from silmm_benchmarks.judges.unidet.options import UniDetOptions
 from silmm_benchmarks.judges.unidet.published import located, require_files
+from silmm_benchmarks.judges.unidet.suppression import Suppression
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +52,7 @@ class UniDetJudge:
         """The names that it can give, by class number."""
         network, self._mended = load_network(self._weights, architecture, repair=options.repair_variances)
         self.network = network.to(self._device)
-        self._colours = "BGR" if options.colours == "official" else architecture.trained_on
+        self._colours: Colours = "BGR" if options.colours == "official" else architecture.trained_on
         self._seen = self._empty = 0
 
     @cached_property
@@ -76,20 +77,36 @@ class UniDetJudge:
         """
         return [self._detect(image, place) for place, image in enumerate(images)]
 
-    def _detect(self, image: Image, place: int) -> Detections:
-        try:
-            frame = resized(image)
-            with self._arithmetic():
-                (found,) = self.network([pixels(frame, self._colours)], self.options.nms)
-        except DataError as error:
-            raise DataError(f"picture {place + 1} of this batch: {error}") from error
-        self._count(not len(found.scores))
+    def look(
+        self, image: Image, *, colours: Colours | None = None, rule: Suppression | None = None
+    ) -> Detections:
+        """Return what is in one picture, by falling score.
+
+        Args:
+            image: the picture, of any size.
+            colours: order of the channels in place of the options' own.
+            rule: suppression in place of the options' own.
+
+        Raises:
+            DataError: numbers of the network are not finite, or the picture is too narrow.
+        """
+        frame = resized(image)
+        with self._arithmetic():
+            (found,) = self.network([pixels(frame, colours or self._colours)], rule or self.options.nms)
         return Detections(
             labels=tuple(self.labels[number] for number in found.classes.tolist()),
             scores=found.scores.cpu().numpy(),
             boxes=found.boxes.cpu().numpy(),
             frame=frame.size,
         )
+
+    def _detect(self, image: Image, place: int) -> Detections:
+        try:
+            found = self.look(image)
+        except DataError as error:
+            raise DataError(f"picture {place + 1} of this batch: {error}") from error
+        self._count(not len(found.scores))
+        return found
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         """Lower precision where it is asked for; on a GPU, float32 without its shortened form."""

@@ -1,13 +1,15 @@
-"""Registers `unidet-r50` and `unidet-rs200`; torch is imported when one of them is built."""
+"""Registers `unidet-r50` and `unidet-rs200`; torch is imported when one of them is built or probed."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from silmm_benchmarks.judges.unidet.architecture import R50, RS200
+from silmm_benchmarks.judges.unidet.architecture import R50, RS200, Architecture
 from silmm_benchmarks.judges.unidet.options import UniDetOptions
 
 if TYPE_CHECKING:
+    from silmm.probe import Prober
     from silmm.registry import Register
     from silmm_benchmarks.judges.interfaces import Detector
 
@@ -15,22 +17,22 @@ if TYPE_CHECKING:
 def register_unidet(register: Register) -> None:
     """Register both networks."""
     register(
-        R50.name, _r50, summary="UniDet R50, the official detector of 3D-spatial and numeracy",
-        options=UniDetOptions,
-    )  # fmt: skip
+        R50.name, partial(_build, R50), options=UniDetOptions, probe=partial(_prober, R50),
+        summary="UniDet R50, the official detector of 3D-spatial and numeracy",
+    )
     register(
-        RS200.name, _rs200, summary="UniDet ResNeSt-200, the official detector of 2D-spatial",
-        options=UniDetOptions,
-    )  # fmt: skip
+        RS200.name, partial(_build, RS200), options=UniDetOptions, probe=partial(_prober, RS200),
+        summary="UniDet ResNeSt-200, the official detector of 2D-spatial",
+    )
 
 
-def _r50(options: UniDetOptions) -> Detector:
+def _build(architecture: Architecture, options: UniDetOptions) -> Detector:
     from silmm_benchmarks.judges.unidet.judge import UniDetJudge
 
-    return UniDetJudge(R50, options)
+    return UniDetJudge(architecture, options)
 
 
-def _rs200(options: UniDetOptions) -> Detector:
-    from silmm_benchmarks.judges.unidet.judge import UniDetJudge
+def _prober(architecture: Architecture) -> Prober:
+    from silmm_benchmarks.judges.unidet.probing import UniDetProber
 
-    return UniDetJudge(RS200, options)
+    return UniDetProber(architecture)

@@ -1,39 +1,26 @@
-"""What a checkpoint says of itself, and whether it works: two prompts through all that a run asks of a model.
-
-`silmm probe` shows it. With real weights it settles what a plugin's author could not see, and a bug report
-should hold it.
-"""
+"""Probes a base model: two prompts through all that a run asks of it."""
 
 from __future__ import annotations
 
-import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib import metadata
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from silmm.errors import SilmmError, UsageError
-from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
-from silmm.options import Given, complete, split_assignment
+from silmm.errors import UsageError
+from silmm.interfaces import BaseModel, ChatRequest, Drawing, Latent
+from silmm.probe.environment import environment
+from silmm.probe.findings import Finding, Probe, Step, error_text
 
 if TYPE_CHECKING:
     import torch
 
     from silmm.registration import Entry
-    from silmm.registry import Registry
 
 PROMPTS = ("a red circle", "a blue square and a red circle")
 QUESTIONS = ("is there a red circle?", "is there a circle?")
-_PACKAGES = ("silmm", "torch", "transformers", "diffusers", "peft")
-_BYTES_PER_MB = 1e6
 _FLOAT32_TOLERANCE = 1e-3
 _HALF_TOLERANCE = 5e-2
 """What a likelihood or H may differ by in a batch, relative to 1 + its size."""
-
-State = Literal["ok", "warn", "fail"]
 
 
 @runtime_checkable
@@ -49,86 +36,32 @@ class Probed(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One check: "warn" is worth a look, "fail" means that a run cannot work."""
-
-    name: str
-    state: State
-    detail: str
-    seconds: float = 0.0
-
-
-@dataclass
-class Probe:
-    """All that was found."""
-
-    model: str
-    options: Mapping[str, Any]
-    facts: dict[str, Any]
-    findings: list[Finding] = field(default_factory=list)
-    pictures: list[Image] = field(default_factory=list)
-
-    @property
-    def sound(self) -> bool:
-        """Whether no check failed."""
-        return all(finding.state != "fail" for finding in self.findings)
-
-    def as_object(self) -> dict[str, Any]:
-        """Return JSON-able data, without the pictures."""
-        return {
-            "ok": self.sound,
-            "model": self.model,
-            "options": dict(self.options),
-            "facts": self.facts,
-            "checks": [asdict(finding) for finding in self.findings],
-        }
-
-
-def model_options(registry: Registry, name: str, sets: Sequence[str]) -> dict[str, Any]:
-    """Return all options of a model, with those of texts ``model.OPTION=VALUE``.
-
-    Raises:
-        UsageError: another kind than "model", an unknown option, or a value that is not accepted.
-    """
-    given: dict[str, Given] = {}
-    for text in sets:
-        kind, option, value = split_assignment(text)
-        if kind != "model":
-            raise UsageError(f"--set {text}: a probe takes options of the model only, as model.device=cpu")
-        given[option] = Given(value, f"--set {text}", text=True)
-    return complete(registry.entry("model", name).options, f"model {name!r}", given)
-
-
-def probe(
-    registry: Registry, name: str, options: Mapping[str, Any], prompts: Sequence[str] = PROMPTS
-) -> Probe:
+def probe_model(
+    entry: Entry, build: Callable[[], BaseModel], found: Probe, prompts: Sequence[str] = PROMPTS
+) -> None:
     """Load a model and put two prompts through it.
 
     Args:
-        registry: where the model is found.
-        name: its name.
-        options: its options, complete.
+        entry: how it is registered.
+        build: builds it.
+        found: takes what is found.
         prompts: two prompts that it can read.
 
     Raises:
-        UsageError: there is no such model, or not two prompts.
+        UsageError: these are not two prompts.
         SilmmError: the model does not load; the message is the plugin's own.
     """
     if len(prompts) != 2 or prompts[0] == prompts[1]:
         raise UsageError(f"a probe takes two different prompts, not {len(prompts)}; give --prompt twice")
-    entry = registry.entry("model", name)
     start = time.perf_counter()
-    model: BaseModel = registry.build("model", entry.qualified, options)
+    model = build()
     seconds = time.perf_counter() - start
-    found = Probe(entry.qualified, options, _facts(entry, model))
-    told = f"{_parameters(model):,} parameters in the backbone"
-    found.findings.append(Finding("load", "ok", told, seconds))
+    found.facts |= _facts(entry, model)
+    loaded = f"{_parameters(model):,} parameters in the backbone"
+    found.findings.append(Finding("load", "ok", loaded, seconds))
     _registered(entry, model, found)
     _own_facts(model, found)
     _smoke(model, prompts, found)
-    found.facts["peak memory, MB"] = _peak_memory()
-    return found
 
 
 def _facts(entry: Entry, model: BaseModel) -> dict[str, Any]:
@@ -136,22 +69,13 @@ def _facts(entry: Entry, model: BaseModel) -> dict[str, Any]:
     return {
         "kind": model.kind,
         "capabilities": sorted(model.capabilities),
-        "plugin": f"{entry.distribution} {entry.version}",
         "backbone": type(model.backbone).__name__,
         "parameters": _parameters(model),
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "device": str(parameter.device),
         "lora_targets": model.lora_targets,
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        **environment(entry),
     }
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _parameters(model: BaseModel) -> int:
@@ -172,15 +96,11 @@ def _own_facts(model: BaseModel, found: Probe) -> None:
         found.findings.append(Finding("checkpoint", "ok", "the plugin tells nothing of it (no method probe)"))
         return
     try:
-        own = dict(model.probe())
+        own = model.probe()
     except Exception as error:  # whatever a plugin's probe raises is the finding
-        found.findings.append(Finding("checkpoint", "fail", _told(error)))
+        found.findings.append(Finding("checkpoint", "fail", error_text(error)))
         return
-    problems = [str(problem) for problem in own.pop("problems", ())]
-    found.facts["checkpoint"] = own
-    found.findings += [Finding("checkpoint", "fail", problem) for problem in problems]
-    if not problems:
-        found.findings.append(Finding("checkpoint", "ok", f"tells {', '.join(own) or 'nothing'}"))
+    found.tell("checkpoint", own)
 
 
 def _smoke(model: BaseModel, prompts: Sequence[str], found: Probe) -> None:
@@ -221,7 +141,7 @@ def _smoke(model: BaseModel, prompts: Sequence[str], found: Probe) -> None:
         reply = model.chat([request])[0]
         return f"{reply!r:.120}" if reply.strip() else Finding("chat", "warn", "an empty answer")
 
-    steps: list[tuple[str, Callable[[], Finding | str]]] = [
+    steps: list[tuple[str, Step]] = [
         ("reads", read), ("represent", represent), ("decode", decode),
     ]
     if "yes_no" in model.capabilities:
@@ -234,18 +154,8 @@ def _smoke(model: BaseModel, prompts: Sequence[str], found: Probe) -> None:
             ("train step", lambda: _train_step(model, prompts, latents)),
         ]
     for name, step in steps:
-        start = time.perf_counter()
-        try:
-            result = step()
-        except Exception as error:  # the finding of a probe is whatever the model raises
-            found.findings.append(Finding(name, "fail", _told(error), time.perf_counter() - start))
-            if not found.pictures:
-                return  # the rest needs z and pictures
-            continue
-        seconds = time.perf_counter() - start
-        if isinstance(result, str):
-            result = Finding(name, "ok", result)
-        found.findings.append(Finding(name, result.state, result.detail, seconds))
+        if not found.attempt(name, step) and not found.pictures:
+            return  # the rest needs z and pictures
 
 
 def _value(model: BaseModel, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
@@ -296,17 +206,3 @@ def _train_step(model: BaseModel, prompts: Sequence[str], latents: Sequence[Late
     modules = len(weights) // 2
     told = f"LoRA on {modules} modules, gradients reach {reached}; a fresh adapter changes {moved:.1e}"
     return told if reached == modules and moved == 0 else Finding("train step", "fail", told)
-
-
-def _peak_memory() -> dict[str, float]:
-    import torch
-
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is bytes there, KiB on Linux
-    peak = {"process": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _BYTES_PER_MB, 1)}
-    for number in range(torch.cuda.device_count()):
-        peak[f"cuda:{number}"] = round(torch.cuda.max_memory_allocated(number) / _BYTES_PER_MB, 1)
-    return peak
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, SilmmError) else f"{type(error).__name__}: {error}"
