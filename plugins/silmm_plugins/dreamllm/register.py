@@ -28,14 +28,14 @@ class DreamLlmModelOptions(Options):
     path: str = Field(
         default="",
         description="folder of the checkpoint in its original layout, or its hub id",
-        json_schema_extra={"paper": "Sec. 4.1", "unit": ""},
+        json_schema_extra={"paper": "Sec. 4.1", "unit": "", "checkpoint": True},
     )
     companions: str = Field(
         default="",
         description="folder that holds the configurations of CLIP and Stable Diffusion, each in a folder "
         "named as in config.json; empty: a folder `companions` in the checkpoint or beside it, else those of "
         "CLIP ViT-L/14 and Stable Diffusion 2.1 base, which silmm knows",
-        json_schema_extra={"paper": "ours", "unit": ""},
+        json_schema_extra={"paper": "ours", "unit": "", "checkpoint": {"beside": ["companions"]}},
     )
     device: str = Field(
         default="cpu",

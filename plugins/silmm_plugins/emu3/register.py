@@ -29,8 +29,8 @@ _NEGATIVE = (
 )
 
 
-def _of(unit: str = "", paper: str = "ours") -> dict[str, JsonValue]:
-    return {"paper": paper, "unit": unit}
+def _of(unit: str = "", paper: str = "ours", **marks: JsonValue) -> dict[str, JsonValue]:
+    return {"paper": paper, "unit": unit, **marks}
 
 
 class Emu3Options(Options):
@@ -40,18 +40,18 @@ class Emu3Options(Options):
         default="",
         description="Emu3-Gen in its original or its -hf layout, a folder that holds it and the other parts, "
         "or a hub id",
-        json_schema_extra=_of(),
+        json_schema_extra=_of(checkpoint=True),
     )
     judge: str = Field(
         default="",
         description="Emu3-Chat in either layout: folder or hub id; empty: the one beside the policy; "
         "self: the policy answers itself",
-        json_schema_extra=_of(),
+        json_schema_extra=_of(checkpoint={"beside": ["Emu3-Chat", "Emu3-Chat-hf"], "words": ["self"]}),
     )
     vision: str = Field(
         default="",
         description="Emu3-VisionTokenizer: folder or hub id; empty: inside (-hf) or beside the policy",
-        json_schema_extra=_of(),
+        json_schema_extra=_of(checkpoint={"beside": ["Emu3-VisionTokenizer"]}),
     )
     device: str = Field(
         default="cpu", description="where the weights are put: cpu, cuda, cuda:1, …", json_schema_extra=_of()

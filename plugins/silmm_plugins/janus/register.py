@@ -20,7 +20,7 @@ class JanusOptions(Options):
         default="",
         description="folder of a Janus or Janus-Pro checkpoint, transformers or original layout, or a hub id "
         "such as deepseek-community/Janus-Pro-1B",
-        json_schema_extra={"paper": "ours", "unit": ""},
+        json_schema_extra={"paper": "ours", "unit": "", "checkpoint": {"revision": "revision"}},
     )
     revision: str | None = Field(
         default=None,

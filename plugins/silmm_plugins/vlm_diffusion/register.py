@@ -26,7 +26,7 @@ class VlmDiffusionOptions(Options):
     path: str = Field(
         default="",
         description="folder of a diffusers pipeline (with model_index.json), or its hub id",
-        json_schema_extra={"paper": "ours", "unit": ""},
+        json_schema_extra={"paper": "ours", "unit": "", "checkpoint": True},
     )
     device: str = Field(
         default="cpu",
