@@ -21,15 +21,20 @@ class SeedLlamaOptions(Options):
     path: str = Field(
         default="",
         description="folder of the language model (or its hub id), or one that holds it and the other parts",
+        json_schema_extra={"checkpoint": True},
     )
     tokenizer: str = Field(
         default="",
         description="folder (or hub id) with tokenizer.model and seed_quantizer.pt; empty: looked for in and "
         "beside `path`",
+        json_schema_extra={
+            "checkpoint": {"beside": ["seed_quantizer.pt", "*/seed_quantizer.pt", "seed-tokenizer*"]},
+        },
     )
     vit: str = Field(
         default="",
         description="eva_vit_g.pth, where seed_quantizer.pt holds no image encoder; empty: looked for there",
+        json_schema_extra={"checkpoint": {"beside": [f"{deep}eva_vit_g.pth" for deep in ("", "*/", "*/*/")]}},
     )
     vit_heads: int = Field(
         default=16, ge=1, description="attention heads of the image encoder; in no file of the releases"
@@ -38,6 +43,7 @@ class SeedLlamaOptions(Options):
         default="",
         description="folder (or hub id) of stable-diffusion-2-1-unclip, which draws the pictures; empty: "
         "looked for in and beside `path`",
+        json_schema_extra={"checkpoint": {"beside": ["*unclip*"]}},
     )
     template: Literal["auto", "8b", "14b", "pretrain"] = Field(
         default="auto", description="the release's way of talking; auto: by the folder's name and the width"
