@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from silmm_plugins import lora_training
+from silmm_plugins.devices import device_of
 from silmm_plugins.dpo import Dpo, DpoOptions
 from silmm_plugins.likelihood_objective import LikelihoodObjective
 from silmm_plugins.lora_options import LoraOptions
@@ -67,6 +68,7 @@ def training_of(
         parameters=parameters,
         optimizer=torch.optim.AdamW(list(parameters.values()), lr=UNMOVED, weight_decay=0.0),
         seed=0,
+        device=device_of(model.backbone),
     )
 
 

@@ -36,7 +36,7 @@ def random_model(sizes: janus_random.Sizes = SIZES, seed: int = 0) -> Janus:
     """Return Janus with random weights: what an answer costs does not depend on them."""
     with tempfile.TemporaryDirectory() as folder:
         path = janus_random.write(Path(folder), sizes, seed)
-        checkpoint = open_checkpoint(str(path), device="cpu", dtype="float32", revision=None)
+        checkpoint = open_checkpoint(str(path), dtype="float32", revision=None)
         return Janus(checkpoint, batches=Batches(look=4))
 
 

@@ -11,6 +11,7 @@ import torch
 
 from silmm.interfaces import BaseModel, Preference
 from silmm_plugins import losses, preference_data
+from silmm_plugins.devices import device_of
 from silmm_plugins.lora_options import LikelihoodOptions
 from silmm_plugins.objective import Prepare
 from silmm_plugins.reference_values import Likelihood, policy_log_likelihood, reference_values
@@ -51,7 +52,7 @@ class LikelihoodObjective:
 
     def forward(self, positions: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss of each pair, (pairs,), and the sums of :meth:`metrics`."""
-        device = next(self.model.backbone.parameters()).device
+        device = device_of(self.model.backbone)
         batch = preference_data.collate(
             [self.preferences[i] for i in positions], [self.reference[i] for i in positions], device
         )

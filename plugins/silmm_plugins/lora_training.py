@@ -22,9 +22,11 @@ from silmm.seeds import derive
 from silmm_plugins import preference_data
 from silmm_plugins.batches import batches, split
 from silmm_plugins.checkpoints import Position, load_checkpoint, save_checkpoint
+from silmm_plugins.devices import device_of
 from silmm_plugins.early_stopping import EarlyStopping
 from silmm_plugins.lora_options import LoraOptions
 from silmm_plugins.objective import Objective, Prepare
+from silmm_plugins.recomputation import recomputable_layers, recomputed
 
 Observe: TypeAlias = Callable[[int, Mapping[str, float]], None]
 
@@ -39,6 +41,10 @@ class Training:
     parameters: Mapping[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
     seed: int
+    device: torch.device
+    """Where the losses are."""
+    layers: Sequence[torch.nn.Module] = ()
+    """Those that are recomputed in the backward pass."""
     validate: Validate | None = None
 
 
@@ -75,6 +81,7 @@ def train_lora(
 
     Raises:
         DataError: no usable pairs, or a damaged checkpoint.
+        UsageError: the backbone has no layers that can be recomputed, as the options ask for.
         SilmmError: the loss or its gradient is not finite.
     """
     preference_data.check(preferences)
@@ -93,8 +100,9 @@ def train_lora(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "training"))
         _attach(model, start, options, seed)
+        layers = recomputable_layers(model.backbone) if options.recompute else ()
         objective = prepare(Path(work), digest)
-        training = _training(model, preferences, objective, options, seed, validate)
+        training = _training(model, preferences, objective, options, layers, seed, validate)
         metrics = _loop(training, Path(work), digest, observe)
     if PartialState().is_main_process:
         save_adapter(model, out)
@@ -126,6 +134,7 @@ def _training(
     preferences: Sequence[Preference],
     objective: Objective,
     options: LoraOptions,
+    layers: Sequence[torch.nn.Module],
     seed: int,
     validate: Validate | None,
 ) -> Training:
@@ -133,7 +142,8 @@ def _training(
     optimizer = torch.optim.AdamW(
         list(parameters.values()), lr=options.learning_rate, weight_decay=options.weight_decay
     )
-    return Training(objective, preferences, options, parameters, optimizer, seed, validate)
+    device = device_of(model.backbone)
+    return Training(objective, preferences, options, parameters, optimizer, seed, device, layers, validate)
 
 
 def _loop(training: Training, work: Path, digest: str, observe: Observe) -> dict[str, float]:
@@ -177,11 +187,11 @@ def _step(training: Training, step: int, positions: Sequence[int]) -> dict[str, 
     """Take one optimizer step on the pairs of some prompts; return its metrics."""
     options = training.options
     total = sum(len(training.preferences[i].pairs) for i in positions)
-    device = next(iter(training.parameters.values())).device
-    sums = torch.zeros(1 + training.objective.width, device=device)
+    sums = torch.zeros(1 + training.objective.width, device=training.device)
     training.optimizer.zero_grad(set_to_none=False)
     for run in _micro_batches(training, positions):
-        losses, counted = training.objective.forward(run)
+        with recomputed(training.layers):
+            losses, counted = training.objective.forward(run)
         loss = losses.sum() / total
         torch.autograd.backward(loss)
         sums += torch.cat([loss.detach().reshape(1), counted])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from silmm.interfaces import BaseModel, Latent, Preference, Validate
 from silmm_plugins.lora_options import DreamLlmOptions, LikelihoodOptions
@@ -45,6 +45,13 @@ class McDpoOptions(DreamLlmOptions, LikelihoodOptions):
         description="added to each variance: few passes find some far too small",
         json_schema_extra={"paper": "ours", "unit": "(unit of H)²"},
     )
+
+    @field_validator("recompute")
+    @classmethod
+    def _remember(cls, value: bool) -> bool:
+        if value:  # the dropout is in the layers during the forward pass alone
+            raise ValueError("mc-dpo cannot recompute layers; more trainer.accumulation saves memory too")
+        return value
 
 
 class McDpo:

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from silmm.errors import SilmmError
 from silmm.interfaces import BaseModel, Preference
 from silmm.store import atomic_write
+from silmm_plugins.devices import device_of
 
 _KEY = "features"
 PART = 128
@@ -72,7 +73,7 @@ def reference_features(
 
 def policy_features(model: BaseModel, prompts: Sequence[str], precision: str) -> torch.Tensor:
     """Return H, float32 (batch, L, D), in the precision that policy and reference share."""
-    device = next(model.backbone.parameters()).device
+    device = device_of(model.backbone)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         return model.features(prompts).float()
 

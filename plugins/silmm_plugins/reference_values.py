@@ -14,6 +14,7 @@ from safetensors.torch import save
 from silmm.errors import SilmmError
 from silmm.interfaces import BaseModel, Latent, Preference
 from silmm.store import atomic_write
+from silmm_plugins.devices import device_of
 from silmm_plugins.preference_data import length
 
 _FILE = "reference.safetensors"
@@ -27,7 +28,7 @@ def policy_log_likelihood(
     model: BaseModel, prompts: Sequence[str], latents: Sequence[Latent], precision: str
 ) -> torch.Tensor:
     """Return log pi(z|x), float32 (batch,), in the precision that policy and reference share."""
-    device = next(model.backbone.parameters()).device
+    device = device_of(model.backbone)
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         return model.log_likelihood(prompts, latents).float()
 

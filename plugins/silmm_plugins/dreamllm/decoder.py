@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +29,15 @@ class Decoder:
     """H in, pictures out; nothing in it is ever trained."""
 
     def __init__(
-        self,
-        condition: nn.Module,
-        unet: nn.Module,
-        vae: nn.Module,
-        schedule: dict[str, Any],
-        device: torch.device,
+        self, condition: nn.Module, unet: nn.Module, vae: nn.Module, schedule: dict[str, Any]
     ) -> None:
-        """Wrap the networks, which stay where they are and go to `device` while they paint."""
+        """Wrap the networks."""
         self.condition, self.unet, self.vae = condition, unet, vae
         self.schedule = schedule
-        self.device = device
-        self._home = next(unet.parameters()).device
 
     @classmethod
-    def load(
-        cls,
-        folder: Path,
-        companions: Companions,
-        device: torch.device,
-        home: torch.device,
-        dtype: torch.dtype,
-    ) -> Decoder:
-        """Load `stable_diffusion_head.bin` (spec/base-models.md 1.2).
+    def load(cls, folder: Path, companions: Companions, dtype: torch.dtype) -> Decoder:
+        """Load `stable_diffusion_head.bin` into main memory (spec/base-models.md 1.2).
 
         Raises:
             DataError: the file is missing, damaged, or does not fit the configurations.
@@ -71,10 +56,15 @@ class Decoder:
                 if name.startswith(f"{part}.")
             }
             complete(network, path, fill(network, own, path, dtype, _HINT))
-            networks[part] = network.eval().requires_grad_(False).to(home)
-        condition = projector(weights, path, dtype).to(device)
+            networks[part] = network.eval().requires_grad_(False)
+        condition = projector(weights, path, dtype)
         schedule = {key: companions.schedule[key] for key in _SCHEDULE if key in companions.schedule}
-        return cls(condition, networks["unet"], networks["vae"], schedule, device)
+        return cls(condition, networks["unet"], networks["vae"], schedule)
+
+    def to(self, device: torch.device) -> None:
+        """Move the weights."""
+        for network in (self.condition, self.unet, self.vae):
+            network.to(device)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -98,9 +88,8 @@ class Decoder:
         """
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         latents = torch.stack([torch.randn(self.latent_shape, generator=one) for one in generators])
-        with self._at_work():
-            final = self.denoise(features, unconditional, latents, generators, steps=steps, guidance=guidance)
-            return self.pictures(final)
+        final = self.denoise(features, unconditional, latents, generators, steps=steps, guidance=guidance)
+        return self.pictures(final)
 
     def denoise(
         self,
@@ -144,16 +133,6 @@ class Decoder:
         vae: Any = self.vae
         decoded: Tensor = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
         return (decoded.float() / 2 + 0.5).clamp(0, 1).cpu()
-
-    @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        self.unet.to(self.device)
-        self.vae.to(self.device)
-        try:
-            yield
-        finally:
-            self.unet.to(self._home)
-            self.vae.to(self._home)
 
 
 def _new_name(name: str) -> str:

@@ -19,6 +19,7 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from silmm.errors import DataError
 from silmm_plugins.dreamllm.checkpoint import DREAM, build, complete, fill, main_shards, read_pickle
 from silmm_plugins.left_padding import LeftPadded, causal
+from silmm_plugins.spreading import Spread
 
 _KEYS = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
@@ -40,9 +41,9 @@ class LanguageModel(LeftPadded):
 
     @classmethod
     def load(
-        cls, folder: Path, config: Mapping[str, Any], device: torch.device, dtype: torch.dtype
+        cls, folder: Path, config: Mapping[str, Any], devices: Sequence[torch.device], dtype: torch.dtype
     ) -> LanguageModel:
-        """Load the language model's shards one by one, and `dream_embedding.bin`.
+        """Load the language model's shards one by one, and `dream_embedding.bin`; put it on its devices.
 
         Raises:
             DataError: a file is missing, damaged, or does not fit config.json.
@@ -55,8 +56,7 @@ class LanguageModel(LeftPadded):
         backbone = build(lambda: LlamaForCausalLM(options))
         left: set[str] = set()
         for path, weights in main_shards(folder):
-            placed = {name: tensor.to(device) for name, tensor in weights.items()}
-            left |= fill(backbone, placed, path, dtype)
+            left |= fill(backbone, weights, path, dtype)
         unexpected = {name for name in left if not name.endswith("rotary_emb.inv_freq")}
         complete(backbone, folder, unexpected)
         path = folder / f"{DREAM}.bin"
@@ -66,8 +66,9 @@ class LanguageModel(LeftPadded):
                 f"{path}: expected dream_queries of the shape (1, queries, {options.hidden_size}), found "
                 f"{'none' if queries is None else tuple(queries.shape)}"
             )
-        backbone = backbone.eval().requires_grad_(False).to(device)
-        return cls(backbone, queries[0].to(device, dtype))
+        network: Any = backbone.eval().requires_grad_(False)
+        Spread(network, network.model, devices).to(devices[0])
+        return cls(network, queries[0].to(devices[0], dtype))
 
     @property
     def device(self) -> torch.device:

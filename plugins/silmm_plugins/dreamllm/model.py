@@ -11,13 +11,15 @@ import torch
 
 from silmm.errors import DataError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
-from silmm_plugins.devices import check_device
+from silmm_plugins.devices import check_devices
 from silmm_plugins.dreamllm import checkpoint, companions, templates
 from silmm_plugins.dreamllm.decoder import Decoder
 from silmm_plugins.dreamllm.language_model import LanguageModel
 from silmm_plugins.dreamllm.register import CAPABILITIES, DreamLlmModelOptions
 from silmm_plugins.dreamllm.tokenizer import Tokenizer
 from silmm_plugins.dreamllm.vision import Vision
+from silmm_plugins.dtypes import dtype_of
+from silmm_plugins.placement import Placement
 
 _T = TypeVar("_T")
 _TOKENS_PER_WORD = 3
@@ -42,6 +44,9 @@ class DreamLlm(BaseModel):
         self.backbone = language_model.backbone
         self.tokenizer, self.language_model = tokenizer, language_model
         self.vision, self.decoder = vision, decoder
+        self.placement = Placement(options.offload)
+        self.placement.add("vision", vision, device=language_model.device)
+        self.placement.add("decoder", decoder, device=language_model.device)
         self._options = options
         self._sources: Mapping[str, str] = {}
 
@@ -53,22 +58,22 @@ class DreamLlm(BaseModel):
             UsageError: no path, a device that torch cannot use, or sentencepiece is missing.
             DataError: a file is missing, damaged, or of another model; the message says which.
         """
-        device = check_device("dreamllm", options.device)
-        home = check_device("dreamllm", options.decoder_device) if options.decoder_device else device
+        devices = check_devices("dreamllm", options.device)
         folder = checkpoint.locate(options.path)
         config = checkpoint.read_config(folder)
-        dtype = _dtype(options.dtype, config)
+        stored = config.get("torch_dtype") or config.get("dtype")
+        dtype = dtype_of(options.dtype, stored, folder / "config.json")
         tokenizer = Tokenizer(folder, config)
         found = companions.find(folder, config, options.companions)
-        language_model = LanguageModel.load(folder, config, device, dtype)
+        language_model = LanguageModel.load(folder, config, devices, dtype)
         rows = len(language_model.backbone.get_input_embeddings().weight)  # type: ignore[operator]
         if tokenizer.size > rows:
             raise DataError(
                 f"{folder}: the tokenizer has {tokenizer.size} tokens, but the language model embeds {rows}; "
                 "tokenizer.model, config.json and the weights are of different checkpoints"
             )
-        vision = Vision.load(folder, config, found.clip, device, dtype)
-        decoder = Decoder.load(folder, found, device, home, dtype)
+        vision = Vision.load(folder, config, found.clip, dtype)
+        decoder = Decoder.load(folder, found, dtype)
         model = cls(tokenizer, language_model, vision, decoder, options)
         model._sources = {"checkpoint": str(folder), **found.sources}
         return model
@@ -100,6 +105,7 @@ class DreamLlm(BaseModel):
         Raises:
             DataError: a request is longer than the model reads.
         """
+        self.placement.need()
         replies: list[str] = []
         for part in _parts(requests, self._options.text_batch):
             rows = [self._conversation(request) for request in part]
@@ -141,6 +147,7 @@ class DreamLlm(BaseModel):
         The softmax is over the whole vocabulary (spec/base-models.md 1.5). A picture is read once for all
         its questions.
         """
+        self.placement.need("vision")
         results = [np.zeros((len(asked), 2)) for asked in questions]
         rows = [row for row, asked in enumerate(questions) if asked]
         for part in _parts(rows, self._options.look_batch):
@@ -191,6 +198,8 @@ class DreamLlm(BaseModel):
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, L, D), after the final norm, before the condition projector.
 
+        While gradients are asked for, picture tower and decoder wait in main memory.
+
         Raises:
             DataError: a prompt is longer than the model reads.
         """
@@ -201,6 +210,7 @@ class DreamLlm(BaseModel):
                     f"the prompt {prompt[:60]!r} has {len(ids)} tokens; dreamllm has room for "
                     f"{self.language_model.longest - len(self.language_model.queries) - 1}. Make it shorter"
                 )
+        self.placement.need(training=torch.is_grad_enabled())
         return self.language_model.features(rows, query_offsets)
 
     def mlp_blocks(self) -> Sequence[torch.nn.Module]:
@@ -225,6 +235,7 @@ class DreamLlm(BaseModel):
         shape = tuple(self.language_model.queries.shape)
         checked = [_checked(one, shape) for one in latents]
         pictures: list[Image] = []
+        self.placement.need("decoder")
         without = self._unconditional() if latents else None
         for part in _parts(list(zip(checked, seeds, strict=True)), self._options.paint_batch):
             painted = self.decoder.paint(
@@ -256,10 +267,3 @@ def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
             "that it drew itself"
         )
     return latent.astype(np.float32)
-
-
-def _dtype(name: str, config: Mapping[str, Any]) -> torch.dtype:
-    if name == "auto":
-        name = str(config.get("torch_dtype") or config.get("dtype") or "float32")
-    found = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    return found.get(name, torch.float32)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from silmm.options import Options
+from silmm_plugins.placement_options import PlacementOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel, Capability
@@ -22,7 +22,7 @@ DEFAULTS: dict[str, object] = {
 }
 
 
-class DreamLlmModelOptions(Options):
+class DreamLlmModelOptions(PlacementOptions):
     """Options of `dreamllm`; the ways of decoding are those that the original repository uses."""
 
     path: str = Field(
@@ -36,22 +36,6 @@ class DreamLlmModelOptions(Options):
         "named as in config.json; empty: a folder `companions` in the checkpoint or beside it, else those of "
         "CLIP ViT-L/14 and Stable Diffusion 2.1 base, which silmm knows",
         json_schema_extra={"paper": "ours", "unit": "", "checkpoint": {"beside": ["companions"]}},
-    )
-    device: str = Field(
-        default="cpu",
-        description="where the weights are put: cpu, cuda, cuda:1, …",
-        json_schema_extra={"paper": "ours", "unit": ""},
-    )
-    decoder_device: str = Field(
-        default="",
-        description="where UNet and VAE are kept; they go to `device` while they paint. Empty: the same "
-        "device; cpu leaves the memory to the training",
-        json_schema_extra={"paper": "ours", "unit": ""},
-    )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto",
-        description="number format of the weights; auto is that of config.json",
-        json_schema_extra={"paper": "not given", "unit": ""},
     )
     steps: int = Field(
         default=50,

@@ -50,10 +50,9 @@ class Vision:
         folder: Path,
         config: Mapping[str, Any],
         clip: Mapping[str, Any],
-        device: torch.device,
         dtype: torch.dtype,
     ) -> Vision:
-        """Load `clip_vision_embedding.bin` (spec/base-models.md 1.2, 1.5).
+        """Load `clip_vision_embedding.bin` into main memory (spec/base-models.md 1.2, 1.5).
 
         Raises:
             DataError: the file does not fit, or its variant is not known.
@@ -78,10 +77,15 @@ class Vision:
         left = fill(tower, own, path, dtype, "give the folder of CLIP's configuration by model.companions")
         complete(tower, path, left)
         return cls(
-            tower.eval().requires_grad_(False).to(device),
-            projector(weights, path, dtype).to(device),
+            tower.eval().requires_grad_(False),
+            projector(weights, path, dtype),
             int(arguments.get("select_layer", -2)),
         )
+
+    def to(self, device: torch.device) -> None:
+        """Move the weights."""
+        self.tower.to(device)
+        self.projector.to(device)
 
     def pixels(self, images: Sequence[Image]) -> Tensor:
         """Return what CLIP sees, float32 (N, 3, side, side): shorter edge scaled, middle cut out."""

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from silmm.errors import DataError
-from silmm_plugins.devices import check_device
+from silmm_plugins.dtypes import dtype_of
 from silmm_plugins.emu3.layout import form_of, read_json
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None
     _agree(missing, unexpected, folder)
 
 
-def language_model(folder: Path, dtype: str, device: str) -> Any:
-    """Load the transformers model of either layout, frozen, in eval mode, without dropout.
+def language_model(folder: Path, dtype: str) -> Any:
+    """Load the transformers model of either layout into main memory, frozen, in eval mode, without dropout.
 
     An -hf folder gives Emu3ForConditionalGeneration without its `vqmodel` (:mod:`.vision` has that),
     an original one Emu3ForCausalLM: module names, and so names of LoRA weights, are those of the class
@@ -83,17 +83,14 @@ def language_model(folder: Path, dtype: str, device: str) -> Any:
 
     Args:
         folder: the checkpoint.
-        dtype: "auto" (as the checkpoint says), "fp32" or "bf16".
-        device: where to put it.
+        dtype: "auto" (as the checkpoint says), "float32", "bfloat16" or "float16".
 
     Raises:
         DataError: files are missing or damaged, or config and weights do not agree.
-        UsageError: torch cannot use the device.
     """
     from transformers import Emu3ForCausalLM, Emu3ForConditionalGeneration
 
     shards(folder)
-    check_device("emu3", device)
     hf = form_of(folder) == "hf"
     cls = Emu3ForConditionalGeneration if hf else Emu3ForCausalLM
     try:
@@ -115,7 +112,7 @@ def language_model(folder: Path, dtype: str, device: str) -> Any:
     _agree([*report["missing_keys"], *wrong], report["unexpected_keys"], folder)
     if hf:
         del model.model.vqmodel
-    return model.eval().requires_grad_(False).to(device)
+    return model.eval().requires_grad_(False)
 
 
 def _config(folder: Path) -> Any:
@@ -130,16 +127,9 @@ def _config(folder: Path) -> Any:
 
 
 def _dtype(folder: Path, wanted: str) -> torch.dtype:
-    if wanted != "auto":
-        return {"fp32": torch.float32, "bf16": torch.bfloat16}[wanted]
-    raw = read_json(folder / "config.json")
-    name = str(raw.get("dtype") or raw.get("torch_dtype") or "float32")
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in known:
-        raise DataError(
-            f"{folder / 'config.json'} names the dtype {name!r}; give --set model.dtype=bf16 or fp32"
-        )
-    return known[name]
+    path = folder / "config.json"
+    raw = read_json(path)
+    return dtype_of(wanted, raw.get("dtype") or raw.get("torch_dtype"), path)
 
 
 def _names(file: Path) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +20,17 @@ if TYPE_CHECKING:
 class LanguageModel:
     """A transformers Emu3 of either layout behind one set of functions."""
 
-    def __init__(self, backbone: Any, tokens: Tokens, *, head_chunk: int, checkpointing: bool) -> None:
+    def __init__(self, backbone: Any, tokens: Tokens, *, head_chunk: int) -> None:
         """Wrap a backbone in eval mode.
 
         Args:
             backbone: Emu3ForCausalLM, or Emu3ForConditionalGeneration.
             tokens: the ids of control and image tokens.
             head_chunk: positions whose logits over the codes exist at a time.
-            checkpointing: whether layers are computed again in the backward pass instead of stored.
         """
         self.backbone = backbone
         self.tokens = tokens
         self.head_chunk = head_chunk
-        self.checkpointing = checkpointing
-        if checkpointing:
-            newer = getattr(backbone, "activation_checkpointing_enable", None)
-            (newer or backbone.gradient_checkpointing_enable)({"use_reentrant": False})
 
     @property
     def text(self) -> Any:
@@ -79,8 +73,7 @@ class LanguageModel:
             [*prefix, *grammar.body(tokens, codes)[:-1]]
             for prefix, codes in zip(prefixes, pictures, strict=True)
         ]
-        with self._recomputed():
-            states = self.text(input_ids=self.padded(sequences), use_cache=False).last_hidden_state
+        states = self.text(input_ids=self.padded(sequences), use_cache=False).last_hidden_state
         places = [
             (row, len(prefix) - 1 + place)
             for row, (prefix, codes) in enumerate(zip(prefixes, pictures, strict=True))
@@ -116,21 +109,6 @@ class LanguageModel:
     def _chunk(self, states: Tensor, codes: Tensor) -> Tensor:
         logits = self.code_logits(states)
         return logits.gather(-1, codes[:, None]).squeeze(-1) - logits.logsumexp(-1)
-
-    @contextmanager
-    def _recomputed(self) -> Iterator[None]:
-        """Let layers be recomputed in the backward pass, which transformers does in its training mode alone.
-
-        Only the layer itself is told so: all inside it stays in eval mode, and its own dropout is 0.
-        """
-        layers = self.text.layers if self.checkpointing and torch.is_grad_enabled() else ()
-        for layer in layers:
-            layer.training = True
-        try:
-            yield
-        finally:
-            for layer in layers:
-                layer.training = False
 
 
 class Decoding:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -14,16 +15,17 @@ import torch
 
 from silmm.errors import DataError, UsageError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
-from silmm_plugins.devices import check_device
+from silmm_plugins.devices import check_devices
 from silmm_plugins.emu3 import checkpoint, grammar
 from silmm_plugins.emu3.answering import AFTER, BEFORE, Judge
 from silmm_plugins.emu3.generation import Canvas, draw
 from silmm_plugins.emu3.language_model import LanguageModel, runs
 from silmm_plugins.emu3.layout import locate, read_json
 from silmm_plugins.emu3.register import CAPABILITIES, Emu3Options
-from silmm_plugins.emu3.residents import Residents
 from silmm_plugins.emu3.tokens import TextTokenizer, load_tokenizer
 from silmm_plugins.emu3.vision import VisionTokenizer, load_vision
+from silmm_plugins.placement import Placement
+from silmm_plugins.spreading import Spread
 
 _AREA = 720 * 720
 """Pixels of a picture where the checkpoint does not say (-hf)."""
@@ -41,7 +43,7 @@ class Emu3(BaseModel):
         area: int,
         options: Emu3Options,
     ) -> None:
-        """Put the parts together.
+        """Put the parts together and where they belong.
 
         Args:
             policy: of Emu3-Gen.
@@ -52,7 +54,8 @@ class Emu3(BaseModel):
             options: see :class:`Emu3Options`.
 
         Raises:
-            UsageError: the pictures have more tokens than the policy has positions.
+            UsageError: the pictures have more tokens than the policy has positions, or torch cannot use a
+                device.
         """
         self.kind = "discrete"
         self.capabilities = frozenset(CAPABILITIES)
@@ -67,13 +70,8 @@ class Emu3(BaseModel):
                 f"pictures of {self.grid[0]}x{self.grid[1]} codes take {grammar.length(*self.grid)} tokens; "
                 f"this checkpoint has {policy.positions} positions. Lower model.image_area"
             )
-        self._residents = Residents(
-            policy.backbone,
-            options.device,
-            judge.model.backbone,
-            options.judge_device or options.device,
-            options.resident == "swap",
-        )
+        self.placement = _placed(policy, judge, vision, options)
+        self._reader = "judge" if "judge" in self.placement.parts else "policy"
 
     @classmethod
     def load(cls, options: Emu3Options) -> Emu3:
@@ -83,24 +81,20 @@ class Emu3(BaseModel):
             DataError: a file is missing, damaged or of another model.
             UsageError: a part is not found, or torch cannot use a device.
         """
+        for devices in (options.device, options.judge_device or options.device):
+            check_devices("emu3", devices)
         parts = locate(options.path, options.judge, options.vision)
-        vision = load_vision(parts.vision, _usable(options.device), options.max_pixels)
+        vision = load_vision(parts.vision, options.max_pixels)
 
-        def language_model(
-            folder: Path, device: str, checkpointing: bool
-        ) -> tuple[LanguageModel, TextTokenizer]:
-            backbone = checkpoint.language_model(folder, options.dtype, device)
+        def language_model(folder: Path) -> tuple[LanguageModel, TextTokenizer]:
+            backbone = checkpoint.language_model(folder, options.dtype)
             text = load_tokenizer(folder, vision.codes, backbone.config.get_text_config().vocab_size)
-            chunk = options.head_chunk
-            return LanguageModel(backbone, text.tokens, head_chunk=chunk, checkpointing=checkpointing), text
+            return LanguageModel(backbone, text.tokens, head_chunk=options.head_chunk), text
 
-        policy, tokenizer = language_model(parts.policy, options.device, options.recompute)
+        policy, tokenizer = language_model(parts.policy)
         answering, reading = policy, tokenizer
         if parts.judge is not None:
-            place = options.judge_device or options.device
-            answering, reading = language_model(
-                parts.judge, "cpu" if options.resident == "swap" else place, False
-            )
+            answering, reading = language_model(parts.judge)
         area = options.image_area or int(read_json(parts.policy / "config.json").get("image_area", _AREA))
         judge = Judge(answering, reading, options.answer_batch)
         return cls(policy, tokenizer, judge, vision, area, options)
@@ -171,6 +165,7 @@ class Emu3(BaseModel):
         Raises:
             DataError: a prompt leaves no room for the picture.
         """
+        self.placement.need("policy")
         negative = self.drawing_ids(self.options.negative_prompt, self.grid)
         canvases = [
             Canvas(self.prompt_ids(prompt), negative, self.grid, seed)
@@ -189,15 +184,19 @@ class Emu3(BaseModel):
             DataError: a representation does not have the shape or the range of this model's codes.
         """
         grids = self._grids(latents, [f"picture {i}" for i in range(len(latents))])
+        self.placement.need("policy", "vision")
         return [self.vision.decode(codes) for codes in grids]
 
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
         """Return log pi(z | x), shape (batch,): over the codes, without guidance (spec/base-models.md 3.7).
 
+        While gradients are asked for, judge and vision tokenizer wait in main memory.
+
         Raises:
             DataError: a prompt is too long, or a representation is not one of this model's.
         """
         grids = self._grids(latents, [f"prompt {prompt!r}" for prompt in prompts])
+        self.placement.need("policy", training=torch.is_grad_enabled())
         values = self.policy.code_log_probabilities([self.prompt_ids(p) for p in prompts], grids)
         return torch.stack([value.sum() for value in values])
 
@@ -224,20 +223,45 @@ class Emu3(BaseModel):
 
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer each request with text, by the judge."""
-        with self._residents.judging():
+        with self._answering():
             return self.judge.chat(requests)
 
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
         """Read p(yes) and p(no) at the judge's first answer token; each picture is read once."""
-        with self._residents.judging():
+        with self._answering("vision"):
             return [
                 self.judge.answers(self.vision.encode(image), asked) if asked else np.zeros((0, 2))
                 for image, asked in zip(images, questions, strict=True)
             ]
 
 
-def _usable(device: str) -> str:
-    check_device("emu3", device)
-    return device
+    @contextmanager
+    def _answering(self, *parts: str) -> Iterator[None]:
+        """Have the judge in its place; a policy that is being trained is found where it was, afterwards."""
+        self.placement.need(self._reader, *parts)
+        try:
+            yield
+        finally:
+            if any(weight.requires_grad for weight in self.backbone.parameters()):
+                self.placement.need("policy")
+
+
+def _placed(
+    policy: LanguageModel, judge: Judge, vision: VisionTokenizer, options: Emu3Options
+) -> Placement:
+    """Return what shares the policy's devices, the policy in its place; a judge elsewhere stays there."""
+    devices = check_devices("emu3", options.device)
+    placement = Placement(options.offload)
+    placement.add("policy", Spread(policy.backbone, policy.text, devices), device=devices[0])
+    placement.add("vision", vision, device=devices[0])
+    if judge.model is not policy:
+        places = check_devices("emu3", options.judge_device or options.device)
+        answering = Spread(judge.model.backbone, judge.model.text, places)
+        if set(places) & set(devices):
+            placement.add("judge", answering, device=places[0])
+        else:
+            answering.to(places[0])
+    placement.need("policy")
+    return placement

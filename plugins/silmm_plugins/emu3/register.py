@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
-from silmm.options import Options
+from silmm_plugins.placement_options import PlacementOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel, Capability
@@ -20,6 +20,7 @@ DEFAULTS: dict[str, object] = {
     "sampler.top_k": 2048,
     "trainer.accumulation": 32,
     "trainer.precision": "bf16",
+    "trainer.recompute": True,
 }
 """Sampling is the authors' own (spec/base-models.md 3.5); 8k tokens a sequence want small micro-batches."""
 
@@ -33,7 +34,7 @@ def _of(unit: str = "", paper: str = "ours", **marks: JsonValue) -> dict[str, Js
     return {"paper": paper, "unit": unit, **marks}
 
 
-class Emu3Options(Options):
+class Emu3Options(PlacementOptions):
     """Options of `emu3`; what says "authors" is the setting of the model's own code."""
 
     path: str = Field(
@@ -53,21 +54,9 @@ class Emu3Options(Options):
         description="Emu3-VisionTokenizer: folder or hub id; empty: inside (-hf) or beside the policy",
         json_schema_extra=_of(checkpoint={"beside": ["Emu3-VisionTokenizer"]}),
     )
-    device: str = Field(
-        default="cpu", description="where the weights are put: cpu, cuda, cuda:1, …", json_schema_extra=_of()
-    )
     judge_device: str = Field(
-        default="", description="where the judge is put; empty: with the policy", json_schema_extra=_of()
-    )
-    resident: Literal["both", "swap"] = Field(
-        default="both",
-        description="both language models on their devices (35 GB in bf16), or the one that has no work in "
-        "main memory",
-        json_schema_extra=_of(),
-    )
-    dtype: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto",
-        description="of the language models; auto: as the checkpoint says. The vision tokenizer is fp32",
+        default="",
+        description="where the judge is put, if not with the policy: there it stays, whatever `offload` says",
         json_schema_extra=_of(),
     )
     image_area: int = Field(
@@ -117,11 +106,6 @@ class Emu3Options(Options):
         ge=1,
         description="positions of a likelihood whose logits exist at a time; 134 MB at the real size",
         json_schema_extra=_of("positions"),
-    )
-    recompute: bool = Field(
-        default=True,
-        description="compute the layers again in the backward pass instead of storing what is inside them",
-        json_schema_extra=_of(),
     )
 
 

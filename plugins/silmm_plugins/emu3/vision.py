@@ -66,6 +66,10 @@ class VisionTokenizer:
         """The fewest and the most pixels of a picture as the encoder sees it."""
         return self._least, self._most
 
+    def to(self, device: torch.device) -> None:
+        """Move the weights."""
+        self._model.to(device)
+
     def pixels(self, image: Image) -> Tensor:
         """Return what the encoder sees of a picture: (3, height, width), sides multiples of a code's."""
         height, width = self.resized(*image.shape[:2])
@@ -117,8 +121,8 @@ class VisionTokenizer:
         return place
 
 
-def load_vision(folder: Path, device: str, max_pixels: int) -> VisionTokenizer:
-    """Load the tokenizer of an -hf folder, or Emu3-VisionTokenizer.
+def load_vision(folder: Path, max_pixels: int) -> VisionTokenizer:
+    """Load the tokenizer of an -hf folder, or Emu3-VisionTokenizer, into main memory.
 
     Raises:
         DataError: files are missing or damaged, or config and weights do not agree.
@@ -141,7 +145,7 @@ def load_vision(folder: Path, device: str, max_pixels: int) -> VisionTokenizer:
         ) from error
     checkpoint.fill(model, _weights(folder), folder)
     processing = _processing(folder)
-    return VisionTokenizer(model.to(device), processing, max_pixels)
+    return VisionTokenizer(model, processing, max_pixels)
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:

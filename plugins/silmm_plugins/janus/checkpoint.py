@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from silmm.errors import DataError, UsageError
+from silmm_plugins.dtypes import dtype_of
 from silmm_plugins.janus.original_layout import config_of, renamed
 from silmm_plugins.janus.pictures import PictureReader
 from silmm_plugins.janus.prompts import Prompts, read_json
@@ -23,7 +24,6 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ("*.json", "*.safetensors", "*.bin", "tokenizer*")
 _TRANSFORMERS, _ORIGINAL = "janus", "multi_modality"
 """`model_type` of the two layouts."""
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,12 @@ class Checkpoint:
     """Tensors of the files, by their transformers names, that the network has no place for."""
 
 
-def open_checkpoint(path: str, *, device: str, dtype: str, revision: str | None) -> Checkpoint:
-    """Load a checkpoint, frozen and in eval mode.
+def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoint:
+    """Load a checkpoint into main memory, frozen and in eval mode.
 
     Args:
         path: a folder, or a hub id ``owner/name``, which is fetched.
-        device: where the weights are put.
-        dtype: "float32", "bfloat16", or "auto" for the one of the files.
+        dtype: "float32", "bfloat16", "float16", or "auto" for the one of the files.
         revision: of a hub id.
 
     Raises:
@@ -68,8 +67,8 @@ def open_checkpoint(path: str, *, device: str, dtype: str, revision: str | None)
     config.text_config.bos_token_id = prompts.bos
     config.text_config.eos_token_id = prompts.eos
     config.text_config.pad_token_id = prompts.pad
-    kind = _DTYPES.get(dtype, weights["model.language_model.embed_tokens.weight"].dtype)
-    network = _build(folder, config, weights, kind).to(device).eval().requires_grad_(False)
+    kept = weights["model.language_model.embed_tokens.weight"].dtype
+    network = _build(folder, config, weights, dtype_of(dtype, kept, folder)).eval().requires_grad_(False)
     network.model.vqmodel.float()  # a small network, and pictures gain by it
     unused = tuple(sorted(weights.keys() - network.state_dict().keys()))
     return Checkpoint(network, prompts, _reader(folder, config), layout, unused)

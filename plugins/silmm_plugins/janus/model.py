@@ -18,6 +18,9 @@ from silmm_plugins.janus.facts import facts
 from silmm_plugins.janus.looking import answer
 from silmm_plugins.janus.network import Network
 from silmm_plugins.janus.talking import reply
+from silmm_plugins.placement import Placement
+from silmm_plugins.placement_options import Offload
+from silmm_plugins.spreading import Spread
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,22 @@ class Janus(BaseModel):
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, *, guidance: float = 5.0, batches: Batches | None = None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        guidance: float = 5.0,
+        batches: Batches | None = None,
+        devices: Sequence[torch.device] = (torch.device("cpu"),),
+        offload: Offload = "training",
     ) -> None:
-        """Wrap a loaded checkpoint.
+        """Wrap a loaded checkpoint and put it on its devices.
 
         Args:
             checkpoint: as :func:`silmm_plugins.janus.checkpoint.open_checkpoint` returns it.
             guidance: of drawing, 1 is none; the likelihood never has any.
             batches: sizes.
+            devices: of the language model; the rest is on the first.
+            offload: when vision tower and image tokenizer leave it.
         """
         self.kind = "discrete"
         self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus", "rewrite"})
@@ -59,6 +70,11 @@ class Janus(BaseModel):
         self.reader = checkpoint.reader
         self.guidance = guidance
         self.batches = batches or Batches()
+        inside: Any = checkpoint.network.model
+        Spread(checkpoint.network, inside.language_model, devices).to(devices[0])
+        self.placement = Placement(offload)
+        self.placement.add("vision", inside.vision_model, inside.aligner, device=devices[0], here=True)
+        self.placement.add("image tokenizer", inside.vqmodel, device=devices[0], here=True)
 
     def probe(self) -> dict[str, Any]:
         """Return what the checkpoint says, JSON-able, for `silmm probe` and for bug reports."""
@@ -68,6 +84,7 @@ class Janus(BaseModel):
 
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer by the model's own conversation template, an example being a turn of its own."""
+        self.placement.need()
         replies: list[str] = []
         for part in _parts(len(requests), self.batches.talk):
             replies += reply(self.network, self.prompts, requests[part])
@@ -82,6 +99,7 @@ class Janus(BaseModel):
 
     def represent(self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing) -> list[Latent]:
         """Draw image codes, int32 (image_length,), one candidate for each prompt and seed, with guidance."""
+        self.placement.need()
         rows: list[Latent] = []
         for part in _parts(len(prompts), self.batches.draw):
             codes = draw_codes(
@@ -97,6 +115,7 @@ class Janus(BaseModel):
         Raises:
             DataError: a representation does not have the shape or the range of this model's codes.
         """
+        self.placement.need("image tokenizer")
         images: list[Image] = []
         for part in _parts(len(latents), self.batches.decode):
             names = [f"picture {i}" for i in range(len(latents))[part]]
@@ -108,10 +127,13 @@ class Janus(BaseModel):
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
         """Return log pi(z | x), shape (batch,), float32: the softmax over the image codes, no guidance.
 
+        While gradients are asked for, vision tower and image tokenizer wait in main memory.
+
         Raises:
             DataError: a representation is not one of this model's own.
         """
         codes = self._codes(latents, [f"prompt {prompt!r}" for prompt in prompts])
+        self.placement.need(training=torch.is_grad_enabled())
         return log_likelihoods(self.network, self.prompts, prompts, codes).sum(-1)
 
     def _codes(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
@@ -150,6 +172,7 @@ class Janus(BaseModel):
                     f"picture {number} is {image.dtype} of the shape {image.shape}; janus looks at uint8 RGB "
                     "pictures (height, width, 3)"
                 )
+        self.placement.need("vision")
         results: list[npt.NDArray[np.float64]] = []
         for part in _parts(len(images), self.batches.look):
             pixels = self.reader.read(images[part])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from silmm.options import Options
+from silmm_plugins.placement_options import PlacementOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel
     from silmm.registry import Register
 
 
-class JanusOptions(Options):
+class JanusOptions(PlacementOptions):
     """Options of `janus`."""
 
     path: str = Field(
@@ -25,16 +25,6 @@ class JanusOptions(Options):
     revision: str | None = Field(
         default=None,
         description="revision of a hub id: a branch, a tag or a commit",
-        json_schema_extra={"paper": "ours", "unit": ""},
-    )
-    device: str = Field(
-        default="cpu",
-        description="where the weights are put: cpu, cuda, cuda:1, …",
-        json_schema_extra={"paper": "ours", "unit": ""},
-    )
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto",
-        description="type of the weights; auto is that of the files",
         json_schema_extra={"paper": "ours", "unit": ""},
     )
     guidance: float = Field(
@@ -83,13 +73,13 @@ def register_models(register: Register) -> None:
 
 
 def _build(options: JanusOptions) -> BaseModel:
-    from silmm_plugins.devices import check_device
+    from silmm_plugins.devices import check_devices
     from silmm_plugins.janus.checkpoint import open_checkpoint
     from silmm_plugins.janus.model import Batches, Janus
 
-    check_device("janus", options.device)
-    checkpoint = open_checkpoint(
-        options.path, device=options.device, dtype=options.dtype, revision=options.revision
-    )
+    devices = check_devices("janus", options.device)
+    checkpoint = open_checkpoint(options.path, dtype=options.dtype, revision=options.revision)
     batches = Batches(options.draw_batch, options.decode_batch, options.look_batch, options.talk_batch)
-    return Janus(checkpoint, guidance=options.guidance, batches=batches)
+    return Janus(
+        checkpoint, guidance=options.guidance, batches=batches, devices=devices, offload=options.offload
+    )

@@ -6,34 +6,37 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from transformers import LlamaForCausalLM
 
 from silmm.errors import DataError
+from silmm_plugins.dtypes import dtype_of
 from silmm_plugins.seed_llama.locate import read_json
 
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 
 
-def load_language_model(folder: Path, dtype: str, device: torch.device) -> Any:
-    """Return the Llama in eval mode and frozen; `dtype` "auto" is the checkpoint's own.
+def load_language_model(folder: Path, dtype: str) -> Any:
+    """Return the Llama in main memory, in eval mode and frozen; `dtype` "auto" is the checkpoint's own.
 
     Raises:
         DataError: the folder is of another model, or a shard is missing or damaged.
     """
-    kind = read_json(folder / "config.json").get("model_type")
+    path = folder / "config.json"
+    config = read_json(path)
+    kind = config.get("model_type")
     if kind != "llama":
         raise DataError(
-            f"{folder / 'config.json'} describes a model of type {kind!r}; SEED-LLaMA's is 'llama'. Give the "
+            f"{path} describes a model of type {kind!r}; SEED-LLaMA's is 'llama'. Give the "
             "folder of seed-llama-8b-sft or one like it"
         )
     shards = _shards(folder)
     try:
         model, info = LlamaForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True, attn_implementation="sdpa"
-        )
+            folder, dtype=dtype_of(dtype, config.get("dtype") or config.get("torch_dtype"), path),
+            local_files_only=True, output_loading_info=True, attn_implementation="sdpa",
+        )  # fmt: skip
     except Exception as error:  # transformers and torch raise many kinds for damaged files
         damaged = next((shard for shard in shards if not _whole(shard)), None)
         raise DataError(
@@ -43,7 +46,7 @@ def load_language_model(folder: Path, dtype: str, device: torch.device) -> Any:
     missing = sorted(info["missing_keys"])
     if missing:
         raise DataError(f"{folder} lacks {len(missing)} weights, {missing[0]} for one; copy it again")
-    return model.to(device).eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def _shards(folder: Path) -> list[Path]:

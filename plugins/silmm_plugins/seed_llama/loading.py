@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
-from silmm_plugins.devices import check_device
+from silmm_plugins.devices import check_devices
 from silmm_plugins.seed_llama.image_weights import load_image_tokenizer
 from silmm_plugins.seed_llama.language_model import load_language_model
 from silmm_plugins.seed_llama.locate import find
@@ -21,14 +19,11 @@ def load(options: SeedLlamaOptions) -> SeedLlama:
         UsageError: no path, or a device that is not there.
         DataError: a part is missing, damaged or of another model.
     """
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    check_device("seed-llama", device)
+    check_devices("seed-llama", options.device)
     folders = find(options)
     text = TextTokenizer.load(folders.tokenizer)
     images, unused = load_image_tokenizer(folders.tokenizer, folders.vit, options.vit_heads)
-    backbone = load_language_model(folders.language_model, options.dtype, torch.device(device))
+    backbone = load_language_model(folders.language_model, options.dtype)
     if options.template == "auto":
         name = f"{options.path.rstrip('/').split('/')[-1]} {folders.language_model.name}"
         template = template_of(name, backbone.config.hidden_size)

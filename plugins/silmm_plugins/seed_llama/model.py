@@ -11,6 +11,8 @@ import torch
 
 from silmm.errors import DataError, UsageError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm_plugins.devices import check_devices, device_of
+from silmm_plugins.placement import Placement
 from silmm_plugins.seed_llama import drawing as codes_drawing
 from silmm_plugins.seed_llama.locate import Folders
 from silmm_plugins.seed_llama.register import CAPABILITIES
@@ -18,6 +20,7 @@ from silmm_plugins.seed_llama.sequences import Prefix, head
 from silmm_plugins.seed_llama.templates import Template
 from silmm_plugins.seed_llama.text import TextTokenizer
 from silmm_plugins.seed_llama.unclip import Unclip
+from silmm_plugins.spreading import Spread
 
 if TYPE_CHECKING:
     from silmm_plugins.seed_llama.image_tokenizer import ImageTokenizer
@@ -44,10 +47,13 @@ class SeedLlama(BaseModel):
         options: SeedLlamaOptions,
         unused: Sequence[str] = (),
     ) -> None:
-        """Join the parts, which are frozen and in eval mode; `loading.load` reads them.
+        """Join the parts, which are frozen and in eval mode, and put them on their devices.
+
+        :func:`silmm_plugins.seed_llama.loading.load` reads them.
 
         Raises:
             DataError: the parts are not of one model.
+            UsageError: torch cannot use a device.
         """
         self.backbone = backbone
         self._vocabulary = int(backbone.config.vocab_size)
@@ -66,11 +72,15 @@ class SeedLlama(BaseModel):
                 f"{folders.tokenizer} numbers {len(text)}; a Llama without image tokens is no SEED-LLaMA"
             )
         self._codes = slice(text.first_code, text.first_code + text.codes)
+        devices = check_devices("seed-llama", options.device)
+        Spread(backbone, backbone.model, devices).to(devices[0])
+        self.placement = Placement(options.offload)
+        self.placement.add("image tokenizer", images, device=devices[0])
 
     @property
     def device(self) -> torch.device:
-        """Where the language model is."""
-        return next(self.backbone.parameters()).device
+        """Where the language model takes what it reads."""
+        return device_of(self.backbone)
 
     def probe(self) -> Mapping[str, object]:
         """Return what the checkpoint says, as JSON-able data (spec/base-models.md 8)."""
@@ -97,6 +107,7 @@ class SeedLlama(BaseModel):
 
         An answer is empty where the request holds a special token or leaves no room for an answer.
         """
+        self.placement.need()
         prompts = [self.text.encode(self.template.chat(request)) for request in requests]
         limits = [
             min(_TOKENS_A_WORD * request.max_words, self._room - len(ids))
@@ -158,6 +169,7 @@ class SeedLlama(BaseModel):
     @torch.inference_mode()
     def represent(self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing) -> list[Latent]:
         """Draw image codes, int32 (32,), from 0, one candidate for each prompt and seed."""
+        self.placement.need()
         found: list[Latent] = []
         for first in range(0, len(prompts), self._options.draw_batch):
             part = slice(first, first + self._options.draw_batch)
@@ -178,7 +190,7 @@ class SeedLlama(BaseModel):
         """
         codes = self._checked(latents, [f"picture {i}" for i in range(len(latents))])
         decoder = self._loaded_decoder()
-        self._place_frozen(self.device)
+        self.placement.need("image tokenizer", "unCLIP")
         options, size = self._options, self._options.decode_batch
         pictures: list[Image] = []
         for first in range(0, len(codes), size):
@@ -191,14 +203,13 @@ class SeedLlama(BaseModel):
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
         """Return log pi(z | x), shape (batch,), float32; the softmax is over the codes alone.
 
-        While gradients are asked for, decoder and image tokenizer wait in the host's memory.
+        While gradients are asked for, decoder and image tokenizer wait in main memory.
 
         Raises:
             DataError: the model cannot read a prompt, or codes are not its own.
         """
         codes = self._checked(latents, [f"prompt {p!r}" for p in prompts])
-        if torch.is_grad_enabled():
-            self._place_frozen(torch.device("cpu"))
+        self.placement.need(training=torch.is_grad_enabled())
         ids = [self.prompt_ids(prompt) for prompt in prompts]
         return codes_drawing.code_log_probabilities(self.backbone, ids, codes, self._codes).sum(-1)
 
@@ -220,14 +231,8 @@ class SeedLlama(BaseModel):
                     "take stable-diffusion-2-1-unclip"
                 )
             self._decoder = decoder
+            self.placement.add("unCLIP", decoder, device=self.device)
         return self._decoder
-
-    @torch.inference_mode(False)  # weights that are moved in inference mode could not be moved back outside
-    def _place_frozen(self, device: torch.device) -> None:
-        """Put image tokenizer and decoder on a device; the language model stays where it is."""
-        self.images.to(device)
-        if self._decoder is not None:
-            self._decoder.to(device)
 
     def _checked(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
         """Return codes as int64 (batch, 32), checked; `names` are for the error."""
@@ -266,7 +271,7 @@ class SeedLlama(BaseModel):
 
     def see(self, images: Sequence[Image]) -> torch.Tensor:
         """Return the codes of pictures of any size, int64 (batch, 32)."""
-        self._place_frozen(self.device)
+        self.placement.need("image tokenizer")
         return self.images.encode(self.images.pixels(images))
 
     def _answers(

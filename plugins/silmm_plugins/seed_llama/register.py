@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from silmm.options import Options
+from silmm_plugins.placement_options import PlacementOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel, Capability
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CAPABILITIES: frozenset[Capability] = frozenset({"chat", "yes_no", "log_likelihood", "nucleus", "rewrite"})
 
 
-class SeedLlamaOptions(Options):
+class SeedLlamaOptions(PlacementOptions):
     """Options of `seed-llama`."""
 
     path: str = Field(
@@ -47,10 +47,6 @@ class SeedLlamaOptions(Options):
     )
     template: Literal["auto", "8b", "14b", "pretrain"] = Field(
         default="auto", description="the release's way of talking; auto: by the folder's name and the width"
-    )
-    device: str = Field(default="auto", description="where the weights are put: cpu, cuda, …; auto: a GPU")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="of the language model; auto is the checkpoint's own"
     )
     steps: int = Field(
         default=20, ge=1, description="denoising steps of a picture (the original scripts' number)",

@@ -33,7 +33,7 @@ class Running:
 
     def spread(self, owners: Sequence[int]) -> None:
         """Go on with the sequences `owners` names, each as often as it stands there."""
-        index = torch.tensor(owners, device=self._mask.device)
+        index = torch.tensor(owners)  # on the CPU: layers may be on several devices
         self._cache.batch_select_indices(index)
         self._mask, self._next, self.state = self._mask[index], self._next[index], self.state[index]
 
@@ -71,7 +71,7 @@ class Prefix:
             endings: token ids.
         """
         device = self._backbone.device
-        index = torch.tensor(owners, device=device)
+        index = torch.tensor(owners)  # on the CPU: layers may be on several devices
         cache: Any = DynamicCache(config=self._backbone.config)
         for number, layer in enumerate(self._cache.layers):
             cache.update(layer.keys[index], layer.values[index], number)

@@ -42,7 +42,8 @@ class TinyDiscreteOptions(Options):
     """Options of `tiny-discrete`."""
 
     device: str = Field(
-        default="cpu", description="where the weights are put: cpu, cuda, cuda:1, …",
+        default="cpu",
+        description="where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one",
         json_schema_extra={"paper": "ours", "unit": ""},
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from silmm_plugins.devices import device_of
 from silmm_plugins.left_padding import LeftPadded, causal
 
 
@@ -28,8 +29,8 @@ class LanguageModel(LeftPadded):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.backbone.parameters()).device
+        """Where the language model takes what it reads."""
+        return device_of(self.backbone)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return input embeddings (batch, time, D)."""

@@ -71,6 +71,20 @@ def _downloaded(path: str) -> Path:
         ) from error
 
 
+def stored_dtype(folder: Path) -> tuple[object, Path]:
+    """Return the number format that the vision-language model says it is stored in, and where it says so.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    path = folder / "text_encoder" / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return config.get("dtype") or config.get("torch_dtype"), path
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} cannot be read as a configuration ({error}); copy it again") from error
+
+
 def load_vlm(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     """Return the vision-language model of a pipeline, frozen and in eval mode.
 

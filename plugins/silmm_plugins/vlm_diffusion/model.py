@@ -11,7 +11,10 @@ import torch
 
 from silmm.errors import DataError, UsageError
 from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
-from silmm_plugins.devices import check_device
+from silmm_plugins.devices import check_devices
+from silmm_plugins.dtypes import dtype_of
+from silmm_plugins.placement import Placement
+from silmm_plugins.spreading import Spread
 from silmm_plugins.vlm_diffusion import loading
 from silmm_plugins.vlm_diffusion.language_model import LanguageModel
 from silmm_plugins.vlm_diffusion.register import CAPABILITIES, VlmDiffusionOptions
@@ -36,7 +39,11 @@ class VlmDiffusion(BaseModel):
     """
 
     def __init__(self, backbone: torch.nn.Module, painter: Any, options: VlmDiffusionOptions) -> None:
-        """Wrap the two halves; the backbone is the whole vision-language model."""
+        """Wrap the two halves and put them on their devices; the backbone is the whole vision-language model.
+
+        Raises:
+            UsageError: torch cannot use a device.
+        """
         self.kind = "continuous"
         self.capabilities = frozenset(CAPABILITIES)
         self.lora_targets = (
@@ -49,6 +56,12 @@ class VlmDiffusion(BaseModel):
             painter.tokenizer, painter.prompt_template_encode, painter.prompt_template_encode_start_idx
         )
         self._options = options
+        inside: Any = backbone.model
+        devices = check_devices("vlm-diffusion", options.device)
+        Spread(backbone, inside.language_model, devices).to(devices[0])
+        self.placement = Placement(options.offload)
+        self.placement.add("vision", inside.visual, device=devices[0], here=True)
+        self.placement.add("painter", painter.transformer, painter.vae, device=devices[0])
         config: Any = backbone.config
         self._width = int(config.get_text_config().hidden_size)
         vision = config.vision_config
@@ -66,12 +79,10 @@ class VlmDiffusion(BaseModel):
             UsageError: no path, or a device that torch cannot use.
             DataError: a file is missing, damaged, or of another model; the message says which.
         """
-        device = check_device("vlm-diffusion", options.device)
-        home = check_device("vlm-diffusion", options.decoder_device) if options.decoder_device else device
+        check_devices("vlm-diffusion", options.device)
         folder = loading.locate(options.path)
-        dtype: torch.dtype = getattr(torch, options.dtype)
-        backbone = loading.load_vlm(folder, dtype).to(device)
-        model = cls(backbone, loading.load_painter(folder, dtype).to(home), options)
+        dtype = dtype_of(options.dtype, *loading.stored_dtype(folder))
+        model = cls(loading.load_vlm(folder, dtype), loading.load_painter(folder, dtype), options)
         model._check_side()
         return model
 
@@ -104,6 +115,7 @@ class VlmDiffusion(BaseModel):
     @torch.inference_mode()
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer each request; examples are earlier turns of the conversation."""
+        self.placement.need()
         replies: list[str] = []
         for part in _parts(requests, self._options.text_batch):
             longest = _TOKENS_PER_WORD * max(request.max_words for request in part)
@@ -136,6 +148,7 @@ class VlmDiffusion(BaseModel):
 
         A picture is read once for all its questions.
         """
+        self.placement.need("vision")
         results = [np.zeros((len(asked), 2)) for asked in questions]
         for row, (image, asked) in enumerate(zip(images, questions, strict=True)):
             if asked:
@@ -171,11 +184,17 @@ class VlmDiffusion(BaseModel):
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, tokens, D), zeros in front of a short prompt's.
 
+        While gradients are asked for, picture tower and painter wait in main memory.
+
         Raises:
             DataError: a prompt has too many tokens, or there are offsets: the model has no queries.
         """
         if query_offsets is not None:
             raise DataError("vlm-diffusion has no query embeddings to add offsets to; take --sampler dropdiv")
+        self.placement.need(training=torch.is_grad_enabled())
+        return self._features(prompts)
+
+    def _features(self, prompts: Sequence[str]) -> torch.Tensor:
         rows = [self.words.prompt(prompt) for prompt in prompts]
         for prompt, ids in zip(prompts, rows, strict=True):
             if self._length(ids) > self._options.tokens:
@@ -202,16 +221,12 @@ class VlmDiffusion(BaseModel):
         checked = [_checked(one, self.shape) for one in latents]
         if not checked:
             return []
-        home, device = self.painter.transformer.device, self.language_model.device
-        self.painter.to(device)
-        try:
-            without = self._inputs("negative_", self.features([self._options.negative_prompt])[0])
-            return [
-                self._painted(self._inputs("", torch.from_numpy(one)) | without, seed)
-                for one, seed in zip(checked, seeds, strict=True)
-            ]
-        finally:
-            self.painter.to(home)
+        self.placement.need("painter")
+        without = self._inputs("negative_", self._features([self._options.negative_prompt])[0])
+        return [
+            self._painted(self._inputs("", torch.from_numpy(one)) | without, seed)
+            for one, seed in zip(checked, seeds, strict=True)
+        ]
 
     def _inputs(self, which: str, h: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the pipeline's arguments for H without the zeros in front."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from silmm.options import Options
+from silmm_plugins.placement_options import PlacementOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel, Capability
@@ -20,29 +20,13 @@ DEFAULTS: dict[str, object] = {
 }
 
 
-class VlmDiffusionOptions(Options):
+class VlmDiffusionOptions(PlacementOptions):
     """Options of `vlm-diffusion`; those of decoding are the defaults of diffusers' QwenImagePipeline."""
 
     path: str = Field(
         default="",
         description="folder of a diffusers pipeline (with model_index.json), or its hub id",
         json_schema_extra={"paper": "ours", "unit": "", "checkpoint": True},
-    )
-    device: str = Field(
-        default="cpu",
-        description="where the weights are put: cpu, cuda, cuda:1, …",
-        json_schema_extra={"paper": "ours", "unit": ""},
-    )
-    decoder_device: str = Field(
-        default="",
-        description="where the diffusion transformer and the VAE are kept; they go to `device` while they "
-        "paint. Empty: the same device; cpu leaves the memory to the training",
-        json_schema_extra={"paper": "ours", "unit": ""},
-    )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        default="bfloat16",
-        description="number format of the weights",
-        json_schema_extra={"paper": "ours", "unit": ""},
     )
     tokens: int = Field(
         default=128,

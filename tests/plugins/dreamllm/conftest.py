@@ -33,4 +33,4 @@ def golden(shared: Path) -> Path:
 
 def load(path: Path, **options: object) -> DreamLlm:
     """Load a checkpoint; few denoising steps unless said otherwise."""
-    return DreamLlm.load(DreamLlmModelOptions(path=str(path), **{"steps": 3, **options}))
+    return DreamLlm.load(DreamLlmModelOptions(path=str(path), **{"steps": 3, "device": "cpu", **options}))

@@ -32,6 +32,5 @@ def test_without_a_path_it_says_what_to_give():
 
 def test_a_device_that_is_not_there_is_refused(written):
     """An unknown device is named before any weight is read."""
-    for option in ("device", "decoder_device"):
-        with pytest.raises(UsageError, match="dreamllm cannot use the device 'nonsense'"):
-            load(written, **{option: "nonsense"})
+    with pytest.raises(UsageError, match="dreamllm cannot use the device 'nonsense'"):
+        load(written, device="nonsense")

@@ -67,12 +67,6 @@ def test_options_of_decoding_change_the_picture(written):
     assert len({picture.tobytes() for picture in pictures}) == 4
 
 
-def test_a_decoder_kept_elsewhere_paints_the_same(written):
-    """With its own home the decoder comes to work and goes back, and H is not touched by it."""
-    away = load(written, decoder_device="cpu")
-    assert np.array_equal(drawn(away)[1], drawn(load(written))[1])
-
-
 def test_a_prefix_is_part_of_the_prompt(written):
     """`prompt_prefix` draws what the longer prompt draws."""
     prefixed = load(written, prompt_prefix="no cat, ").represent([PROMPT], [0], Drawing())[0]

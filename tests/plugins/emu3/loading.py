@@ -10,7 +10,7 @@ from silmm_plugins.emu3.register import Emu3Options
 
 def load(path: Path | str, **options: object) -> Emu3:
     """Load a checkpoint; pictures of 4x4 codes unless said otherwise."""
-    return Emu3.load(Emu3Options(path=str(path), **{"image_area": 1024, **options}))
+    return Emu3.load(Emu3Options(path=str(path), **{"image_area": 1024, "device": "cpu", **options}))
 
 
 def tiny(folder: Path, layout: str = "Emu3-Gen-hf", **options: object) -> Emu3:

@@ -48,8 +48,8 @@ class TestOriginalLayout(_Emu3):
 
 
 class TestRecorded(_Emu3):
-    """The recorded checkpoint, all three parts in the original layout, a model to be swapped at a time."""
+    """The recorded checkpoint, all three parts in the original layout, a part at a time in its place."""
 
     @pytest.fixture
     def make(self, golden: Path) -> Callable[[], Emu3]:
-        return lambda: load(golden, resident="swap", **UNGUIDED)
+        return lambda: load(golden, offload="always", **UNGUIDED)

@@ -131,8 +131,8 @@ def test_an_unusable_device(written: Path) -> None:
 
 
 def test_precision(written: Path) -> None:
-    """bf16 is for the language models; the vision tokenizer stays in float32, where codes are stable."""
-    model = tiny(written, dtype="bf16")
+    """bfloat16 is for the language models; the vision tokenizer stays in float32, where codes are stable."""
+    model = tiny(written, dtype="bfloat16")
     assert {p.dtype for p in model.backbone.parameters()} == {torch.bfloat16}
     assert {p.dtype for p in model.judge.model.backbone.parameters()} == {torch.bfloat16}
     exact = tiny(written)

@@ -39,7 +39,7 @@ def test_an_iteration_through_all_stages(folder: Path, tmp_path: Path) -> None:
             "images_per_prompt": 4, "shard_size": 2, "benchmark": "none",
         },
         sets=[
-            f"model.path={folder}", "model.image_area=1024", "model.resident=swap", "pairs.k=1",
+            f"model.path={folder}", "model.image_area=1024", "model.offload=always", "pairs.k=1",
             "trainer.steps=2", "trainer.warmup=1", "trainer.batch=4", "trainer.accumulation=2",
             "trainer.learning_rate=0.001", "trainer.rank=2", "trainer.warn_drop=1000",
         ],

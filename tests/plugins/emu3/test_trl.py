@@ -85,7 +85,7 @@ def ours(model: Emu3, reference: Emu3, data: list[Preference]) -> torch.Tensor:
 def test_loss_and_gradients_are_trls(written: Path, tmp_path: Path) -> None:
     """Our grouped pairs of pictures give TRL's loss and gradient where ends of rows are masked."""
     data = preferences()
-    model, reference = tiny(written, recompute=False, judge="self"), tiny(written, judge="self")
+    model, reference = tiny(written, judge="self"), tiny(written, judge="self")
     new_adapter(model, rank=4, alpha=8, seed=0)
     parameters = trainable_parameters(model)
     generator = torch.Generator().manual_seed(0)

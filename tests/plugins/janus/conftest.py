@@ -22,7 +22,7 @@ def load():
     """Load a folder as a base model; options of :class:`Janus` may follow."""
 
     def open_model(folder: Path, dtype: str = "auto", **options) -> Janus:
-        checkpoint = open_checkpoint(str(folder), device="cpu", dtype=dtype, revision=None)
+        checkpoint = open_checkpoint(str(folder), dtype=dtype, revision=None)
         return Janus(checkpoint, **options)
 
     return open_model

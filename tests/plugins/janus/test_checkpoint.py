@@ -48,7 +48,7 @@ def copy(folder, tmp_path) -> Path:
 def refused(folder: Path) -> str:
     """Return the message with which a folder is refused."""
     with pytest.raises(DataError) as caught:
-        open_checkpoint(str(folder), device="cpu", dtype="auto", revision=None)
+        open_checkpoint(str(folder), dtype="auto", revision=None)
     return str(caught.value)
 
 
@@ -214,20 +214,20 @@ def test_a_damaged_or_missing_text_file_is_named(copy, name):
 def test_a_path_is_needed():
     """Without a path the message says how to give one."""
     with pytest.raises(UsageError, match=r"model\.path"):
-        open_checkpoint("", device="cpu", dtype="auto", revision=None)
+        open_checkpoint("", dtype="auto", revision=None)
 
 
 def test_a_missing_folder_is_not_looked_up(tmp_path):
     """What cannot be a hub id is a folder that does not exist."""
     with pytest.raises(UsageError, match="there is no folder"):
-        open_checkpoint(str(tmp_path / "nothing"), device="cpu", dtype="auto", revision=None)
+        open_checkpoint(str(tmp_path / "nothing"), dtype="auto", revision=None)
 
 
 def test_an_unknown_hub_id_says_both(monkeypatch):
     """An id that the hub does not give is told with the hub's reason; here the network is off."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UsageError, match="neither a folder here nor a model that the hub gives"):
-        open_checkpoint("nobody/no-such-janus", device="cpu", dtype="auto", revision=None)
+        open_checkpoint("nobody/no-such-janus", dtype="auto", revision=None)
 
 
 def test_original_names_become_transformers_names():

@@ -212,7 +212,7 @@ def test_numbers_survive_plain_peft(golden, model, tmp_path):
     load_adapter(model, None)
     assert np.abs(np.subtract(base, tuned)).max() > 0.1
     case = golden.told["logp"][1]
-    fresh = load_language_model(golden.folder / "seed-llama-8b-sft", "auto", torch.device("cpu"))
+    fresh = load_language_model(golden.folder / "seed-llama-8b-sft", "auto")
     span = slice(model.text.first_code, model.text.first_code + model.text.codes)
     plain = PeftModel.from_pretrained(fresh, tmp_path / "adapter").base_model.model.eval()
     with torch.no_grad():

@@ -1,0 +1,78 @@
+"""One language model over several devices: its decoder layers are shared out, all else is on the first.
+
+Embeddings, the final norm, the heads and whatever a backbone holds besides are on the first device; hidden
+states are sent to each layer and, after the last one, back. Code around the layers therefore meets tensors of
+the first device alone; only keys and values are where their layer is. Moving states is differentiable and
+changes no number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Spread:
+    """A backbone that can be put on its devices; with a single one, simply there."""
+
+    def __init__(self, backbone: nn.Module, stack: Any, devices: Sequence[torch.device]) -> None:
+        """Prepare a backbone, which stays where it is until :meth:`to` puts it elsewhere.
+
+        Args:
+            backbone: the whole network.
+            stack: the transformer inside: its `layers` are what is spread, whole ones, and its `norm` is what
+                the last one's states go to.
+            devices: at least one.
+        """
+        self._backbone, self._stack, self._devices = backbone, stack, tuple(devices)
+        if len(self._devices) > 1:
+            for module in (*stack.layers, stack.norm):
+                module.register_forward_pre_hook(_follow, with_kwargs=True)
+
+    def to(self, device: torch.device) -> None:
+        """Move everything to a device; to the first of its own: each layer to its own."""
+        places = self._places() if device == self._devices[0] else [device] * len(self._stack.layers)
+        for layer, place in zip(self._stack.layers, places, strict=True):
+            layer.to(place)
+        inside = {module for layer in self._stack.layers for module in layer.modules()}
+        for module in self._backbone.modules():
+            if module not in inside:
+                module._apply(lambda weight: weight.to(device), recurse=False)  # `to` without the children
+
+    def _places(self) -> list[torch.device]:
+        """Return a device for each layer, in order, such that all hold about as many bytes.
+
+        What is not a layer counts for the first device.
+        """
+        sizes = [_bytes(layer) for layer in self._stack.layers]
+        whole = _bytes(self._backbone)
+        before = whole - sum(sizes)
+        found = []
+        for size in sizes:
+            share = (before + size / 2) / whole
+            found.append(self._devices[min(int(share * len(self._devices)), len(self._devices) - 1)])
+            before += size
+        return found
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in module.parameters())
+
+
+def _follow(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Send what a module is given to where its weights are."""
+    device = next(module.parameters()).device
+    return _sent(args, device), _sent(kwargs, device)
+
+
+def _sent(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple | list):
+        return type(value)(_sent(one, device) for one in value)
+    if isinstance(value, dict):
+        return {name: _sent(one, device) for name, one in value.items()}
+    return value
