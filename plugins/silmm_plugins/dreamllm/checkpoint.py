@@ -8,8 +8,6 @@ Nothing here trusts the folder: file names out of an index stay inside it, pickl
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from silmm.errors import DataError, UsageError
+from silmm_plugins.pickled_weights import read_pickled
 
 Weights: TypeAlias = dict[str, Tensor]
 
@@ -106,18 +105,11 @@ def read_pickle(path: Path) -> Weights:
     Raises:
         DataError: the file is missing, damaged, or holds anything but tensors.
     """
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
-    except FileNotFoundError as error:
+    if not path.is_file():
         raise DataError(
             f"{path} is missing; a DreamLLM checkpoint has {DREAM}.bin, {VISION}.bin and {DIFFUSION}.bin"
-        ) from error
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} cannot be read as weights ({reason}); copy it again") from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise DataError(f"{path} does not hold tensors by name; expected a state dict of the original code")
-    return dict(found)
+        )
+    return read_pickled(path)
 
 
 def main_shards(folder: Path) -> Iterator[tuple[Path, Weights]]:
@@ -203,9 +195,12 @@ def complete(network: nn.Module, source: Path, unexpected: set[str] = frozenset(
     """
     missing = [name for name, parameter in network.named_parameters() if parameter.is_meta]
     if missing:
-        raise DataError(f"{source}: {len(missing)} weights are missing, the first is {missing[0]}")
+        raise DataError(
+            f"{source}: {len(missing)} weights are missing, the first is {missing[0]}; copy it again, and "
+            "config.json with it"
+        )
     if unexpected:
         raise DataError(
             f"{source}: {len(unexpected)} weights have no place in the network, the first is "
-            f"{sorted(unexpected)[0]}"
+            f"{sorted(unexpected)[0]}; config.json or model.companions describe another model"
         )

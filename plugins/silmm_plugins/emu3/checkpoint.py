@@ -104,12 +104,18 @@ def language_model(folder: Path, dtype: str) -> Any:
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name and shapes
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [repr(error)])[-1]
         raise DataError(f"{folder} cannot be loaded: {reason}; config and weights do not agree") from error
-    wrong = [str(one) for one in report["mismatched_keys"]]
-    _agree([*report["missing_keys"], *wrong], report["unexpected_keys"], folder)
+    wrong = sorted(map(str, report["mismatched_keys"]))
+    if wrong:
+        raise DataError(
+            f"the weights in {folder} have other shapes than its config.json says: {wrong[0]} "
+            f"({len(wrong)} in all); the files belong to different models"
+        )
+    _agree(report["missing_keys"], report["unexpected_keys"], folder)
     if hf:
         del model.model.vqmodel
     return model.eval().requires_grad_(False)

@@ -137,7 +137,7 @@ def _ordered(names: tuple[str, ...], form: Form) -> tuple[str, ...]:
 
 def _inside(folder: Path, names: tuple[str, ...]) -> Path:
     for name in names:
-        if (folder / name / "config.json").is_file():
+        if (folder / name).is_dir():
             return folder / name
     raise DataError(
         f"{folder} holds neither a config.json nor a folder {' or '.join(names)}; check model.path"
@@ -151,7 +151,7 @@ def _beside(path: str, names: tuple[str, ...], option: str) -> str:
         owner, _, _ = path.partition("/")
         return f"{owner}/{names[0]}"
     for name in names:
-        if (folder.absolute().parent / name / "config.json").is_file():
+        if (folder.absolute().parent / name).is_dir():
             return str(folder.absolute().parent / name)
     own = ", or --set model.judge=self to let the policy answer itself" if option == "judge" else ""
     raise UsageError(

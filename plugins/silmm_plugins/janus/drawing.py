@@ -66,6 +66,7 @@ def log_likelihoods(network: Network, prompts: Prompts, texts: Sequence[str], co
     ids, valid = pad_left([prompts.drawing(text) for text in texts], prompts.pad, network.device)
     vectors = torch.cat([network.embed(ids), network.embed_codes(codes[:, :-1])], 1)
     seen = torch.cat([valid, valid.new_ones(len(codes), length - 1)], 1)
-    states = network.hidden(vectors, causal(seen, 0, seen.shape[1]), positions_of(seen))
+    mask = None if bool(valid.all()) else causal(seen, 0, seen.shape[1])
+    states = network.hidden(vectors, mask, positions_of(seen))
     logits = network.image_logits(states[:, -length:])
     return logits.log_softmax(-1).gather(-1, codes[..., None])[..., 0]

@@ -51,10 +51,9 @@ def read_pictures(network: Network, prompts: Prompts, pixels: Tensor) -> tuple[A
     head = network.embed(torch.tensor([prompts.before_picture()], device=network.device))
     vectors = torch.cat([head.expand(len(pixels), -1, -1), network.look(pixels)], 1)
     length = vectors.shape[1]
-    mask = torch.ones(length, length, dtype=torch.bool, device=network.device).tril()
     cache = DynamicCache(config=network.text_config)
     positions = torch.arange(length, device=network.device).expand(len(pixels), -1)
-    network.hidden(vectors, mask.expand(len(pixels), 1, -1, -1), positions, cache)
+    network.hidden(vectors, None, positions, cache)
     return cache, length
 
 

@@ -70,8 +70,15 @@ class Network:
         vectors: Tensor = self.stock.prepare_embeddings_for_image_generation(codes)
         return vectors
 
-    def hidden(self, vectors: Tensor, mask: Tensor, positions: Tensor, cache: Any = None) -> Tensor:
-        """Return final hidden states (batch, time, hidden); `mask` as :func:`causal` returns it."""
+    def hidden(self, vectors: Tensor, mask: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
+        """Return final hidden states (batch, time, hidden).
+
+        Args:
+            vectors: (batch, time, hidden).
+            mask: as :func:`causal` returns it; None is causal without padding, which is quicker.
+            positions: (batch, time).
+            cache: keys and values of what came before; empty or none where `mask` is None. It grows.
+        """
         out = self.stock.model.language_model(
             inputs_embeds=vectors,
             attention_mask=mask,

@@ -78,7 +78,7 @@ class Prompts:
 
     def question(self, text: str) -> list[int]:
         """Return the ids after the picture's embeddings, from end-of-image on; the answer's token is next."""
-        return [self.end, *self._encode(f"\n{text.strip()}\n\n", ASSISTANT, ":")]
+        return [self.end, *self._encode(f"\n{text}".rstrip() + "\n\n", ASSISTANT, ":")]
 
     def talking(self, request: ChatRequest) -> list[int]:
         """Return the ids of a text-only talk: each example is a turn of its own, then the input."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
 from pathlib import Path
 
 import torch
@@ -12,9 +10,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from silmm.errors import DataError
+from silmm_plugins.pickled_weights import read_pickled
 
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
-_UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, SafetensorError, pickle.UnpicklingError)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -43,15 +41,18 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     """
     weights: dict[str, torch.Tensor] = {}
     for path in weight_files(folder):
-        try:
-            weights |= load_file(path) if path.suffix == ".safetensors" else _read_bin(path)
-        except _UNREADABLE as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(
-                f"{path} cannot be read ({reason}): it is cut short, damaged or no file of weights; "
-                "download it again"
-            ) from error
+        weights |= _read_safe(path) if path.suffix == ".safetensors" else read_pickled(path)
     return weights
+
+
+def _read_safe(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"{path} cannot be read ({error}): it is cut short, damaged or no file of weights; download it "
+            "again"
+        ) from error
 
 
 def _shards(index: Path) -> list[Path]:
@@ -70,11 +71,3 @@ def _shards(index: Path) -> list[Path]:
             f"{index.name} names; download them again"
         )
     return paths
-
-
-def _read_bin(path: Path) -> dict[str, torch.Tensor]:
-    mapped = zipfile.is_zipfile(path)  # files of before torch 1.6 cannot be mapped into memory
-    found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise ValueError("it does not map names to tensors")
-    return found

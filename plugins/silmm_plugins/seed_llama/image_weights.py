@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import torch
 
 from silmm.errors import DataError
+from silmm_plugins.pickled_weights import read_pickled
 from silmm_plugins.seed_llama.locate import QUANTIZER, VIT
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ Weights: TypeAlias = dict[str, torch.Tensor]
 
 _VISION = "visual_encoder."
 _LAYER = "Qformer.bert.encoder.layer."
+_VIT_HEADS = {1408: 16}
+"""Width of the published image encoder to its attention heads, which no shape tells."""
 _HEADS = 12
 """Of the Q-Former and of the blocks behind the codebook; in no file, the original fixes it."""
 _UNUSED = re.compile(
@@ -62,14 +65,15 @@ class Sizes:
 
 
 def load_image_tokenizer(
-    folder: Path, vit: Path | None, vit_heads: int
+    folder: Path, vit: Path | None, vit_heads: int, guess: int
 ) -> tuple[ImageTokenizer, tuple[str, ...]]:
     """Return the tokenizer in float32, frozen and in eval mode, and the names of weights without a place.
 
     Args:
         folder: holds seed_quantizer.pt.
         vit: eva_vit_g.pth, read only if the other file holds no image encoder; its last block is not used.
-        vit_heads: attention heads of the image encoder, 16 in all releases; no file tells them.
+        vit_heads: attention heads of the image encoder; 0 is 16 at the published width, else `guess`.
+        guess: for an image encoder of another width.
 
     Raises:
         DataError: a file is damaged or of something else, or the image encoder is in neither.
@@ -77,11 +81,11 @@ def load_image_tokenizer(
     from silmm_plugins.seed_llama.image_tokenizer import ImageTokenizer
 
     path = folder / QUANTIZER
-    weights = _read(path)
+    weights = read_pickled(path, wrapper="model")
     if not any(name.startswith(_VISION) for name in weights):
         weights |= _vision(path, vit)
     try:
-        sizes = _sizes(weights, vit_heads)
+        sizes = _sizes(weights, vit_heads, guess)
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(
             f"{path} holds no SEED tokenizer: {error} is missing or of another shape; take {QUANTIZER} of "
@@ -104,27 +108,13 @@ def load_image_tokenizer(
     return network.eval().requires_grad_(False), left
 
 
-def _read(path: Path) -> Weights:
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # truncated zip, wrong kind, refused pickle: many kinds
-        raise DataError(
-            f"{path} cannot be read as weights ({str(error).splitlines()[0]}); copy it again"
-        ) from error
-    if isinstance(data, dict) and isinstance(data.get("model"), dict):
-        data = data["model"]
-    if not isinstance(data, dict) or not all(isinstance(v, torch.Tensor) for v in data.values()):
-        raise DataError(f"{path} holds no table of weights; it is another kind of file")
-    return {str(name): value for name, value in data.items()}
-
-
 def _vision(path: Path, vit: Path | None) -> Weights:
     if vit is None:
         raise DataError(
             f"{path} holds no image encoder and there is no {VIT} beside it; get that file (LAVIS, EVA-CLIP "
             f"ViT-g) and give it as --set model.vit=FILE"
         )
-    found = {_VISION + name: value for name, value in _read(vit).items()}
+    found = {_VISION + name: value for name, value in read_pickled(vit, wrapper="model").items()}
     try:
         last = f"{_VISION}blocks.{_numbers(found, f'{_VISION}blocks.')[-1]}."
     except KeyError as error:
@@ -132,12 +122,12 @@ def _vision(path: Path, vit: Path | None) -> Weights:
     return {name: value for name, value in found.items() if not name.startswith(last)}
 
 
-def _sizes(weights: Weights, vit_heads: int) -> Sizes:
+def _sizes(weights: Weights, vit_heads: int, guess: int) -> Sizes:
     queries = weights["query_tokens"]
     layers = {i: f"{_LAYER}{i}.crossattention.self.key.weight" in weights for i in _numbers(weights, _LAYER)}
     down = sorted((name for name in weights if name.startswith("image_down.")), key=_number)
     return Sizes(
-        vision=_vision_sizes(weights, vit_heads),
+        vision=_vision_sizes(weights, vit_heads, guess),
         length=queries.shape[1],
         width=queries.shape[2],
         hidden=len(weights[f"{_LAYER}0.intermediate_query.dense.weight"]),
@@ -152,8 +142,9 @@ def _sizes(weights: Weights, vit_heads: int) -> Sizes:
     )
 
 
-def _vision_sizes(weights: Weights, heads: int) -> VisionSizes:
+def _vision_sizes(weights: Weights, given: int, guess: int) -> VisionSizes:
     patches = weights[f"{_VISION}patch_embed.proj.weight"]
+    heads = given or _VIT_HEADS.get(len(patches), guess)
     if patches.shape[0] % heads:
         raise ValueError(f"a width that {heads} heads divide (model.vit_heads)")
     return VisionSizes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from transformers import LlamaForCausalLM
 
 from silmm.errors import DataError
 from silmm_plugins.dtypes import dtype_of
+from silmm_plugins.pickled_weights import read_pickled
 from silmm_plugins.seed_llama.locate import read_json
 
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -25,24 +25,24 @@ def load_language_model(folder: Path, dtype: str) -> Any:
     """
     path = folder / "config.json"
     config = read_json(path)
-    kind = config.get("model_type")
-    if kind != "llama":
-        raise DataError(
-            f"{path} describes a model of type {kind!r}; SEED-LLaMA's is 'llama'. Give the "
-            "folder of seed-llama-8b-sft or one like it"
-        )
     shards = _shards(folder)
     try:
         model, info = LlamaForCausalLM.from_pretrained(
             folder, dtype=dtype_of(dtype, config.get("dtype") or config.get("torch_dtype"), path),
             local_files_only=True, output_loading_info=True, attn_implementation="sdpa",
+            ignore_mismatched_sizes=True,
         )  # fmt: skip
     except Exception as error:  # transformers and torch raise many kinds for damaged files
-        damaged = next((shard for shard in shards if not _whole(shard)), None)
+        for shard in shards:
+            _read(shard)  # raises for the damaged one
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{folder} cannot be read as weights of a Llama ({reason}); copy it again") from error
+    other = sorted(map(str, info["mismatched_keys"]))
+    if other:
         raise DataError(
-            f"{damaged or folder} cannot be read as weights of a Llama "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); copy it again"
-        ) from error
+            f"{folder}: {len(other)} weights have other shapes than config.json says, {other[0]} for one; "
+            "the files belong to different models"
+        )
     missing = sorted(info["missing_keys"])
     if missing:
         raise DataError(f"{folder} lacks {len(missing)} weights, {missing[0]} for one; copy it again")
@@ -70,12 +70,19 @@ def _shards(folder: Path) -> list[Path]:
     return single[:1]
 
 
-def _whole(shard: Path) -> bool:
-    """Say whether a file is not cut off, by its table of contents."""
+def _read(shard: Path) -> None:
+    """Read a file of weights for nothing but the error that names it.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     if shard.suffix != ".safetensors":
-        return zipfile.is_zipfile(shard)
+        read_pickled(shard)
+        return
     try:
         with safe_open(shard, framework="pt"):
-            return True
-    except (OSError, SafetensorError):
-        return False
+            pass
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"{shard} cannot be read ({error}): it is cut short or damaged; copy it again"
+        ) from error

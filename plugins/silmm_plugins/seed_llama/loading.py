@@ -5,7 +5,7 @@ from __future__ import annotations
 from silmm_plugins.devices import check_devices
 from silmm_plugins.seed_llama.image_weights import load_image_tokenizer
 from silmm_plugins.seed_llama.language_model import load_language_model
-from silmm_plugins.seed_llama.locate import find
+from silmm_plugins.seed_llama.locate import find, read_json
 from silmm_plugins.seed_llama.model import SeedLlama
 from silmm_plugins.seed_llama.register import SeedLlamaOptions
 from silmm_plugins.seed_llama.templates import TEMPLATES, template_of
@@ -22,7 +22,9 @@ def load(options: SeedLlamaOptions) -> SeedLlama:
     check_devices("seed-llama", options.device)
     folders = find(options)
     text = TextTokenizer.load(folders.tokenizer)
-    images, unused = load_image_tokenizer(folders.tokenizer, folders.vit, options.vit_heads)
+    heads = read_json(folders.language_model / "config.json").get("num_attention_heads")
+    guess = heads if isinstance(heads, int) and heads > 0 else 1
+    images, unused = load_image_tokenizer(folders.tokenizer, folders.vit, options.vit_heads, guess)
     backbone = load_language_model(folders.language_model, options.dtype)
     if options.template == "auto":
         name = f"{options.path.rstrip('/').split('/')[-1]} {folders.language_model.name}"

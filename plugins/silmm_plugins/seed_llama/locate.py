@@ -113,6 +113,11 @@ def read_json(path: Path) -> dict[str, object]:
 
 def _language_model(root: Path) -> Path:
     if (root / "config.json").is_file():
+        if _type(root) != "llama":
+            raise DataError(
+                f"{root / 'config.json'} describes a model of type {_type(root)!r}; SEED-LLaMA's is 'llama'. "
+                "Give the folder of seed-llama-8b-sft or one like it"
+            )
         return root
     found = [c for c in _children(root) if (c / "config.json").is_file() and _type(c) == "llama"]
     if len(found) == 1:

@@ -84,7 +84,7 @@ class SeedLlama(BaseModel):
 
     def probe(self) -> Mapping[str, object]:
         """Return what the checkpoint says, as JSON-able data (spec/base-models.md 8)."""
-        text = self.text
+        text, vision = self.text, self.images.visual_encoder
         return {
             "template": self.template.name,
             "vocabulary": self._vocabulary,
@@ -93,8 +93,8 @@ class SeedLlama(BaseModel):
             "yes": dict(zip(text.shown(text.yes), text.yes, strict=True)),
             "no": dict(zip(text.shown(text.no), text.no, strict=True)),
             "drawing": self.template.drawing("a cat"),
-            "picture side": self.images.visual_encoder.side,
-            "image encoder blocks": len(self.images.visual_encoder.blocks),
+            "picture side": vision.side,
+            "image encoder": {"blocks": len(vision.blocks), "heads": vision.heads},
             "weights without a place": list(self._unused),
             "unclip": str(self._folders.unclip or "none"),
         }
@@ -280,7 +280,7 @@ class SeedLlama(BaseModel):
         for text in (text for group in questions for text in group):
             self._check_words(text)
         asked = [
-            (owner, self.text.encode(self.template.question(text)))
+            (owner, self.text.encode(self.template.question(text).lstrip()))  # as behind </img>, which strips
             for owner, group in enumerate(questions)
             for text in group
         ]

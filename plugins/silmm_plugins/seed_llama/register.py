@@ -37,7 +37,10 @@ class SeedLlamaOptions(PlacementOptions):
         json_schema_extra={"checkpoint": {"beside": [f"{deep}eva_vit_g.pth" for deep in ("", "*/", "*/*/")]}},
     )
     vit_heads: int = Field(
-        default=16, ge=1, description="attention heads of the image encoder; in no file of the releases"
+        default=0,
+        ge=0,
+        description="attention heads of the image encoder, which no file tells; 0: 16 at the published "
+        "width, else as many as the language model has",
     )
     unclip: str = Field(
         default="",

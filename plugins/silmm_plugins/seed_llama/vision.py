@@ -87,7 +87,7 @@ class VisionTransformer(nn.Module):
     def __init__(self, *, width: int, depth: int, heads: int, hidden: int, patch: int, grid: int) -> None:
         """Make the network for pictures of `grid` patches a side; real sizes: 1408, 39, 16, 6144, 14, 16."""
         super().__init__()
-        self.side = grid * patch
+        self.side, self.heads = grid * patch, heads
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, grid * grid + 1, width))
         self.patch_embed = PatchEmbedding(width, patch)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from diffusers import QwenImagePipeline
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from silmm.errors import DataError, UsageError
@@ -26,7 +26,8 @@ def locate(path: str) -> Path:
 
     Raises:
         UsageError: no path is given.
-        DataError: there is no such folder or hub id, or it is another kind of pipeline.
+        DataError: there is no such folder or hub id, it is another kind of pipeline, or a file of weights is
+            cut short.
     """
     if not path:
         raise UsageError(
@@ -53,6 +54,12 @@ def locate(path: str) -> Path:
     missing = [part for part in _PARTS if not (folder / part).is_dir()]
     if missing:
         raise DataError(f"{folder / missing[0]} is missing; a {kind} has {', '.join(_PARTS)}; copy it again")
+    for shard in sorted(folder.rglob("*.safetensors")):
+        try:
+            with safe_open(shard, framework="pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{shard} is damaged or cut short ({error}); copy it again") from error
     return folder
 
 

@@ -158,8 +158,19 @@ class VlmDiffusion(BaseModel):
         return results
 
     def picture_logits(self, image: Image, questions: Sequence[str]) -> torch.Tensor:
-        """Return the logits (n_questions, vocabulary) at the answer to each question; one at least."""
-        seen = self._processor(image, input_data_format="channels_last", return_tensors="pt")
+        """Return the logits (n_questions, vocabulary) at the answer to each question; one at least.
+
+        Raises:
+            DataError: Qwen's preprocessing refuses the picture: it is 200 times as long as wide, or more.
+        """
+        try:
+            seen = self._processor(image, input_data_format="channels_last", return_tensors="pt")
+        except ValueError as error:
+            height, width = image.shape[:2]
+            raise DataError(
+                f"vlm-diffusion cannot look at a picture of {width}x{height} pixels ({error}); cut it or pad "
+                "it"
+            ) from error
         grid = seen.image_grid_thw
         return self.language_model.answers(
             self.words.look(int(grid.prod()) // self._merge**2),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from silmm.testing import Cases
+from silmm.registry import Registry
+from silmm.testing import Cases, check_registration
 from silmm.testing.conformance import BaseModelConformance
 
 CASES = Cases(
@@ -29,6 +30,10 @@ class TestRandom(BaseModelConformance):
     def cases(self):
         """Prompts of a few and of many tokens."""
         return CASES
+
+    def test_registration(self, model):
+        """It is what it is registered as."""
+        check_registration(Registry.load().entry("model", "janus"), model)
 
 
 class TestRecorded(TestRandom):

@@ -94,7 +94,7 @@ def test_a_truncated_pickle_shard_is_named(shared, tmp_path):
     shard = tmp_path / "seed" / "seed-llama-8b-sft" / "pytorch_model-00002-of-00004.bin"
     cut(shard)
     with pytest.raises(DataError, match=rf"{shard.name} cannot be read"):
-        load(SeedLlamaOptions(path=str(tmp_path / "seed"), vit_heads=4, device="cpu"))
+        load(SeedLlamaOptions(path=str(tmp_path / "seed"), device="cpu"))
 
 
 def test_weights_that_are_not_there_are_named(copy):

@@ -10,18 +10,21 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from silmm_plugins.seed_llama.drawing import code_log_probabilities
+from silmm_plugins.seed_llama.image_weights import _vision_sizes
 from silmm_plugins.seed_llama.language_model import load_language_model
 from silmm_plugins.seed_llama.loading import load
 from silmm_plugins.seed_llama.model import SeedLlama
 from silmm_plugins.seed_llama.register import SeedLlamaOptions
 from silmm_plugins.seed_llama.sequences import Prefix, following_states, head
+from transformers import LlamaForCausalLM
 
 from silmm.adapters import load_adapter, new_adapter, save_adapter
 from silmm.interfaces import Drawing
 
-HEADS = 4  # of the tiny image encoder; README.json says so, no weight does
+# peft asks transformers so
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 PLACES = range(2)  # cases with recorded numbers
 QUESTIONS = ["Is there a cat?", "Is the red cube on the left of the blue sphere? Answer yes or no."]
 PROMPTS = ["a cat", "a photo of a red cube on the left of a blue sphere", "two green circles"]
@@ -49,14 +52,24 @@ def golden(shared):
     return Golden(folder, told, np.load(folder / "expected.npz"), pictures)
 
 
-@pytest.fixture(scope="module")
-def model(golden) -> SeedLlama:
-    """Return the checkpoint, loaded by its path."""
-    return read(golden.folder)
+@pytest.fixture(scope="module", params=["as it is", "under an adapter of plain peft"])
+def model(request, golden, tmp_path_factory) -> SeedLlama:
+    """Return the checkpoint, loaded by its path, and after a round trip through peft.
+
+    A fresh adapter has B = 0, so all recorded numbers hold under it.
+    """
+    model = read(golden.folder)
+    if request.param != "as it is":
+        folder = tmp_path_factory.mktemp("adapter")
+        stock = LlamaForCausalLM.from_pretrained(golden.folder / "seed-llama-8b-sft")
+        config = LoraConfig(r=2, target_modules=model.lora_targets)
+        get_peft_model(stock, config).save_pretrained(folder)
+        model.load_adapter(folder)
+    return model
 
 
 def read(folder: Path, **changes: object) -> SeedLlama:
-    return load(SeedLlamaOptions(path=str(folder), vit_heads=HEADS, device="cpu", **changes))
+    return load(SeedLlamaOptions(path=str(folder), device="cpu", **changes))
 
 
 def near(found: object, expected: object) -> Any:
@@ -193,9 +206,9 @@ def test_drawing_is_the_likelihoods_distribution(golden, model):
         assert (numbers <= p[np.arange(32), z] + 1e-5).all()
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks transformers so
-def test_numbers_survive_plain_peft(golden, model, tmp_path):
+def test_numbers_survive_plain_peft(golden, tmp_path):
     """A LoRA adapter changes the likelihoods; plain peft and a second load give the same; off, the base."""
+    model = read(golden.folder)
     base = likelihoods(model, golden)
     new_adapter(model, rank=4, alpha=8, seed=0)
     assert likelihoods(model, golden) == base
@@ -240,6 +253,15 @@ def test_the_image_encoder_may_lie_in_its_own_file(golden, tmp_path):
     model = read(golden.folder, tokenizer=str(tmp_path / "tokenizer"))
     for picture, case in zip(golden.pictures, golden.told["encode"], strict=False):
         assert model.see([picture])[0].tolist() == case["codes"]
+
+
+def test_the_published_image_encoder_has_16_heads():
+    """At its width that is known; another width takes what is given, or else a guess."""
+    shapes = {"patch_embed.proj.weight": (1408, 3, 14, 14), "pos_embed": (1, 257, 1408)}
+    shapes["blocks.0.mlp.fc1.weight"] = (6144, 1408)
+    weights = {f"visual_encoder.{name}": torch.empty(size, device="meta") for name, size in shapes.items()}
+    assert _vision_sizes(weights, given=0, guess=32).heads == 16
+    assert _vision_sizes(weights, given=8, guess=32).heads == 8
 
 
 def test_the_language_models_own_folder_is_enough(golden):

@@ -11,7 +11,7 @@ from silmm.interfaces import Drawing
 from silmm.layout import RunFolder
 from silmm.registry import Registry
 from silmm.settings import RunSettings
-from tests.plugins.seed_llama.tiny_checkpoint import HEADS, UNCLIP, write_unclip
+from tests.plugins.seed_llama.tiny_checkpoint import UNCLIP, write_unclip
 
 PROMPTS = ["a cat", "the red cube is on the left of the blue sphere", "two dogs and a chair"]
 
@@ -39,7 +39,7 @@ def test_an_iteration_through_all_stages(parts, tmp_path):
         },
         sets=[
             *(f"model.{name}={value}" for name, value in parts.items()), "model.device=cpu",
-            f"model.vit_heads={HEADS}", "model.steps=2", "trainer.steps=3", "trainer.warmup=1",
+            "model.steps=2", "trainer.steps=3", "trainer.warmup=1",
             "trainer.learning_rate=0.001", "trainer.accumulation=1", "trainer.batch=3", "trainer.rank=2",
         ],
     )  # fmt: skip
@@ -50,7 +50,7 @@ def test_an_iteration_through_all_stages(parts, tmp_path):
     scores = pq.read_table(run / "iter-1" / "scores" / "shard-00000.parquet")["score"].to_pylist()
     assert len(candidates) == len(scores) == 8
     assert len(set(scores)) > 4
-    model = load(SeedLlamaOptions(**parts, vit_heads=HEADS, device="cpu"))
+    model = load(SeedLlamaOptions(**parts, device="cpu"))
     codes = model.represent(PROMPTS, range(3), Drawing())
     with torch.no_grad():
         before = model.log_likelihood(PROMPTS, codes)

@@ -54,7 +54,7 @@ def write(root: Path) -> Path:
 
 def read(root: Path, **changes: object) -> SeedLlama:
     """Load the checkpoint in `root`."""
-    return load(SeedLlamaOptions(path=str(root), vit_heads=HEADS, device="cpu", steps=2, **changes))
+    return load(SeedLlamaOptions(path=str(root), device="cpu", steps=2, **changes))
 
 
 def write_text_tokenizer(folder: Path) -> int:
