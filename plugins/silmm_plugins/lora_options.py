@@ -80,7 +80,7 @@ class OptimisationOptions(Options):
     recompute: bool = Field(
         default=False,
         description="activation checkpointing: layers are computed again in the backward pass instead of "
-        "remembered; far less memory, about a third more time, the same result",
+        "remembered; far less memory for a second forward pass, and the same result",
         json_schema_extra={"paper": "not given", "unit": ""},
     )
     checkpoint_every: int = Field(
