@@ -16,6 +16,7 @@ TITLES = {
     "mplug_speed": "mPLUG's questions",
     "picture_prefix": "A picture's questions",
     "tifa_answers_speed": "TIFA's questions to BLIP",
+    "trl_emu3": "A DPO step on Emu3's pictures beside TRL's",
     "trl_step": "A DPO step beside TRL's",
     "vqa_prefix": "Janus's questions",
 }

@@ -49,18 +49,25 @@ class StockLlama(TinyDiscrete):
         return logs.gather(-1, codes[..., None]).squeeze(-1).sum(-1)
 
 
-def trl_trainer(model: StockLlama, base: torch.nn.Module, folder: str) -> Any:
-    """Return TRL's trainer on the model's backbone, `base` its reference; its dataset only builds it."""
+def trl_trainer(backbone: torch.nn.Module, base: torch.nn.Module, names: Sequence[str], folder: str) -> Any:
+    """Return TRL's trainer on a stock model, `base` its reference; its dataset only builds it.
+
+    Args:
+        backbone: with the adapter on.
+        base: without.
+        names: of the tokens, in the order of their ids; :data:`PAD` and :data:`END` are among them.
+        folder: for what TRL writes.
+    """
     import datasets
     import trl
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    texts = [*CONTROL, *model.vocabulary.words, *(f"code{i}" for i in range(model.language_model.codes))]
-    words = Tokenizer(models.WordLevel({text: i for i, text in enumerate(texts)}, unk_token=PAD))
+    words = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token=PAD))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    prompt, chosen, rejected = names[-3:]
     return trl.DPOTrainer(
-        model=model.backbone,
+        model=backbone,
         ref_model=base,
         args=trl.DPOConfig(
             output_dir=folder,
@@ -71,8 +78,16 @@ def trl_trainer(model: StockLlama, base: torch.nn.Module, folder: str) -> Any:
             gradient_checkpointing=False,
         ),
         processing_class=PreTrainedTokenizerFast(tokenizer_object=words, pad_token=PAD, eos_token=END),
-        train_dataset=datasets.Dataset.from_list([{"prompt": "a", "chosen": " code1", "rejected": " code2"}]),
+        train_dataset=datasets.Dataset.from_list(
+            [{"prompt": prompt, "chosen": f" {chosen}", "rejected": f" {rejected}"}]
+        ),
     )
+
+
+def token_names(model: StockLlama) -> list[str]:
+    """Return the names of the tokens, in the order of their ids."""
+    codes = [f"code{i}" for i in range(model.language_model.codes)]
+    return [*CONTROL, *model.vocabulary.words, *codes]
 
 
 def trl_rows(model: StockLlama, training: Training) -> list[dict[str, Any]]:
@@ -143,7 +158,7 @@ def main() -> None:
     base = copy.deepcopy(model.backbone)
     dpo_steps.attach_adapter(model)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = trl_trainer(model, base, folder)
+        trainer = trl_trainer(model.backbone, base, token_names(model), folder)
         model.backbone.eval()
         rows = [compare(model, trainer, data, k, options.repeats) for data, k in cases]
     measure.publish("trl_step", "pairs", weights, rows)

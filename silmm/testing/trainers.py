@@ -7,6 +7,7 @@ from pathlib import Path
 
 from silmm.interfaces import BaseModel, Preference, Trainer
 from silmm.testing.cases import Nonconformance
+from silmm.testing.training import require_eval_mode
 
 
 class _Killed(Exception):
@@ -21,6 +22,9 @@ def check_trainer(
     kill_at: int = 2,
 ) -> Mapping[str, float]:
     """Check that a training gives one adapter, byte for byte, whether or not it is killed on its way.
+
+    After each step nothing of the model may be in training mode: dropout would tell policy and reference
+    apart.
 
     Args:
         make_trainer: returns the trainer with few steps, more than `kill_at`.
@@ -37,6 +41,7 @@ def check_trainer(
     def watch(step: int, metrics: Mapping[str, float]) -> None:
         del metrics
         steps.append(step)
+        require_eval_mode(model, f"train, step {step}")
 
     metrics = _train(make_trainer(), model, preferences, folder / "whole", watch)
     if steps != list(range(1, len(steps) + 1)) or len(steps) <= kill_at:

@@ -83,11 +83,16 @@ def check_dropout_is_off(model: BaseModel, cases: Cases) -> None:
             with other_randomness(seed):
                 again = array(trained_value(model, cases.prompts, latents))
             compare(again, first, min(cases.tolerance, 1e-6), promise)
-        for name, part in networks(model).items():
-            awake = [inner for inner, module in part.named_modules() if module.training]
-            if awake:
-                place = ".".join(filter(None, [name, awake[0]]))
-                raise Nonconformance(f"training: {place} is in training mode; call eval() on it")
+        require_eval_mode(model, "training")
+
+
+def require_eval_mode(model: BaseModel, when: str) -> None:
+    """Raise :class:`Nonconformance` where a part of any network of the model is in training mode."""
+    for name, part in networks(model).items():
+        awake = [inner for inner, module in part.named_modules() if module.training]
+        if awake:
+            place = ".".join(filter(None, [name, awake[0]]))
+            raise Nonconformance(f"{when}: {place} is in training mode; call eval() on it")
 
 
 def check_lora_targets(model: BaseModel) -> int:

@@ -206,6 +206,21 @@ class Forgetful:
         )
 
 
+class Awake:
+    """Puts the model in training mode, where its dropout wakes up."""
+
+    def train(self, model, preferences, *, start, out, work, seed, observe):
+        model.backbone.train()
+        observe(1, {"loss": 1.0})
+
+
+def test_a_trainer_in_training_mode_is_found(tmp_path):
+    """Dropout while training would tell policy and reference apart."""
+    model = discrete()
+    with pytest.raises(Nonconformance, match=r"step 1: .* is in training mode"):
+        kit.check_trainer(Awake, model, preferences(model), tmp_path)
+
+
 def test_a_trainer_that_forgets_is_found(tmp_path):
     """Other bytes after a kill are named."""
     model = discrete()
