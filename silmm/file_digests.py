@@ -22,6 +22,8 @@ from silmm.store import atomic_write, disk_errors, read_json, sha256_file, to_js
 CACHE_VARIABLE = "SILMM_CACHE"
 LARGE = 1 << 20
 """Bytes from which on a digest is kept; what is smaller is read again."""
+LONG = 1_000_000_000
+"""Bytes from which on reading is announced: some seconds."""
 READERS = 4
 """Files that are read at once: SHA-256 keeps one core busy, a disk more than one."""
 _SETTLED = 2_000_000_000
@@ -74,7 +76,7 @@ def file_digests(paths: Sequence[Path], announce: Announce = lambda _: None) -> 
 
     Args:
         paths: the files.
-        announce: told how much has to be read, where that is a large file at all.
+        announce: told how much has to be read, where it takes long.
 
     Raises:
         DataError: a file is missing, unreadable, or changes while it is read.
@@ -85,7 +87,7 @@ def file_digests(paths: Sequence[Path], announce: Announce = lambda _: None) -> 
         stamp.size for stamp, digest in zip(stamps, found, strict=True)
         if digest is None and stamp.size >= LARGE
     )
-    if unread:
+    if unread >= LONG:
         where = os.path.commonpath([path.absolute() for path in paths])
         announce(f"reading {unread / 1e9:.1f} GB of {where} to know what they are; the next start need not")
     with ThreadPoolExecutor(READERS) as readers:

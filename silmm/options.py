@@ -40,13 +40,14 @@ class NoOptions(Options):
     """The options of a component that has none."""
 
 
-@dataclass(frozen=True)
-class CheckpointMark:
+class CheckpointMark(BaseModel):
     """What ``json_schema_extra={"checkpoint": …}`` says of an option that names weights.
 
     Such an option is a folder, a file or the id of a repository on the hub, or empty. True says no more than
     that; an object may have the keys below.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     beside: tuple[str, ...] = ()
     """Patterns of what an empty option takes beside the folder that the option ``path`` names."""
@@ -117,20 +118,15 @@ def checkpoint_options(options: type[BaseModel]) -> dict[str, CheckpointMark]:
 
 
 def _checkpoint_mark(name: str, mark: object) -> CheckpointMark:
-    if mark is True:
-        return CheckpointMark()
-    given = dict(mark) if isinstance(mark, Mapping) else {"": mark}
-    lists = {key: given.pop(key, ()) for key in ("beside", "words")}
-    revision = given.pop("revision", "")
-    texts = all(
-        isinstance(one, list | tuple) and all(isinstance(text, str) for text in one) for one in lists.values()
-    )
-    if given or not texts or not isinstance(revision, str):
+    try:
+        return CheckpointMark() if mark is True else CheckpointMark.model_validate(mark)
+    except ValidationError as error:
+        keys = ", ".join(CheckpointMark.model_fields)
+        problem = error.errors()[0]
         raise ValueError(
-            f"the mark 'checkpoint' of the option {name!r} is {mark!r}; it is True or an object with the "
-            "lists of texts 'beside' and 'words' and the text 'revision'"
-        )
-    return CheckpointMark(tuple(lists["beside"]), tuple(lists["words"]), revision)
+            f"the mark 'checkpoint' of the option {name!r} is {mark!r}; it is True or an object with {keys} "
+            f"({'.'.join(map(str, problem['loc']))}: {problem['msg']})"
+        ) from None
 
 
 def type_name(field: FieldInfo) -> str:

@@ -161,6 +161,7 @@ def reads(monkeypatch, tmp_path):
     """Collect the files that are read as a whole; each is large, and nothing is kept at first."""
     monkeypatch.setenv("SILMM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(silmm.file_digests, "LARGE", 1)
+    monkeypatch.setattr(silmm.file_digests, "LONG", 10)
     monkeypatch.setattr(silmm.file_digests, "_known", {})
     read = []
     monkeypatch.setattr(
