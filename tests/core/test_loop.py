@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import warnings
 from dataclasses import replace
 
@@ -33,6 +34,26 @@ def test_four_workers_write_the_same_bytes(go, artefacts, tmp_path, expected):
     """One worker or four: every artefact is equal."""
     go(tmp_path / "run", workers=4)
     assert artefacts.hashes(tmp_path / "run") == expected
+
+
+def test_workers_end_before_a_training_begins(go, tmp_path, toy_settings, monkeypatch):
+    """Their models make room: none is left when the trainer is called; the next iteration has new ones."""
+    toy = importlib.import_module("silmm_toy")
+    real, alive, seen = toy.ToyTrainer.train, [], []
+
+    def train(*given, **named):
+        alive.append(multiprocessing.active_children())
+        return real(*given, **named)
+
+    class Told:
+        def progress(self, stage, done, total):
+            if stage == "sample" and done:
+                seen.append(len(multiprocessing.active_children()))
+
+    monkeypatch.setattr(toy.ToyTrainer, "train", train)
+    go(tmp_path / "run", toy_settings(iterations=2), workers=2, observers=(Told(),))
+    assert alive == [[], []]
+    assert set(seen) == {2}
 
 
 def test_shards_in_any_order_write_the_same_bytes(go, artefacts, tmp_path, expected):

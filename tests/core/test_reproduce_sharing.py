@@ -254,6 +254,7 @@ def test_digests_change_with_what_a_stage_depends_on_and_with_nothing_else(regis
 
     late = {"score", "pairs", "features", "train"}
     assert moved(scorer="mean-yes") == late
+    assert moved(judge_model="toy") == late | {"answers"}
     assert moved(questioner="one") == late | {"questions", "answers"}
     assert moved(sampler="other") == late | {"sample", "answers"}
     assert moved(pair_rule="other") == late - {"score"}
