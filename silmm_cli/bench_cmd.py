@@ -192,7 +192,7 @@ def _own(request: BenchRequest, name: str, *, several: bool) -> BenchRequest:
     inside = request.images / name
     for candidate in (inside, inside.with_suffix(".json")):
         if candidate.exists():
-            return replace(request, images=candidate)
+            return replace(request, images=candidate, name=request.name or str(request.images))
     raise UsageError(
         f"--images {request.images} has no folder {name}: with several benchmarks each has its own folder "
         "there, called after the benchmark (or NAME.json for an index of files)"

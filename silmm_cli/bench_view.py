@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -134,8 +135,8 @@ def _any(line: Line, columns: Sequence[str]) -> bool:
 
 
 def _head(name: str) -> Text:
-    """Write a column's name so that it is cut at hyphens and spaces only, the arrow below."""
-    cut = name.replace("-", "-\n") if len(name) > NUMBER else name
+    """Write a column's name so that it is cut between its words only, the arrow below."""
+    cut = re.sub(r"(?<=[-_/])", "\n", name) if len(name) > NUMBER else name
     return Text(f"{cut}\n{UP}")
 
 

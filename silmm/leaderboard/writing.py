@@ -67,6 +67,10 @@ def place(line: Line) -> str:
 def footnotes(board: Board) -> list[str]:
     """Return the remarks below a board: why rows are not ranked, notes of columns, the source."""
     notes = [f"{line.name} is not ranked: {line.why_not}" for line in board.lines if line.why_not]
+    notes += [
+        f"{line.name} has no rank: no other result here has its protocol"
+        for line in board.lines if not line.published and line.rank is None and not line.why_not
+    ]
     notes += _column_notes(board)
     notes += list(board.remarks)
     notes.append(counted(board))
@@ -76,12 +80,21 @@ def footnotes(board: Board) -> list[str]:
 
 
 def _column_notes(board: Board) -> list[str]:
-    notes: dict[str, list[str]] = {}
-    for line in board.lines:
+    """Return the notes of cells, each once for all results that have it; without names where all have it."""
+    measured = [line for line in board.lines if not line.published]
+    notes: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for line in measured:
+        columns: dict[str, list[str]] = {}
         for name, cell in line.cells.items():
             if cell.note:
-                notes.setdefault(f"{line.name}: {cell.note}", []).append(name)
-    return [f"{text} ({', '.join(names)})" for text, names in notes.items()]
+                columns.setdefault(cell.note, []).append(name)
+        for text, names in columns.items():
+            notes.setdefault((text, tuple(names)), []).append(line.name)
+    found = []
+    for (text, names), lines in notes.items():
+        whose = "" if len(lines) == len(measured) > 1 else f"{', '.join(lines)}: "
+        found.append(f"{whose}{text} ({', '.join(names)})")
+    return found
 
 
 def _rows(board: Board) -> Iterator[list[str]]:
@@ -169,9 +182,12 @@ _HEAD = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Leaderboard</title>
 <style>
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
-th:nth-child(2), td:nth-child(2) { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+th { white-space: normal; vertical-align: bottom; }
+th:nth-child(2), td:nth-child(2) {
+  text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 12rem;
+}
 .published td { color: #666; } .refused td { color: #999; font-style: italic; }
 </style></head><body>
 """

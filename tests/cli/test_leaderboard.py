@@ -20,7 +20,7 @@ from silmm.leaderboard.comparing import compare_results
 from silmm.leaderboard.published import COLUMNS, TABLE1
 from silmm.leaderboard.ranking import boards, difference
 from silmm.leaderboard.results import FORMAT, KIND, SEAL, find_results, read_result, seal
-from silmm.leaderboard.writing import FORMATS
+from silmm.leaderboard.writing import FORMATS, footnotes
 from silmm.store import to_json
 from silmm.tables import to_parquet
 from silmm_cli import main
@@ -279,6 +279,15 @@ def test_compare_asks_which_of_several_results_is_meant(write, tmp_path):
     assert found.first.model == "a"
     with pytest.raises(UsageError, match=f"several results[\\s\\S]*{other.name}"):
         compare_results([read_result(full), read_result(other)], one)
+
+
+def test_a_note_that_all_results_have_is_told_once(write):
+    """What two results share stands below the table once, and a result alone is told why it has no rank."""
+    both = footnotes(boards([read_result(write("a", [0.1])), read_result(write("b", [0.2]))])[0])
+    assert [note for note in both if "no judge" in note] == ["no judge (Relation)"]
+    alone = footnotes(boards([read_result(write("a", [0.1]))])[0])
+    assert "a: no judge (Relation)" in alone
+    assert any(note.startswith("a has no rank: ") for note in alone)
 
 
 def test_a_folder_stands_for_its_results(write, tmp_path):

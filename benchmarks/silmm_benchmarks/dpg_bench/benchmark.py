@@ -254,9 +254,8 @@ class DpgBench:
             note = "no question of this category" if counts else self._missing(())
             return Column(title, None, 0, 0, note=note, detail=detail)
         low, high = _ends(ratio_interval(right, asked))
-        return Column(
-            title, sum(right) / sum(asked), len(asked), pictures, low, high, f"{sum(asked)} answers", detail
-        )
+        note = f"{sum(asked)} answer{'s' * (sum(asked) != 1)}"
+        return Column(title, sum(right) / sum(asked), len(asked), pictures, low, high, note, detail)
 
     def _missing(self, scores: Scores) -> str:
         failed = next((row["failed"] for _, _, row in scores if "failed" in row), "")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from silmm.registry import Registry
 
 OPTIONS = frozenset({"adapter", "batch_size", "device", "temperature", "top_p", "top_k"})
+BATCH = 64
+"""Prompts drawn together by default; `silmm run` takes 128 candidates at once."""
 FOLDER = "path"
 """Option of a base model that the DIR of `NAME:DIR` goes to."""
 
@@ -79,7 +81,7 @@ def open_base_model(
         "sampling": {"temperature": drawing.temperature, "top_p": drawing.top_p, "top_k": drawing.top_k},
         "prompt_rewriting": "none",
     }
-    return BaseModelGenerator(model, identity, drawing, options.batch_size)
+    return BaseModelGenerator(model, identity, drawing, options.batch_size or BATCH)
 
 
 def _given(name: str, place: str, options: GeneratorOptions, known: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ OPTIONS = frozenset({
 })
 AS_IT_IS: Mapping[str, Any] = {"clean_caption": False, "use_resolution_binning": False}
 """Switches of some pipelines (PixArt) that would change the prompt or the size behind the card's back."""
+BATCH = 4
+"""Prompts drawn together by default."""
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -111,7 +113,7 @@ def open_pipeline(place: str, options: GeneratorOptions) -> DiffusersGenerator:
         "prompt_rewriting": "none",
     }
     return DiffusersGenerator(
-        pipeline, identity, arguments, options.negative_prompt, options.batch_size, noise
+        pipeline, identity, arguments, options.negative_prompt, options.batch_size or BATCH, noise
     )
 
 

@@ -75,7 +75,9 @@ class GeneratorOptions(Options):
     negative_prompt: str = Field(default="", description="what the pictures should not show")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(default="float32", description="precision")
     device: str = Field(default="", description="cpu, cuda, cuda:1, mps; empty takes a GPU if there is one")
-    batch_size: int = Field(default=4, ge=1, description="prompts drawn together")
+    batch_size: int | None = Field(
+        default=None, ge=1, description="prompts drawn together; empty: 4 by a pipeline, 64 by a base model"
+    )
     revision: str | None = Field(default=None, description="commit, tag or branch of a model on the hub")
     scheduler: str | None = Field(default=None, description="a diffusers scheduler class in place of its own")
     safety_checker: bool = Field(default=True, description="False takes the pipeline's safety checker out")

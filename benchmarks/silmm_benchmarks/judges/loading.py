@@ -75,7 +75,7 @@ def load_pretrained(cls: Any, folder: Path, placement: Placement, unused: str = 
         DataError: files are missing or broken, or a weight of the model is not among them (transformers
             would draw it at random and go on).
     """
-    with broken_weights(folder):
+    with broken_weights(folder), _quiet():
         model, info = cls.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, dtype=placement.dtype,
             output_loading_info=True,
@@ -88,6 +88,22 @@ def load_pretrained(cls: Any, folder: Path, placement: Placement, unused: str = 
             "another model's folder or an incomplete one. Fetch it again from its home."
         )
     return model.to(placement.device).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' bars and its table of missing weights off the screen; the caller looks itself."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 @contextmanager

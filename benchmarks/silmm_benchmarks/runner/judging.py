@@ -65,14 +65,19 @@ class Sitting:
             by_item.setdefault(item.id, []).append((picture, wanted(item, picture)))
         for role, seat in self.seats.items():
             parts = [_of_role(role, [by_item.get(item.id, ()) for item in block]) for block in blocks(items)]
-            done, total = 0, sum(map(len, parts))
-            for part in parts:
-                if part:
-                    progress(role, done, total)
-                    self._ask(seat, part)
-                    done += len(part)
+            waiting = [[asked for asked in part if self._waits(asked)] for part in parts]
+            total = sum(map(len, parts))
+            done = total - sum(map(len, waiting))
             if total:
                 progress(role, done, total)
+            for part in filter(None, waiting):
+                self._ask(seat, part)
+                done += len(part)
+                progress(role, done, total)
+
+    def _waits(self, asked: Asked) -> bool:
+        picture, requests = asked
+        return any(self._unanswered(request, picture) for request in requests)
 
     def missing(self, work: Sequence[tuple[Item, Picture]]) -> int:
         """Count the pictures that still lack an answer."""

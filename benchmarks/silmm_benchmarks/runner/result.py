@@ -115,7 +115,8 @@ def write(finding: Finding, path: Path) -> Path:
         OutOfSpace, DataError: the system refused the write.
     """
     counted = [one for one in finding.scored if one.failed is None]
-    rows = [(one.item, one.picture.index, one.scores) for one in counted]
+    ruled = [one for one in finding.scored if one.failed is None or one.by_rule]  # columns tell of drops
+    rows = [(one.item, one.picture.index, one.scores) for one in ruled]
     columns = finding.benchmark.columns(finding.items, rows, finding.mode)
     tables = {
         "pictures": to_parquet(_pictures(finding)),

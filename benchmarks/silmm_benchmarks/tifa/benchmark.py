@@ -199,7 +199,7 @@ class Tifa:
             return Column(name, None, 0, 0, note=note, detail=detail)
         right, asked = [one[0] for one in counts], [one[1] for one in counts]
         low, high = _ends(ratio_interval(right, asked))
-        note = f"{sum(asked)} questions"
+        note = f"{sum(asked)} question{'s' * (sum(asked) != 1)}"
         return Column(name, sum(right) / sum(asked), len(counts), len(counts), low, high, note, detail)
 
     def _missing(self) -> str:

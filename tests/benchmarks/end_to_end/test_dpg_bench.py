@@ -82,6 +82,7 @@ def test_every_part_of_a_grid_is_asked_its_questions(
     told = {row["item"]: json.loads(row["scores"]) for row in rows}
     # The first prompt lost its first question, as officially; here another one depends on it.
     assert items[0].id in {row["item"] for row in rows if row["failed"]}
+    assert f"{items[0].id} dropped: question" in result.numbers["Overall"].note
     assert result.numbers["Overall"].prompts == PROMPTS - 1
     assert told[items[1].id]["score"] >= 0
     check_reports(done, [item.id for item in items[1:PROMPTS]])

@@ -74,6 +74,22 @@ def test_nothing_is_asked_twice(draw, score, tmp_path, asked):
     assert (again["card"]["scoring"]["mode"], fixed["card"]["scoring"]["mode"]) == ("official", "fixed")
 
 
+def test_what_is_answered_is_no_progress(draw, registry, tmp_path):
+    """A resumed run starts where it was: answers that are there are not counted as work of this run."""
+    draw(tmp_path / "images")
+    component = registry.build("benchmark", "shapes", {"images": 2})
+    told = []
+    for _ in range(2):
+        told.append([])
+        component.bench(
+            BenchRequest(out=tmp_path / "out", images=tmp_path / "images", limit=8), registry=registry,
+            progress=lambda *step: told[-1].append(step), note=lambda _: None,
+        )
+    first, second = ([done for stage, done, _ in steps if "yes-no" in stage] for steps in told)
+    assert (first[0], first[-1]) == (0, 16)
+    assert second == [16]
+
+
 def test_a_changed_picture_is_judged_again_alone(draw, score, tmp_path, asked):
     """Content decides: the one new picture is asked about, and the number follows it."""
     first, *_ = draw(tmp_path / "images")

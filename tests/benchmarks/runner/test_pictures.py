@@ -25,6 +25,27 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     assert (opened.mode, opened.size) == ("RGB", (8, 6))
 
 
+def test_unusual_pictures_are_read_as_the_official_scripts_read_them(tmp_path):
+    """16 bit, CMYK, alpha, animation and a rotation in EXIF: what Pillow's convert("RGB") gives, no more."""
+    noise = np.random.default_rng(5).integers(0, 256, (6, 8, 4), dtype=np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # rotate by 90 degrees to show
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(tmp_path / "16.png")
+    Image.fromarray(noise, "CMYK").save(tmp_path / "cmyk.jpg")
+    Image.fromarray(noise[..., :2], "LA").save(tmp_path / "la.png")
+    Image.fromarray(noise[..., 0] > 99).save(tmp_path / "1.png")
+    Image.fromarray(noise[..., :3]).save(tmp_path / "turned.jpg", exif=turned)
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
+    for name in ("moving.png", "moving.webp"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
+    for path in sorted(tmp_path.iterdir()):
+        with Image.open(path) as picture:
+            expected = np.asarray(picture.convert("RGB"))
+        assert open_rgb(path).size == (8, 6), path.name
+        assert np.array_equal(np.asarray(open_rgb(path)), expected), path.name
+    assert open_rgb(tmp_path / "moving.webp").getpixel((0, 0)) == (255, 0, 0)
+
+
 def test_a_box_is_cut_out_exactly(tmp_path):
     """The part in a box has the pixels of the whole picture there."""
     path = picture(tmp_path / "a.png")
