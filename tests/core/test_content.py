@@ -299,6 +299,7 @@ def test_stages_are_shared_by_the_content_of_weights(go, tmp_path, of_folder, fo
 
 def test_weights_that_change_while_they_are_loaded_are_not_used(go, tmp_path, of_folder, folder, monkeypatch):
     """What was loaded is compared with run.json before anything is drawn with it."""
+    go(tmp_path / "run", of_folder(), until="prompts")
     toy = importlib.import_module("silmm_toy")
     real = toy.ToyFolder.__init__
 
