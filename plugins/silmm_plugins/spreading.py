@@ -40,7 +40,8 @@ class Spread:
         inside = {module for layer in self._stack.layers for module in layer.modules()}
         for module in self._backbone.modules():
             if module not in inside:
-                module._apply(lambda weight: weight.to(device), recurse=False)  # `to` without the children
+                # what `to` does, without the children
+                module._apply(lambda weight: weight.to(device), recurse=False)  # type: ignore[no-untyped-call]
 
     def _places(self) -> list[torch.device]:
         """Return a device for each layer, in order, such that all hold about as many bytes.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,21 @@ def test_spread_over_two_of_the_same(every_model: EveryModel, name: str, tmp_pat
     new_adapter(two, rank=2, alpha=2, seed=3)
     save_adapter(two, tmp_path / "adapter")
     load_adapter(one, tmp_path / "adapter")
+
+
+@pytest.mark.slow
+def test_tensors_of_two_devices_never_meet(
+    shared: Path, silmm_process: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """On two pretended devices, which may not meet, every model gives what it gives on one CPU."""
+    done = silmm_process("-W", "ignore", "-m", "tests.plugins.pretended_devices", str(shared), *ADAPTERS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    *found, met = done.stdout.splitlines()
+    assert [line.split()[0] for line in found] == list(ADAPTERS)
+    for line in found:
+        _, far, words, places = line.split()
+        assert (float(far) < 1e-4, words, places) == (True, "True", "pretended:0,pretended:1")
+    assert re.search("meets tensors of pretended:0, pretended:1", met)  # without the hooks
 
 
 def test_layers_are_shared_out_whole_and_the_rest_stays() -> None:
