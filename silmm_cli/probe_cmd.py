@@ -101,7 +101,7 @@ def _print(found: Probe, console: Console) -> None:
     console.print(Text(f"{found.kind} {found.name}", style="bold"))
     for fact in _lines(found.facts, "  "):
         console.print(Text(fact), soft_wrap=True)
-    wide = max([13, *(len(finding.name) for finding in found.findings)]) + 1
+    wide = max([14, *(len(finding.name) + 2 for finding in found.findings)])
     for finding in found.findings:
         spent = f" ({finding.seconds:.2f} s)" if finding.seconds else ""
         line = Text(f"{finding.state:<5}", style=_COLOURS[finding.state])
@@ -115,5 +115,5 @@ def _lines(facts: dict[str, Any], indent: str) -> list[str]:
             lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
         else:
             text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-            lines.append(f"{indent}{name}: {text}")
+            lines.append(f"{indent}{name}: {text or 'none'}")
     return lines

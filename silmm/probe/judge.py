@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -67,6 +68,7 @@ def probe_judge(
         return f"it is a {type(built[0]).__name__}"
 
     if not found.attempt("load", load):
+        _told_before(found)
         return
     found.facts["identity"] = {key: str(value) for key, value in built[0].identity.items()}
     steps = prober.examine(built[0], pictures, texts) if prober else _own_canaries(built[0])
@@ -85,6 +87,13 @@ def _files(prober: Prober, options: pydantic.BaseModel, found: Probe) -> None:
         seconds = found.findings.pop().seconds
         found.tell("files", own[0])
         found.facts["files"]["seconds to read"] = round(seconds, 2)
+
+
+def _told_before(found: Probe) -> None:
+    """Shorten the last finding if an earlier one says the same."""
+    *before, last = found.findings
+    if any(finding.detail == last.detail for finding in before):
+        found.findings[-1] = replace(last, detail="does not load, for a reason told above")
 
 
 def _own_canaries(judge: Any) -> Iterable[tuple[str, Step]]:

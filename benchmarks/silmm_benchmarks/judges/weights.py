@@ -99,12 +99,13 @@ def locate(judge: str, given: str) -> Path:
     place = Path(given).expanduser() if given else data_root() / home.folder
     if place.is_file() or (place.is_dir() and any(place.iterdir())):
         return place
-    put = f"give their path, or put them into {data_root() / home.folder} ({DATA_VARIABLE} moves that folder)"
+    pull = f"`silmm data pull {home.folder}` fetches them; or put" if home.folder in PULLED else "Put"
+    folder = f"{data_root() / home.folder} ({DATA_VARIABLE} moves that folder)"
     hub = f"; {HUB}{home.hub} as the path downloads them" if home.hub else ""
-    pull = f" with `silmm data pull {home.folder}`" if home.folder in PULLED else ""
     raise DataError(
         f"The judge {judge!r} finds no weights at {place}. It needs {home.file}. Home: {home.url}. "
-        f"Licence: {home.licence}. Size: {home.size}. Fetch them{pull} and {put}{hub}."
+        f"Licence: {home.licence}. Size: {home.size}. {pull} them into {folder}, or "
+        f"give their path{hub}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -125,7 +126,7 @@ def norm_facts(
         "frozen with mean 0": sum(mean is not None and not mean.any() for mean in means),
         "frozen with variance 1 - 1e-5": sum(_all_near(variances[name], 1 - EPS) for name in frozen),
         "frozen with variance 1": sum(_all_near(variances[name], 1.0) for name in frozen),
-        "least variance + 1e-5": float(variances[least].min() + EPS), "in": least,
+        "least variance + 1e-5": float(variances[least].min() + EPS), "which is in": least,
         "norms with a variance below 0": file_facts.named(f"{name} ({n})" for name, n in below.items()),
         "of them between -1e-5 and 0, as taking eps off leaves (cause a)": len(shifted),
     }
@@ -146,9 +147,9 @@ def label_facts(path: Path) -> tuple[dict[str, Any], list[str]]:
         names = read_labels(path)
     except DataError as error:
         return facts, [str(error)]
-    hashed = digest(names)
+    hashed, repeated = digest(names), sum(count > 1 for count in Counter(names).values())
     return {
-        **facts, "names": len(names), "repeated": len(names) - len(set(names)), "first": list(names[:3]),
+        **facts, "names": len(names), "of more than one class": repeated, "first": list(names[:3]),
         "sha256 of the names": hashed, "official": hashed == OFFICIAL,
     }, []
 

@@ -111,9 +111,21 @@ def test_numbers_that_are_none_stop_the_run(name: str, where: str) -> None:
     ],
     ids=["r50", "rs200"],
 )
-def test_full_size_at_the_benchmark_size(network: Architecture, gains: dict[str, float]) -> None:
-    """Both networks at their true size go through a picture of 479x479 and give well-formed detections."""
+def test_full_size_at_the_benchmark_size(
+    network: Architecture, gains: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both networks at their true size go through a picture of 479x479 and give well-formed detections.
+
+    On a smaller picture they find the same again, and the same with all boxes in a head at once.
+    """
     model = recipe.network(network, **gains)
+    small = pictures("a", size=(96, 128))
+    chunked, again = model(small)[0], model(small)[0]
+    assert torch.equal(chunked.boxes, again.boxes)
+    assert torch.equal(chunked.scores, again.scores)
+    with monkeypatch.context() as patch:
+        patch.setattr(cascade, "CHUNK", 1000)
+        assert_same(model(small)[0], chunked)
     found = model(pictures("c", size=(479, 479)))[0]
     assert 0 < len(found.scores) <= cascade.MOST
     assert bool((found.scores.diff() <= 0).all()) and found.scores.min() > cascade.LEAST_SCORE

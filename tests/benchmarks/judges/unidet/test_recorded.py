@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from silmm_benchmarks.judges.unidet.architecture import R50, RS200, Architecture
-from silmm_benchmarks.judges.unidet.cascade import LEAST_SCORE, Found, mean_scores
+from silmm_benchmarks.judges.unidet.cascade import LEAST_SCORE, Found, detections, mean_scores
 from silmm_benchmarks.judges.unidet.network import UniDet
 from silmm_benchmarks.judges.unidet.pooling import pool_boxes
 from silmm_benchmarks.judges.unidet.proposals import select
@@ -173,6 +173,28 @@ def test_many_candidates(shared: Path, name: str) -> None:
     for found, theirs in zip(case.model(case.pictures, "exact"), case.golden["detections"], strict=True):
         assert len(found.scores) == theirs["count"]
         same(found, theirs, top=50)
+
+
+@pytest.mark.parametrize(
+    ("bias", "size", "candidates", "slack"), [(-8.0, (90, 120), 10519, 2), (-13.0, (479, 479), 1701, 0)],
+    ids=["r50_tiny_cap", "r50_tiny_479"],
+)
+def test_counts_of_the_recordings_with_many_candidates(
+    bias: float, size: tuple[int, int], candidates: int, slack: int
+) -> None:
+    """The original's README tells how many candidates and detections these two cases have: so many are ours.
+
+    One score of the first lies 4e-6 from the threshold, so that other convolution kernels may move it across.
+    """
+    model = recipe.network(recipe.TINY_R50, stem_gain=0.02, cls_gain=0.6, cls_bias=bias)
+    with torch.inference_mode():
+        features = model.backbone(model.prepare([recipe.tensor(recipe.image("a", *size))]))
+        boxes, _ = select(model.proposal_generator(features), 0, *size, "exact")
+        stages = model.roi_heads([level[0] for level in features[:3]], boxes, *size)
+        found = detections(stages, *size, "exact")
+    assert (len(boxes) == 1000) is (size == (479, 479))
+    assert abs(int((mean_scores(stages)[:, :-1] > LEAST_SCORE).sum()) - candidates) <= slack
+    assert len(found.scores) == 300
 
 
 @pytest.mark.parametrize(("name", "network"), [("R50", R50), ("RS200", RS200)])
