@@ -42,7 +42,9 @@ def continuous() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
 
 def validated() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
     """Return `kc-dpo` that has seen its best after the first step, and stops two later."""
-    options = KcDpoOptions(**QUICK, gamma="auto", warn_rise=1e9, validate_every=1, patience=2)
+    options = KcDpoOptions(
+        **QUICK, gamma="auto", warn_rise=1e9, validate_every=1, patience=2, recompute=True
+    )
     return KcDpo(options), TinyContinuousRandom(), feature_preferences()
 
 

@@ -236,7 +236,6 @@ class Emu3(BaseModel):
                 for image, asked in zip(images, questions, strict=True)
             ]
 
-
     @contextmanager
     def _answering(self, *parts: str) -> Iterator[None]:
         """Have the judge in its place; a policy that is being trained is found where it was, afterwards."""
