@@ -65,7 +65,8 @@ def checkpoint_content(
         files = _files(place, flag)
         if not files:
             raise DataError(f"the folder {str(place)!r} holds no files; check {flag}")
-        return {option: _digests(files, flag, announce)}
+        name = {".": place.absolute().name} if mark.named else {}
+        return {option: name | _digests(files, flag, announce)}
     if place.is_file():
         (digest,) = _digests({place.name: place}, flag, announce).values()
         return {option: f"sha256:{digest}"}

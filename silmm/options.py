@@ -55,6 +55,8 @@ class CheckpointMark(BaseModel):
     """Values that are no place."""
     revision: str = ""
     """The option with the revision of a repository."""
+    named: bool = False
+    """Whether the component goes by the folder's own name, so that it counts beside the content."""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,15 @@ def test_a_folder_is_its_files(folder, tmp_path):
     assert told(folder)["path"] != found
 
 
+def test_a_name_counts_where_the_component_goes_by_it(folder, tmp_path):
+    """With `named` a renamed folder is another one, a moved one is not."""
+    mark = CheckpointMark(named=True)
+    found = told(folder, mark)["path"]
+    assert found == {".": "weights", **told(folder)["path"]}
+    assert told(f"{shutil.copytree(folder, tmp_path / 'moved' / 'weights')}/", mark)["path"] == found
+    assert told(shutil.copytree(folder, tmp_path / "renamed"), mark)["path"] != found
+
+
 def test_a_snapshot_of_links_is_the_folder_that_it_shows(folder, tmp_path):
     """The hub's cache, links to files and to a folder, is told as the plain copy; a circle ends."""
     snapshot = tmp_path / "snapshots" / COMMIT

@@ -12,6 +12,7 @@ from silmm.errors import SettingsChanged, UsageError
 from silmm.report import write_report
 from silmm.settings import RunSettings
 from silmm.store import Shards
+from silmm_cli.model_path import split_model
 
 
 @pytest.fixture
@@ -163,6 +164,16 @@ def test_the_judge_is_part_of_the_identity(go, tmp_path, judged, toy_settings, t
     (taste / "taste.json").write_text("6")
     with pytest.raises(SettingsChanged, match=r"options\.judge_model\.path\.taste\.json"):
         go(tmp_path / "run", judged())
+
+
+def test_the_command_line_names_a_judge_with_its_path(toy_registry):
+    """`NAME:PATH` fills the judge's own option; given twice, or to a model without files, it is refused."""
+    split = split_model(toy_registry, "toy-folder:DIR", ["a.b=1"], "judge_model")
+    assert split == ("toy-folder", ("judge_model.path=DIR", "a.b=1"))
+    with pytest.raises(UsageError, match=r"--judge-model toy-folder:DIR and --set judge-model\.path=X both"):
+        split_model(toy_registry, "toy-folder:DIR", ["judge-model.path=X"], "judge_model")
+    with pytest.raises(UsageError, match=r"--judge-model toy:DIR.*Models that take a path: toy-folder\."):
+        split_model(toy_registry, "toy:DIR", [], "judge_model")
 
 
 def test_a_settings_file_names_a_judge(toy_registry, taste, tmp_path):

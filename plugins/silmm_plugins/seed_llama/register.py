@@ -21,7 +21,7 @@ class SeedLlamaOptions(PlacementOptions):
     path: str = Field(
         default="",
         description="folder of the language model (or its hub id), or one that holds it and the other parts",
-        json_schema_extra={"checkpoint": True},
+        json_schema_extra={"checkpoint": {"named": True}},
     )
     tokenizer: str = Field(
         default="",
