@@ -16,12 +16,12 @@ def test_a_model_that_needs_a_checkpoint_is_not_chosen_unasked():
     assert RunSettings.resolve(registry, flags={"sampler": "dropdiv"}).model == "tiny-continuous"
 
 
-def test_named_it_runs_with_the_papers_choices():
+def test_named_it_runs_with_the_papers_choices(written):
     """DropDiv candidates, KC-DPO and the kernel avgpool-cos are what `--model dreamllm` means."""
-    settings = RunSettings.resolve(Registry.load(), flags={"model": "dreamllm"}, sets=["model.path=here"])
+    settings = RunSettings.resolve(Registry.load(), flags={"model": "dreamllm"}, sets=[f"model.path={written}"])
     assert (settings.sampler, settings.trainer, settings.kernel) == ("dropdiv", "kc-dpo", "avgpool-cos")
     assert settings.options["trainer"]["steps"] == 2000
-    assert settings.options["model"]["path"] == "here"
+    assert settings.options["model"]["path"] == str(written)
 
 
 def test_without_a_path_it_says_what_to_give():
