@@ -18,7 +18,8 @@ def test_a_model_that_needs_a_checkpoint_is_not_chosen_unasked():
 
 def test_named_it_runs_with_the_papers_choices(written):
     """DropDiv candidates, KC-DPO and the kernel avgpool-cos are what `--model dreamllm` means."""
-    settings = RunSettings.resolve(Registry.load(), flags={"model": "dreamllm"}, sets=[f"model.path={written}"])
+    sets = [f"model.path={written}"]
+    settings = RunSettings.resolve(Registry.load(), flags={"model": "dreamllm"}, sets=sets)
     assert (settings.sampler, settings.trainer, settings.kernel) == ("dropdiv", "kc-dpo", "avgpool-cos")
     assert settings.options["trainer"]["steps"] == 2000
     assert settings.options["model"]["path"] == str(written)
