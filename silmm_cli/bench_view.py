@@ -55,6 +55,8 @@ def score_object(found: Sequence[Result], out: Path) -> dict[str, Any]:
 def print_scores(found: Sequence[Result], out: Path, console: Console, *, details: bool = False) -> None:
     """Print a table a result, then where everything lies."""
     for one in found:
+        title = f"{one.title} · {one.model} · mode {one.mode}"
+        console.print(title, markup=False, highlight=False, style="bold", soft_wrap=True)
         console.print(score_table(one, details=details))
         for mark in one.marks:
             _line(console, mark, "yellow")
@@ -67,8 +69,7 @@ def print_scores(found: Sequence[Result], out: Path, console: Console, *, detail
 
 def score_table(one: Result, *, details: bool = False) -> Table:
     """Build one result's table: a row a column of the benchmark, with `details` the finer ones below."""
-    title = f"{one.title} · {one.model} · mode {one.mode}"
-    table = Table(title=Text(title), title_justify="left", title_style="bold")
+    table = Table()
     table.add_column("")
     for name in (f"% {UP}", "95% interval", "prompts", "pictures"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -166,8 +167,9 @@ def comparison_object(one: Comparison) -> dict[str, Any]:
 def print_comparison(found: Sequence[Comparison], console: Console) -> None:
     """Print a table for each benchmark that two results have in common."""
     for one in found:
-        title = Text(f"{one.title} · {one.first.model} → {one.second.model} · mode {one.first.mode}")
-        table = Table(title=title, title_justify="left", title_style="bold")
+        title = f"{one.title} · {one.first.model} → {one.second.model} · mode {one.first.mode}"
+        console.print(title, markup=False, highlight=False, style="bold", soft_wrap=True)
+        table = Table()
         table.add_column("")
         for name in ("first", "second", "difference", "95% interval", "prompts"):
             table.add_column(name, justify="right", no_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,12 +60,16 @@ def list_sets(data_dir: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(root), "sets": rows})
         return
-    table = Table("name", "here", "size", "licence", "what it is", title=f"data sets in {root}")
+    table = Table("name", "here", "size", title=Text(f"data sets in {root}"))
+    table.add_column("licence", overflow="fold")
+    table.add_column("what it is", overflow="fold")
     for row in rows:
         here = f"{row['here']} of {row['files']} files"
-        cells = (row["name"], here, _size(row["bytes"]), "\n".join(row["licences"]), row["summary"])
+        licences = dict.fromkeys(map(_brief, row["licences"]))
+        cells = (row["name"], here, _size(row["bytes"]), "\n".join(licences), row["summary"])
         table.add_row(*map(Text, cells))
     results().print(table)
+    say("licences are shortened here: `silmm data pull NAME` and --json have them in full")
 
 
 @data.command()
@@ -142,6 +147,12 @@ def _summary(root: Path, registry: Registry, name: str, summary: str) -> dict[st
 
 def _licences(files: Sequence[OfficialFile]) -> list[str]:
     return list(dict.fromkeys(file.licence for file in files))
+
+
+def _brief(licence: str) -> str:
+    """Return the first clause of a licence."""
+    clause = re.split(r"[.;] ", licence, maxsplit=1)[0]
+    return clause if clause == licence else f"{clause} …"
 
 
 def _size(count: int | None) -> str:

@@ -59,7 +59,8 @@ def load_items(path: Path, *, official: bool = True, images: int = 4) -> list[It
     if official and len(asked) != PROMPTS:
         raise DataError(
             f"DPG-Bench has {PROMPTS} prompts, but {path} has {len(asked)}; "
-            "fetch it again with `silmm data pull dpg-bench`."
+            "fetch it again with `silmm data pull dpg-bench`, or give --set dpg-bench.custom=true for "
+            "prompts of your own."
         )
     if not official:
         _refuse_circles(path.name, asked, lines)

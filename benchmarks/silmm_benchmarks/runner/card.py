@@ -11,7 +11,9 @@ from silmm.options import canonical
 from silmm_benchmarks.runner.contracts import Item
 
 UNKNOWN = "unknown"
-_DRAWING = ("steps", "guidance", "scheduler", "dtype", "prompt_rewriting", "negative_prompt")
+_DRAWING = (
+    "steps", "guidance", "scheduler", "dtype", "sampling", "quality", "prompt_rewriting", "negative_prompt",
+)
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ class T2ICompBench:
         """Return what else the numbers depend on; the parser is known once `items` has read the prompts."""
         return {
             "split": "val" if self._official else "custom",
-            "images per prompt": IMAGES,
-            "seeds": f"{FIRST_SEED} + n for picture n of every prompt",
+            "images_per_prompt": IMAGES,
+            "seed_rule": f"{FIRST_SEED} + n for picture n of every prompt",
             "parser": self._parser.identity,
             "aggregation": "mean over pictures; Attribute and Layout: mean of three categories",
             "complex": "3-in-1: attribute with spatial, CLIP or both, by the official prompt lists",

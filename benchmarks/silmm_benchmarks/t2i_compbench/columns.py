@@ -12,6 +12,9 @@ from silmm_benchmarks.runner.contracts import Column, Item, Mode
 from silmm_benchmarks.t2i_compbench.prompts import PROMPTS
 from silmm_benchmarks.t2i_compbench.scoring import FAILED, MISSING, SCORE
 
+ALL_ZERO = "every score is 0: look at the judge's answers, damaged weights look like this too"
+"""Told because UniDet RS200 is known to find nothing after a faulty load (spec 6), as with a bad model."""
+
 Scores = Sequence[tuple[Item, int, Mapping[str, Any]]]
 
 TITLES = {
@@ -52,7 +55,7 @@ def category_column(
     sums, counts = [sum(each) for each in values], [len(each) for each in values]
     low, high = _ends(ratio_interval(sums, counts))
     known = CEILINGS.get(category) if ceiling and prompts == PROMPTS else None
-    notes = [*_failures(mine), *([known] if known else [])]
+    notes = [*_failures(mine), *([known] if known else []), *([] if any(sums) else [ALL_ZERO])]
     return Column(
         TITLES[category], sum(sums) / sum(counts), len(values), sum(counts), low, high, "; ".join(notes)
     )

@@ -114,7 +114,8 @@ class Tifa:
     def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
         """Return the caption's `score`, the mean of its questions', and `by_type`: {type: [right, asked]}.
 
-        `chosen` holds the choices that the answers stand for. Empty while a judge's answers are missing.
+        `chosen` holds the choices that the answers stand for, `matched` counts those that the matcher found.
+        Empty while a judge's answers are missing.
 
         Raises:
             DataError: stored answers that do not belong to the caption's questions.
@@ -139,7 +140,10 @@ class Tifa:
             counts = by_type.setdefault(question["element_type"], [0, 0])
             counts[0] += score
             counts[1] += 1
-        return {"score": statistics.fmean(scores), "by_type": by_type, "chosen": choices}
+        return {
+            "score": statistics.fmean(scores), "by_type": by_type, "chosen": choices,
+            "matched": len(unmatched(questions, answers)),
+        }
 
     def columns(self, items: Sequence[Item], scores: Scores, mode: Mode) -> list[Column]:
         """Return the overall score, the twelve types, and as details both for each subset."""
@@ -186,10 +190,12 @@ class Tifa:
         means = [row["score"] for _, _, row in scores if "score" in row]
         if not means:
             return Column(name, None, 0, 0, note=self._missing(), detail=detail)
-        spread = f"stdev over captions {statistics.stdev(means):.4f}" if len(means) > 1 else ""
+        notes = [f"stdev over captions {statistics.stdev(means):.4f}"] if len(means) > 1 else []
+        matched = sum(row.get("matched", 0) for _, _, row in scores if "score" in row)
+        notes += [f"{matched} answers were none of the choices and matched to one"] * bool(matched)
         low, high = _ends(mean_interval(means))
         value = statistics.fmean(means)
-        return Column(name, value, len(means), len(means), low, high, spread, detail)
+        return Column(name, value, len(means), len(means), low, high, "; ".join(notes), detail)
 
     def _of_type(self, name: str, kind: str, scores: Scores, *, detail: bool = False) -> Column:
         counts = [row["by_type"][kind] for _, _, row in scores if kind in row.get("by_type", {})]

@@ -127,5 +127,6 @@ def _check_counts(items: Sequence[Item]) -> None:
     if (len(items), count) != (CAPTIONS, QUESTION_COUNT):
         raise DataError(
             f"TIFA v1.0 has {CAPTIONS} captions and {QUESTION_COUNT} questions, but these files have "
-            f"{len(items)} and {count}; fetch them again with `silmm data pull tifa`."
+            f"{len(items)} and {count}; fetch them again with `silmm data pull tifa`, or give "
+            "--set tifa.custom=true for captions of your own."
         )

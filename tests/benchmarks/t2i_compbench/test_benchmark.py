@@ -176,6 +176,16 @@ def test_ceilings_are_noted_for_all_official_prompts_and_official_rules_alone() 
     assert not (fixed.note or own.note or subset.note)
 
 
+def test_a_column_of_zeros_is_told() -> None:
+    """All pictures 0 is what a detector with damaged weights gives too; one that is not 0 ends the note."""
+    items = [Item(f"spatial/{row}", f"p{row}", "spatial", 1, {}) for row in range(9)]
+    scores: list[tuple[Item, int, dict[str, float]]] = [(item, 0, {"score": 0.0}) for item in items]
+    (column,) = T2ICompBench().columns(items, scores, Mode.OFFICIAL)
+    assert (column.value, "every score is 0" in column.note) == (0.0, True)
+    (column,) = T2ICompBench().columns(items, [*scores[1:], (items[0], 0, {"score": 0.5})], Mode.OFFICIAL)
+    assert "every score is 0" not in column.note
+
+
 def test_seeds_are_the_official_ones() -> None:
     """Ten seeds from 42 on, the same for every prompt."""
     benchmark = T2ICompBench()

@@ -49,6 +49,8 @@ def test_only_answers_that_are_no_choice_are_matched() -> None:
     (request,) = TIFA.follow_up(item, {"vqa": answers})
     assert [query["answer"] for query in request.queries] == ["red", "No"]
     scored = _score(item, vqa=answers, matcher=["dark red", "yes"])
+    overall, *_ = TIFA.columns([item], [(item, 0, scored)], Mode.OFFICIAL)
+    assert overall.note == "2 answers were none of the choices and matched to one"
     assert scored["chosen"] == ["yes", "dark red", "yes"]
     assert scored["score"] == pytest.approx(2 / 3)
     assert scored["by_type"] == {"object": [1, 2], "color": [1, 1]}
@@ -88,6 +90,7 @@ def test_columns_are_overall_types_and_subsets() -> None:
     assert (named["Overall"].value, named["Overall"].prompts) == (0.75, 2)
     assert (named["Overall"].low, named["Overall"].high) == (0.5, 1.0)
     assert (named["object"].value, named["object"].note) == (1.0, "3 questions")
+    assert named["color"].note == "1 question"
     assert (named["color"].value, named["color"].low) == (0.0, None)
     assert (named["shape"].value, named["shape"].note) == (None, "no question of this type")
     assert (named["coco"].value, named["free-form: object"].value) == (0.5, 1.0)
