@@ -45,28 +45,30 @@ CATALOGUE: Mapping[str, Source] = MappingProxyType({
         "silmm_benchmarks.dpg_bench.benchmark:DpgBench",
     ),
     "mplug": Source(
-        "weights of mPLUG: TIFA and DPG-Bench", "silmm_benchmarks.judges.published:FILES"
+        "weights of mPLUG, about 2.4 GB: TIFA and DPG-Bench", "silmm_benchmarks.judges.published:FILES"
     ),
     "mpnet": Source(
-        "weights of all-mpnet-base-v2: TIFA's answer matching", "silmm_benchmarks.judges.published:FILES"
+        "weights of all-mpnet-base-v2, about 0.4 GB: TIFA's answer matching",
+        "silmm_benchmarks.judges.published:FILES",
     ),
     "blip-vqa": Source(
-        "weights of BLIP-VQA: color, shape, texture and complex of T2I-CompBench++",
+        "weights of BLIP-VQA, about 1.5 GB: color, shape, texture and complex of T2I-CompBench++",
         "silmm_benchmarks.judges.published:FILES",
     ),
     "clip": Source(
-        "weights of CLIP ViT-B/32: non-spatial and complex of T2I-CompBench++",
+        "weights of CLIP ViT-B/32, about 0.6 GB: non-spatial and complex of T2I-CompBench++",
         "silmm_benchmarks.judges.published:FILES",
     ),
     "dpt": Source(
-        "weights of DPT-Hybrid: 3D-spatial of T2I-CompBench++", "silmm_benchmarks.judges.published:FILES"
+        "weights of DPT-Hybrid, about 0.5 GB: 3D-spatial of T2I-CompBench++",
+        "silmm_benchmarks.judges.published:FILES",
     ),
     "unidet-r50": Source(
-        "weights of UniDet R50: 3D-spatial and numeracy of T2I-CompBench++",
+        "weights of UniDet R50, about 0.3 GB: 3D-spatial and numeracy of T2I-CompBench++",
         "silmm_benchmarks.judges.unidet.published:FILES",
     ),
     "unidet-rs200": Source(
-        "weights of UniDet ResNeSt-200: 2D-spatial of T2I-CompBench++",
+        "weights of UniDet ResNeSt-200, about 0.5 GB: 2D-spatial of T2I-CompBench++",
         "silmm_benchmarks.judges.unidet.published:FILES",
     ),
 })

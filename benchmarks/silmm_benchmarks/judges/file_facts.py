@@ -40,7 +40,8 @@ def container(path: Path) -> str:
         return "pickle, as torch before 1.6 writes"
     if start.lstrip()[:1] == b"<":
         return "a web page: the download was answered by a page"
-    return f"unknown, begins with {start!r}"
+    readable = all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start)
+    return "text" if readable else f"unknown, begins with {start!r}"
 
 
 def foreign_objects(path: Path) -> list[str]:
