@@ -85,6 +85,7 @@ def open_rgb(path: Path, box: Box | None = None) -> Image:
 def decode_rgb(data: bytes, path: Path, box: Box | None = None) -> Image:
     """Do what :func:`open_rgb` does with bytes that are read already; `path` is for the message."""
     from PIL import Image as Pillow
+    from PIL import UnidentifiedImageError
 
     remedy = "Replace it, or take it out and give --allow-missing."
     try:
@@ -106,8 +107,9 @@ def decode_rgb(data: bytes, path: Path, box: Box | None = None) -> Image:
     except PictureError:
         raise
     except Exception as error:  # decoders of broken files raise nearly anything
+        why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one tells an address
         raise PictureError(
-            "unreadable", path, f"it is no whole {', '.join(FORMATS)} ({error}). {remedy}"
+            "unreadable", path, f"it is no whole {', '.join(FORMATS)}{why}. {remedy}"
         ) from error
     return whole if box is None else whole.crop(box)
 
