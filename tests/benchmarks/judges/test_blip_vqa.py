@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -63,6 +64,59 @@ def test_the_recorded_answers_in_a_batch(golden):
     found = judge.p_yes(seen, [questions] * len(seen))
     for place, pair in enumerate(pairs):
         assert found[place][place] == pytest.approx(pair["p_in_one_padded_batch"], abs=1e-5)
+
+
+HARD = [
+    "the old man's café, naïve and déjà vu; what (colour)?!",
+    "red " * 60 + "?",
+    "an " + "incomprehensibilities " * 30,
+    "",
+    "?",
+    "  two   spaces  ",
+    "中文 and 🙂 emoji #tag",
+    "[SEP] [DEC] [ENC] [CLS]?",
+    "Is there a \"RED\" cube: yes/no?",
+]
+"""More than 50 words, more than 35 tokens, nothing, accents, other scripts, special tokens as text."""
+
+
+def test_hard_questions_are_those_of_the_plain_way(golden, shared):
+    """transformers' own tokenizer and one plain forward pass give the same tokens and probabilities.
+
+    Asked alone and all at once: cut at 50 words and 35 tokens, accents taken off, special tokens as text.
+    """
+    from transformers import BertTokenizer
+
+    _, judge, seen = golden
+    folder = shared / "goldens/checkpoints/blip-vqa/companions/bert-base-uncased"
+    tokenizer = BertTokenizer(str(folder / "vocab.txt"))
+    together = judge.p_yes(seen[:1], [HARD])[0]
+    assert {len(ids) for ids in judge.token_ids(HARD)} >= {2, 3, 35}
+    for text, found in zip(HARD, together, strict=True):
+        words = re.sub(r"[.!\"()*#:;~]", "", text.lower()).rstrip(" ").split(" ")
+        ids = tokenizer(" ".join(words[:50]), truncation=True, max_length=35).input_ids
+        ids[0] = 30523
+        assert judge.token_ids([text]) == [ids]
+        assert found == pytest.approx(plainly(judge, seen[0], ids), abs=1e-6)
+        assert judge.p_yes(seen[:1], [[text]])[0][0] == pytest.approx(found, abs=1e-6)
+
+
+def plainly(judge: BlipVqa, image: Image.Image, ids: list[int]) -> float:
+    """Return P(yes) by one pass of each part, without padding and without sharing anything."""
+    resized = np.asarray(image.resize((480, 480), Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    mean = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
+    std = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+    pixels = torch.from_numpy((resized - mean) / std).permute(2, 0, 1)[None]
+    parts = judge._parts
+    with torch.no_grad():
+        states = parts.vision(pixel_values=pixels).last_hidden_state
+        asked = parts.encoder(
+            input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)),
+            encoder_hidden_states=states, encoder_attention_mask=torch.ones(states.shape[:2]),
+        ).last_hidden_state
+        logits = parts.decoder(input_ids=torch.tensor([[30522]]), encoder_hidden_states=asked).logits[0, -1]
+    probability = logits.softmax(0)
+    return float(probability[2748] / (probability[2748] + probability[2053]))
 
 
 def test_the_question_is_read_as_the_official_script_reads_it():

@@ -131,11 +131,13 @@ class UniDetJudge:
 
 
 def _device(judge: str, name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
-            f"the judge {judge} cannot use the device {name!r}: {reason}. Give cpu or cuda."
+            f"the judge {judge} cannot use the device {name!r}: {reason}. Give auto, cpu or cuda:N."
         ) from None
     return torch.device(name)

@@ -22,7 +22,9 @@ class UniDetOptions(Options):
         description="the 722 names: the official detection_features.pt, or a JSON list; empty = the former "
         "beside the weights",
     )
-    device: str = Field(default="cpu", description="where it runs: cpu, cuda, cuda:1, …")
+    device: str = Field(
+        default="auto", description="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one"
+    )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32",
         description="of the networks; boxes and pooling are always float32. Official numbers were made in "
