@@ -91,9 +91,9 @@ def _column_notes(board: Board) -> list[str]:
         for text, names in columns.items():
             notes.setdefault((text, tuple(names)), []).append(line.name)
     found = []
-    for (text, names), lines in notes.items():
+    for (text, where), lines in notes.items():
         whose = "" if len(lines) == len(measured) > 1 else f"{', '.join(lines)}: "
-        found.append(f"{whose}{text} ({', '.join(names)})")
+        found.append(f"{whose}{text} ({', '.join(where)})")
     return found
 
 

@@ -75,7 +75,7 @@ class Endpoint:
                 return self._once(path, data)
             except urllib.error.HTTPError as error:
                 with error:
-                    told = _error(error)
+                    told = _error(error, self.timeout)
                     failure = self._judged(error.code, told)
                 if failure is not None:
                     return failure
@@ -98,7 +98,7 @@ class Endpoint:
                 time.sleep(pause(attempt - 1, self.first_pause))
             try:
                 with opener().open(url, timeout=self.timeout) as response:
-                    return _read(response)
+                    return _read(response, self.timeout)
             except urllib.error.HTTPError as error:
                 error.close()
                 why = str(error)
@@ -118,7 +118,7 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {self.key}"
         request = urllib.request.Request(f"{self.address}/{path}", data, headers, method="POST")  # noqa: S310
         with opener(redirects=False).open(request, timeout=self.timeout) as response:
-            content = _read(response)
+            content = _read(response, self.timeout)
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError) as error:
@@ -190,17 +190,26 @@ def _local(host: str) -> bool:
         return host == "localhost"
 
 
-def _read(response: Any) -> bytes:
-    data: bytes = response.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise _Broken(f"the answer has more than {MAX_BYTES} bytes")
-    return data
+def _read(response: Any, seconds: float) -> bytes:
+    """Return an answer that ends: in time, and below :data:`MAX_BYTES`.
+
+    The timeout of a connection is that of its silence alone; a server may send a byte a minute for ever.
+    """
+    end, parts, size = time.monotonic() + seconds, [], 0
+    while block := response.read1(1 << 16):
+        parts.append(block)
+        size += len(block)
+        if size > MAX_BYTES:
+            raise _Broken(f"the answer has more than {MAX_BYTES} bytes")
+        if time.monotonic() > end:
+            raise _Broken(f"the answer takes longer than {seconds:g} seconds")
+    return b"".join(parts)
 
 
-def _error(error: urllib.error.HTTPError) -> dict[str, Any]:
+def _error(error: urllib.error.HTTPError, seconds: float) -> dict[str, Any]:
     """Return what an error's body tells, in OpenAI's form; empty where it is another."""
     try:
-        told = json.loads(_read(error)).get("error")
+        told = json.loads(_read(error, seconds)).get("error")
     except (ValueError, RecursionError, AttributeError, _Broken, *CUT):
         return {}
     if not isinstance(told, dict):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from silmm.errors import UsageError
 from silmm_benchmarks.generators.endpoint import Endpoint, open_endpoint
 from silmm_benchmarks.generators.interfaces import GenerationFailure, GeneratorOptions
 from silmm_benchmarks.runner.pictures import PictureError, decode_rgb
@@ -37,6 +38,7 @@ class ImagesGenerator:
     batch_size: int
     price: float | None
     send_seed: bool = False
+    _stopped: UsageError | None = None
 
     def announce(self, images: int) -> str:
         """Estimate what the pictures will cost."""
@@ -49,9 +51,25 @@ class ImagesGenerator:
         )
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image | GenerationFailure]:
-        """Ask for one picture of each prompt; what the endpoint made of a prompt is in `info`."""
+        """Ask for one picture of each prompt; what the endpoint made of a prompt is in `info`.
+
+        Raises:
+            UsageError: no request can succeed; pictures that came at the same time are returned first.
+        """
+        if self._stopped is not None:
+            raise self._stopped
         with ThreadPoolExecutor(self.batch_size) as pool:
-            return list(pool.map(self._one, prompts, seeds))
+            found = list(pool.map(self._unless_stopped, prompts, seeds))
+        if self._stopped is not None and all(isinstance(one, GenerationFailure) for one in found):
+            raise self._stopped
+        return found
+
+    def _unless_stopped(self, prompt: str, seed: int) -> Image | GenerationFailure:
+        try:
+            return self._one(prompt, seed)
+        except UsageError as error:
+            self._stopped = error
+            return GenerationFailure("failed", str(error), final=False)
 
     def _one(self, prompt: str, seed: int) -> Image | GenerationFailure:
         body = {**self.body, "prompt": prompt} | ({"seed": seed} if self.send_seed else {})

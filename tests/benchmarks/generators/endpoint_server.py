@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -30,6 +30,8 @@ class Served:
     by_address: bool = False
     busy_files: int = 0
     """How many times the address of a picture is busy first."""
+    drip: float = 0.0
+    """Seconds between the single bytes of an answer."""
     busy: int = 0
     most: int = 0
     delay: float = 0.0
@@ -82,7 +84,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        if not self.served.drip:
+            self.wfile.write(data)
+            return
+        with suppress(OSError):  # the other side has had enough
+            for byte in data:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(self.served.drip)
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""

@@ -80,6 +80,19 @@ def test_a_picture_that_is_paid_for_is_fetched_again(served, ask):
     assert served.keys == [f"Bearer {KEY}", None, None, None]
 
 
+def test_an_answer_without_end_is_no_answer(served, ask, monkeypatch):
+    """A server that sends byte after byte, never silent, is left at the timeout; a flood at the limit."""
+    served.drip = 0.02
+    start = time.monotonic()
+    (failure,) = ask(attempts=1, timeout=0.2).generate(["red"], [1])
+    assert "takes longer than 0.2 seconds" in failure.detail
+    assert time.monotonic() - start < 2
+    served.drip = 0
+    monkeypatch.setattr("silmm_benchmarks.generators.endpoint.MAX_BYTES", 20)
+    (failure,) = ask(attempts=1).generate(["red"], [1])
+    assert "more than 20 bytes" in failure.detail
+
+
 def test_what_a_server_says_moves_no_cursor(served, ask):
     """Escape sequences in a message are shown, not obeyed."""
     served.answers = [(400, {}, error("\x1b[2Jno\n", "content_policy_violation"))]
@@ -164,6 +177,18 @@ def test_what_no_other_prompt_would_change_stops_at_once(served, ask, code, cont
         ask().generate(["red"], [1])
     assert KEY not in str(caught.value)
     assert len(served.bodies) == 1
+
+
+def test_pictures_that_came_before_the_stop_are_kept(served, ask):
+    """When the account is empty midway, what was drawn at the same time is returned; then it stops."""
+    served.answers = [(429, {}, error("no money", "insufficient_quota"))]
+    generator = ask(concurrency=3)
+    found = generator.generate(["a", "b", "c"], [1, 2, 3])
+    failures = [one for one in found if isinstance(one, GenerationFailure)]
+    assert [(one.reason, one.final) for one in failures] == [("failed", False)]
+    with pytest.raises(UsageError, match="nothing left"):
+        generator.generate(["d"], [4])
+    assert len(served.bodies) == 3
 
 
 def test_the_key_is_in_nothing_that_is_kept_or_shown(served, ask, caplog, capfd):
