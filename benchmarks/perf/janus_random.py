@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from silmm_plugins.janus.prompts import SYSTEM
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import JanusConfig, JanusForConditionalGeneration, LlamaConfig
 
@@ -22,9 +23,11 @@ SPECIAL = (
 _TEXT = (
     "yes no Yes No: yes, no, Yes, No",
     "Is there a red cube on the left of the blue sphere? Answer yes or no.",
-    "You are a helpful language and vision assistant. You are able to understand the visual content",
+    "Is there a cat? Is it night? Are there three green pears on the table?",
+    "Does the boy in the red coat fly a kite over the hill? (0) (1) (2) (3) (4) (5) (6) (7) (8) (9)",
+    SYSTEM,
 )
-"""What the tokenizer learns its words from; so often that yes and no become single tokens."""
+"""What the tokenizer learns its words from; so often that each becomes one token, as in a real vocabulary."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def tokenizer() -> Tokenizer:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=330,
+        vocab_size=700,
         special_tokens=list(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,

@@ -101,8 +101,10 @@ class VlmDiffusion(BaseModel):
     def probe(self) -> dict[str, Any]:
         """Return what the checkpoint says, JSON-able, for `silmm probe` and for bug reports."""
         return {
-            "yes": self.words.yes,
-            "no": self.words.no,
+            "yes": {self.words.decode([token]): token for token in self.words.yes},
+            "no": {self.words.decode([token]): token for token in self.words.no},
+            "template of a drawing": self.painter.prompt_template_encode,
+            "template of a question": self.words.look_text("PICTURE") + self.words.question_text("QUESTION"),
             "end of a turn": self.words.end,
             "template tokens left out": self.words.start,
             "H": list(self.shape),

@@ -80,11 +80,19 @@ class Words:
 
     def look(self, tokens: int) -> list[int]:
         """Return the ids before a question: a picture of so many tokens."""
-        return self.encode(f"{SYSTEM}{USER}{SEEN_START}{PICTURE * tokens}{SEEN_END}")
+        return self.encode(self.look_text(PICTURE * tokens))
+
+    def look_text(self, picture: str) -> str:
+        """Return the text before a question, with what stands in the picture's place."""
+        return f"{SYSTEM}{USER}{SEEN_START}{picture}{SEEN_END}"
 
     def question(self, text: str) -> list[int]:
         """Return the ids of a question and what its answer follows."""
-        return self.encode(f"{plain(text)}{END}\n{ASSISTANT}")
+        return self.encode(self.question_text(text))
+
+    def question_text(self, text: str) -> str:
+        """Return a question and what its answer follows."""
+        return f"{plain(text)}{END}\n{ASSISTANT}"
 
 
 def plain(text: str) -> str:

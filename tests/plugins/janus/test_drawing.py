@@ -70,12 +70,13 @@ def test_top_k_keeps_the_likeliest(model):
 
 
 def test_batch_sizes_change_nothing(load, folder, model):
-    """One row at a time gives the same codes, pictures, answers and texts as all together."""
+    """One row at a time gives the same codes, answers and texts as all together; pictures within a level."""
     one = load(folder, batches=Batches(1, 1, 1, 1))
     codes = model.represent(PROMPTS, SEEDS, Drawing())
     assert all(map(np.array_equal, codes, one.represent(PROMPTS, SEEDS, Drawing())))
     pictures = model.decode(codes, SEEDS)
-    assert all(map(np.array_equal, pictures, one.decode(codes, SEEDS)))
+    for a, b in zip(pictures, one.decode(codes, SEEDS), strict=True):
+        assert np.abs(a.astype(int) - b).max() <= 1  # fractions are cut off, so rounding may show as a level
     asked = [["Is it?"], [], ["Is there a cat?", "Is it red?"], ["No?"]]
     for a, b in zip(model.yes_no(pictures, asked), one.yes_no(pictures, asked), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)

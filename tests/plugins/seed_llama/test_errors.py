@@ -105,6 +105,14 @@ def test_weights_that_are_not_there_are_named(copy):
         read(copy)
 
 
+def test_weights_of_another_size_are_named(copy):
+    """Shapes that config.json does not describe are told, with the first weight and both shapes."""
+    path = copy / LLM / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 40}))
+    with pytest.raises(DataError, match=r"other shapes than config\.json says.*mlp.*48.*40"):
+        read(copy)
+
+
 def test_a_tokenizer_without_image_tokens_is_refused(copy):
     """A plain LLaMA tokenizer in the place of SEED's is named with the token that it lacks."""
     (copy / TOKENIZER / "added_tokens.json").unlink()

@@ -150,6 +150,13 @@ def test_answers_are_the_recorded(golden, model):
         near([model.yes_no([picture], [[question]])[0][0] for question in questions], answers)
 
 
+def test_a_question_behind_spaces_is_the_same(golden, model):
+    """An added token takes the white space behind it away, and a question stands behind one."""
+    asked = [QUESTIONS[0], f"  {QUESTIONS[0]}"]
+    first, second = model.yes_no(golden.pictures[:1], [asked])[0]
+    near(second, first)
+
+
 def test_a_picture_is_read_once_for_all_its_questions(golden, model, monkeypatch):
     """However many questions and batches of them there are, a picture is encoded and read one time."""
     read_pictures, real = [], Prefix.__init__

@@ -54,10 +54,10 @@ def test_a_missing_part(own, part):
 @pytest.mark.parametrize("part", ["text_encoder", "transformer", "vae"])
 @pytest.mark.parametrize("how", ["missing", "cut"])
 def test_broken_weights(own, part, how):
-    """A part without its weights file, or with one that is cut short, is an error that names the folder."""
+    """A part without its weights file is an error that names the folder; one that is cut short is named."""
     (path,) = (own / part).glob("*.safetensors")
     path.unlink() if how == "missing" else path.write_bytes(path.read_bytes()[:-100])
-    refused(own, str(own), "copy it again")
+    refused(own, str(path if how == "cut" else own), "copy it again")
 
 
 def test_a_language_model_with_a_layer_too_few(own):
@@ -77,6 +77,8 @@ def test_inputs_that_do_not_fit(written):
         model.features(["word " * 100])
     with pytest.raises(DataError, match="no query embeddings"):
         model.features(["a cat"], torch.zeros(1, 1, 1))
+    with pytest.raises(DataError, match="a picture of 900x1 pixels"):
+        model.yes_no([np.zeros((1, 900, 3), np.uint8)], [["Is there a cat?"]])
     for wrong in (np.zeros((1, 3)), np.zeros(model.shape), np.full(model.shape, np.nan)):
         with pytest.raises(DataError, match="finite features of the shape"):
             model.decode([wrong], [0])
