@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silmm.errors import SettingsChanged
+from silmm.errors import PluginError, SettingsChanged, SilmmError
 from silmm.store import atomic_write, read_json, to_json
 from silmm_benchmarks.generators.interfaces import GenerationFailure, Generator
 from silmm_benchmarks.runner.answers import AnswerStore
@@ -74,7 +74,7 @@ def draw(
 
     Raises:
         SettingsChanged: `home` holds pictures of another generator or of other settings.
-        UsageError, DataError: the generator cannot work; the disk refused.
+        UsageError, DataError, PluginError: the generator cannot work, or stopped; the disk refused.
     """
     record = recorded(home)
     asked = {"spec": spec, "options": dict(options)}
@@ -140,11 +140,7 @@ def _draw(
     size = max(1, generator.batch_size)
     pictures: list[Image | GenerationFailure] = []
     for start in range(0, len(wanted), size):
-        part = wanted[start : start + size]
-        pictures += generator.generate(
-            [one.item.prompt for one, _ in part],
-            [benchmark.seed(one.item, index) for one, index in part],
-        )
+        pictures += _generated(benchmark, generator, wanted[start : start + size])
     kept: list[tuple[tuple[str, str], Any]] = []
     rest = iter(pictures)
     for one in group:
@@ -159,6 +155,29 @@ def _draw(
         whole = benchmark.join([picture for picture in drawn if not isinstance(picture, GenerationFailure)])
         atomic_write(one.path, _png(whole))
     failures.commit(kept)
+
+
+def _generated(
+    benchmark: PictureBenchmark, generator: Generator, part: Sequence[tuple[Drawn, int]]
+) -> list[Image | GenerationFailure]:
+    """Draw one batch.
+
+    Raises:
+        PluginError: the generator raised what is no error of ours; the message names the prompts.
+    """
+    prompts = [one.item.prompt for one, _ in part]
+    try:
+        return generator.generate(prompts, [benchmark.seed(one.item, index) for one, index in part])
+    except SilmmError:
+        raise
+    except Exception as error:  # pipelines and models are anybody's code
+        first, index = part[0]
+        raise PluginError(
+            f"drawing stopped over {len(part)} pictures from {first.item.id}, picture {index} on: "
+            f"{type(error).__name__}: {error}. What was drawn before is kept, and the same command goes on "
+            "there. If memory was short, --set generator.batch_size=1 needs the least. SILMM_DEBUG=1 shows "
+            "where it stopped."
+        ) from error
 
 
 def _png(picture: Image) -> bytes:

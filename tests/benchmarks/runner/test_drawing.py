@@ -16,7 +16,7 @@ from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
 from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.world import render
 
-from silmm.errors import SettingsChanged
+from silmm.errors import PluginError, SettingsChanged
 
 
 class Renderer:
@@ -135,6 +135,20 @@ def test_pictures_of_one_file_are_joined_in_order(go, tmp_path):
         single = tmp_path / "single" / PICTURES
         singles = [np.asarray(Image.open(single / f"{item.id}_{index}.png")) for index in (0, 1)]
         assert np.array_equal(joined, np.concatenate(singles, axis=1))
+
+
+def test_a_generator_that_stops_midway_is_told_and_goes_on(go, tmp_path):
+    """What it raises is told with the prompts; what was drawn before stays, and only the rest is drawn."""
+    whole = Renderer()
+    go(whole, home="whole")
+    tired = Renderer(refuse=lambda _: {}["memory"] if len(tired.asked) > 3 else None)
+    with pytest.raises(PluginError, match=r"stopped over 3 pictures from \w+-\w+, picture 1 on: KeyError"):
+        go(tired)
+    assert len(pictures_of(tmp_path / "home")) == 3
+    rested = Renderer()
+    go(rested)
+    assert len(rested.asked) == 5
+    assert pictures_of(tmp_path / "home") == pictures_of(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("final", [True, False])
