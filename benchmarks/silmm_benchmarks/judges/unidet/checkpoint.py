@@ -149,7 +149,10 @@ def _numpy_allowed() -> Any:
 def differences(table: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> Differences:
     """Compare a file's table with a network's state dict."""
     found = {name: table[name] for name in wanted if name in table}
-    shapes = {name: tuple(getattr(value, "shape", ("no array",))) for name, value in found.items()}
+    shapes = {
+        name: tuple(value.shape) if is_array(value) else ("no array of numbers",)
+        for name, value in found.items()
+    }
     beside = [name for name in table if name not in wanted]
     return Differences(
         missing=[name for name in wanted if name not in table and not name.endswith(COUNTER)],
@@ -160,6 +163,11 @@ def differences(table: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> Diffe
         ],
         unused=[name for name in beside if _UNUSED.fullmatch(name)],
     )
+
+
+def is_array(value: Any) -> bool:
+    """Say whether a value of a table is an array of numbers, of torch or of numpy."""
+    return isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
 
 
 def _fitting(path: Path, table: Mapping[str, Any], model: UniDet) -> dict[str, Tensor]:

@@ -19,7 +19,14 @@ from silmm_benchmarks.judges.interfaces import Detections
 from silmm_benchmarks.judges.probing import JudgeProber, Open, best
 from silmm_benchmarks.judges.unidet.architecture import CLASSES, Architecture
 from silmm_benchmarks.judges.unidet.boxes import ANCHORS, cell_anchors
-from silmm_benchmarks.judges.unidet.checkpoint import COUNTER, differences, recognised, table_of, unpack
+from silmm_benchmarks.judges.unidet.checkpoint import (
+    COUNTER,
+    differences,
+    is_array,
+    recognised,
+    table_of,
+    unpack,
+)
 from silmm_benchmarks.judges.unidet.judge import UniDetJudge
 from silmm_benchmarks.judges.unidet.labels import OFFICIAL, digest, read_labels
 from silmm_benchmarks.judges.unidet.layers import EPS
@@ -88,7 +95,7 @@ def weight_facts(path: Path, architecture: Architecture) -> tuple[dict[str, Any]
         "counters": _counters(table, wanted),
         **_stored_settings(table, architecture),
     }
-    state = {name: torch.as_tensor(value) for name, value in table.items() if _is_array(value)}
+    state = {name: torch.as_tensor(value) for name, value in table.items() if is_array(value)}
     norms, problems, notes = norm_facts(state, wanted)
     strange = [name for name, value in state.items() if not torch.isfinite(value).all()]
     facts |= {"not finite": file_facts.named(strange), "norms": norms}
@@ -182,10 +189,10 @@ def _stored_settings(table: Mapping[str, Any], architecture: Architecture) -> di
     """Return the stored means and anchors, which are never used, beside those of the configuration."""
     facts: dict[str, Any] = {}
     for name, own in (("pixel_mean", architecture.mean), ("pixel_std", architecture.std)):
-        if _is_array(table.get(name)):
+        if is_array(table.get(name)):
             stored = [round(float(value), 3) for value in np.asarray(table[name]).reshape(-1)]
             facts[name] = f"{stored}, used is {list(own)}"
-    levels = [name for name in table if name.startswith(_ANCHORS) and _is_array(table[name])]
+    levels = [name for name in table if name.startswith(_ANCHORS) and is_array(table[name])]
     if levels:
         agree = all(_anchors_agree(name, table[name]) for name in levels)
         facts["cell anchors"] = f"{len(levels)} stored, {'equal to' if agree else 'OTHER THAN'} those used"
@@ -201,10 +208,6 @@ def _anchors_agree(name: str, stored: Any) -> bool:
 
 def _all_near(values: Tensor, number: float) -> bool:
     return bool((values - number).abs().max() < EPS / 4)
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, (Tensor, np.ndarray))
 
 
 def _suppressions(judge: UniDetJudge, opened: Open) -> Finding | str:

@@ -60,6 +60,20 @@ def test_numpy_values(tmp_path: Path, state: State) -> None:
     assert_loaded(saved(tmp_path, {"model": arrays}), state)
 
 
+def test_arrays_of_something_else(tmp_path: Path, state: State) -> None:
+    """An array of texts or objects, or a bare number, in the place of a weight is named."""
+    for strange in (np.array(["a"] * 32), np.array([{}] * 32), np.float32(1.0), [0.0] * 32):
+        path = saved(tmp_path, {**state, "backbone.top_block.p6.bias": strange})
+        with pytest.raises(DataError, match=r"p6\.bias|arrays alone"):
+            load_network(path, recipe.TINY_RS50)
+
+
+def test_numpy_numbers_beside_the_weights(tmp_path: Path, state: State) -> None:
+    """Numbers of numpy in the state of a training, as schedules keep them, do not hinder reading."""
+    schedule = {"base_lrs": [np.float64(0.01)], "last_epoch": np.int64(7)}
+    assert_loaded(saved(tmp_path, {"model": state, "scheduler": schedule}), state)
+
+
 def test_old_file_format(tmp_path: Path, state: State) -> None:
     """Files of torch before 1.6, which are no zip archives, load too."""
     path = tmp_path / "weights.pth"
