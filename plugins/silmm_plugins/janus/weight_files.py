@@ -47,12 +47,13 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def _read_safe(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return load_file(path)
+        found: dict[str, torch.Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
         raise DataError(
             f"{path} cannot be read ({error}): it is cut short, damaged or no file of weights; download it "
             "again"
         ) from error
+    return found
 
 
 def _shards(index: Path) -> list[Path]:
