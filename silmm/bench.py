@@ -51,6 +51,8 @@ class BenchRequest:
     until: Literal["generate", "judge"] | None = None
     """Stop when all pictures are drawn, or when all answers are stored."""
     canaries: Literal["stop", "warn", "off"] = "stop"
+    one_judge: bool = False
+    """Keep one judge in memory at a time; changes memory and time, not the result."""
     sets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Options as text, by role of the judge, or under "generator"."""
     official_files: bool = False

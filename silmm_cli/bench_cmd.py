@@ -83,6 +83,10 @@ def bench() -> None:
     help="What follows when a judge fails questions whose answers are known.",
 )
 @click.option(
+    "--one-judge", is_flag=True,
+    help="Keep one judge in memory at a time, where all together are too large for it.",
+)
+@click.option(
     "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
     help="Set an option of a judge by its role, of the generator, or of a benchmark by its name: "
     "yes-no.batch_size=8, generator.steps=30, dpg-bench.pictures=1. May be repeated.",

@@ -112,7 +112,7 @@ class _Session:
         folder = request.images or self.home / drawing.PICTURES
         if request.images is not None:
             record = drawing.recorded(folder.parent)  # pictures that an earlier command drew
-        chair = Chair()
+        chair = Chair(request.one_judge)
         panel = seats(self.benchmark.roles, request, self.registry, self._roles(items), chair)
         seen, sitting, work = self._look(folder, own, panel)
         self._stop_at(seen.problems)
@@ -178,7 +178,7 @@ class _Session:
         seen.problems[:0] = problems
         by_id = {item.id: item for item in items}
         work = [(by_id[picture.item], picture) for picture in pictures if picture in seen.ids]
-        return seen, Sitting(self.benchmark, panel, seen.ids), work
+        return seen, Sitting(self.benchmark, panel, seen.ids, self.request.one_judge), work
 
     def _find(self, folder: Path, items: Sequence[Item]) -> tuple[list[Picture], list[Problem]]:
         found = self.benchmark.find(folder, self.every)

@@ -1,35 +1,35 @@
-"""The one judge that is in memory: opening another one lets go of it first."""
+"""The judges that are in memory: all that were opened, or one at a time where memory is short."""
 
 from __future__ import annotations
 
 import gc
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from silmm_benchmarks.judges.interfaces import Judge
 
 
 @dataclass
 class Chair:
-    """Holds at most one judge; the judges of a benchmark together may be larger than a memory."""
+    """Holds open judges; with `one_judge`, opening another one lets go of the one before first."""
 
-    _key: str = ""
-    _judge: Judge | None = None
+    one_judge: bool
+    _judges: dict[str, Judge] = field(default_factory=dict)
 
     def seat(self, key: str, build: Callable[[], Judge]) -> Judge:
-        """Return the judge called `key`, built unless it is the one that is here."""
-        if self._judge is None or key != self._key:
-            self.clear()
-            self._judge = build()
-            self._key = key
-        return self._judge
+        """Return the judge called `key`, built unless it is here."""
+        if key not in self._judges:
+            if self.one_judge:
+                self.clear()
+            self._judges[key] = build()
+        return self._judges[key]
 
     def clear(self) -> None:
-        """Let go of the judge and give its memory back, that of a GPU too."""
-        if self._judge is None:
+        """Let go of all judges and give their memory back, that of a GPU too."""
+        if not self._judges:
             return
-        self._judge = None
+        self._judges.clear()
         gc.collect()  # models hold circles
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():

@@ -1,11 +1,11 @@
-"""Asks one judge after the other what it has not answered yet, block by block."""
+"""Asks judges what they have not answered yet, block by block of pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from silmm.errors import DataError, PluginError, SilmmError
 from silmm.options import canonical
@@ -15,6 +15,9 @@ from silmm_benchmarks.runner.panel import Seat
 from silmm_benchmarks.runner.pictures import open_rgb
 from silmm_benchmarks.runner.roles import UNSEEN, WHOLE, ask, method_of
 from silmm_benchmarks.runner.selection import blocks
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 ALONE = "-"
 """Subject of answers that depend on no picture (a matcher's)."""
@@ -30,6 +33,8 @@ class Sitting:
     seats: Mapping[str, Seat]
     ids: Mapping[Picture, str]
     """Content id of each picture."""
+    one_judge: bool = False
+    """Each judge is asked about all blocks before the next one is opened: memory holds one."""
 
     def judge(
         self,
@@ -39,8 +44,8 @@ class Sitting:
     ) -> None:
         """Store every answer that the rules will need; what is there already is not asked again.
 
-        One judge answers all that it is asked before the next one is opened; what follows from answers
-        comes last.
+        A block's pictures are decoded once for all judges, with `one_judge` once for each. What follows
+        from answers comes last.
 
         Args:
             items: all that are to be judged; they decide the blocks, whichever of their pictures are there.
@@ -63,17 +68,33 @@ class Sitting:
         by_item: dict[str, list[Asked]] = {}
         for item, picture in work:
             by_item.setdefault(item.id, []).append((picture, wanted(item, picture)))
-        for role, seat in self.seats.items():
-            parts = [_of_role(role, [by_item.get(item.id, ()) for item in block]) for block in blocks(items)]
-            waiting = [[asked for asked in part if self._waits(asked)] for part in parts]
-            total = sum(map(len, parts))
-            done = total - sum(map(len, waiting))
-            if total:
-                progress(role, done, total)
-            for part in filter(None, waiting):
-                self._ask(seat, part)
-                done += len(part)
-                progress(role, done, total)
+        groups = [[by_item.get(item.id, ()) for item in block] for block in blocks(items)]
+        roles = list(self.seats)
+        for sitting in [[role] for role in roles] if self.one_judge else [roles]:
+            self._sit(sitting, groups, progress)
+
+    def _sit(
+        self,
+        roles: Sequence[str],
+        groups: Sequence[Sequence[Sequence[Asked]]],
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        """Ask the judges of some roles about each block, one judge after the other."""
+        parts = {role: [_of_role(role, group) for group in groups] for role in roles}
+        waiting = {
+            role: [[asked for asked in part if self._waits(asked)] for part in parts[role]] for role in roles
+        }
+        totals = {role: sum(map(len, parts[role])) for role in roles if any(parts[role])}
+        done = {role: totals[role] - sum(map(len, waiting[role])) for role in totals}
+        for role, total in totals.items():
+            progress(role, done[role], total)
+        for number in range(len(groups)):
+            decoded: dict[Picture, Image] = {}
+            for role, total in totals.items():
+                if part := waiting[role][number]:
+                    self._ask(self.seats[role], part, decoded)
+                    done[role] += len(part)
+                    progress(role, done[role], total)
 
     def _waits(self, asked: Asked) -> bool:
         picture, requests = asked
@@ -126,8 +147,11 @@ class Sitting:
             found.setdefault(request.judge, []).extend(values)
         return found, failed
 
-    def _ask(self, seat: Seat, block: Sequence[Asked]) -> None:
-        """Ask a judge what it has not answered about a block, and commit its answers."""
+    def _ask(self, seat: Seat, block: Sequence[Asked], decoded: dict[Picture, Image]) -> None:
+        """Ask a judge what it has not answered about a block, and commit its answers.
+
+        Pictures that it is the first to look at are added to `decoded`.
+        """
         wanted: dict[tuple[Picture, str], list[Any]] = {}
         seen: set[tuple[str, str]] = set()
         for picture, requests in block:
@@ -139,8 +163,9 @@ class Sitting:
                         wanted.setdefault((picture, key[0]), []).append(query)
         if not wanted:
             return
-        blind = method_of(seat.role) in UNSEEN
-        images = [] if blind else [open_rgb(picture.path, picture.box) for picture, _ in wanted]
+        looked = [] if method_of(seat.role) in UNSEEN else [picture for picture, _ in wanted]
+        decoded.update({one: open_rgb(one.path, one.box) for one in looked if one not in decoded})
+        images = [decoded[picture] for picture in looked]
         judge = seat.judge
         with _stopping(seat, next(iter(wanted))[0], len(wanted)):
             answers = ask(judge, seat.role, images, list(wanted.values()))
@@ -170,7 +195,8 @@ def _stopping(seat: Seat, first: Picture, count: int) -> Iterator[None]:
         raise PluginError(
             f"the judge {seat.name!r} ({seat.role}) stopped over {count} pictures from {first.item}, picture "
             f"{first.index} on: {type(error).__name__}: {error}. What it answered before is kept, and the "
-            "same command goes on there. SILMM_DEBUG=1 shows where it stopped."
+            "same command goes on there; if memory was short, add --one-judge. SILMM_DEBUG=1 shows where it "
+            "stopped."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The judges of one benchmark: opened one at a time, known by identity, checked by canaries, asked once."""
+"""The judges of one benchmark: opened, known by identity, checked by canaries, asked once."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Seat:
     """What the answers depend on, for the card."""
     store: AnswerStore
     opened: Callable[[], Judge]
-    """Opens the judge, or returns it if it is the one that is open."""
+    """Opens the judge, or returns it if it is open."""
 
     @property
     def judge(self) -> Judge:
-        """The judge itself; whichever was open before is let go of.
+        """The judge itself, opened again if it was let go of.
 
         Raises:
             DataError: it is another one than its answers are stored for: its weights changed meanwhile.
@@ -72,7 +72,7 @@ def seats(
         request: names other judges and their options.
         registry: where judges are found.
         needed: the roles that are asked.
-        chair: what judges sit on, one after the other.
+        chair: what holds the open judges.
 
     Raises:
         UsageError: an unknown role, judge or option, or a judge that cannot hold its role.
@@ -155,7 +155,7 @@ def _opener(
 def _seat(
     registry: Registry, role: str, name: str, path: str, request: BenchRequest, chair: Chair
 ) -> Seat:
-    """Open a judge and keep what is known of it, but not the judge: the next one gets its memory."""
+    """Open a judge and keep what is known of it; the chair decides how long the judge stays."""
     opened = _opener(registry, role, name, path, request, chair)
     judge = opened()
     check_ability(judge, role, name)

@@ -94,9 +94,10 @@ def test_a_picture_is_looked_at_once_by_each_judge(
     calls: list[tuple[str, bytes, int]], bench: Callable[..., Done], official_t2i: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All categories, complex in its groups: one call a picture and role, one decoding; again: none at all.
+    """All categories, complex in its groups: one call a picture and role, one decoding a picture.
 
-    All phrases of a prompt are one call. The rules of the other mode take what is stored.
+    All phrases of a prompt are one call. The rules of the other mode take what is stored. With one judge in
+    memory at a time each judge has the picture decoded, and the result has the same bytes.
     """
     items = first_of_each(T2ICompBench().items(official_t2i / "t2i-compbench"), 24)
     folder, benchmark = tmp_path / "pictures", T2ICompBench()
@@ -122,8 +123,13 @@ def test_a_picture_is_looked_at_once_by_each_judge(
     assert Counter((method, picture) for method, picture, _ in calls) == wanted
     assert max(wanted.values()) == 1
     assert max(questions for method, _, questions in calls if method == "p_yes") > 1
-    assert len(opened) == sum(wanted.values())
+    pictures = len({picture for _, picture in wanted})
+    assert len(opened) == pictures < sum(wanted.values())
     before = len(calls)
     assert bench(*common, *named, "--mode", "fixed").exit_code == 0
-    assert (len(calls), len(opened)) == (before, sum(wanted.values()))
+    assert (len(calls), len(opened)) == (before, pictures)
     assert json.loads(done.rows()[0]["answers"])
+    alone = bench(*common, *named, "--one-judge", out="alone")
+    assert alone.exit_code == 0, alone.stderr
+    assert len(opened) == pictures + sum(wanted.values())
+    assert alone.results[0].path.read_bytes() == done.results[0].path.read_bytes()

@@ -88,13 +88,14 @@ def most_open(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_all_columns_come_out(
     score: Callable[..., Done], official_t2i: Path, weights: Path, pictures: Path, most_open: list[int]
 ) -> None:
-    """Eight categories, Attribute and Layout have numbers with n and intervals; one judge is open at a time.
+    """Eight categories, Attribute and Layout have numbers with n and intervals; one judge is open if asked.
 
     The repaired rules are applied to the same answers, with no judge asked again.
     """
-    done = score("--limit", LIMIT)
+    done = score("--limit", LIMIT, "--one-judge")
     assert done.exit_code == 0, done.stderr
     assert (len(most_open), max(most_open)) == (10, 1)  # each once for its identity, then for the questions
+    most_open.clear()
     (result,) = done.results
     assert list(result.numbers) == PAPER
     for name, number in result.numbers.items():
@@ -116,6 +117,7 @@ def test_all_columns_come_out(
     before = stored(done)
     fixed = score("--limit", LIMIT, "--mode", "fixed")
     assert (fixed.exit_code, stored(fixed)) == (0, before)
+    assert (len(most_open), max(most_open)) == (5, 5)
     assert fixed.results[0].mode == "fixed"
     assert fixed.results[0].path != result.path
 
