@@ -17,10 +17,13 @@ from torch import Tensor
 
 from benchmarks.perf import measure
 
-QUESTIONS = (13, 14)
-"""Of two pictures: 13.5 each, as in DPG-Bench (spec/benchmarks.md 5)."""
+DPG_BENCH, TIFA = (13, 14), (6, 7)
+"""Questions about two pictures: 13.5 each in DPG-Bench, 6.3 in TIFA (spec/benchmarks.md 5)."""
 LEANINGS: Mapping[str, float] = {"answers of one word": 40.0, "answers of ten tokens": -40.0}
 """Case -> what is added to [SEP]'s logit, for random weights do not say yes or no."""
+CASES = (
+    (DPG_BENCH, "answers of one word"), (DPG_BENCH, "answers of ten tokens"), (TIFA, "answers of one word"),
+)
 HALF = {
     "bert": BertSizes(
         hidden_size=384, num_attention_heads=6, intermediate_size=1536, vocab_size=30522,
@@ -186,7 +189,7 @@ def main() -> None:
     """Print the table."""
     options = measure.arguments(__doc__ or "", repeats=3)
     config = MPlugConfig.model_validate(HALF)
-    rows = [compare(config, case, QUESTIONS, options.repeats) for case in LEANINGS]
+    rows = [compare(config, case, counts, options.repeats) for counts, case in CASES]
     measure.publish("mplug_speed", "questions", "random, half of the large model", rows)
 
 

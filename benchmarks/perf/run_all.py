@@ -18,6 +18,8 @@ TITLES = {
     "tifa_answers_speed": "TIFA's questions to BLIP",
     "trl_emu3": "A DPO step on Emu3's pictures beside TRL's",
     "trl_step": "A DPO step beside TRL's",
+    "unidet_pooling": "UniDet's pooling",
+    "unidet_speed": "UniDet's pictures",
     "vqa_prefix": "Janus's questions",
 }
 MARK = "JSON "
