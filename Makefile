@@ -18,8 +18,10 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY)   ## align the embedded tiny model and report what changed
 	$(BIN)/silmm run --workers $(WORKERS) $(ARGS)
 
-test: $(READY)   ## all tests
-	$(BIN)/python -m pytest $(ARGS)
+# a thread each, or the processes would share the cores twice over
+test: export OMP_NUM_THREADS := 1
+test: $(READY)   ## all tests, in WORKERS processes
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(READY)   ## lint, formatting of imports, types, import rules
 	$(BIN)/ruff check .
