@@ -22,6 +22,11 @@ _SECONDS = 10.0
 """How long the hub may take to tell a commit."""
 
 
+def is_hub_id(text: str) -> bool:
+    """Say whether a text has the form of a repository's id on the hub, OWNER/NAME."""
+    return _HUB_ID.fullmatch(text) is not None
+
+
 def file_content(path: str, flag: str) -> str:
     """Return the content id of an input file.
 
@@ -52,7 +57,8 @@ def checkpoint_content(
         announce: told what takes long.
 
     Raises:
-        DataError: there is nothing of that name, or it cannot be read; the message names option and path.
+        DataError: there is nothing of that name, it cannot be read, or it is here and has a revision; the
+            message names option and path.
     """
     value, flag = options[option], f"--set {kind}.{option}"
     if not value:
@@ -61,6 +67,11 @@ def checkpoint_content(
     if value in mark.words:
         return {option: value}
     place = Path(value).expanduser()
+    revision = options.get(mark.revision)
+    if revision and place.exists():
+        raise DataError(
+            f"{str(place)!r} is here, so that it has no revisions; leave --set {kind}.{mark.revision} out"
+        )
     if place.is_dir():
         files = _files(place, flag)
         if not files:
@@ -70,9 +81,8 @@ def checkpoint_content(
     if place.is_file():
         (digest,) = _digests({place.name: place}, flag, announce).values()
         return {option: f"sha256:{digest}"}
-    if not _HUB_ID.fullmatch(value):
+    if not is_hub_id(value):
         raise DataError(f"there is no folder {value!r}; check {flag}")
-    revision = options.get(mark.revision)
     # The commit says all: a branch, or the same commit by its own name, is the same model.
     known = {mark.revision: None} if mark.revision else {}
     return {option: f"hub:{value}@{_commit(value, revision, flag)}", **known}

@@ -52,7 +52,8 @@ FIELD_OF_KIND: Mapping[str, str] = {
 """Kind of component (the key of option tables) to the setting that names the component."""
 REGISTERED_AS: Mapping[str, str] = {"judge_model": "model"}
 """Kind of component to the kind that it is registered as, where that is another."""
-_KIND_ALIASES = {"pair_rule": "pairs", "pair-rule": "pairs", "judge-model": "judge_model"}
+KIND_ALIASES = {"pair_rule": "pairs", "pair-rule": "pairs", "judge-model": "judge_model"}
+"""Other spellings of kinds in option tables and in `--set`."""
 
 Layer = dict[tuple[str, str], Given]
 """Values of one source by (kind, option); kind "" holds the settings themselves."""
@@ -246,7 +247,7 @@ def _read_toml(path: Path) -> Layer:
     layer: Layer = {}
     for key, value in data.items():
         if isinstance(value, dict):
-            layer |= _from_table(path, _KIND_ALIASES.get(key, key), value)
+            layer |= _from_table(path, KIND_ALIASES.get(key, key), value)
         else:
             layer["", key.replace("-", "_")] = Given(value, str(path))
     return layer
@@ -273,7 +274,7 @@ def _from_sets(sets: Sequence[str]) -> Layer:
     layer: Layer = {}
     for text in sets:
         kind, field, value = split_assignment(text)
-        layer[_KIND_ALIASES.get(kind, kind), field] = Given(value, f"--set {text}", text=True)
+        layer[KIND_ALIASES.get(kind, kind), field] = Given(value, f"--set {text}", text=True)
     return layer
 
 
@@ -281,7 +282,7 @@ def _from_model(model: str, defaults: Mapping[str, object]) -> Layer:
     layer: Layer = {}
     for key, value in defaults.items():
         kind, _, field = key.rpartition(".")
-        layer[_KIND_ALIASES.get(kind, kind), field] = Given(value, f"defaults of model {model!r}")
+        layer[KIND_ALIASES.get(kind, kind), field] = Given(value, f"defaults of model {model!r}")
     return layer
 
 

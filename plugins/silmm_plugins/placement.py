@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 if TYPE_CHECKING:
-    from silmm_plugins.placement_options import Offload
+    from silmm_plugins.loading_options import Offload
 
 _HOST = torch.device("cpu")
 

@@ -131,7 +131,7 @@ def reproduce(
     check_drawable(experiment)
     if experiment.measure == "benchmark" and request.benchmark == NO_BENCHMARK:
         raise UsageError(f"{experiment.name} compares by a benchmark: leave --benchmark none out")
-    plans = plan_rows(registry, experiment, request)
+    plans = plan_rows(registry, experiment, request, note)
     todo = {
         name: settings for number in range(request.seeds)
         for plan in plans if plan.settings

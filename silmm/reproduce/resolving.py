@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from silmm import capabilities
 from silmm.errors import PluginError, UsageError
+from silmm.file_digests import Announce
 from silmm.options import canonical, split_assignment
 from silmm.registry import Registry
 from silmm.reproduce.experiment import METHOD, Experiment, ModelKind, Row, Value
-from silmm.settings import FIELD_OF_KIND, RunSettings
+from silmm.settings import FIELD_OF_KIND, KIND_ALIASES, RunSettings
 from silmm.suggestions import listed
 
 EMBEDDED: Mapping[ModelKind, str] = {"discrete": "tiny-discrete", "continuous": "tiny-continuous"}
@@ -22,7 +23,6 @@ QUICK: Mapping[str, Value] = {
     "benchmark.images": 2, "benchmark.plain_images": 0, "benchmark.questions": 0,
 }
 """What `--quick` sets where there is such an option; with 16 candidates Table 7's ranks stay apart."""
-_KIND_ALIASES = {"pair_rule": "pairs", "pair-rule": "pairs"}
 
 Layer = dict[tuple[str, str], Value]
 """(kind, option) -> value; kind "" holds the settings of the run itself."""
@@ -60,15 +60,19 @@ class Plan:
     """Texts of `--set` that no component of this row has an option for."""
 
 
-def plan_rows(registry: Registry, experiment: Experiment, request: Request) -> tuple[Plan, ...]:
+def plan_rows(
+    registry: Registry, experiment: Experiment, request: Request, announce: Announce = lambda _: None
+) -> tuple[Plan, ...]:
     """Resolve every row; one that the model cannot do carries the reason.
+
+    `announce` is told when a checkpoint has to be read as a whole.
 
     Raises:
         UsageError: not one row is possible, or a `--set` fits no row.
     """
     if request.seeds < 1:
         raise UsageError(f"--seeds {request.seeds}: at least 1 is needed")
-    plans = tuple(_plan(registry, experiment, row, request) for row in experiment.rows)
+    plans = tuple(_plan(registry, experiment, row, request, announce) for row in experiment.rows)
     if not any(plan.settings for plan in plans):
         told: dict[tuple[str, str], list[str]] = {}
         for plan in plans:
@@ -86,16 +90,18 @@ def plan_rows(registry: Registry, experiment: Experiment, request: Request) -> t
     return plans
 
 
-def _plan(registry: Registry, experiment: Experiment, row: Row, request: Request) -> Plan:
+def _plan(
+    registry: Registry, experiment: Experiment, row: Row, request: Request, announce: Announce
+) -> Plan:
     model = request.model or EMBEDDED[row.kind or experiment.kind]
     try:
         kind = registry.entry("model", model).model_kind
         if kind is None or kind != (row.kind or kind):
             raise UsageError(f"the row is about a {row.kind} model and {model!r} is {kind}")
         layers = _layers(experiment, row, request, model, kind)
-        changes, settings, left_out = _resolve(registry, row, layers)
+        changes, settings, left_out = _resolve(registry, row, layers, announce)
         every = [settings] if request.seeds == 1 else [
-            _resolve(registry, row, {**layers, "seed": {("", "seed"): settings.seed + number}})[1]
+            _resolve(registry, row, {**layers, "seed": {("", "seed"): settings.seed + number}}, announce)[1]
             for number in range(request.seeds)
         ]
         capabilities.check(registry, settings)
@@ -130,7 +136,7 @@ def _from_texts(texts: Sequence[str]) -> Layer:
     layer: Layer = {}
     for text in texts:
         kind, option, value = split_assignment(text)
-        layer[_KIND_ALIASES.get(kind, kind), option] = value
+        layer[KIND_ALIASES.get(kind, kind), option] = value
     return layer
 
 
@@ -140,7 +146,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _resolve(
-    registry: Registry, row: Row, layers: Mapping[str, Layer]
+    registry: Registry, row: Row, layers: Mapping[str, Layer], announce: Announce
 ) -> tuple[dict[str, str], RunSettings, tuple[str, ...]]:
     """Return the row's changes, its settings and the `--set` texts that it has no option for."""
     merged: Layer = {}
@@ -161,6 +167,7 @@ def _resolve(
     settings = RunSettings.resolve(
         registry, flags=_flags(given),
         sets=[f"{kind}.{option}={value}" for (kind, option), value in given.items() if kind],
+        announce=announce,
     )
     left_out = tuple(
         f"{kind}.{option}={value}" for (kind, option), value in layers["user"].items()

@@ -95,6 +95,14 @@ def test_what_is_not_there_is_refused_by_option_and_path(tmp_path):
         told(tmp_path / "empty")
 
 
+def test_a_folder_has_no_revision(folder):
+    """The revision of what is no repository would count for nothing: it is refused."""
+    mark = CheckpointMark(revision="revision")
+    assert told(folder, mark, revision=None) == told(folder)
+    with pytest.raises(DataError, match=r"has no revisions; leave --set model\.revision out"):
+        told(folder, mark, revision="main")
+
+
 def test_an_empty_option_counts_what_is_taken_beside_the_folder(folder):
     """The patterns of a mark find it, moved together it is the same, and a word of the mark is no place."""
     mark = CheckpointMark(beside=("Chat*", "*/eva.pth"), words=("self",))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from silmm_plugins.loading_options import Offload
 from silmm_plugins.placement import Movable, Placement
-from silmm_plugins.placement_options import Offload
 
 from silmm.interfaces import BaseModel, Drawing
 from silmm.testing.cases import trained_value

@@ -72,7 +72,9 @@ def test_formats() -> None:
 
 
 def test_every_adapter_spells_it_alike(every_model: EveryModel) -> None:
-    """Device, number format and offloading have one name and one choice of values everywhere."""
+    """The place of the weights comes first, then their device and format: one name and choice everywhere."""
     options = [every_model.registry.entry("model", name).options.model_fields for name in ADAPTERS]
-    for field in ("device", "dtype", "offload"):
+    same = ["path", "revision", "device", "dtype", "offload"]
+    assert [list(one)[: len(same)] for one in options] == [same] * len(options)
+    for field in same:
         assert len({(str(one[field].annotation), one[field].default) for one in options}) == 1

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from silmm.errors import DataError, UsageError
+from silmm_plugins.checkpoint_folder import checkpoint_folder
 from silmm_plugins.pickled_weights import read_pickled
 
 Weights: TypeAlias = dict[str, Tensor]
@@ -29,32 +30,18 @@ FILES = ["*.json", "*.safetensors", "*.bin", "tokenizer.model"]
 """What a download from the hub takes."""
 
 
-def locate(path: str) -> Path:
-    """Return the folder of a checkpoint; a hub id is downloaded into the hub's own cache.
+def locate(path: str, revision: str | None) -> Path:
+    """Return the folder of a checkpoint; a hub id is fetched, at its revision.
 
     Raises:
         UsageError: no path is given.
-        DataError: there is no such folder, and no such hub id either.
+        DataError: there is no such folder or hub id.
     """
     if not path:
         raise UsageError(
             "dreamllm needs its checkpoint: give --model dreamllm:DIR or --set model.path=DIR, or a hub id"
         )
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return folder
-    if path.count("/") != 1 or path.startswith((".", "/", "~")):
-        raise DataError(f"dreamllm: there is no folder {path!r}; check model.path")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(path, allow_patterns=FILES))
-    except (OSError, ValueError) as error:  # every error of the hub's client is one of the two
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"dreamllm: {path!r} is neither a folder here nor a hub id that can be had: {reason}; check "
-            "model.path"
-        ) from error
+    return checkpoint_folder(path, FILES, revision=revision)
 
 
 def read_json(path: Path, expected: str) -> dict[str, Any]:

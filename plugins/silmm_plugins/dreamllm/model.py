@@ -59,7 +59,7 @@ class DreamLlm(BaseModel):
             DataError: a file is missing, damaged, or of another model; the message says which.
         """
         devices = check_devices("dreamllm", options.device)
-        folder = checkpoint.locate(options.path)
+        folder = checkpoint.locate(options.path, options.revision)
         config = checkpoint.read_config(folder)
         stored = config.get("torch_dtype") or config.get("dtype")
         dtype = dtype_of(options.dtype, stored, folder / "config.json")

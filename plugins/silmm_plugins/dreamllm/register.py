@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from silmm_plugins.placement_options import PlacementOptions
+from silmm_plugins.loading_options import LoadingOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel, Capability
@@ -22,13 +22,13 @@ DEFAULTS: dict[str, object] = {
 }
 
 
-class DreamLlmModelOptions(PlacementOptions):
+class DreamLlmModelOptions(LoadingOptions):
     """Options of `dreamllm`; the ways of decoding are those that the original repository uses."""
 
     path: str = Field(
         default="",
         description="folder of the checkpoint in its original layout, or its hub id",
-        json_schema_extra={"paper": "Sec. 4.1", "unit": "", "checkpoint": True},
+        json_schema_extra={"paper": "Sec. 4.1", "unit": "", "checkpoint": {"revision": "revision"}},
     )
     companions: str = Field(
         default="",

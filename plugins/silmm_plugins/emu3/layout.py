@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from silmm.errors import DataError, UsageError
+from silmm_plugins.checkpoint_folder import checkpoint_folder
 
 Form = Literal["hf", "original", "vision"]
 """hf: Emu3ForConditionalGeneration; original: the language model alone; vision: the vision tokenizer."""
 
 _FORMS: dict[str, Form] = {"emu3": "hf", "Emu3": "original", "Emu3VisionVQ": "vision"}
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.tiktoken", "*.jinja")
 """What is fetched of a hub repository: no code and no pickles."""
 _GEN, _CHAT, _VISION = ("Emu3-Gen", "Emu3-Gen-hf"), ("Emu3-Chat", "Emu3-Chat-hf"), ("Emu3-VisionTokenizer",)
@@ -33,17 +32,18 @@ class Parts:
     vision: Path
 
 
-def locate(path: str, judge: str, vision: str) -> Parts:
+def locate(path: str, judge: str, vision: str, revision: str | None = None) -> Parts:
     """Return the folders of a model, fetched first if they are named by hub ids.
 
     Args:
         path: Emu3-Gen in either layout, or a folder that holds Emu3-Gen and the other parts.
         judge: Emu3-Chat in either layout; "" is the one beside the policy, "self" the policy itself.
         vision: Emu3-VisionTokenizer; "" is the one inside (-hf) or beside (original) the policy.
+        revision: of `path`, if that is a hub id.
 
     Raises:
-        UsageError: no path, an unknown id, or a part that is neither given nor found beside the policy.
-        DataError: a folder holds another model.
+        UsageError: no path, or a part that is neither given nor found beside the policy.
+        DataError: there is no such folder or hub id, or a folder holds another model.
     """
     if not path:
         raise UsageError(
@@ -54,12 +54,16 @@ def locate(path: str, judge: str, vision: str) -> Parts:
     folder = Path(path).expanduser()
     if folder.is_dir() and not (folder / "config.json").is_file():
         path = str(_inside(folder, _GEN))
-    policy = fetch(path)
+    policy = checkpoint_folder(path, _FILES, revision=revision)
     form = _language_model(policy)
-    answers = None if judge == SELF else fetch(judge or _beside(path, _ordered(_CHAT, form), "judge"))
-    if answers is not None:
+    answers = None
+    if judge != SELF:
+        place = judge or _beside(path, _ordered(_CHAT, form), "judge")
+        answers = checkpoint_folder(place, _FILES, option="judge")
         _language_model(answers)
-    sees = policy if form == "hf" and not vision else fetch(vision or _beside(path, _VISION, "vision"))
+    sees = policy
+    if vision or form != "hf":
+        sees = checkpoint_folder(vision or _beside(path, _VISION, "vision"), _FILES, option="vision")
     if sees != policy and form_of(sees) == "original":
         raise DataError(f"{sees} holds a language model; model.vision names Emu3-VisionTokenizer")
     return Parts(policy, answers, sees)
@@ -95,30 +99,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise DataError(f"{path} holds no JSON object; copy it again")
     return data
-
-
-def fetch(place: str) -> Path:
-    """Return a folder as it is, or the local copy of a hub repository's weights, texts and JSON.
-
-    Raises:
-        UsageError: neither a folder nor a hub id, or a hub id that cannot be had.
-    """
-    folder = Path(place).expanduser()
-    if folder.is_dir():
-        return folder
-    if not _HUB_ID.fullmatch(place):
-        raise UsageError(f"emu3: there is no folder {place!r}, and it is no hub id (OWNER/NAME) either")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(place, allow_patterns=list(_FILES)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(
-            f"emu3: there is no folder {place!r}, and the hub repository of that id cannot be had "
-            f"({reason}); check the name and the network, or give a folder"
-        ) from error
 
 
 def _language_model(folder: Path) -> Form:

@@ -83,7 +83,7 @@ class Emu3(BaseModel):
         """
         for devices in (options.device, options.judge_device or options.device):
             check_devices("emu3", devices)
-        parts = locate(options.path, options.judge, options.vision)
+        parts = locate(options.path, options.judge, options.vision, options.revision)
         vision = load_vision(parts.vision, options.max_pixels)
 
         def language_model(folder: Path) -> tuple[LanguageModel, TextTokenizer]:

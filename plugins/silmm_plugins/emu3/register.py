@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, JsonValue
 
-from silmm_plugins.placement_options import PlacementOptions
+from silmm_plugins.loading_options import LoadingOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel, Capability
@@ -34,14 +34,14 @@ def _of(unit: str = "", paper: str = "ours", **marks: JsonValue) -> dict[str, Js
     return {"paper": paper, "unit": unit, **marks}
 
 
-class Emu3Options(PlacementOptions):
+class Emu3Options(LoadingOptions):
     """Options of `emu3`; what says "authors" is the setting of the model's own code."""
 
     path: str = Field(
         default="",
         description="Emu3-Gen in its original or its -hf layout, a folder that holds it and the other parts, "
         "or a hub id",
-        json_schema_extra=_of(checkpoint=True),
+        json_schema_extra=_of(checkpoint={"revision": "revision"}),
     )
     judge: str = Field(
         default="",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from silmm.errors import DataError, UsageError
+from silmm_plugins.checkpoint_folder import checkpoint_folder
 from silmm_plugins.dtypes import dtype_of
 from silmm_plugins.janus.original_layout import config_of, renamed
 from silmm_plugins.janus.pictures import PictureReader
@@ -20,7 +20,6 @@ from silmm_plugins.janus.weight_files import read_weights
 if TYPE_CHECKING:
     from transformers import JanusConfig, JanusForConditionalGeneration
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ("*.json", "*.safetensors", "*.bin", "tokenizer*")
 _TRANSFORMERS, _ORIGINAL = "janus", "multi_modality"
 """`model_type` of the two layouts."""
@@ -48,8 +47,9 @@ def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoin
         revision: of a hub id.
 
     Raises:
-        UsageError: no path is given, or it is neither a folder nor a hub id that can be fetched.
-        DataError: the folder holds another model, or a file is missing, damaged or does not fit.
+        UsageError: no path is given.
+        DataError: there is no such folder or hub id, the folder holds another model, or a file is missing,
+            damaged or does not fit.
     """
     folder = _folder(path, revision)
     stored = read_json(folder / "config.json")
@@ -80,20 +80,7 @@ def _folder(path: str, revision: str | None) -> Path:
             "janus has no weights of its own: say where they are, with --model janus:DIR (the same as --set "
             "model.path=DIR); instead of a folder a hub id will do, such as deepseek-community/Janus-Pro-1B"
         )
-    if Path(path).is_dir():
-        return Path(path)
-    if not _HUB_ID.fullmatch(path) or path.startswith((".", "/")):
-        raise UsageError(f"there is no folder {path}; give the folder of a Janus checkpoint or a hub id")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(path, revision=revision, allow_patterns=list(_FILES)))
-    except Exception as error:  # an unknown id, no network, no access: many kinds, one remedy
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(
-            f"{path} is neither a folder here nor a model that the hub gives ({reason}); check the name, or "
-            "download it elsewhere and give the folder"
-        ) from error
+    return checkpoint_folder(path, _FILES, revision=revision)
 
 
 def _fitted(

@@ -18,8 +18,8 @@ from silmm_plugins.janus.facts import facts
 from silmm_plugins.janus.looking import answer
 from silmm_plugins.janus.network import Network
 from silmm_plugins.janus.talking import reply
+from silmm_plugins.loading_options import Offload
 from silmm_plugins.placement import Placement
-from silmm_plugins.placement_options import Offload
 from silmm_plugins.spreading import Spread
 
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from silmm_plugins.placement_options import PlacementOptions
+from silmm_plugins.loading_options import LoadingOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel
     from silmm.registry import Register
 
 
-class JanusOptions(PlacementOptions):
+class JanusOptions(LoadingOptions):
     """Options of `janus`."""
 
     path: str = Field(
@@ -21,11 +21,6 @@ class JanusOptions(PlacementOptions):
         description="folder of a Janus or Janus-Pro checkpoint, transformers or original layout, or a hub id "
         "such as deepseek-community/Janus-Pro-1B",
         json_schema_extra={"paper": "ours", "unit": "", "checkpoint": {"revision": "revision"}},
-    )
-    revision: str | None = Field(
-        default=None,
-        description="revision of a hub id: a branch, a tag or a commit",
-        json_schema_extra={"paper": "ours", "unit": ""},
     )
     guidance: float = Field(
         default=5.0,

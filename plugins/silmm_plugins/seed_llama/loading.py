@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from silmm_plugins.devices import check_devices
 from silmm_plugins.seed_llama.image_weights import load_image_tokenizer
 from silmm_plugins.seed_llama.language_model import load_language_model
@@ -27,7 +29,8 @@ def load(options: SeedLlamaOptions) -> SeedLlama:
     images, unused = load_image_tokenizer(folders.tokenizer, folders.vit, options.vit_heads, guess)
     backbone = load_language_model(folders.language_model, options.dtype)
     if options.template == "auto":
-        name = f"{options.path.rstrip('/').split('/')[-1]} {folders.language_model.name}"
+        given = Path(options.path).expanduser().absolute()  # of a hub id, too, the last part is the name
+        name = f"{given.name} {folders.language_model.name}"
         template = template_of(name, backbone.config.hidden_size)
     else:
         template = TEMPLATES[options.template]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silmm.errors import DataError, UsageError
+from silmm_plugins.checkpoint_folder import checkpoint_folder
 
 if TYPE_CHECKING:
     from silmm_plugins.seed_llama.register import SeedLlamaOptions
@@ -18,7 +18,6 @@ QUANTIZER = "seed_quantizer.pt"
 PIECES = "tokenizer.model"
 VIT = "eva_vit_g.pth"
 TOKENIZER_ID = "AILab-CVC/seed-tokenizer-2"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _WANTED = ["*.json", "*.bin", "*.safetensors", "*.model", "*.pt", "*.txt"]
 
 
@@ -47,12 +46,12 @@ def find(options: SeedLlamaOptions) -> Folders:
         raise UsageError(
             "seed-llama needs the folder of a checkpoint (or its hub id): --model seed-llama:DIR"
         )
-    root = fetched(options.path, "model.path")
-    from_hub = not Path(options.path).is_dir()
+    root = checkpoint_folder(options.path, _WANTED, revision=options.revision)
+    from_hub = not Path(options.path).expanduser().is_dir()
     model = _language_model(root)
     places = [root] if model != root else [root, root.parent]
     given = options.tokenizer or (TOKENIZER_ID if from_hub else "")
-    tokenizer = fetched(given, "model.tokenizer") if given else _tokenizer(places)
+    tokenizer = checkpoint_folder(given, _WANTED, option="tokenizer") if given else _tokenizer(places)
     for name in (PIECES, QUANTIZER):
         if not (tokenizer / name).is_file():
             raise DataError(
@@ -62,7 +61,7 @@ def find(options: SeedLlamaOptions) -> Folders:
     vit = _file(options.vit, "model.vit") if options.vit else _first(
         place / sub / VIT for place in [tokenizer, *places] for sub in (".", "companions")
     )
-    unclip = fetched(options.unclip, "model.unclip") if options.unclip else _first(
+    unclip = checkpoint_folder(options.unclip, _WANTED, option="unclip") if options.unclip else _first(
         child for place in places for child in _children(place) if _is_unclip(child)
     )
     if unclip is not None and not _is_unclip(unclip):
@@ -71,29 +70,6 @@ def find(options: SeedLlamaOptions) -> Folders:
             "folder of stable-diffusion-2-1-unclip as --set model.unclip=DIR"
         )
     return Folders(model, tokenizer, vit, unclip)
-
-
-def fetched(path: str, option: str) -> Path:
-    """Return a folder as it is, or the local copy of a hub id; only the latter uses the network.
-
-    Raises:
-        DataError: it is no folder and no hub id that can be fetched.
-    """
-    folder = Path(path).expanduser()
-    if folder.is_dir():
-        return folder
-    if not _HUB_ID.fullmatch(path):
-        raise DataError(f"no folder {path!r}; check --set {option}=DIR")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(path, allow_patterns=_WANTED))
-    except Exception as error:  # many kinds: unknown id, no network, refused
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path!r} is no folder here and cannot be fetched from the hub as an id ({reason}); check "
-            f"--set {option}"
-        ) from error
 
 
 def read_json(path: Path) -> dict[str, object]:

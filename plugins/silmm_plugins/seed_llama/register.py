@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from silmm_plugins.placement_options import PlacementOptions
+from silmm_plugins.loading_options import LoadingOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel, Capability
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 CAPABILITIES: frozenset[Capability] = frozenset({"chat", "yes_no", "log_likelihood", "nucleus", "rewrite"})
 
 
-class SeedLlamaOptions(PlacementOptions):
+class SeedLlamaOptions(LoadingOptions):
     """Options of `seed-llama`."""
 
     path: str = Field(
         default="",
         description="folder of the language model (or its hub id), or one that holds it and the other parts",
-        json_schema_extra={"checkpoint": {"named": True}},
+        json_schema_extra={"checkpoint": {"named": True, "revision": "revision"}},
     )
     tokenizer: str = Field(
         default="",

@@ -13,16 +13,19 @@ from safetensors import SafetensorError, safe_open
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from silmm.errors import DataError, UsageError
+from silmm_plugins.checkpoint_folder import checkpoint_folder
 
 PIPELINES = ("QwenImagePipeline",)
 _TEXT_ENCODER = "Qwen2_5_VLForConditionalGeneration"
 _PARTS = ("text_encoder", "tokenizer", "transformer", "vae", "scheduler")
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
+"""What is fetched from the hub."""
 _FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
 """What transformers and diffusers raise for files that are missing, damaged or of other sizes."""
 
 
-def locate(path: str) -> Path:
-    """Return the folder of a pipeline; a hub id is downloaded into the hub's own cache.
+def locate(path: str, revision: str | None) -> Path:
+    """Return the folder of a pipeline; a hub id is fetched, at its revision.
 
     Raises:
         UsageError: no path is given.
@@ -34,9 +37,7 @@ def locate(path: str) -> Path:
             "vlm-diffusion needs its pipeline: give --model vlm-diffusion:DIR or --set model.path=DIR, or a "
             "hub id"
         )
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        folder = _downloaded(path)
+    folder = checkpoint_folder(path, _FILES, revision=revision)
     index = folder / "model_index.json"
     try:
         parts = json.loads(index.read_text(encoding="utf-8"))
@@ -61,21 +62,6 @@ def locate(path: str) -> Path:
         except (OSError, SafetensorError) as error:
             raise DataError(f"{shard} is damaged or cut short ({error}); copy it again") from error
     return folder
-
-
-def _downloaded(path: str) -> Path:
-    if path.count("/") != 1 or path.startswith((".", "/", "~")):
-        raise DataError(f"vlm-diffusion: there is no folder {path!r}; check model.path")
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(path, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
-    except (OSError, ValueError) as error:  # every error of the hub's client is one of the two
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"vlm-diffusion: {path!r} is neither a folder here nor a hub id that can be had: {reason}; check "
-            "model.path"
-        ) from error
 
 
 def stored_dtype(folder: Path) -> tuple[object, Path]:

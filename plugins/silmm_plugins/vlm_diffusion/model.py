@@ -80,7 +80,7 @@ class VlmDiffusion(BaseModel):
             DataError: a file is missing, damaged, or of another model; the message says which.
         """
         check_devices("vlm-diffusion", options.device)
-        folder = loading.locate(options.path)
+        folder = loading.locate(options.path, options.revision)
         dtype = dtype_of(options.dtype, *loading.stored_dtype(folder))
         model = cls(loading.load_vlm(folder, dtype), loading.load_painter(folder, dtype), options)
         model._check_side()

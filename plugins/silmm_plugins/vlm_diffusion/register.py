@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from silmm_plugins.placement_options import PlacementOptions
+from silmm_plugins.loading_options import LoadingOptions
 
 if TYPE_CHECKING:
     from silmm.interfaces import BaseModel, Capability
@@ -20,13 +20,13 @@ DEFAULTS: dict[str, object] = {
 }
 
 
-class VlmDiffusionOptions(PlacementOptions):
+class VlmDiffusionOptions(LoadingOptions):
     """Options of `vlm-diffusion`; those of decoding are the defaults of diffusers' QwenImagePipeline."""
 
     path: str = Field(
         default="",
         description="folder of a diffusers pipeline (with model_index.json), or its hub id",
-        json_schema_extra={"paper": "ours", "unit": "", "checkpoint": True},
+        json_schema_extra={"paper": "ours", "unit": "", "checkpoint": {"revision": "revision"}},
     )
     tokens: int = Field(
         default=128,

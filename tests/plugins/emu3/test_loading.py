@@ -36,10 +36,10 @@ def test_no_path() -> None:
 
 def test_an_unknown_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is neither a folder nor a repository that can be had is said to be so, by name."""
-    with pytest.raises(UsageError, match=r"no folder '/nowhere/at/all', and it is no hub id"):
+    with pytest.raises(DataError, match=r"no folder '/nowhere/at/all', and it is no hub id"):
         load("/nowhere/at/all")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UsageError, match=r"'nobody/emu3-of-none'.* cannot be had"):
+    with pytest.raises(DataError, match=r"'nobody/emu3-of-none'.* the hub does not give it"):
         load("nobody/emu3-of-none")
 
 

@@ -219,14 +219,14 @@ def test_a_path_is_needed():
 
 def test_a_missing_folder_is_not_looked_up(tmp_path):
     """What cannot be a hub id is a folder that does not exist."""
-    with pytest.raises(UsageError, match="there is no folder"):
+    with pytest.raises(DataError, match="there is no folder"):
         open_checkpoint(str(tmp_path / "nothing"), dtype="auto", revision=None)
 
 
 def test_an_unknown_hub_id_says_both(monkeypatch):
     """An id that the hub does not give is told with the hub's reason; here the network is off."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UsageError, match="neither a folder here nor a model that the hub gives"):
+    with pytest.raises(DataError, match="no folder here, and the hub does not give it"):
         open_checkpoint("nobody/no-such-janus", dtype="auto", revision=None)
 
 

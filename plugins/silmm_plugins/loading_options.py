@@ -1,4 +1,4 @@
-"""Options of every base model with real weights: where they are, and in which number format."""
+"""Options of every base model with real weights: where they come from and go to, in which number format."""
 
 from __future__ import annotations
 
@@ -12,9 +12,22 @@ Dtype: TypeAlias = Literal["auto", "float32", "bfloat16", "float16"]
 Offload: TypeAlias = Literal["training", "always", "never"]
 
 
-class PlacementOptions(Options):
-    """What decides about memory; none of it changes a result but for rounding."""
+class LoadingOptions(Options):
+    """The checkpoint, which a model describes anew, and what decides about memory.
 
+    What decides about memory changes no result but for rounding.
+    """
+
+    path: str = Field(
+        default="",
+        description="folder of the checkpoint, or its hub id",
+        json_schema_extra={"paper": "ours", "unit": "", "checkpoint": {"revision": "revision"}},
+    )
+    revision: str | None = Field(
+        default=None,
+        description="where `path` is a hub id: a branch, a tag or a commit of it",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )
     device: str = Field(
         default="auto",
         description="where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one; "
