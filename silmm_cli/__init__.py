@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "leaderboard": ("silmm_cli.leaderboard_cmd:leaderboard", "Rank results beside the paper's."),
     "data": ("silmm_cli.data_cmd:data", "Fetch official files of benchmarks and weights of judges."),
     "plugins": ("silmm_cli.plugins_cmd:plugins", "List the installed components, or show one."),
-    "probe": ("silmm_cli.probe_cmd:probe", "Check a base model's files, and that it works."),
+    "probe": ("silmm_cli.probe_cmd:probe", "Check the files of a base model or a judge, and that it works."),
     "new-plugin": ("silmm_cli.new_plugin_cmd:new_plugin", "Write a plugin package to start from."),
     "doctor": ("silmm_cli.doctor:doctor", "Check this installation and say what is missing."),
 })

@@ -89,7 +89,7 @@ def bench() -> None:
 @click.option(
     "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
     help="Set an option of a judge by its role, of the generator, or of a benchmark by its name: "
-    "yes-no.batch_size=8, generator.steps=30, dpg-bench.pictures=1. May be repeated.",
+    "yes-no.batch=8, generator.steps=30, dpg-bench.pictures=1. May be repeated.",
 )
 @click.option(
     "--official-files", is_flag=True,

@@ -23,7 +23,7 @@ class Comparison:
     columns: dict[str, Difference]
     """Column -> means over the prompts that both have, their difference and its interval."""
     warnings: tuple[str, ...]
-    """Marks of either result, and prompts that only one of them has."""
+    """Marks and failed canaries of either result, and prompts that only one of them has."""
 
 
 def compare_results(first: Sequence[Result], second: Sequence[Result]) -> list[Comparison]:
@@ -89,6 +89,10 @@ def _compare(first: Result, second: Result) -> Comparison:
         raise DataError(f"{first.path} and {second.path} share no prompt; nothing can be compared.")
     for result in (first, second):
         warnings += [f"{result.model}: {mark}" for mark in result.marks]
+        warnings += [
+            f"{result.model}: the judge for {role} fails canaries: {'; '.join(failed)}"
+            for role, failed in result.canaries_failed.items()
+        ]
     return Comparison(first.benchmark, first.title, first, second, columns, tuple(warnings))
 
 

@@ -137,10 +137,10 @@ def read_result(path: Path) -> Result:
             drawing=dict(card["drawing"]),
             card_sha256=str(card["sha256"]),
             marks=tuple(printable(str(mark)) for mark in data["marks"]),
-            numbers={str(one["name"]): _number(one) for one in data["columns"]},
-            left_out=tuple(map(str, data["left_out"])),
+            numbers={printable(str(one["name"])): _number(one) for one in data["columns"]},
+            left_out=tuple(printable(str(role)) for role in data["left_out"]),
             canaries_failed={
-                str(role): tuple(printable(str(one)) for one in told)
+                printable(str(role)): tuple(printable(str(one)) for one in told)
                 for role, told in data["canaries_failed"].items()
             },
             tables={str(name): dict(table) for name, table in data["tables"].items()},
@@ -156,7 +156,7 @@ def _is_result(path: Path) -> bool:
 
 def _number(one: Mapping[str, Any]) -> Number:
     return Number(
-        name=str(one["name"]),
+        name=printable(str(one["name"])),
         value=_float(one["value"]),
         low=_float(one["low"]),
         high=_float(one["high"]),

@@ -192,6 +192,13 @@ def test_compare_pairs_prompts_and_gives_the_interval(write):
     assert "1 prompts are in one result only" in found.warnings[0]
 
 
+def test_compare_tells_failed_canaries(write):
+    """A difference of numbers that nobody should trust says so."""
+    sound, odd = write("a", [0.1]), write("b", [0.2], canaries={"vqa": ["blank: said yes"]})
+    (found,) = compare_results([read_result(sound)], [read_result(odd)])
+    assert found.warnings == ("b: the judge for vqa fails canaries: blank: said yes",)
+
+
 def test_compare_refuses_other_protocols(write):
     """Two judges are no comparison; the message says which field differs."""
     with pytest.raises(UsageError, match=r"judges\.vqa\.weights_sha256: a / b"):

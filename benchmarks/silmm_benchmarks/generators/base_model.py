@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import PIL.Image
 
 from silmm.errors import UsageError
+from silmm.file_digests import file_digests
 from silmm.interfaces import BaseModel, Drawing
-from silmm.store import sha256_file
 from silmm_benchmarks.generators.interfaces import GenerationFailure, GeneratorOptions
 
 if TYPE_CHECKING:
@@ -102,5 +102,6 @@ def _given(name: str, place: str, options: GeneratorOptions, known: Mapping[str,
 def _files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of the files that hold weights or configuration, by name."""
     kinds = ("*.safetensors", "*.json", "*.bin", "*.pth")
-    found = {path for kind in kinds for path in folder.rglob(kind)}
-    return {path.relative_to(folder).as_posix(): sha256_file(path) for path in sorted(found)}
+    found = sorted({path for kind in kinds for path in folder.rglob(kind)})
+    names = [path.relative_to(folder).as_posix() for path in found]
+    return dict(zip(names, file_digests(found), strict=True))

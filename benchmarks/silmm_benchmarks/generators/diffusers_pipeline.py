@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from silmm.errors import DataError, UsageError
-from silmm.store import sha256_file
+from silmm.file_digests import file_digests
 from silmm_benchmarks.generators.interfaces import GenerationFailure, GeneratorOptions
 
 OPTIONS = frozenset({
@@ -221,4 +221,5 @@ def _weights(folder: Path, *, local: bool) -> dict[str, Any]:
     if not local:
         return {"revision": folder.name}
     files = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")])
-    return {"files": {path.relative_to(folder).as_posix(): sha256_file(path) for path in files}}
+    names = [path.relative_to(folder).as_posix() for path in files]
+    return {"files": dict(zip(names, file_digests(files), strict=True))}

@@ -203,6 +203,9 @@ def _read(response: Any, seconds: float) -> bytes:
             raise _Broken(f"the answer has more than {MAX_BYTES} bytes")
         if time.monotonic() > end:
             raise _Broken(f"the answer takes longer than {seconds:g} seconds")
+    stated = response.headers.get("Content-Length") or ""
+    if stated.isdecimal() and size < int(stated):  # reading in parts does not tell of a cut line
+        raise _Broken(f"the answer is cut off after {size} of {stated} bytes")
     return b"".join(parts)
 
 

@@ -40,9 +40,10 @@ class BaseModelJudge:
 
         Raises:
             UsageError: there is no such model, it cannot read pictures, or its settings are wrong.
-            DataError: the adapter's folder is not there.
+            DataError: the adapter's folder, or the model's, is not there.
         """
-        from silmm.options import Given, complete
+        from silmm.content import checkpoint_content
+        from silmm.options import Given, checkpoint_options, complete
         from silmm.registry import Registry
 
         registry = Registry.load()
@@ -58,10 +59,13 @@ class BaseModelJudge:
         given = {key: Given(value, "settings") for key, value in settings.items()}
         chosen = complete(entry.options, f"model {options.model!r}", given)
         model: interfaces.BaseModel = registry.build("model", options.model, chosen)
+        stated = dict(chosen)
+        for option, mark in checkpoint_options(entry.options).items():  # files by content, not by place
+            stated |= checkpoint_content(chosen, option, mark, "model", lambda _: None)
         identity = {
             "judge": "base-model", "model": entry.qualified, "version": entry.version,
             "revision": entry.revision, "adapter_sha256": "",
-            "settings": json.dumps(chosen, sort_keys=True, default=str),
+            "settings": json.dumps(stated, sort_keys=True, default=str),
         }
         if options.adapter:
             folder = Path(options.adapter).expanduser()

@@ -22,6 +22,8 @@ _PATCHES = "visual_encoder.patch_embed.proj.weight"
 _WORDS = (
     "text_encoder.embeddings.word_embeddings.weight", "text_decoder.bert.embeddings.word_embeddings.weight",
 )
+_DIMENSIONS = {_POSITIONS: 3, _PATCHES: 4, **dict.fromkeys(_WORDS, 2)}
+"""Array -> how many sides it has."""
 LEAST_MASS = 0.1
 """Yes and no together; with less, the decoder wants to say something else."""
 
@@ -89,7 +91,7 @@ def weight_facts(path: Path) -> tuple[dict[str, Any], list[str]]:
     parts = Counter(name.split(".")[0] for name in table)
     strange = [name for name in table if not name.startswith(PREFIXES)]
     sizes = {
-        "positions": _cells(shapes), "words": {name: shapes.get(name, ["none"])[0] for name in _WORDS},
+        "positions": _cells(shapes), "words": {name: (shapes.get(name) or ["none"])[0] for name in _WORDS},
     }
     facts = {
         "top of the file": file_facts.wrapping(data), **file_facts.arrays(table), "by part": dict(parts),
@@ -108,7 +110,10 @@ def _cells(shapes: Mapping[str, Sequence[int]]) -> str:
 
 
 def _size_problems(shapes: Mapping[str, Sequence[int]]) -> list[str]:
-    problems = [f"no {name}" for name in (_POSITIONS, _PATCHES, *_WORDS) if name not in shapes]
+    problems = [
+        f"{name} has the shape {shapes[name]}" if name in shapes else f"no {name}"
+        for name, sides in _DIMENSIONS.items() if len(shapes.get(name, ())) != sides
+    ]
     if problems:
         return problems
     if shapes[_POSITIONS][1] - 1 != (SIZE // shapes[_PATCHES][-1]) ** 2:

@@ -88,11 +88,11 @@ def header(path: Path) -> dict[str, Any] | None:
             return None
         try:
             table = json.loads(file.read(size))
-        except ValueError:
+            entries = [entry for name, entry in table.items() if name != "__metadata__"]
+            types = Counter(entry["dtype"] for entry in entries)
+            numbers = sum(_product(entry["shape"]) for entry in entries)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
-    entries = [entry for name, entry in table.items() if name != "__metadata__"]
-    types = Counter(entry["dtype"] for entry in entries)
-    numbers = sum(_product(entry["shape"]) for entry in entries)
     return {"arrays": len(entries), "numbers": numbers, "types": dict(types)}
 
 

@@ -1,7 +1,8 @@
 """What benchmarks ask of their judges: small batched contracts, one for each thing read off a picture.
 
 Every judge gives raw answers that do not depend on a benchmark's rules; they are stored, and rules are
-applied to what is stored. Answers of one picture never depend on what it was batched with. Pictures are RGB.
+applied to what is stored. Answers of one picture never depend on what it was batched with. Pictures are RGB
+and shared by the judges of a benchmark: a judge that changes one (`thumbnail`, `paste`) copies it first.
 """
 
 from __future__ import annotations

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from silmm.data_sets import DATA_VARIABLE, data_root
 from silmm.errors import DataError
-from silmm.store import disk_errors, sha256_file
+from silmm.file_digests import file_digests
 
 HUB = "hub:"
 _KINDS = (".safetensors", ".pth", ".bin", ".pt")
@@ -124,13 +124,17 @@ def weight_files(place: Path) -> list[Path]:
     raise DataError(f"{place} holds no weights ({', '.join(_KINDS)}); name the folder or the file that does.")
 
 
-def digest(paths: Iterable[Path]) -> str:
-    """Return the sha256 of a file, or of the list of names and hashes of several."""
-    with disk_errors(Path("weights"), "reading"):
-        hashes = [(path.name, sha256_file(path)) for path in paths]
+def digest(paths: Sequence[Path]) -> str:
+    """Return the sha256 of a file, or of the list of names and hashes of several.
+
+    Raises:
+        DataError: a file is missing or unreadable.
+    """
+    hashes = file_digests(paths)
     if len(hashes) == 1:
-        return hashes[0][1]
-    return hashlib.sha256("".join(f"{name} {one}\n" for name, one in hashes).encode()).hexdigest()
+        return hashes[0]
+    listed = (f"{path.name} {one}\n" for path, one in zip(paths, hashes, strict=True))
+    return hashlib.sha256("".join(listed).encode()).hexdigest()
 
 
 def fingerprint(place: Path) -> dict[str, str]:

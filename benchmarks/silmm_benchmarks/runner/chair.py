@@ -10,6 +10,11 @@ from dataclasses import dataclass, field
 from silmm_benchmarks.judges.interfaces import Judge
 
 
+def if_short(one_judge: bool) -> str:
+    """Return what to do where memory was short, for a message; nothing where it is done already."""
+    return "" if one_judge else "if memory was short, add --one-judge; "
+
+
 @dataclass
 class Chair:
     """Holds open judges; with `one_judge`, opening another one lets go of the one before first."""

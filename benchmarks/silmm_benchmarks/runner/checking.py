@@ -12,7 +12,7 @@ from silmm.printable import printable
 from silmm.store import atomic_write
 from silmm_benchmarks.runner.answers import AnswerStore, Key
 from silmm_benchmarks.runner.contracts import Item, Picture, Problem
-from silmm_benchmarks.runner.pictures import PictureError, decode_rgb, picture_id, read_picture
+from silmm_benchmarks.runner.pictures import PictureError, PictureFile
 
 EVERY = 256
 """Pictures after which what was found out is stored."""
@@ -47,13 +47,15 @@ def look_at(
     store.load()
     seen = Seen({}, set())
     fresh: dict[Key, list[int]] = {}
+    file: PictureFile | None = None
     for number, picture in enumerate(pictures, 1):
+        if file is None or file.path != picture.path:  # parts of one file come together
+            file = PictureFile(picture.path)
         try:
-            data = read_picture(picture.path)
-            name = picture_id(data, picture.box)
+            name = file.id(picture.box)
             key = (name, _HOW)
             if key not in store and key not in fresh:
-                fresh[key] = list(decode_rgb(data, picture.path, picture.box).size)
+                fresh[key] = list(file.rgb(picture.box).size)
         except PictureError as error:
             seen.problems.append(Problem(error.kind, str(error.where), error.what, picture.item))
         else:

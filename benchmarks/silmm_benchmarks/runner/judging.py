@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from silmm.errors import DataError, PluginError, SilmmError
 from silmm.options import canonical
+from silmm_benchmarks.runner.chair import if_short
 from silmm_benchmarks.runner.contracts import Item, Judged, Picture, PictureBenchmark, Request
 from silmm_benchmarks.runner.forms import Failure, from_stored, to_stored
 from silmm_benchmarks.runner.panel import Seat
-from silmm_benchmarks.runner.pictures import open_rgb
+from silmm_benchmarks.runner.pictures import PictureFile
 from silmm_benchmarks.runner.roles import UNSEEN, WHOLE, ask, method_of
 from silmm_benchmarks.runner.selection import blocks
 
@@ -53,7 +55,8 @@ class Sitting:
             progress: told of a role, of pictures done and of all that it is asked about.
 
         Raises:
-            PictureError: a picture changed while it was looked at.
+            DataError: a picture changed since its content id was taken, or a judge's answers are faulty.
+            PluginError: a judge stopped.
         """
         self._ask_all(items, work, lambda item, _: self.benchmark.requests(item), progress)
         self._ask_all(items, work, self._further, progress)
@@ -164,10 +167,10 @@ class Sitting:
         if not wanted:
             return
         looked = [] if method_of(seat.role) in UNSEEN else [picture for picture, _ in wanted]
-        decoded.update({one: open_rgb(one.path, one.box) for one in looked if one not in decoded})
+        decoded.update(self._opened([one for one in looked if one not in decoded]))
         images = [decoded[picture] for picture in looked]
         judge = seat.judge
-        with _stopping(seat, next(iter(wanted))[0], len(wanted)):
+        with _stopping(seat, next(iter(wanted))[0], len(wanted), if_short(self.one_judge)):
             answers = ask(judge, seat.role, images, list(wanted.values()))
         seat.store.commit(
             ((subject, canonical(query)), to_stored(answer, seat.store))
@@ -175,10 +178,26 @@ class Sitting:
             for query, answer in zip(queries_of, given, strict=True)
         )
 
+    def _opened(self, pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Image]]:
+        """Yield pictures decoded, each file once for its parts that follow each other.
+
+        Raises:
+            DataError: a file is another one than its answers would be stored for.
+        """
+        for path, parts in groupby(pictures, key=lambda one: one.path):
+            file = PictureFile(path)
+            for one in parts:
+                if file.id(one.box) != self.ids[one]:
+                    raise DataError(
+                        f"{path} changed while pictures were judged. Run the same command again: what is "
+                        "judged is kept, and the new picture is judged as a new one."
+                    )
+                yield one, file.rgb(one.box)
+
 
 @contextmanager
-def _stopping(seat: Seat, first: Picture, count: int) -> Iterator[None]:
-    """Say which judge stopped over which pictures, whatever it raised.
+def _stopping(seat: Seat, first: Picture, count: int, hint: str) -> Iterator[None]:
+    """Say which judge stopped over which pictures, whatever it raised; `hint` says what may help.
 
     Raises:
         DataError: the body raised one.
@@ -195,8 +214,7 @@ def _stopping(seat: Seat, first: Picture, count: int) -> Iterator[None]:
         raise PluginError(
             f"the judge {seat.name!r} ({seat.role}) stopped over {count} pictures from {first.item}, picture "
             f"{first.index} on: {type(error).__name__}: {error}. What it answered before is kept, and the "
-            "same command goes on there; if memory was short, add --one-judge. SILMM_DEBUG=1 shows where it "
-            "stopped."
+            f"same command goes on there; {hint}SILMM_DEBUG=1 shows where it stopped."
         ) from error
 
 

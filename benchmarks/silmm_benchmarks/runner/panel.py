@@ -17,7 +17,7 @@ from silmm.errors import DataError, PluginError, SilmmError, UsageError
 from silmm.options import Given, canonical, complete
 from silmm_benchmarks.judges.interfaces import Judge
 from silmm_benchmarks.runner.answers import AnswerStore
-from silmm_benchmarks.runner.chair import Chair
+from silmm_benchmarks.runner.chair import Chair, if_short
 from silmm_benchmarks.runner.roles import check_ability, method_of
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def seats(
 
     Raises:
         UsageError: an unknown role, judge or option, or a judge that cannot hold its role.
-        DataError: weights that are missing, all of them in one message.
+        DataError, PluginError: weights that are missing, or judges that stopped, all of them in one message.
     """
     for role in request.judges:
         method_of(role)  # a role of another benchmark in the same command is no error
@@ -94,9 +94,10 @@ def seats(
             problems.append(f"{role} ({name}): {error}")
             kinds.append(error)
     if problems:
-        kind = DataError if all(isinstance(error, DataError) for error in kinds) else UsageError
+        alike = (one for one in (DataError, PluginError) if all(isinstance(error, one) for error in kinds))
+        kind: type[SilmmError] = next(alike, UsageError)
         raise kind(
-            "judges are missing:\n  " + "\n  ".join(problems)
+            "judges cannot be used:\n  " + "\n  ".join(problems)
             + "\nTake another with --judge ROLE=NAME[:PATH], or leave a role, and the columns that need it, "
             f"empty with --judge ROLE={LEFT_OUT}."
         )
@@ -155,14 +156,27 @@ def _opener(
 def _seat(
     registry: Registry, role: str, name: str, path: str, request: BenchRequest, chair: Chair
 ) -> Seat:
-    """Open a judge and keep what is known of it; the chair decides how long the judge stays."""
+    """Open a judge and keep what is known of it; the chair decides how long the judge stays.
+
+    Raises:
+        DataError, UsageError: as :func:`seats` says of one judge.
+        PluginError: it raised what is no error of ours, when it was opened or asked its canaries.
+    """
     opened = _opener(registry, role, name, path, request, chair)
-    judge = opened()
-    check_ability(judge, role, name)
-    store = _store(request.out, role, name, judge)
-    if request.canaries != "off" and _CANARIES not in store:
-        store.commit([(_CANARIES, _failed_canaries(judge))])
-    return Seat(role, name, identity_of(name, judge), store, opened)
+    try:
+        judge = opened()
+        check_ability(judge, role, name)
+        store = _store(request.out, role, name, judge)
+        if request.canaries != "off" and _CANARIES not in store:
+            store.commit([(_CANARIES, _failed_canaries(judge))])
+        return Seat(role, name, identity_of(name, judge), store, opened)
+    except SilmmError:
+        raise
+    except Exception as error:  # judges are anybody's code, and memories end
+        raise PluginError(
+            f"it stopped before it was asked about pictures: {type(error).__name__}: {error}; "
+            f"{if_short(request.one_judge)}SILMM_DEBUG=1 shows where it stopped."
+        ) from error
 
 
 @contextmanager

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 import warnings
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +25,9 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64_000_000
 """More than any text-to-image model draws (8000x8000), far less than what fills a memory."""
 MAX_BYTES = 512 * 1024 * 1024
+_quiet = threading.Lock()
+"""`warnings.catch_warnings` is of the whole process: two threads inside could leave warnings off for good."""
+_REMEDY = "Replace it, or take it out and give --allow-missing."
 
 
 class PictureError(DataError):
@@ -64,10 +70,47 @@ def read_picture(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def picture_id(data: bytes, box: Box | None = None) -> str:
-    """Return the content id of a picture: the SHA-256 of its file, with the box where it is a part."""
-    name = hashlib.sha256(data).hexdigest()
-    return name if box is None else f"{name}@{','.join(map(str, box))}"
+@dataclass(frozen=True)
+class PictureFile:
+    """A file with one picture, or several parts of one: read, hashed and decoded once for all of them."""
+
+    path: Path
+
+    @cached_property
+    def _data(self) -> bytes:
+        return read_picture(self.path)
+
+    @cached_property
+    def _sha256(self) -> str:
+        return hashlib.sha256(self._data).hexdigest()
+
+    @cached_property
+    def _whole(self) -> Image:
+        return decode_rgb(self._data, self.path)
+
+    def id(self, box: Box | None = None) -> str:
+        """Return the content id of a picture: the SHA-256 of the file, with the box where it is a part.
+
+        Raises:
+            PictureError, DataError: as :func:`read_picture`.
+        """
+        return self._sha256 if box is None else f"{self._sha256}@{','.join(map(str, box))}"
+
+    def rgb(self, box: Box | None = None) -> Image:
+        """Return the picture, or the part of it in `box`.
+
+        Raises:
+            PictureError, DataError: as :func:`open_rgb`.
+        """
+        if box is None:
+            return self._whole
+        width, height = self._whole.size
+        if not _inside(box, width, height):
+            raise PictureError(
+                "wrong-size", self.path,
+                f"it is {width}x{height} and has no part {box}. Check the resolution. {_REMEDY}",
+            )
+        return self._whole.crop(box)
 
 
 def open_rgb(path: Path, box: Box | None = None) -> Image:
@@ -79,39 +122,32 @@ def open_rgb(path: Path, box: Box | None = None) -> Image:
         PictureError: the file is missing, not such a picture, cut off, larger than :data:`MAX_PIXELS`, or
             `box` is not inside it.
     """
-    return decode_rgb(read_picture(path), path, box)
+    return PictureFile(path).rgb(box)
 
 
-def decode_rgb(data: bytes, path: Path, box: Box | None = None) -> Image:
+def decode_rgb(data: bytes, path: Path) -> Image:
     """Do what :func:`open_rgb` does with bytes that are read already; `path` is for the message."""
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
-    remedy = "Replace it, or take it out and give --allow-missing."
     try:
-        with warnings.catch_warnings():
+        with _quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on odd metadata; the size is checked here
             with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
                 width, height = picture.size
                 if width * height > MAX_PIXELS:
                     raise PictureError(
-                        "unreadable", path, f"{width}x{height} pixels are more than {MAX_PIXELS}. {remedy}"
-                    )
-                if box is not None and not _inside(box, width, height):
-                    raise PictureError(
-                        "wrong-size", path,
-                        f"it is {width}x{height} and has no part {box}. Check the resolution. {remedy}",
+                        "unreadable", path, f"{width}x{height} pixels are more than {MAX_PIXELS}. {_REMEDY}"
                     )
                 picture.load()
-                whole = picture.convert("RGB")
-    except PictureError:
+                return picture.convert("RGB")
+    except (PictureError, MemoryError):
         raise
     except Exception as error:  # decoders of broken files raise nearly anything
         why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one tells an address
         raise PictureError(
-            "unreadable", path, f"it is no whole {', '.join(FORMATS)}{why}. {remedy}"
+            "unreadable", path, f"it is no whole {', '.join(FORMATS)}{why}. {_REMEDY}"
         ) from error
-    return whole if box is None else whole.crop(box)
 
 
 def _inside(box: Box, width: int, height: int) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from silmm.errors import UsageError
 from silmm_benchmarks.judges.interfaces import Judge, Question
-from silmm_benchmarks.runner.soundness import choice, cosine, detections, faulty, probability, text
+from silmm_benchmarks.runner.soundness import choice, cosine, depth, detections, faulty, probability, text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,17 +85,17 @@ def ask(
         answers = _regroup([cosine(value, role) for value in flat], queries)
     elif method == "match":
         wanted = [query for one in queries for query in one]
-        picked = judged.match([q["answer"] for q in wanted], [q["choices"] for q in wanted])
-        answers = _regroup(
-            [choice(index, query["choices"], role) for query, index in zip(wanted, picked, strict=False)],
-            queries,
-        )
+        picked = list(judged.match([q["answer"] for q in wanted], [q["choices"] for q in wanted]))
+        found = [choice(index, query["choices"], role) for query, index in zip(wanted, picked, strict=False)]
+        answers = _regroup([*found, *picked[len(wanted):]], queries)
     elif method == "detect":
         answers = [[detections(found, role)] for found in judged.detect(images)]
     else:
         answers = [[one] for one in getattr(judged, method)(images)]
     if [len(one) for one in answers] != [len(one) for one in queries]:
         raise faulty(role, f"{sum(map(len, answers))} answers to {sum(map(len, queries))} questions")
+    if method == "depth":
+        answers = [[depth(one, image.size, role)] for image, (one,) in zip(images, answers, strict=True)]
     return answers
 
 

@@ -85,6 +85,18 @@ def detections(found: Any, role: str) -> Detections:
     return found
 
 
+def depth(found: Any, size: tuple[int, int], role: str) -> Any:
+    """Return a map of inverse depth.
+
+    Raises:
+        DataError: it is not as large as its picture, whose width and height `size` is.
+    """
+    shape = np.asarray(found).shape
+    if shape != size[::-1]:
+        raise faulty(role, f"a map of {shape} for a picture of {size[0]}x{size[1]} pixels")
+    return found
+
+
 def _number(value: Any, role: str, low: int, high: int) -> float:
     try:
         number = float(value)

@@ -110,8 +110,8 @@ def test_a_picture_is_looked_at_once_by_each_judge(
             picture.save(path)
             wanted.update((METHODS[role], picture.tobytes()) for role in roles_of(item))
     opened: list[Path] = []
-    real = judging.open_rgb
-    monkeypatch.setattr(judging, "open_rgb", lambda path, box=None: opened.append(path) or real(path, box))
+    real = judging.PictureFile
+    monkeypatch.setattr(judging, "PictureFile", lambda path: opened.append(path) or real(path))
     named = [word for role in ROLES for word in ("--judge", f"{role}=counting")]
     common = (
         "t2i-compbench", "--images", folder, "--data-dir", official_t2i, "--limit", 24, "--canaries", "off",

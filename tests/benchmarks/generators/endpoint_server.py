@@ -30,6 +30,8 @@ class Served:
     by_address: bool = False
     busy_files: int = 0
     """How many times the address of a picture is busy first."""
+    cut_files: int = 0
+    """How many times the line is cut in the middle of a picture."""
     drip: float = 0.0
     """Seconds between the single bytes of an answer."""
     busy: int = 0
@@ -49,6 +51,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.served.busy_files:
             self.served.busy_files -= 1
             self._send(503, {}, b"busy")
+            return
+        if self.served.cut_files:
+            self.served.cut_files -= 1
+            self._send(200, {}, picture(self.path), cut=True)
             return
         self._send(200, {}, picture(self.path))
 
@@ -77,13 +83,17 @@ class Handler(BaseHTTPRequestHandler):
             entry["b64_json"] = base64.b64encode(picture(body["prompt"])).decode()
         return 200, {}, {"created": 0, "data": [entry]}
 
-    def _send(self, code: int, headers: dict, content: object) -> None:
+    def _send(self, code: int, headers: dict, content: object, *, cut: bool = False) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(code)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        if cut:
+            self.wfile.write(data[: len(data) // 2])
+            self.close_connection = True
+            return
         if not self.served.drip:
             self.wfile.write(data)
             return

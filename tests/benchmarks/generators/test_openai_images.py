@@ -71,9 +71,9 @@ def test_a_picture_by_address_is_fetched_without_the_key(served, ask):
 
 
 def test_a_picture_that_is_paid_for_is_fetched_again(served, ask):
-    """A server that is busy when the picture is fetched is asked for it again; nothing is drawn twice."""
+    """A server that is busy or cut off when the picture is fetched is asked again; nothing is drawn twice."""
     served.by_address = True
-    served.busy_files = 2
+    served.busy_files = served.cut_files = 1
     (picture,) = ask().generate(["red"], [1])
     assert picture.size == (8, 8)
     assert len(served.bodies) == 1

@@ -76,6 +76,43 @@ def test_the_identity_names_model_weights_and_settings(judge):
     assert dict(other) != dict(identity)
 
 
+FOLDER_MODEL = """
+from pydantic import Field
+
+from silmm import hookimpl
+from silmm.options import Options
+
+
+class Folder(Options):
+    path: str = Field("", description="Weights.", json_schema_extra={"checkpoint": True})
+
+
+@hookimpl
+def silmm_register_models(register):
+    register(
+        "folder-model", lambda options: object(), options=Folder, summary="Takes a folder.", kind="discrete",
+        capabilities=("chat", "yes_no", "log_likelihood"),
+    )
+"""
+
+
+def test_files_of_the_model_count_by_content(fake_distribution, tmp_path):
+    """A copy of a folder is the same judge; other weights in the same place are another one."""
+    fake_distribution("silmm-folder", {"folder": "silmm_folder"}, {"silmm_folder": FOLDER_MODEL})
+
+    def identity(name):
+        settings = json.dumps({"path": str(tmp_path / name)})
+        return dict(BaseModelJudge.load(BaseModelOptions(model="folder-model", settings=settings)).identity)
+
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"weights")
+    before = identity("here")
+    assert identity("there") == before
+    (tmp_path / "here" / "model.safetensors").write_bytes(b"other weights")
+    assert identity("here") != before
+
+
 @pytest.mark.parametrize(("options", "error", "message"), [
     ({"model": "no-such-model"}, UsageError, "no-such-model"),
     ({"settings": "{"}, UsageError, "not JSON"),

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from silmm_benchmarks.judges.blip_probing import weight_facts
+from silmm_benchmarks.judges.file_facts import header
 from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE
 from silmm_benchmarks.judges.probing import JudgeProber
 
@@ -113,6 +115,20 @@ def test_a_blip_file_that_does_not_load(blip: Path) -> None:
     assert code == 1
     for words in ("576 + 1", "itm_head.weight", "2 words, yes 0, no 1"):
         assert words in failed
+
+
+def test_facts_of_odd_files_are_told_not_raised(blip: Path, tmp_path: Path) -> None:
+    """An array without sides is a problem beside all other facts; a header of another form is no header."""
+    path = blip / "model_base_vqa_capfilt_large.pth"
+    state = torch.load(path, weights_only=True)["model"]
+    torch.save({"model": state | {"visual_encoder.pos_embed": torch.zeros(())}}, path)
+    facts, problems = weight_facts(path)
+    assert facts["positions"] == "none"
+    assert problems == ["visual_encoder.pos_embed has the shape []"]
+    for number, text in enumerate((b"[1]", b'{"a": 3}', b'{"a": {"dtype": "F32"}}', b"{")):
+        odd = tmp_path / f"{number}.safetensors"
+        odd.write_bytes(len(text).to_bytes(8, "little") + text)
+        assert header(odd) is None
 
 
 def test_any_judge_is_probed_alike(tiny: Callable[..., Path], images: list[Any], tmp_path: Path) -> None:

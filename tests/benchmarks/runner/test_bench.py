@@ -174,6 +174,35 @@ def test_a_judge_that_stops_midway_is_named_and_goes_on(draw, score, tmp_path, m
     assert len(calls) == 5  # four blocks, one of them twice
 
 
+@pytest.mark.parametrize("one_judge", [True, False])
+def test_a_judge_that_cannot_start_is_named(draw, score, tmp_path, monkeypatch, one_judge):
+    """What it raises before the first picture is told with its role, and how less memory is needed."""
+    def full(self):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(ShapesJudge, "canaries", full)
+    draw(tmp_path / "images")
+    with pytest.raises(PluginError, match=r"yes-no \(shapes-parser\): it stopped .*CUDA out") as caught:
+        score(tmp_path / "images", one_judge=one_judge)
+    assert ("add --one-judge" in str(caught.value)) is not one_judge
+
+
+def test_a_picture_that_changes_while_it_is_judged_is_noticed(draw, score, tmp_path, monkeypatch):
+    """No answer is stored for a content that the judge has not seen; the same command goes on."""
+    monkeypatch.setattr("silmm_benchmarks.runner.selection.BLOCK", 4)
+    *_, last, _ = draw(tmp_path / "images")  # the last two are equal, and the first of equals is opened
+    real = ShapesJudge.p_yes
+
+    def slow(self, images, questions):
+        Image.new("RGB", (32, 32), "white").save(last)
+        return real(self, images, questions)
+
+    monkeypatch.setattr(ShapesJudge, "p_yes", slow)
+    with pytest.raises(DataError, match=rf"{last.name} changed while pictures were judged"):
+        score(tmp_path / "images", canaries="off")
+    assert value(score(tmp_path / "images", canaries="off")) < 1
+
+
 @pytest.mark.parametrize(("answers", "told"), [
     ([3.7], "3.7, which is not from 0 to 1"), ([-1.0], "-1, which is not"), (["yes"], "in place of a number"),
     ([], "answers to"), ([None], "None in place of a number"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from silmm_benchmarks.runner.pictures import MAX_PIXELS, PictureError, open_rgb, picture_id, read_picture
+from silmm_benchmarks.runner import pictures
+from silmm_benchmarks.runner.pictures import MAX_PIXELS, PictureError, PictureFile, open_rgb, read_picture
 
 
 def picture(path: Path, size: tuple[int, int] = (8, 6), mode: str = "RGB") -> Path:
@@ -109,7 +112,44 @@ def test_a_missing_file_is_called_missing(tmp_path):
         assert caught.value.kind == "missing"
 
 
-def test_the_id_is_of_bytes_and_box():
-    """Equal files have one id, their parts others."""
-    assert picture_id(b"a") == picture_id(b"a") != picture_id(b"b")
-    assert len({picture_id(b"a"), picture_id(b"a", (0, 0, 1, 1)), picture_id(b"a", (0, 0, 1, 2))}) == 3
+def test_the_id_is_of_bytes_and_box(tmp_path):
+    """Equal files have one id, wherever they lie; other files and their parts others."""
+    files = [PictureFile(tmp_path / name) for name in "abc"]
+    for file, data in zip(files, (b"a", b"a", b"b"), strict=True):
+        file.path.write_bytes(data)
+    one, same, other = files
+    assert one.id() == same.id() != other.id()
+    assert len({one.id(), one.id((0, 0, 1, 1)), one.id((0, 0, 1, 2))}) == 3
+
+
+def test_a_file_is_decoded_once_for_all_its_parts(tmp_path, monkeypatch):
+    """The four parts of a grid cost one reading and one decoding, and are those of the whole."""
+    decoded, real = [], pictures.decode_rgb
+    monkeypatch.setattr(pictures, "decode_rgb", lambda data, path: decoded.append(path) or real(data, path))
+    file = PictureFile(picture(tmp_path / "a.png"))
+    boxes = [(0, 0, 4, 3), (4, 0, 8, 3), (0, 3, 4, 6), (4, 3, 8, 6)]
+    parts = [file.rgb(box) for box in boxes]
+    assert len(decoded) == 1
+    for part, box in zip(parts, boxes, strict=True):
+        assert np.array_equal(np.asarray(part), np.asarray(open_rgb(file.path, box)))
+
+
+def test_decoding_in_threads_leaves_warnings_as_they_were(tmp_path):
+    """What is kept quiet about a picture is quiet for that picture alone, also in several threads at once."""
+    file = read_picture(picture(tmp_path / "a.png", (512, 512)))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: pictures.decode_rgb(file, tmp_path), range(64)))
+    assert warnings.filters == before
+
+
+def test_a_memory_that_ends_makes_no_picture_unreadable(tmp_path, monkeypatch):
+    """A sound picture is not left out because there was no room for it."""
+    path = picture(tmp_path / "a.png")
+
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", full)
+    with pytest.raises(MemoryError):
+        open_rgb(path)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from silmm.data_sets import data_root
 from silmm.errors import UsageError
-from silmm.store import sha256_file
+from silmm.file_digests import file_digests
 from silmm_benchmarks.judges.interfaces import Question
 from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE, check_files, load_model
 from silmm_benchmarks.judges.mplug.config import read_config
@@ -45,13 +45,11 @@ class MPlugJudge:
     @cached_property
     def identity(self) -> Mapping[str, str]:
         """Name all that the answers depend on; the files by their sha256."""
-        config, bert = self._config_files
+        files = [self._folder / WEIGHTS_FILE, *self._config_files, self._folder / VOCABULARY_FILE]
+        names = ("weights", "config", "bert_config", "vocabulary")
         return {
             "judge": "mplug",
-            "weights": sha256_file(self._folder / WEIGHTS_FILE),
-            "config": sha256_file(config),
-            "bert_config": sha256_file(bert),
-            "vocabulary": sha256_file(self._folder / VOCABULARY_FILE),
+            **dict(zip(names, file_digests(files), strict=True)),
             "dtype": str(self._dtype).removeprefix("torch."),
             "input": f"{self.config.image_res}x{self.config.image_res} bicubic, {LENGTH} tokens",
             "beams": str(self.config.beam_size),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from silmm.errors import DataError, UsageError
-from silmm.store import sha256_file
+from silmm.file_digests import file_digests
 from silmm_benchmarks.judges.interfaces import Detections
 from silmm_benchmarks.judges.unidet.architecture import Architecture, Colours
 from silmm_benchmarks.judges.unidet.checkpoint import load_network
@@ -59,9 +59,10 @@ class UniDetJudge:
     def identity(self) -> Mapping[str, str]:
         """Name all that the answers depend on; the files by their sha256."""
         names = digest(self.labels)
+        (weights,) = file_digests([self._weights])
         return {
             "judge": self.architecture.name,
-            "weights": sha256_file(self._weights),
+            "weights": weights,
             "labels": "official" if names == OFFICIAL else names,
             "input": f"{self._colours}, shorter side {SHORT_SIDE}, longer at most {LONG_SIDE}",
             "nms": self.options.nms,
