@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from silmm.errors import DataError
+from silmm_benchmarks.data.catalogue import CATALOGUE
 
 LONGEST_PROMPT = 10_000
 """Characters; the longest official prompts have fewer than a thousand."""
@@ -27,7 +28,9 @@ def read_text(path: Path) -> str:
             f"{path} is not UTF-8: byte {error.start} does not fit; fetch the file again."
         ) from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); see `silmm data pull`.") from error
+        name = path.absolute().parent.name
+        way = f"`silmm data pull {name}` fetches it" if name in CATALOGUE else "see `silmm data list`"
+        raise DataError(f"{path} cannot be read ({error.strerror}); {way}.") from error
 
 
 def read_json(path: Path) -> Any:

@@ -21,7 +21,7 @@ from silmm_benchmarks.runner.contracts import Item, Mode, Picture, PictureBenchm
 from silmm_benchmarks.runner.judging import Sitting
 from silmm_benchmarks.runner.naming import PARTIAL, UNCHECKED, result_name
 from silmm_benchmarks.runner.official import write_official
-from silmm_benchmarks.runner.panel import Seat, check_canaries, seats
+from silmm_benchmarks.runner.panel import Seat, check_canaries, check_named, seats
 from silmm_benchmarks.runner.roles import UNSEEN, method_of
 from silmm_benchmarks.runner.selection import first_of_each, of_shard
 
@@ -103,6 +103,9 @@ class _Session:
         items = first_of_each(self.every, request.limit)
         own = of_shard(items, request.shard)
         self.note(planning.size_of(name, own))
+        needed = self._roles(items)
+        if request.until != "generate":
+            check_named(self.benchmark.roles, request, self.registry, needed)
         if request.dry_run:
             self._plan(own)
             return None
@@ -113,7 +116,7 @@ class _Session:
         if request.images is not None:
             record = drawing.recorded(folder.parent)  # pictures that an earlier command drew
         chair = Chair(request.one_judge)
-        panel = seats(self.benchmark.roles, request, self.registry, self._roles(items), chair)
+        panel = seats(self.benchmark.roles, request, self.registry, needed, chair)
         seen, sitting, work = self._look(folder, own, panel)
         self._stop_at(seen.problems)
         self.canaries = {

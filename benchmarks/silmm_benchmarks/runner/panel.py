@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from silmm.bench import LEFT_OUT, PATH_OPTIONS, BenchRequest
 from silmm.data_sets import DATA_VARIABLE
@@ -23,6 +23,7 @@ from silmm_benchmarks.runner.roles import check_ability, method_of
 if TYPE_CHECKING:
     from silmm.registry import Registry
 
+Found = TypeVar("Found")
 _CANARIES = ("canaries", "failed")
 """Key under which a judge's store keeps what it failed."""
 
@@ -78,9 +79,37 @@ def seats(
         UsageError: an unknown role, judge or option, or a judge that cannot hold its role.
         DataError, PluginError: weights that are missing, or judges that stopped, all of them in one message.
     """
+    return _of_each(
+        roles, request, needed, lambda role, name, path: _seat(registry, role, name, path, request, chair)
+    )
+
+
+def check_named(
+    roles: Mapping[str, str], request: BenchRequest, registry: Registry, needed: Sequence[str]
+) -> None:
+    """Refuse judges and options of them that there are not; nothing is opened, so it is known before drawing.
+
+    Raises:
+        UsageError, PluginError: as :func:`seats`.
+    """
+    chair = Chair(one_judge=True)
+    _of_each(
+        roles, request, needed, lambda role, name, path: _opener(registry, role, name, path, request, chair)
+    )
+
+
+def _of_each(
+    roles: Mapping[str, str], request: BenchRequest, needed: Sequence[str],
+    act: Callable[[str, str, str], Found],
+) -> dict[str, Found]:
+    """Return what `act` makes of the role, judge and path of each needed role that is not left out.
+
+    Raises:
+        UsageError, DataError, PluginError: what went wrong with all of them, in one message.
+    """
     for role in request.judges:
         method_of(role)  # a role of another benchmark in the same command is no error
-    found: dict[str, Seat] = {}
+    found: dict[str, Found] = {}
     problems: list[str] = []
     kinds: list[SilmmError] = []
     for role in needed:
@@ -89,7 +118,7 @@ def seats(
             continue
         name, _, path = spec.partition(":")
         try:
-            found[role] = _seat(registry, role, name, path, request, chair)
+            found[role] = act(role, name, path)
         except (DataError, PluginError, UsageError) as error:
             problems.append(f"{role} ({name}): {error}")
             kinds.append(error)

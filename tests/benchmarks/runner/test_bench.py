@@ -255,6 +255,9 @@ def test_missing_judges_are_an_error_that_says_how_to_go_on(draw, score, tmp_pat
         from silmm_benchmarks.runner.roles import check_ability
 
         check_ability(ShapesJudge(), "vqa", "shapes-parser")
+    with pytest.raises(UsageError, match="there is no judge 'blip'"):  # before it draws, which may cost money
+        score(None, model="tiny-discrete", judges={"yes-no": "blip"})
+    assert not (tmp_path / "out" / "shapes").exists()
     result = score(tmp_path / "images", judges={"yes-no": "none"})
     assert {one["value"] for one in result["columns"]} == {None}
     assert result["left_out"] == ["yes-no"]
