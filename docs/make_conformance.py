@@ -35,7 +35,7 @@ random pipeline. Discrete models draw without guidance.
 A number is the largest difference that the check found, |a - b| / (1 + |b|) unless the row says otherwise.
 Its bound is 1e-4, for the embedded models 2e-4 (they sum float32 in another order). *ok* is a check without a
 number, – one of something that the model does not declare. Likelihoods are of whole pictures, in nats.
-Differences far below the bound are roundings: their digits change with the processor and the number of threads.
+Differences far below the bound are roundings: their digits change with the processor and the threads.
 """
 UNITS = {
     "test_likelihood_is_the_samplers": "standard errors from 0, at most 6",
