@@ -167,19 +167,27 @@ def spread(model: Any, devices: list[torch.device]) -> list[str]:
     return [str(next(layer.parameters()).device) for layer in stack.layers]
 
 
-def outputs(model: Any) -> tuple[list[Any], list[str]]:
-    """Return what a model draws, paints, answers and trains on, and what it writes."""
+def outputs(model: Any, seen: Any = None) -> tuple[list[Any], Any, list[str]]:
+    """Return what a model draws, answers and trains on, what it paints, and what it writes.
+
+    It is asked about `seen`, or about what it painted.
+    """
     from silmm.interfaces import ChatRequest, Drawing
     from silmm.testing.cases import trained_value
     from tests.plugins.every_model import PROMPTS, QUESTIONS
 
     latents = model.represent(PROMPTS, [0, 1], Drawing())
     pictures = model.decode(latents, [5, 6])
-    numbers = [*latents, *pictures, *model.yes_no(pictures, QUESTIONS)]
+    numbers = [*latents, *model.yes_no(pictures if seen is None else seen, QUESTIONS)]
     requests = [ChatRequest("list", "cats", "Name it.", temperature=1.0, seed=s, max_words=4) for s in (0, 1)]
     with torch.no_grad():
         numbers.append(trained_value(model, PROMPTS, latents).cpu().numpy())
-    return numbers, model.chat(requests)
+    return numbers, pictures, model.chat(requests)
+
+
+def _furthest(some: Any, others: Any) -> float:
+    pairs = zip(some, others, strict=True)
+    return max(float(np.abs(np.float64(a) - np.float64(b)).max()) for a, b in pairs)
 
 
 def main(shared: str, *names: str) -> None:
@@ -194,11 +202,11 @@ def main(shared: str, *names: str) -> None:
         devices = begin()
         for name, model in models.items():
             places = spread(model, devices)
+            known, painted, written = expected[name]
             with Pretend():
-                numbers, words = outputs(model)
-            pairs = zip(numbers, expected[name][0], strict=True)
-            far = max(float(np.abs(np.float64(a) - np.float64(b)).max()) for a, b in pairs)
-            print(name, far, words == expected[name][1], ",".join(sorted(set(places))), flush=True)
+                numbers, pictures, words = outputs(model, painted)
+            told = (_furthest(numbers, known), _furthest(pictures, painted), words == written)
+            print(name, *told, ",".join(sorted(set(places))), flush=True)
         for module in model.backbone.modules():
             module._forward_pre_hooks.clear()
         try:
