@@ -22,6 +22,7 @@ from silmm.plugins import HOOKS
 from silmm.registry import KIND_OF_HOOK, Registry
 from silmm.settings import RunSettings
 from silmm_cli import main
+from silmm_cli.model_path import split_model
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -331,13 +332,18 @@ def test_the_readmes_commands_are_understood(line, tmp_path, monkeypatch):
     """Each `silmm …` line of the README has a command, options and values that exist."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs/NAME").mkdir(parents=True)
+    (tmp_path / "DIR").mkdir()
+    (tmp_path / "DIR/config.json").write_text("{}")
     name, *arguments = shlex.split(line.partition(">")[0], comments=True)[1:]
     command = main.get_command(click.Context(main), name)
     context = command.make_context(name, arguments)
     if name == "run":
         flags = {key: value for key, value in context.params.items() if key in RunSettings.model_fields}
         files = {key: None for key, value in flags.items() if str(value).startswith("my-")}
-        RunSettings.resolve(Registry.load(), flags=flags | files, sets=context.params["sets"])
+        sets = context.params["sets"]
+        if flags["model"] is not None:
+            flags["model"], sets = split_model(Registry.load(), flags["model"], sets)
+        RunSettings.resolve(Registry.load(), flags=flags | files, sets=sets)
 
 
 def test_the_readmes_library_example_resolves():
