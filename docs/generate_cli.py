@@ -10,11 +10,12 @@ import click
 from click.testing import CliRunner
 
 from silmm import errors
-from silmm.data_sets import DATA_VARIABLE
-from silmm.options import OptionInfo, describe
-from silmm.plugins import LOAD_VARIABLE, STRICT_VARIABLE
-from silmm.registry import KINDS, Entry, Registry
-from silmm.settings import FIELD_OF_KIND, RunSettings
+from silmm.contracts.options import OptionInfo, describe
+from silmm.engine.component_options import FIELD_OF_KIND
+from silmm.engine.settings import RunSettings
+from silmm.registry.discovery import LOAD_VARIABLE, STRICT_VARIABLE
+from silmm.registry.registry import KINDS, Entry, Registry
+from silmm.storage.data_sets import DATA_VARIABLE
 from silmm_cli import DEBUG_VARIABLE, INTERRUPTED, main
 
 TARGET = Path(__file__).with_name("cli.md")

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from silmm_benchmarks.shapes.drawn import entirely_right, facts_right
 
-from silmm.records import Difference
+from silmm.bench.statistics import cluster_means, paired_difference
+from silmm.contracts.records import Difference
 from silmm.report.reading import read_run, stored_shards
-from silmm.statistics import cluster_means, paired_difference
 
 MEASURES = {"facts right": facts_right, "pictures entirely right": entirely_right}
 FEEDBACK = {

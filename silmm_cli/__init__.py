@@ -97,7 +97,9 @@ class LazyGroup(click.Group):
 
 def _plugin_commands() -> dict[str, click.Command]:
     """Collect the commands of all plugins but silmm's own, which has its commands in COMMANDS."""
-    from silmm import plugins  # imported late: built-in commands need no plugin for their names
+    from silmm.registry import (
+        discovery as plugins,  # imported late: built-in commands need no plugin for their names
+    )
 
     collected = click.Group()
     try:

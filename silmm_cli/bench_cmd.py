@@ -15,8 +15,8 @@ from silmm_cli.console import chatter, print_json, results
 from silmm_cli.run_cmd import parse_shard
 
 if TYPE_CHECKING:
-    from silmm.bench import BenchRequest, PictureBench
-    from silmm.registry import Registry
+    from silmm.bench.requests import BenchRequest, PictureBench
+    from silmm.registry.registry import Registry
 
 DEFAULT = "score"
 
@@ -118,9 +118,9 @@ def score(
     Stop it at any time: the same command goes on. What judges answered is kept by content, so another
     --mode is applied without asking again.
     """
-    from silmm.bench import BenchRequest
-    from silmm.leaderboard.results import read_result
-    from silmm.registry import Registry
+    from silmm.bench.leaderboard.results import read_result
+    from silmm.bench.requests import BenchRequest
+    from silmm.registry.registry import Registry
     from silmm_cli.bench_view import print_scores, score_object
     from silmm_cli.display import make_display
 
@@ -164,8 +164,8 @@ def score(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two results prompt by prompt: SECOND minus FIRST, with intervals."""
-    from silmm.leaderboard.comparing import compare_results
-    from silmm.leaderboard.results import find_results
+    from silmm.bench.leaderboard.comparing import compare_results
+    from silmm.bench.leaderboard.results import find_results
     from silmm_cli.bench_view import comparison_object, print_comparison
 
     found = compare_results(find_results([first]), find_results([second]))
@@ -176,8 +176,8 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
 
 
 def _build(registry: Registry, name: str, options: Mapping[str, str]) -> PictureBench:
-    from silmm.bench import PictureBench
-    from silmm.options import Given, complete
+    from silmm.bench.requests import PictureBench
+    from silmm.contracts.options import Given, complete
 
     entry = registry.entry("benchmark", name)
     texts = {key: Given(value, f"--set {name}.{key}", text=True) for key, value in options.items()}
@@ -219,7 +219,7 @@ def parse_sets(sets: Sequence[str]) -> dict[str, dict[str, str]]:
     Raises:
         UsageError: a text has no kind, option or value.
     """
-    from silmm.options import split_assignment
+    from silmm.contracts.options import split_assignment
 
     found: dict[str, dict[str, str]] = {}
     for text in sets:

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from silmm.leaderboard.writing import UP, caption, footnotes, place
-from silmm.store import finite
+from silmm.bench.leaderboard.writing import UP, caption, footnotes, place
+from silmm.storage.json_files import finite
 
 if TYPE_CHECKING:
-    from silmm.leaderboard.comparing import Comparison
-    from silmm.leaderboard.ranking import Board, Cell, Line
-    from silmm.leaderboard.results import Result
+    from silmm.bench.leaderboard.comparing import Comparison
+    from silmm.bench.leaderboard.ranking import Board, Cell, Line
+    from silmm.bench.leaderboard.results import Result
 
 NUMBER = 9
 """Places on the screen that a number of a leaderboard takes, its interval below it."""

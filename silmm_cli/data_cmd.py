@@ -14,16 +14,16 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from silmm.data_sets import DATA_VARIABLE, DataSet, FileReport, data_root
 from silmm.errors import DataError
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
+from silmm.storage.data_sets import DATA_VARIABLE, DataSet, FileReport, data_root
 from silmm.suggestions import listed
 from silmm_cli.console import chatter, print_json, results, say
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from silmm.data_sets import OfficialFile
+    from silmm.storage.data_sets import OfficialFile
 
 WRONG = ("missing", "changed", "invalid")
 COLOURS = {"missing": "yellow", "changed": "red", "invalid": "red"}

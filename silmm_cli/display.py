@@ -28,7 +28,7 @@ from rich.progress import ProgressColumn as RichColumn
 from rich.table import Table
 from rich.text import Text
 
-from silmm.layout import STAGES
+from silmm.storage.paths import STAGES
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 48

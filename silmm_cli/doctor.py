@@ -16,7 +16,7 @@ from typing import Literal
 import click
 
 import silmm
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from silmm_cli.console import print_json, results
 
 REQUIRED = ("torch", "transformers", "peft", "accelerate", "pyarrow", "pydantic", "pluggy")

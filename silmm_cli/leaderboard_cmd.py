@@ -23,9 +23,9 @@ def leaderboard(*, places: tuple[Path, ...], form: str, details: bool, no_publis
     RESULT is a result file or the folder that holds some. A subset, a partial result or one of another
     protocol stays in the table without a rank, with the reason.
     """
-    from silmm.leaderboard.ranking import boards
-    from silmm.leaderboard.results import find_results
-    from silmm.leaderboard.writing import FORMATS
+    from silmm.bench.leaderboard.ranking import boards
+    from silmm.bench.leaderboard.results import find_results
+    from silmm.bench.leaderboard.writing import FORMATS
     from silmm_cli.bench_view import print_boards
 
     found = boards(find_results(places), details=details, published=not no_published)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from silmm.bench import PATH_OPTIONS
+from silmm.bench.requests import PATH_OPTIONS
 from silmm.errors import UsageError
 from silmm.suggestions import listed
 
 if TYPE_CHECKING:
-    from silmm.registry import Registry
+    from silmm.registry.registry import Registry
 
 OPTION = "path"
 """The option of a base model that PATH fills: a folder, or an id of a hub."""
@@ -31,7 +31,7 @@ def split_model(
 
     Raises:
         UsageError: the path is empty or given twice, there is no such model, or it takes no path.
-        PluginError: as :meth:`silmm.registry.Registry.entry`.
+        PluginError: as :meth:`silmm.registry.registry.Registry.entry`.
     """
     if ":" not in model:
         return model, tuple(sets)
@@ -58,7 +58,7 @@ def split_judge(registry: Registry, judge: str, sets: Sequence[str]) -> tuple[st
 
     Raises:
         UsageError: the path is empty or given twice, there is no such judge, or it takes no path.
-        PluginError: as :meth:`silmm.registry.Registry.entry`.
+        PluginError: as :meth:`silmm.registry.registry.Registry.entry`.
     """
     name, colon, path = judge.partition(":")
     if not colon:

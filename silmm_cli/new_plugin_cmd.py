@@ -30,7 +30,7 @@ def new_plugin(*, name: str, out: Path | None) -> None:
     It holds a base model, a sampler, half of a kernel, an entry point and tests by the conformance kit, and
     works as it is.
     """
-    from silmm.store import atomic_folder  # imported late: it needs pyarrow
+    from silmm.storage.atomic_files import atomic_folder  # imported late: it needs pyarrow
 
     files = dict(package(name))
     folder = out or Path(name)

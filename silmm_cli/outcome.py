@@ -14,7 +14,7 @@ from rich.text import Text
 from silmm_cli.display import clock
 
 if TYPE_CHECKING:
-    from silmm.run import RunResult
+    from silmm.engine.run import RunResult
 
 
 def as_object(result: RunResult, page: Path | None) -> dict[str, Any]:

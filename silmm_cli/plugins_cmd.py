@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from silmm.options import OptionInfo, describe
-from silmm.plugins import BrokenPlugin
-from silmm.registry import KINDS, Entry, Registry, canonical_kind
+from silmm.contracts.options import OptionInfo, describe
+from silmm.registry.discovery import BrokenPlugin
+from silmm.registry.registry import KINDS, Entry, Registry, canonical_kind
 from silmm_cli.console import print_json, results
 
 

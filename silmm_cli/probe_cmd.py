@@ -57,7 +57,7 @@ def probe(
     """
     from silmm.probe import component_options, kind_of  # imported late: the help needs none of it
     from silmm.probe import probe as run_probe
-    from silmm.registry import Registry
+    from silmm.registry.registry import Registry
     from silmm_cli.model_path import split_judge, split_model
 
     registry = Registry.load()

@@ -68,7 +68,7 @@ def reproduce(
     Every row is an ordinary run; what rows share is made once. Stop it at any time: the same command goes
     on. fig9 stands for figures 9-11.
     """
-    from silmm.registry import Registry  # imported late, like the rest: the help needs none of it
+    from silmm.registry.registry import Registry  # imported late, like the rest: the help needs none of it
     from silmm.reproduce.listing import list_experiments, list_rows
     from silmm.reproduce.resolving import Request
     from silmm_cli.reproduce_view import print_experiments, print_rows

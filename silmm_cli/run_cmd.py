@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from silmm.errors import UsageError
-from silmm.layout import STAGES
+from silmm.storage.paths import STAGES
 from silmm_cli.console import chatter, print_json, results, say
 from silmm_cli.model_path import split_model
 
 if TYPE_CHECKING:
-    from silmm.settings import RunSettings
+    from silmm.engine.settings import RunSettings
 
 _SHAPE = re.compile(r"\d+x\d+")
 _SHARD = re.compile(r"(\d+)/(\d+)")
@@ -107,11 +107,11 @@ def run(
     Without options the embedded model is aligned in minutes. Stop it at any time: the same command
     goes on from where it was, to the same result.
     """
-    import silmm.run  # imported late, like the rest: the help needs none of it
-    from silmm.ranks import rank
-    from silmm.registry import Registry
+    import silmm.engine.run  # imported late, like the rest: the help needs none of it
+    from silmm.engine.distributed import rank
+    from silmm.engine.settings_resolution import resolve_settings
+    from silmm.registry.registry import Registry
     from silmm.report import write_report
-    from silmm.settings import RunSettings
     from silmm_cli.display import make_display
     from silmm_cli.outcome import as_object, print_outcome
 
@@ -121,7 +121,7 @@ def run(
     for kind in ("model", "judge_model"):
         if flags[kind]:
             flags[kind], sets = split_model(registry, flags[kind], sets, kind)
-    settings = RunSettings.resolve(
+    settings = resolve_settings(
         registry,
         toml_path=config,
         flags={"prompts": prompts, "pairs": own_pairs, **flags},
@@ -130,11 +130,11 @@ def run(
     )
     folder = run_dir or default_run_dir(settings)
     if rank() > 0:  # only trains; rank 0 shows and writes everything
-        silmm.run.start(settings, folder, until=until, shard=part, registry=registry)
+        silmm.engine.run.start(settings, folder, until=until, shard=part, registry=registry)
         return
     followers = [registry.build("tracker", name, {}) for name in trackers]
     with make_display(chatter()) as display:
-        result = silmm.run.start(
+        result = silmm.engine.run.start(
             settings, folder, workers=workers, until=until, from_=from_, shard=part,
             observers=(display, *followers), registry=registry,
         )

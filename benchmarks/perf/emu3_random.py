@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from silmm_plugins.emu3.language_model import LanguageModel
-from silmm_plugins.emu3.tokens import Tokens
+from silmm_plugins.models.emu3.language_model import LanguageModel
+from silmm_plugins.models.emu3.tokens import Tokens
 from torch import Tensor
 from transformers import Emu3ForCausalLM, Emu3TextConfig
 
-from silmm.interfaces import BaseModel, Latent, Preference
+from silmm.contracts.models import BaseModel, Latent, Preference
 
 
 @dataclass(frozen=True)

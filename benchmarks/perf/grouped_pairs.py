@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
 from benchmarks.perf import dpo_steps, measure, workload
 

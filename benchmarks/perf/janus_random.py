@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from silmm_plugins.janus.prompts import SYSTEM
+from silmm_plugins.models.janus.prompts import SYSTEM
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import JanusConfig, JanusForConditionalGeneration, LlamaConfig
 

@@ -9,19 +9,19 @@ from typing import cast
 import numpy as np
 import torch
 from silmm_benchmarks.shapes.language import VOCABULARY
-from silmm_plugins.distance_objective import DistanceObjective, default_kernel, typical_distance
-from silmm_plugins.kc_dpo import KcDpo, KcDpoOptions
-from silmm_plugins.lora_training import Training
-from silmm_plugins.losses import kc_dpo_loss
-from silmm_plugins.mlp_dropout import MlpDropoutOptions, mlp_dropout
-from silmm_plugins.reference_features import policy_features
-from silmm_plugins.tiny.vocabulary import Vocabulary
-from silmm_plugins.tiny_continuous.language_model import LanguageModel
-from silmm_plugins.tiny_continuous.model import TinyContinuous
-from silmm_plugins.tiny_continuous.painter import Painter
+from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny_continuous.decoder import Painter
+from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_continuous.model import TinyContinuous
+from silmm_plugins.training.distance_objective import DistanceObjective, default_kernel, typical_distance
+from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
+from silmm_plugins.training.lora.lora_training import Training
+from silmm_plugins.training.losses import kc_dpo_loss
+from silmm_plugins.training.reference_features import policy_features
 
 from benchmarks.perf import dpo_steps, measure, workload
-from silmm.interfaces import BaseModel, Preference
+from silmm.contracts.models import BaseModel, Preference
 
 CASES = ((8, 1), (8, 3), (1, 10), (4, 10))
 """(prompts, k)."""

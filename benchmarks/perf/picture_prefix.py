@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
 from benchmarks.perf import measure, workload
-from silmm.interfaces import Image
+from silmm.contracts.models import Image
 
 CASES = ((1, 1), (1, 4), (1, 8), (1, 16), (32, 1), (32, 4), (32, 8), (32, 16))
 """(pictures, questions about each)."""

@@ -10,11 +10,11 @@ from tempfile import TemporaryDirectory
 import torch
 from PIL.Image import Image
 from silmm_benchmarks.judges.blip_answers import BlipAnswers
-from silmm_benchmarks.judges.interfaces import Question
 from silmm_benchmarks.judges.loading import Placement
 from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipImageProcessorPil
 
 from benchmarks.perf import blip_workload, measure
+from silmm.contracts.judges import Question
 
 CASES = ((2, 6),)
 """(pictures, questions about each): TIFA has 6.3 a caption."""

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from silmm_plugins.emu3 import grammar
-from silmm_plugins.emu3.language_model import LanguageModel
-from silmm_plugins.lora_training import Training
+from silmm_plugins.models.emu3 import grammar
+from silmm_plugins.models.emu3.language_model import LanguageModel
+from silmm_plugins.training.lora.lora_training import Training
 from torch import Tensor
 
 from benchmarks.perf import dpo_steps, measure, trl_step

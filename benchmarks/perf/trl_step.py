@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from silmm_plugins.lora_training import Training
-from silmm_plugins.tiny.vocabulary import CONTROL
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny.vocabulary import CONTROL
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.training.lora.lora_training import Training
 
 from benchmarks.perf import dpo_steps, measure, workload
-from silmm.interfaces import Latent, Preference
+from silmm.contracts.models import Latent, Preference
 
 CASES = ((8, 1), (8, 2), (8, 3))
 """(prompts, k)."""

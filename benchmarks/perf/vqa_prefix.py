@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from silmm_plugins.janus.checkpoint import open_checkpoint
-from silmm_plugins.janus.model import Batches, Janus
+from silmm_plugins.models.janus.checkpoint import open_checkpoint
+from silmm_plugins.models.janus.model import Batches, Janus
 
 from benchmarks.perf import janus_random, measure
-from silmm.interfaces import Image
+from silmm.contracts.models import Image
 
 CASES = ((1, 1), (1, 5), (1, 10), (4, 5), (4, 10))
 """(pictures, questions about each)."""

@@ -7,13 +7,13 @@ import torch
 from silmm_benchmarks.shapes.facts import atomic_facts, question
 from silmm_benchmarks.shapes.language import CATEGORIES, VOCABULARY, caption
 from silmm_benchmarks.shapes.splits import training_spec
-from silmm_plugins.tiny.vocabulary import Vocabulary
-from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.tiny_discrete.language_model import LanguageModel
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
-from silmm_plugins.tiny_discrete.register import WEIGHTS
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 
-from silmm.interfaces import Drawing, Image, Preference
+from silmm.contracts.models import Drawing, Image, Preference
 
 SEED = 0
 

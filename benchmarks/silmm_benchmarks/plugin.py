@@ -5,21 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from silmm import hookimpl
-from silmm.options import NoOptions
+from silmm.bench.options import DpgBenchOptions, TifaOptions
+from silmm.contracts.options import NoOptions
 from silmm_benchmarks.data.catalogue import register_data
+from silmm_benchmarks.generators.options import DiffusersOptions, OpenAIImagesOptions
 from silmm_benchmarks.judges.mplug.options import MPlugOptions
 from silmm_benchmarks.judges.register import register_judges
 from silmm_benchmarks.judges.unidet.registration import register_unidet
-from silmm_benchmarks.runner.options import DpgBenchOptions, TifaOptions
 from silmm_benchmarks.shapes.options import ShapesOptions
 from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
 
 if TYPE_CHECKING:
-    from silmm.bench import PictureBench
-    from silmm.interfaces import Benchmark
+    from silmm.bench.requests import PictureBench
+    from silmm.contracts.generators import Generator
+    from silmm.contracts.judges import VqaJudge
+    from silmm.contracts.models import Benchmark
+    from silmm.contracts.registration import Register
     from silmm.probe import Prober
-    from silmm.registry import Register
-    from silmm_benchmarks.judges.interfaces import VqaJudge
     from silmm_benchmarks.shapes.picture_judge import ShapesJudge
 
 SILMM_PLUGIN_API = 1
@@ -32,22 +34,22 @@ def _shapes(options: ShapesOptions) -> Benchmark:
 
 
 def _t2i_compbench(options: T2ICompBenchOptions) -> PictureBench:
-    from silmm_benchmarks.runner.bench import Bench
+    from silmm.bench.runner import Bench
     from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 
     return Bench(T2ICompBench(options))
 
 
 def _tifa(options: TifaOptions) -> PictureBench:
-    from silmm_benchmarks.runner.bench import Bench
+    from silmm.bench.runner import Bench
     from silmm_benchmarks.tifa.benchmark import Tifa
 
     return Bench(Tifa(official=not options.custom))
 
 
 def _dpg_bench(options: DpgBenchOptions) -> PictureBench:
+    from silmm.bench.runner import Bench
     from silmm_benchmarks.dpg_bench.benchmark import DpgBench
-    from silmm_benchmarks.runner.bench import Bench
 
     return Bench(DpgBench(
         resolution=options.resolution, pictures=options.pictures, official=not options.custom
@@ -122,6 +124,35 @@ def silmm_register_judges(register: Register) -> None:
     )
     register_unidet(register)
     register_judges(register)
+
+
+def _diffusers(options: DiffusersOptions) -> Generator:
+    from silmm_benchmarks.generators.diffusers_pipeline import open_pipeline
+
+    return open_pipeline(options)
+
+
+def _openai_images(options: OpenAIImagesOptions) -> Generator:
+    from silmm_benchmarks.generators.openai_images import open_images
+
+    return open_images(options)
+
+
+@hookimpl
+def silmm_register_generators(register: Register) -> None:
+    """Register `diffusers` and `openai-images`."""
+    register(
+        "diffusers",
+        _diffusers,
+        summary="any text-to-image pipeline of diffusers: diffusers:ID or diffusers:DIR",
+        options=DiffusersOptions,
+    )
+    register(
+        "openai-images",
+        _openai_images,
+        summary="an endpoint that speaks OpenAI's images API: openai-images:MODEL",
+        options=OpenAIImagesOptions,
+    )
 
 
 @hookimpl

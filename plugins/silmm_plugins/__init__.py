@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from silmm import hookimpl
 
 if TYPE_CHECKING:
-    from silmm.interfaces import PairRule, Prompter, Questioner, Sampler, Scorer
-    from silmm.options import NoOptions
-    from silmm.registry import Register
-    from silmm_plugins.file_prompter import FileOptions
-    from silmm_plugins.pair_rules import TopLastOptions
-    from silmm_plugins.prompters import SelfOptions
-    from silmm_plugins.samplers import NucleusOptions
-    from silmm_plugins.samplers_continuous import DropDivOptions, NoisyDreamEmbOptions
-    from silmm_plugins.samplers_rewrite import RewriteOptions
+    from silmm.contracts.models import PairRule, Prompter, Questioner, Sampler, Scorer
+    from silmm.contracts.options import NoOptions
+    from silmm.contracts.registration import Register
+    from silmm_plugins.pairing.pair_rules import TopLastOptions
+    from silmm_plugins.prompting.file_prompter import FileOptions
+    from silmm_plugins.prompting.self_prompter import SelfOptions
+    from silmm_plugins.sampling.continuous import DropDivOptions, NoisyDreamEmbOptions
+    from silmm_plugins.sampling.nucleus import NucleusOptions
+    from silmm_plugins.sampling.rewriting import RewriteOptions
 
 SILMM_PLUGIN_API = 1
 
@@ -26,13 +26,15 @@ SILMM_PLUGIN_API = 1
 @hookimpl
 def silmm_register_models(register: Register) -> None:
     """Register the embedded models and the real ones."""
-    from silmm_plugins.dreamllm.register import register_models as register_dreamllm
-    from silmm_plugins.emu3.register import register_models as register_emu3
-    from silmm_plugins.janus.register import register_models as register_janus
-    from silmm_plugins.seed_llama.register import register_models as register_seed_llama
-    from silmm_plugins.tiny_continuous.register import register_models as register_tiny_continuous
-    from silmm_plugins.tiny_discrete.register import register_models as register_tiny_discrete
-    from silmm_plugins.vlm_diffusion.register import register_models as register_vlm_diffusion
+    from silmm_plugins.models.dreamllm.registration import register_models as register_dreamllm
+    from silmm_plugins.models.emu3.registration import register_models as register_emu3
+    from silmm_plugins.models.janus.registration import register_models as register_janus
+    from silmm_plugins.models.seed_llama.registration import register_models as register_seed_llama
+    from silmm_plugins.models.tiny_continuous.registration import (
+        register_models as register_tiny_continuous,
+    )
+    from silmm_plugins.models.tiny_discrete.registration import register_models as register_tiny_discrete
+    from silmm_plugins.models.vlm_diffusion.registration import register_models as register_vlm_diffusion
 
     register_tiny_discrete(register)
     register_tiny_continuous(register)
@@ -46,8 +48,8 @@ def silmm_register_models(register: Register) -> None:
 @hookimpl
 def silmm_register_prompters(register: Register) -> None:
     """Register `self` and `file`."""
-    from silmm_plugins.file_prompter import FileOptions
-    from silmm_plugins.prompters import SelfOptions
+    from silmm_plugins.prompting.file_prompter import FileOptions
+    from silmm_plugins.prompting.self_prompter import SelfOptions
 
     register(
         "self",
@@ -69,9 +71,9 @@ def silmm_register_prompters(register: Register) -> None:
 @hookimpl
 def silmm_register_samplers(register: Register) -> None:
     """Register `nucleus`, `dropdiv`, `noisy-dreamemb`, `rephrase` and `explain`."""
-    from silmm_plugins.samplers import NucleusOptions
-    from silmm_plugins.samplers_continuous import DropDivOptions, NoisyDreamEmbOptions
-    from silmm_plugins.samplers_rewrite import RewriteOptions
+    from silmm_plugins.sampling.continuous import DropDivOptions, NoisyDreamEmbOptions
+    from silmm_plugins.sampling.nucleus import NucleusOptions
+    from silmm_plugins.sampling.rewriting import RewriteOptions
 
     register(
         "nucleus",
@@ -171,7 +173,7 @@ def silmm_register_scorers(register: Register) -> None:
 @hookimpl
 def silmm_register_pair_rules(register: Register) -> None:
     """Register `top-last`."""
-    from silmm_plugins.pair_rules import TopLastOptions
+    from silmm_plugins.pairing.pair_rules import TopLastOptions
 
     register(
         "top-last",
@@ -185,7 +187,7 @@ def silmm_register_pair_rules(register: Register) -> None:
 @hookimpl
 def silmm_register_aggregations(register: Register) -> None:
     """Register `none`, `maxpool` and `avgpool`."""
-    from silmm_plugins.kernels import register_aggregations
+    from silmm_plugins.kernels.kernels import register_aggregations
 
     register_aggregations(register)
 
@@ -193,7 +195,7 @@ def silmm_register_aggregations(register: Register) -> None:
 @hookimpl
 def silmm_register_distances(register: Register) -> None:
     """Register `eucl` and `cos`."""
-    from silmm_plugins.kernels import register_distances
+    from silmm_plugins.kernels.kernels import register_distances
 
     register_distances(register)
 
@@ -201,90 +203,90 @@ def silmm_register_distances(register: Register) -> None:
 @hookimpl
 def silmm_register_trainers(register: Register) -> None:
     """Register `dpo`, `kc-dpo`, `c-dpo`, `mc-dpo` and `sft`."""
-    from silmm_plugins.trainers import register_trainers
+    from silmm_plugins.training.registration import register_trainers
 
     register_trainers(register)
 
 
 def _self_prompter(options: SelfOptions) -> Prompter:
-    from silmm_plugins.prompters import SelfPrompter
+    from silmm_plugins.prompting.self_prompter import SelfPrompter
 
     return SelfPrompter(options)
 
 
 def _file_prompter(options: FileOptions) -> Prompter:
-    from silmm_plugins.file_prompter import FilePrompter
+    from silmm_plugins.prompting.file_prompter import FilePrompter
 
     return FilePrompter(options)
 
 
 def _nucleus(options: NucleusOptions) -> Sampler:
-    from silmm_plugins.samplers import Nucleus
+    from silmm_plugins.sampling.nucleus import Nucleus
 
     return Nucleus(options)
 
 
 def _dropdiv(options: DropDivOptions) -> Sampler:
-    from silmm_plugins.samplers_continuous import DropDiv
+    from silmm_plugins.sampling.continuous import DropDiv
 
     return DropDiv(options)
 
 
 def _noisy_dreamemb(options: NoisyDreamEmbOptions) -> Sampler:
-    from silmm_plugins.samplers_continuous import NoisyDreamEmb
+    from silmm_plugins.sampling.continuous import NoisyDreamEmb
 
     return NoisyDreamEmb(options)
 
 
 def _rephrase(options: RewriteOptions) -> Sampler:
-    from silmm_plugins.samplers_rewrite import Rewrite
+    from silmm_plugins.sampling.rewriting import Rewrite
 
     return Rewrite("rephrase", options)
 
 
 def _explain(options: RewriteOptions) -> Sampler:
-    from silmm_plugins.samplers_rewrite import Rewrite
+    from silmm_plugins.sampling.rewriting import Rewrite
 
     return Rewrite("explain", options)
 
 
 def _self_q(options: NoOptions) -> Questioner:  # noqa: ARG001 - the factory contract
-    from silmm_plugins.questioners import SelfQuestioner
+    from silmm_plugins.questioning.questioners import SelfQuestioner
 
     return SelfQuestioner()
 
 
 def _phrase_q(options: NoOptions) -> Questioner:  # noqa: ARG001 - the factory contract
-    from silmm_plugins.questioners import PhraseQuestioner
+    from silmm_plugins.questioning.questioners import PhraseQuestioner
 
     return PhraseQuestioner()
 
 
 def _prompt_q(options: NoOptions) -> Questioner:  # noqa: ARG001 - the factory contract
-    from silmm_plugins.questioners import PromptQuestioner
+    from silmm_plugins.questioning.questioners import PromptQuestioner
 
     return PromptQuestioner()
 
 
 def _diff_of_prob(options: NoOptions) -> Scorer:  # noqa: ARG001 - the factory contract
-    from silmm_plugins.scorers import DiffOfProb
+    from silmm_plugins.scoring.scorers import DiffOfProb
 
     return DiffOfProb()
 
 
 def _ratio_of_yes(options: NoOptions) -> Scorer:  # noqa: ARG001 - the factory contract
-    from silmm_plugins.scorers import RatioOfYes
+    from silmm_plugins.scoring.scorers import RatioOfYes
 
     return RatioOfYes()
 
 
 def _random(options: NoOptions) -> Scorer:  # noqa: ARG001 - the factory contract
-    from silmm_plugins.scorers import RandomScore
+    from silmm_plugins.scoring.scorers import RandomScore
 
     return RandomScore()
 
 
 def _top_last(options: TopLastOptions) -> PairRule:
-    from silmm_plugins.pair_rules import TopLast
+    from silmm_plugins.pairing.pair_rules import TopLast
 
     return TopLast(options)

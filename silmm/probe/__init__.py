@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from silmm.contracts.options import Given, complete, split_assignment
 from silmm.errors import UsageError
-from silmm.options import Given, complete, split_assignment
 from silmm.probe.base_model import PROMPTS, Probed, probe_model
 from silmm.probe.environment import environment
 from silmm.probe.findings import Finding, Probe, Step, peak_memory
@@ -20,7 +20,7 @@ from silmm.probe.judge import Prober, probe_judge
 from silmm.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from silmm.registry import Registry
+    from silmm.registry.registry import Registry
 
 __all__ = [
     "KINDS", "PROMPTS", "Finding", "Kind", "Probe", "Probed", "Prober", "Step", "component_options",

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Latent
 from silmm.errors import UsageError
-from silmm.interfaces import BaseModel, ChatRequest, Drawing, Latent
 from silmm.probe.environment import environment
 from silmm.probe.findings import Finding, Probe, Step, error_text
 
 if TYPE_CHECKING:
     import torch
 
-    from silmm.registration import Entry
+    from silmm.registry.registration import Entry
 
 PROMPTS = ("a red circle", "a blue square and a red circle")
 QUESTIONS = ("is there a red circle?", "is there a circle?")
@@ -187,7 +187,7 @@ def _train_step(model: BaseModel, prompts: Sequence[str], latents: Sequence[Late
     """Put a fresh adapter on: nothing changes, and gradients reach its weights."""
     import torch
 
-    from silmm.adapters import detach, new_adapter, trainable_parameters
+    from silmm.lora.adapters import detach, new_adapter, trainable_parameters
 
     with torch.no_grad():
         reference = _value(model, prompts, latents).double()

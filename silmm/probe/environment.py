@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from silmm.registration import Entry
+from silmm.registry.registration import Entry
 
 _PACKAGES = ("silmm", "torch", "transformers", "diffusers", "peft")
 

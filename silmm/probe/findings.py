@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from silmm.contracts.models import Image
 from silmm.errors import SilmmError
-from silmm.interfaces import Image
 
 State = Literal["ok", "warn", "fail"]
 _BYTES_PER_MB = 1e6

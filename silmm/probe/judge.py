@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 import pydantic
 
 from silmm.probe.findings import Finding, Probe, Step
-from silmm.registration import Entry
+from silmm.registry.registration import Entry
 
 
 class Prober(Protocol):

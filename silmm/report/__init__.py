@@ -24,10 +24,10 @@ def write_report(run_dir: Path, out: Path | None = None) -> Path:
         DataError: `run_dir` is no run directory, or a file in it is damaged.
         OutOfSpace: the disk is full; an earlier report stays as it was.
     """
-    from silmm.layout import RunFolder  # imported late: this package is named in the help
-    from silmm.lock import turn
     from silmm.report.reading import require_run
-    from silmm.store import clean_report
+    from silmm.storage.atomic_files import clean_report
+    from silmm.storage.lock import turn
+    from silmm.storage.paths import RunFolder  # imported late: this package is named in the help
 
     require_run(run_dir)
     if out is not None:
@@ -42,7 +42,7 @@ def _write(run_dir: Path, target: Path) -> Path:
     from silmm.report.gallery import Album
     from silmm.report.page import page
     from silmm.report.reading import read_run
-    from silmm.store import atomic_folder
+    from silmm.storage.atomic_files import atomic_folder
 
     album = Album()
     text = page(read_run(run_dir), album)

@@ -10,7 +10,7 @@ from silmm.report.charts import histogram
 from silmm.report.markup import Markup, join, table, tag
 from silmm.report.reading import IterationRecord, RunRecord, group, stored_shards
 from silmm.report.scores import sampler_label
-from silmm.tables import decode_png
+from silmm.storage.tables import decode_png
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from silmm.errors import DataError
-from silmm.store import Shards, disk_errors, read_json, well_formed
+from silmm.storage.atomic_files import disk_errors
+from silmm.storage.json_files import read_json, well_formed
+from silmm.storage.shards import Shards
 
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ITERATION = re.compile(r"iter-([1-9][0-9]*)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from silmm.reproduce.catalog import EXPERIMENTS
 from silmm.reproduce.experiment import Experiment
 from silmm.reproduce.resolving import EMBEDDED, Request, plan_rows

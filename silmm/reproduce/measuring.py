@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from silmm.bench.statistics import DRAWS, cluster_means, paired_difference
 from silmm.errors import DataError
 from silmm.report.reading import all_rows, read_run, stored_shards
 from silmm.reproduce.experiment import OVERALL, Column
-from silmm.statistics import DRAWS, cluster_means, paired_difference
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 BEFORE = "before"
@@ -255,7 +255,7 @@ def score_cells(runs: Sequence[Path], columns: Sequence[Column]) -> dict[str, Ce
 
     Runs (seeds) have prompts of their own, so all of them count side by side. Intervals are over prompts.
     """
-    from silmm.statistics import mean_interval
+    from silmm.bench.statistics import mean_interval
 
     every = [one for run in runs for one in read_scores(run).values()]
     cells = {}

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import silmm.run
+import silmm.engine.run
+from silmm.engine.settings import NO_BENCHMARK
 from silmm.errors import DataError, PluginError, SettingsChanged, UsageError
 from silmm.reproduce.experiment import OVERALL, Column, Experiment
 from silmm.reproduce.measuring import (
@@ -25,12 +26,12 @@ from silmm.reproduce.measuring import (
 from silmm.reproduce.ordering import Order, compare_order
 from silmm.reproduce.resolving import Plan, Request, describe_left_out, plan_rows
 from silmm.reproduce.sharing import Sharing
-from silmm.settings import NO_BENCHMARK
-from silmm.store import atomic_write, make_folder, read_json, to_json
+from silmm.storage.atomic_files import atomic_write, make_folder
+from silmm.storage.json_files import read_json, to_json
 
 if TYPE_CHECKING:
-    from silmm.registry import Registry
-    from silmm.settings import RunSettings
+    from silmm.engine.settings import RunSettings
+    from silmm.registry.registry import Registry
 
 RUNS = "runs"
 """The folder of the run directories, below the folder of the results."""
@@ -120,7 +121,7 @@ def reproduce(
         registry: all components.
         workers: processes that share the shards of a run.
         reuse: folders of other results whose finished stages may be taken.
-        observers: as :func:`silmm.run.start` takes them.
+        observers: as :func:`silmm.engine.run.start` takes them.
         note: told what is done, a line at a time.
 
     Raises:
@@ -150,7 +151,7 @@ def reproduce(
             partial(_keep_shared, out, shared, name),
         )
         try:
-            silmm.run.start(
+            silmm.engine.run.start(
                 settings, home / name, workers=workers, registry=registry, observers=(sharing, *observers),
                 until="score" if experiment.measure == "scores" else None,
             )

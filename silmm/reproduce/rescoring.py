@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from silmm import stages
+from silmm.engine import stages
 
 if TYPE_CHECKING:
-    from silmm.interfaces import BaseModel, Image, Scorer
-    from silmm.layout import IterationFolder
-    from silmm.registry import Registry
-    from silmm.settings import RunSettings
-    from silmm.store import Shards
+    from silmm.contracts.models import BaseModel, Image, Scorer
+    from silmm.engine.settings import RunSettings
+    from silmm.registry.registry import Registry
+    from silmm.storage.paths import IterationFolder
+    from silmm.storage.shards import Shards
 
 
 class _Recorded:

@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from silmm import capabilities
+from silmm.contracts.options import canonical, split_assignment
+from silmm.engine import capabilities
+from silmm.engine.component_options import FIELD_OF_KIND, KIND_ALIASES
+from silmm.engine.settings import RunSettings
+from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import PluginError, UsageError
-from silmm.file_digests import Announce
-from silmm.options import canonical, split_assignment
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from silmm.reproduce.experiment import METHOD, Experiment, ModelKind, Row, Value
-from silmm.settings import FIELD_OF_KIND, KIND_ALIASES, RunSettings
+from silmm.storage.sha256_cache import Announce
 from silmm.suggestions import listed
 
 EMBEDDED: Mapping[ModelKind, str] = {"discrete": "tiny-discrete", "continuous": "tiny-continuous"}
@@ -155,7 +157,7 @@ def _resolve(
         merged |= layer
         plain |= {key: value for key, value in layer.items() if isinstance(value, str | int | float)}
     # First without options and shares: they depend on the components and on the numbers.
-    first = RunSettings.resolve(registry, flags=_flags(plain))
+    first = resolve_settings(registry, flags=_flags(plain))
     images, prompts = first.images_per_prompt, first.prompts
     values = {
         key: value if isinstance(value, str | int | float) else value.at(images, prompts)
@@ -164,7 +166,7 @@ def _resolve(
     lacking = [key for key in values if key[0] and not _has(registry, first, key)]
     _refuse_unknown_row(row, lacking, first)
     given = {key: value for key, value in values.items() if key not in lacking}
-    settings = RunSettings.resolve(
+    settings = resolve_settings(
         registry, flags=_flags(given),
         sets=[f"{kind}.{option}={value}" for (kind, option), value in given.items() if kind],
         announce=announce,

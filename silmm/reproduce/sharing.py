@@ -14,17 +14,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from silmm.adapter_record import adapter_record, finished_adapter
+from silmm.contracts.options import canonical
+from silmm.engine.component_options import FIELD_OF_KIND
 from silmm.errors import SilmmError
-from silmm.layout import SHARDED, STAGES, IterationFolder, RunFolder
-from silmm.options import canonical
-from silmm.settings import FIELD_OF_KIND
-from silmm.store import atomic_folder, atomic_write, make_folder, read_json
+from silmm.lora.adapter_record import adapter_record, finished_adapter
+from silmm.storage.atomic_files import atomic_folder, atomic_write, make_folder
+from silmm.storage.json_files import read_json
+from silmm.storage.paths import SHARDED, STAGES, IterationFolder, RunFolder
 
 if TYPE_CHECKING:
-    from silmm.interfaces import Benchmark
-    from silmm.registry import Registry
-    from silmm.settings import RunSettings
+    from silmm.contracts.models import Benchmark
+    from silmm.engine.settings import RunSettings
+    from silmm.registry.registry import Registry
 
 EVALUATION = "evaluation"
 ANSWERS = "answers"

@@ -14,7 +14,8 @@ from silmm.reproduce.measuring import Cell
 from silmm.reproduce.ordering import Order
 from silmm.reproduce.reproduction import Line, Reproduction
 from silmm.reproduce.resolving import first_sentence
-from silmm.store import atomic_write, make_folder, to_json
+from silmm.storage.atomic_files import atomic_write, make_folder
+from silmm.storage.json_files import to_json
 
 CSV_COLUMNS = (
     *("experiment", "group", "row", "model", "column", "status", "before", "value", "diff"),

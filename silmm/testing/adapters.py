@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from peft import PeftModel
 
-from silmm.adapters import save_adapter
-from silmm.interfaces import BaseModel
+from silmm.contracts.models import BaseModel
+from silmm.lora.adapters import load_adapter, save_adapter
 from silmm.testing.cases import Cases, Nonconformance, array, compare, drawn, trained_value
 from silmm.testing.training import tuned_adapter
 
@@ -41,11 +41,11 @@ def check_adapter_round_trip(make: Callable[[], BaseModel], cases: Cases, folder
     found = array(trained_value(plain, cases.prompts, latents))
     worst = compare(found, expected, cases.tolerance, "adapter: plain peft gives the tuned model's values")
     again = make()
-    again.load_adapter(folder / "peft")
+    load_adapter(again, folder / "peft")
     found = array(trained_value(again, cases.prompts, latents))
     promise = "adapter: a folder that plain peft saved gives the tuned model's values"
     worst = max(worst, compare(found, expected, cases.tolerance, promise))
-    again.load_adapter(None)
+    load_adapter(again, None)
     found = array(trained_value(again, cases.prompts, latents))
     compare(found, base, 0.0, "adapter: without it the model is the base again, bit for bit")
     return worst

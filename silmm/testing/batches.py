@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from silmm.interfaces import BaseModel
+from silmm.contracts.models import BaseModel
 from silmm.testing.cases import Cases, Nonconformance, array, compare, drawn, pictured
 
 Compute = Callable[[Sequence[int]], Sequence[object]]

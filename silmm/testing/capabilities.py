@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import torch
 
+from silmm.contracts.models import BaseModel, Capability, ChatRequest, Drawing, Image, Task
 from silmm.errors import SilmmError
-from silmm.interfaces import BaseModel, Capability, ChatRequest, Drawing, Image, Task
 from silmm.testing.cases import Cases, Nonconformance, compare, drawn, pictured
 
 if TYPE_CHECKING:
-    from silmm.registration import Entry
+    from silmm.registry.registration import Entry
 
 _REFUSALS = (NotImplementedError, SilmmError)
 _OF_KIND: Mapping[str, frozenset[str]] = {

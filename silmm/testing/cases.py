@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
 from silmm.seeds import derive
 
 

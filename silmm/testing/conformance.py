@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import pytest
 
 from silmm import testing as kit
-from silmm.interfaces import BaseModel
+from silmm.contracts.models import BaseModel
+from silmm.lora.adapters import load_adapter
 from silmm.testing.cases import Cases, trains
 
 Record = Callable[[str, object], None]
@@ -51,7 +52,7 @@ class BaseModelConformance:
         own = type(self)
         if own._built is None:
             own._built = make()
-        own._built.load_adapter(None)
+        load_adapter(own._built, None)
         return own._built
 
     @pytest.fixture

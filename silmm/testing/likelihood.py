@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-from silmm.interfaces import BaseModel, Drawing, Latent
+from silmm.contracts.models import BaseModel, Drawing, Latent
+from silmm.lora.adapters import load_adapter
 from silmm.testing.cases import Cases, Nonconformance
 
 LIMIT = 6.0
@@ -33,7 +34,7 @@ def check_sampler_distribution(model: BaseModel, cases: Cases, draws: int = 256)
         The largest mean along these directions, in its standard errors.
     """
     prompt = cases.prompts[0]
-    model.load_adapter(None)
+    load_adapter(model, None)
     latents = model.represent([prompt] * draws, list(range(draws)), Drawing())
     half = draws // 2
     with _differentiable(model) as parameters:

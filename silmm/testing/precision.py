@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from silmm.interfaces import BaseModel
+from silmm.contracts.models import BaseModel
 from silmm.testing.cases import Cases, Nonconformance, array, drawn, trained_value
 
 

@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from silmm.interfaces import BaseModel
+from silmm.contracts.models import BaseModel
 from silmm.testing.cases import Cases, Nonconformance, pictured
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from silmm.interfaces import BaseModel
+from silmm.contracts.models import BaseModel
 from silmm.testing.cases import Cases, Nonconformance, compare, drawn
 
 _TRIES = 8

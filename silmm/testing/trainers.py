@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from silmm.interfaces import BaseModel, Preference, Trainer
+from silmm.contracts.models import BaseModel, Preference, Trainer
+from silmm.lora.adapters import load_adapter
 from silmm.testing.cases import Nonconformance
 from silmm.testing.training import require_eval_mode
 
@@ -49,7 +50,7 @@ def check_trainer(
     expected = _contents(folder / "whole" / "out")
     if not {"adapter_config.json", "adapter_model.safetensors"} <= set(expected):
         raise Nonconformance(f"train: a PEFT folder is written, not {sorted(expected)}")
-    model.load_adapter(folder / "whole" / "out")
+    load_adapter(model, folder / "whole" / "out")
 
     def kill(step: int, metrics: Mapping[str, float]) -> None:
         del metrics
@@ -64,7 +65,7 @@ def check_trainer(
         raise Nonconformance("train: an error of observe is swallowed")
     if _contents(folder / "killed" / "out") != expected:
         raise Nonconformance("train: killed and called again, the training wrote other bytes")
-    model.load_adapter(None)
+    load_adapter(model, None)
     return metrics
 
 

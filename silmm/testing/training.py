@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import torch
 from torch.nn import functional as F
 
-from silmm.adapters import detach, new_adapter, trainable_parameters
-from silmm.interfaces import BaseModel
+from silmm.contracts.models import BaseModel
+from silmm.lora.adapters import detach, new_adapter, trainable_parameters
 from silmm.testing.cases import Cases, Nonconformance, array, compare, drawn, trained_value
 from silmm.testing.seeds import other_randomness
 

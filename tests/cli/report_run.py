@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from silmm.interfaces import Prompt
-from silmm.records import ANSWERS, CANDIDATES, IMAGE, PAIRS, QUESTIONS, SCORES, prompt_id
-from silmm.store import Shards, atomic_write, to_json
-from silmm.tables import encode_png, prompt_table
+from silmm.contracts.models import Prompt
+from silmm.contracts.records import ANSWERS, CANDIDATES, IMAGE, PAIRS, QUESTIONS, SCORES, prompt_id
+from silmm.storage.atomic_files import atomic_write
+from silmm.storage.json_files import to_json
+from silmm.storage.shards import Shards
+from silmm.storage.tables import encode_png, prompt_table
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 DRAWN = pa.schema([

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from silmm.data_sets import data_root
 from silmm.errors import UsageError
+from silmm.storage.data_sets import data_root
 from silmm_cli import main
 from tests.benchmarks.data.home import opened, status
 

@@ -15,14 +15,14 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from silmm.bench.leaderboard.comparing import compare_results
+from silmm.bench.leaderboard.published import COLUMNS, TABLE1
+from silmm.bench.leaderboard.ranking import boards, difference
+from silmm.bench.leaderboard.results import FORMAT, KIND, SEAL, find_results, read_result, seal
+from silmm.bench.leaderboard.writing import FORMATS, footnotes
 from silmm.errors import DataError, UsageError
-from silmm.leaderboard.comparing import compare_results
-from silmm.leaderboard.published import COLUMNS, TABLE1
-from silmm.leaderboard.ranking import boards, difference
-from silmm.leaderboard.results import FORMAT, KIND, SEAL, find_results, read_result, seal
-from silmm.leaderboard.writing import FORMATS, footnotes
-from silmm.store import to_json
-from silmm.tables import to_parquet
+from silmm.storage.json_files import to_json
+from silmm.storage.tables import to_parquet
 from silmm_cli import main
 from silmm_cli.bench_view import print_boards
 

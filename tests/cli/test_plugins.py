@@ -12,7 +12,7 @@ from silmm_cli import main
 GOOD = """
 from pydantic import Field
 from silmm import hookimpl
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 class Opt(Options):
     top_p: float = Field(0.9, le=1, description="mass kept",

@@ -6,13 +6,13 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
-from silmm_plugins.tiny_discrete.register import WEIGHTS
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 
 from silmm import probe
+from silmm.engine.settings import RunSettings
 from silmm.errors import UsageError
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+from silmm.registry.registry import Registry
 from silmm_cli import main, run_cmd
 from silmm_cli.model_path import split_judge, split_model
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from pydantic import Field
 
 from silmm import hookimpl
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 
 class FolderOptions(Options):
@@ -30,7 +30,7 @@ class FolderOptions(Options):
 
 
 def build(options):
-    from silmm_plugins.tiny_discrete.model import TinyDiscrete
+    from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
     class Telling(TinyDiscrete):
         def probe(self):
@@ -54,7 +54,7 @@ import numpy as np
 from pydantic import Field
 
 from silmm import hookimpl
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 
 class FolderOptions(Options):

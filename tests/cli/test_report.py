@@ -12,15 +12,17 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+from silmm.contracts.records import ANSWERS
 from silmm.errors import DataError
-from silmm.lock import hold
-from silmm.records import ANSWERS
 from silmm.report import write_report
 from silmm.report.charts import histogram, interval_bar, line_chart, ticks
 from silmm.report.gallery import Album
 from silmm.report.markup import tag
 from silmm.report.paper import deviations
-from silmm.store import Shards, atomic_write, to_json
+from silmm.storage.atomic_files import atomic_write
+from silmm.storage.json_files import to_json
+from silmm.storage.lock import hold
+from silmm.storage.shards import Shards
 from silmm_cli import main
 from tests.cli.report_run import DRAWN, EVIL, Page, make_run
 

@@ -7,12 +7,14 @@ import re
 import pyarrow as pa
 import pytest
 
-from silmm.records import CANDIDATES, SCORES, prompt_id
+from silmm.contracts.records import CANDIDATES, SCORES, prompt_id
 from silmm.report import write_report
 from silmm.report.charts import histogram, interval_chart
 from silmm.report.reading import read_run
 from silmm.report.scores import Spread, sampler_label
-from silmm.store import Shards, atomic_write, read_json, to_json
+from silmm.storage.atomic_files import atomic_write
+from silmm.storage.json_files import read_json, to_json
+from silmm.storage.shards import Shards
 from tests.cli.report_run import EVIL, Page, figures, make_run, picture
 
 

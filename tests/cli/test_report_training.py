@@ -7,12 +7,13 @@ import math
 import re
 
 import pytest
-from silmm_plugins.kc_dpo import KcDpo, KcDpoOptions
+from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 
+from silmm.engine.training_log import TrainingLog
 from silmm.report import write_report
 from silmm.report.training import CURVES
-from silmm.store import atomic_write, read_json, to_json
-from silmm.training_log import TrainingLog
+from silmm.storage.atomic_files import atomic_write
+from silmm.storage.json_files import read_json, to_json
 from tests.cli.report_run import EVIL, Page, figures, make_run
 from tests.plugins.feature_preferences import feature_preferences
 from tests.plugins.tiny_continuous_random import TinyContinuousRandom

@@ -86,7 +86,7 @@ def test_a_failed_row_is_told_and_ends_with_1(monkeypatch):
         raise DataError("no luck today")
 
     with monkeypatch.context() as patch:
-        patch.setattr("silmm_plugins.scorers.RandomScore.score", score)
+        patch.setattr("silmm_plugins.scoring.scorers.RandomScore.score", score)
         failing = silmm("table2", *TOY)
     assert failing.exit_code == 1
     assert "random: failed with toy: no luck today" in failing.stdout

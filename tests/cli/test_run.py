@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from silmm.engine.run import RunResult
+from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import UsageError
-from silmm.registry import Registry
-from silmm.run import RunResult
-from silmm.settings import RunSettings
+from silmm.registry.registry import Registry
 from silmm_cli import main
 from silmm_cli.console import chatter, results
 from silmm_cli.display import (
@@ -169,7 +169,7 @@ def test_one_shard_of_several_says_that_others_are_missing(toy):
 def test_default_directory_is_a_plain_name(toy):
     """A model name with path separators cannot place the run elsewhere."""
     flags = {flag.removeprefix("--").replace("-", "_"): "toy" for flag in TOY[::2]}
-    settings = RunSettings.resolve(Registry.load(), flags=flags)
+    settings = resolve_settings(Registry.load(), flags=flags)
     elsewhere = settings.model_copy(update={"model": "../../etc/x"})
     assert default_run_dir(elsewhere).parts[0] == "runs"
     assert len(default_run_dir(elsewhere).parts) == 2
@@ -190,8 +190,8 @@ def test_pairs_as_a_shape_is_the_pair_rules_option():
     """`--pairs 10x5` gives the very settings that `--set pairs.shape=10x5` gives."""
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
     _, sets = split_pairs("10x5", ())
-    named = RunSettings.resolve(registry, sets=sets)
-    assert named == RunSettings.resolve(registry, sets=["pairs.shape=10x5"])
+    named = resolve_settings(registry, sets=sets)
+    assert named == resolve_settings(registry, sets=["pairs.shape=10x5"])
     assert registry.build("pairs", "top-last", named.options["pairs"]).options.sides() == (10, 5)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from silmm_plugins.tiny.vocabulary import Vocabulary
-from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.tiny_discrete.language_model import LanguageModel
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
 from silmm.testing import Cases
 from tests.plugins.tiny_continuous_random import TinyContinuousRandom

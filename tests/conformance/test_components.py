@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from silmm import testing as kit
-from silmm.interfaces import Drawing, Preference
-from silmm.registry import Registry
+from silmm.contracts.models import Drawing, Preference
+from silmm.registry.registry import Registry
 from silmm.testing import Nonconformance
 from tests.conformance.small_models import CASES, continuous, discrete
 

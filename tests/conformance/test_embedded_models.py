@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from silmm_plugins.tiny_continuous.model import TinyContinuous
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny_continuous.model import TinyContinuous
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from silmm.testing import Cases, check_registration
 from silmm.testing.conformance import BaseModelConformance
 

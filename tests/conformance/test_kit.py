@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional as F
 
 from silmm import testing as kit
-from silmm.interfaces import BaseModel, Drawing
-from silmm.registry import Registry
+from silmm.contracts.models import BaseModel, Drawing
+from silmm.registry.registry import Registry
 from silmm.testing import Cases, Nonconformance
 from silmm.testing.conformance import BaseModelConformance
 from tests.conformance.small_models import CASES, continuous, discrete

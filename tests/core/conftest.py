@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-import silmm.run
-from silmm.registry import Registry
-from silmm.run import RunResult
-from silmm.settings import RunSettings
+import silmm.engine.run
+from silmm.engine.run import RunResult
+from silmm.engine.settings import RunSettings
+from silmm.engine.settings_resolution import resolve_settings
+from silmm.registry.registry import Registry
 
 _KINDS = (
     "model", "prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer", "benchmark",
@@ -24,7 +25,7 @@ def toy_run_settings(registry: Registry, **changes: Any) -> RunSettings:
     sets = changes.pop("sets", ())
     sizes = {"prompts": 7, "images_per_prompt": 4, "shard_size": 3}
     flags = dict.fromkeys(_KINDS, "toy") | sizes | changes
-    return RunSettings.resolve(registry, flags=flags, sets=sets)
+    return resolve_settings(registry, flags=flags, sets=sets)
 
 
 def _sibling(name: str) -> Any:
@@ -77,7 +78,7 @@ def go(
 
     def start(run_dir: Path, settings: RunSettings | None = None, **arguments: Any) -> RunResult:
         chosen = settings or toy_settings()
-        return silmm.run.start(chosen, run_dir, registry=toy_registry, **arguments)
+        return silmm.engine.run.start(chosen, run_dir, registry=toy_registry, **arguments)
 
     return start
 
@@ -90,5 +91,5 @@ def whole_run(toy_site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.syspath_prepend(str(toy_site))
         patch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy")
         registry = Registry.load()
-        silmm.run.start(toy_run_settings(registry), run_dir, registry=registry)
+        silmm.engine.run.start(toy_run_settings(registry), run_dir, registry=registry)
     return run_dir

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from silmm import accelerators
+from silmm.engine import accelerators
 
 TORCH = """
 from pathlib import Path

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from silmm.capabilities import check
+from silmm.engine.capabilities import check
+from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import UsageError
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+from silmm.registry.registry import Registry
 
 HOUSE = """
 from silmm import hookimpl
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 class Far(Options):
     far: float = 2.0
@@ -80,7 +80,7 @@ def try_flags(fake_distribution):
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "caps", "SILMM_STRICT_PLUGINS": "1"})
 
     def attempt(*sets, **flags):
-        settings = RunSettings.resolve(registry, flags={"benchmark": "none"} | flags, sets=sets)
+        settings = resolve_settings(registry, flags={"benchmark": "none"} | flags, sets=sets)
         check(registry, settings)
         return settings
 
@@ -184,8 +184,8 @@ def silmm_register_models(register):
 """
     fake_distribution("aaa", {"aaa": "caps_first"}, {"caps_first": source})
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "caps,aaa", "SILMM_STRICT_PLUGINS": "1"})
-    assert RunSettings.resolve(registry, flags={"sampler": "dropdiv"}).model == "kernelled"
-    assert RunSettings.resolve(registry, flags={"sampler": "telepath"}).model == "ab"
+    assert resolve_settings(registry, flags={"sampler": "dropdiv"}).model == "kernelled"
+    assert resolve_settings(registry, flags={"sampler": "telepath"}).model == "ab"
 
 
 def test_components_that_share_no_model_are_told_apart(try_flags):

@@ -11,15 +11,15 @@ import time
 import pytest
 from pydantic import Field
 
-import silmm.file_digests
-from silmm import content
-from silmm.content import checkpoint_content
+import silmm.storage.sha256_cache
+from silmm.contracts.options import CheckpointMark, Options, checkpoint_options
 from silmm.errors import DataError, SettingsChanged
-from silmm.file_digests import file_digests
-from silmm.options import CheckpointMark, Options, checkpoint_options
-from silmm.registration import _options_problem
+from silmm.registry.registration import _options_problem
 from silmm.reproduce.sharing import stage_digests
-from silmm.store import read_json, sha256_file
+from silmm.storage import fingerprint as content
+from silmm.storage.fingerprint import checkpoint_content
+from silmm.storage.json_files import read_json
+from silmm.storage.sha256_cache import file_digests, sha256_file
 
 COMMIT, OTHER = "a" * 40, "b" * 40
 
@@ -177,12 +177,12 @@ def test_marks_that_say_nothing_known_make_a_broken_plugin():
 def reads(monkeypatch, tmp_path):
     """Collect the files that are read as a whole; each is large, and nothing is kept at first."""
     monkeypatch.setenv("SILMM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(silmm.file_digests, "LARGE", 1)
-    monkeypatch.setattr(silmm.file_digests, "LONG", 10)
-    monkeypatch.setattr(silmm.file_digests, "_known", {})
+    monkeypatch.setattr(silmm.storage.sha256_cache, "LARGE", 1)
+    monkeypatch.setattr(silmm.storage.sha256_cache, "LONG", 10)
+    monkeypatch.setattr(silmm.storage.sha256_cache, "_known", {})
     read = []
     monkeypatch.setattr(
-        silmm.file_digests, "sha256_file", lambda path: read.append(path.name) or sha256_file(path)
+        silmm.storage.sha256_cache, "sha256_file", lambda path: read.append(path.name) or sha256_file(path)
     )
     return read
 
@@ -193,13 +193,13 @@ def settled(tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"0123456789")
     now = time.time_ns()
-    monkeypatch.setattr(silmm.file_digests.time, "time_ns", lambda: now + 3_000_000_000)
+    monkeypatch.setattr(silmm.storage.sha256_cache.time, "time_ns", lambda: now + 3_000_000_000)
     return path
 
 
 def forget(monkeypatch):
     """Be the next process."""
-    monkeypatch.setattr(silmm.file_digests, "_known", {})
+    monkeypatch.setattr(silmm.storage.sha256_cache, "_known", {})
 
 
 def test_the_next_start_reads_nothing_again(settled, reads, monkeypatch):
@@ -257,7 +257,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(settled, reads, monkeyp
             file.write(b"more")
         return sha256_file(path)
 
-    monkeypatch.setattr(silmm.file_digests, "sha256_file", growing)
+    monkeypatch.setattr(silmm.storage.sha256_cache, "sha256_file", growing)
     with pytest.raises(DataError, match="changed while it was read"):
         file_digests([settled])
 

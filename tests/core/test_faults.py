@@ -11,11 +11,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-import silmm.store
-import silmm.training_log
+import silmm.engine.training_log
+import silmm.storage.shards
+from silmm.engine.training_log import TrainingLog
 from silmm.errors import DataError, OutOfSpace, SilmmError
-from silmm.store import Shards, atomic_folder, atomic_write
-from silmm.training_log import TrainingLog
+from silmm.storage.atomic_files import atomic_folder, atomic_write
+from silmm.storage.shards import Shards
 
 ERRORS = {errno.ENOSPC: OutOfSpace, errno.EDQUOT: OutOfSpace, errno.EIO: DataError}
 
@@ -29,8 +30,8 @@ def failing(artefacts, monkeypatch):
             raise OSError(code, os.strerror(code))
 
         counting = artefacts.CountingOs(number, trap)
-        monkeypatch.setattr(silmm.store, "os", counting)
-        monkeypatch.setattr(silmm.training_log, "os", counting)
+        monkeypatch.setattr(silmm.storage.shards, "os", counting)
+        monkeypatch.setattr(silmm.engine.training_log, "os", counting)
         return counting
 
     yield install
@@ -112,7 +113,7 @@ def test_a_short_write_is_continued(tmp_path, monkeypatch):
         def write(self, descriptor, data):
             return os.write(descriptor, bytes(data[:3]))
 
-    monkeypatch.setattr(silmm.store, "os", Stingy())
+    monkeypatch.setattr(silmm.storage.shards, "os", Stingy())
     atomic_write(tmp_path / "file", b"0123456789")
     assert (tmp_path / "file").read_bytes() == b"0123456789"
 

@@ -13,16 +13,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from silmm import ranks, stages
+from silmm.contracts.models import Prompt
+from silmm.contracts.records import prompt_id
+from silmm.engine import distributed as ranks
+from silmm.engine import stages
+from silmm.engine.local_executor import Components
+from silmm.engine.preferences import stored_preferences
 from silmm.errors import DataError, PluginError
-from silmm.feature_store import FeatureReader, FeatureShards, KeptFeatures
-from silmm.interfaces import Prompt
-from silmm.layout import RunFolder
-from silmm.preferences import stored_preferences
-from silmm.records import prompt_id
-from silmm.store import Shards
-from silmm.tables import prompt_table
-from silmm.workers import Components
+from silmm.storage.feature_store import FeatureReader, FeatureShards, KeptFeatures
+from silmm.storage.paths import RunFolder
+from silmm.storage.shards import Shards
+from silmm.storage.tables import prompt_table
 
 SHAPE = (3, 8)
 

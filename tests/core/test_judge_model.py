@@ -8,11 +8,11 @@ import shutil
 
 import pytest
 
-from silmm import capabilities
+from silmm.engine import capabilities
+from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import SettingsChanged, UsageError
 from silmm.report import write_report
-from silmm.settings import RunSettings
-from silmm.store import Shards
+from silmm.storage.shards import Shards
 from silmm_cli.model_path import split_model
 
 
@@ -52,7 +52,7 @@ def table(run_dir, name, number=1):
 
 def test_scores_are_the_judges_and_all_else_is_the_models(go, tmp_path, judged, taste, whole_run):
     """Answers equal those that the judge gives to the run's pictures; candidates are those of any run."""
-    from silmm.tables import decode_png
+    from silmm.storage.tables import decode_png
 
     go(tmp_path / "run", judged(), until="score")
     toy = importlib.import_module("silmm_toy")
@@ -183,11 +183,11 @@ def test_a_settings_file_names_a_judge(toy_registry, taste, tmp_path):
         path = tmp_path / "run.toml"
         path.write_text(f"model = 'toy'\n[{table_name}]\nname = 'toy-folder'\npath = '{taste}'\n")
         kinds = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
-        settings = RunSettings.resolve(toy_registry, path, flags=dict.fromkeys(kinds, "toy"))
+        settings = resolve_settings(toy_registry, path, flags=dict.fromkeys(kinds, "toy"))
         assert settings.component("judge_model") == "toy-folder"
         assert settings.options["judge_model"]["path"] == str(taste)
     with pytest.raises(UsageError, match="no --judge-model is chosen"):
-        RunSettings.resolve(
+        resolve_settings(
             toy_registry, flags=dict.fromkeys((*kinds, "model"), "toy"), sets=["judge_model.path=x"]
         )
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
+from silmm.contracts.options import describe
+from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import PluginError, UsageError
-from silmm.options import describe
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+from silmm.registry.registry import Registry
 
 HEAD = """
 from pydantic import Field, field_validator
 from silmm import hookimpl
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 class Window(Options):
     width: int = Field(2, ge=1, description="positions in a window", json_schema_extra={"unit": "positions"})
@@ -214,7 +214,7 @@ def test_options_of_a_half_are_given_to_the_kernel(install):
     source = distances(POWER) + hook("trainers", trainer) + hook("models", model)
     registry = install(builtin=True, other=source)
     flags = {"model": "m", "trainer": "kc", "kernel": "avgpool-power"}
-    settings = RunSettings.resolve(registry, flags=flags, sets=["kernel.power=4"])
+    settings = resolve_settings(registry, flags=flags, sets=["kernel.power=4"])
     assert settings.options["kernel"] == {"power": 4.0}
     with pytest.raises(UsageError, match=r"write kernel\.power"):
-        RunSettings.resolve(registry, flags=flags, sets=["distance.power=4"])
+        resolve_settings(registry, flags=flags, sets=["distance.power=4"])

@@ -15,9 +15,10 @@ RUN = """
 import multiprocessing
 import sys
 from pathlib import Path
-from silmm.registry import Registry
-from silmm.settings import RunSettings
-import silmm.run
+from silmm.registry.registry import Registry
+from silmm.engine.settings import RunSettings
+from silmm.engine.settings_resolution import resolve_settings
+import silmm.engine.run
 
 class Told:
     def progress(self, stage, done, total):
@@ -29,8 +30,8 @@ if __name__ == "__main__":
     kinds = "model prompter sampler questioner scorer pair_rule trainer benchmark".split()
     sizes = {"prompts": 7, "images_per_prompt": 4, "shard_size": 3}
     flags = dict.fromkeys(kinds, "toy") | sizes
-    settings = RunSettings.resolve(registry, flags=flags)
-    silmm.run.start(
+    settings = resolve_settings(registry, flags=flags)
+    silmm.engine.run.start(
         settings, Path(sys.argv[1]), registry=registry, workers=int(sys.argv[2]), observers=[Told()]
     )
 """

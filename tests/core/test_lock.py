@@ -10,12 +10,12 @@ import sys
 import pytest
 
 from silmm.errors import RunBusy
-from silmm.lock import hold
+from silmm.storage.lock import hold
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from silmm.lock import hold
+from silmm.storage.lock import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

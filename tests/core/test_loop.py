@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from silmm.errors import DataError, Incomplete, SettingsChanged, SilmmError, UsageError
-from silmm.layout import STAGES
-from silmm.observers import ObserverWarning
-from silmm.store import Shards
+from silmm.registry.observers import ObserverWarning
+from silmm.storage.paths import STAGES
+from silmm.storage.shards import Shards
 
 
 @pytest.fixture
@@ -383,7 +383,7 @@ def test_a_worker_that_dies_is_an_error(
     go, artefacts, tmp_path, toy_site, *, monkeypatch, expected
 ):
     """A worker killed by the system ends the run with its stage; the run then goes on."""
-    monkeypatch.setattr("silmm.workers.serve", importlib.import_module("silmm_toy").die)
+    monkeypatch.setattr("silmm.engine.local_executor.serve", importlib.import_module("silmm_toy").die)
     with pytest.raises(SilmmError, match=r"exit code -9.*stage sample"):
         go(tmp_path / "run", workers=2)
     monkeypatch.undo()

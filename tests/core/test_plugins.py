@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from silmm import plugins
 from silmm.errors import UsageError
-from silmm.observers import Observers, ObserverWarning
-from silmm.registry import KINDS, Registry
+from silmm.registry import discovery as plugins
+from silmm.registry.observers import Observers, ObserverWarning
+from silmm.registry.registry import KINDS, Registry
 
 GOOD = """
 from silmm import hookimpl

@@ -6,9 +6,9 @@ import importlib
 
 import pytest
 
-from silmm import ranks
+from silmm.engine import distributed as ranks
+from silmm.engine.run import RunResult
 from silmm.errors import UsageError
-from silmm.run import RunResult
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import Field
 
+from silmm.contracts.options import Options
 from silmm.errors import PluginError, UsageError
-from silmm.options import Options
-from silmm.registry import COMPOSED, KIND_OF_HOOK, KINDS, Registry
+from silmm.registry.registry import COMPOSED, KIND_OF_HOOK, KINDS, Registry
 
 ONLY = "SILMM_LOAD_PLUGINS"
 
@@ -16,7 +16,7 @@ def plugin(kind: str, *registrations: str) -> str:
     """Write a plugin module that makes the registrations by one hook."""
     lines = [f"    register({one})" for one in registrations]
     head = (
-        "from silmm import hookimpl\nfrom silmm.options import Options\n"
+        "from silmm import hookimpl\nfrom silmm.contracts.options import Options\n"
         "class Opt(Options):\n    top_p: float = 0.9\n"
         "@hookimpl\n"
     )
@@ -109,7 +109,7 @@ def test_an_invalid_registration_breaks_its_plugin(fake_distribution, case):
 
 def test_every_option_needs_a_default_and_none_is_called_name():
     """An option without default, or one that hides the TOML key `name`, cannot be registered."""
-    from silmm.registration import _options_problem
+    from silmm.registry.registration import _options_problem
 
     class Bare(Options):
         size: int = Field(description="no default")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from silmm.errors import UsageError
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from silmm.reproduce.catalog import EXPERIMENTS
 from silmm.reproduce.experiment import EIGHT, FOUR, Column, Experiment, PromptShare, Ranks, Row, Square
 from silmm.reproduce.paper_tables import ITERATIONS
@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import Field
 from silmm import hookimpl
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 def never(options, **parts):
     raise AssertionError("planning must load nothing")

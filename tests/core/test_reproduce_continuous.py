@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import silmm.run
-from silmm.records import Difference, EvalResult
-from silmm.registry import Registry
+import silmm.engine.run
+from silmm.contracts.records import Difference, EvalResult
+from silmm.lora.adapters import load_adapter
+from silmm.registry.registry import Registry
 from silmm.reproduce.catalog import EXPERIMENTS
 from silmm.reproduce.reproduction import reproduce
 from silmm.reproduce.resolving import Request
@@ -38,7 +39,7 @@ class Brightness:
     def evaluate(self, model, adapters, *, work, seed, limit, progress):
         means = {}
         for name, folder in adapters.items():
-            model.load_adapter(folder)
+            load_adapter(model, folder)
             pictures = model.decode(list(model.features(PROMPTS[:2]).detach().numpy()), [0, 1])
             means[name] = float(np.mean(pictures))
         before, after = means["before"], means[max(set(means) - {"before"})]
@@ -91,7 +92,7 @@ def test_table3_trains_every_kernel_on_the_same_candidates(registry, request_, f
     assert {"iter-1/sample", "iter-1/score", "iter-1/pairs", "iter-1/features"} <= set(later)
     assert "iter-1/train" not in later
     plan = result.lines[3].plan
-    silmm.run.start(plan.settings[0], tmp_path / "alone", registry=registry)
+    silmm.engine.run.start(plan.settings[0], tmp_path / "alone", registry=registry)
     ours = artefacts.hashes(tmp_path / "out" / "runs" / plan.runs[0])
     assert ours == artefacts.hashes(tmp_path / "alone")
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from silmm.bench.statistics import paired_difference
 from silmm.errors import UsageError
 from silmm.reproduce.catalog import EXPERIMENTS
 from silmm.reproduce.experiment import FOUR, OVERALL, Chart, Column, Experiment, Row
@@ -20,8 +21,9 @@ from silmm.reproduce.plotting import draw
 from silmm.reproduce.reproduction import Line, Reproduction, check_drawable, reproduce
 from silmm.reproduce.resolving import Plan, Request
 from silmm.reproduce.writing import CSV_COLUMNS, as_object, markdown, write_results
-from silmm.statistics import paired_difference
-from silmm.store import Shards, atomic_write, to_json
+from silmm.storage.atomic_files import atomic_write
+from silmm.storage.json_files import to_json
+from silmm.storage.shards import Shards
 
 CATEGORIES = ("color", "shape", "texture", "complex")
 DRAWN = pa.schema([

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
+import silmm.engine.run
 import silmm.reproduce.sharing
-import silmm.run
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from silmm.reproduce.experiment import Column, Experiment, Row
 from silmm.reproduce.reproduction import others_beside, reproduce
 from silmm.reproduce.resolving import Request, plan_rows
 from silmm.reproduce.sharing import DEPENDS, stage_digests
-from silmm.store import read_json
+from silmm.storage.json_files import read_json
 
 MORE = """
 import numpy as np
 from silmm import hookimpl
-from silmm.interfaces import Question
+from silmm.contracts.models import Question
 from silmm_toy import ToyBenchmark
 
 class MeanYes:
@@ -132,7 +132,7 @@ def test_a_run_with_shared_stages_has_the_bytes_of_one_without(registry, artefac
     reproduce(table, REQUEST, tmp_path / "shared", registry=registry)
     for plan in plan_rows(registry, table, REQUEST)[1:]:
         alone = tmp_path / plan.runs[0]
-        silmm.run.start(plan.settings[0], alone, registry=registry)
+        silmm.engine.run.start(plan.settings[0], alone, registry=registry)
         (found,) = (tmp_path / "shared" / "runs").glob(f"*{alone.name[-8:]}")
         ours, theirs = artefacts.hashes(found), artefacts.hashes(alone)
         work = "iter-1/train/"  # what only the training itself leaves behind
@@ -235,7 +235,7 @@ def test_other_results_share_only_where_they_are_named(registry, counts, tmp_pat
 
 def test_every_stage_of_a_run_is_known_to_sharing():
     """A stage that is added to the loop is either shared or named here as not shared."""
-    from silmm.layout import STAGES
+    from silmm.storage.paths import STAGES
 
     assert set(STAGES) <= set(DEPENDS)
 
@@ -243,7 +243,7 @@ def test_every_stage_of_a_run_is_known_to_sharing():
 def test_digests_change_with_what_a_stage_depends_on_and_with_nothing_else(registry, tmp_path):
     """The scorer moves scores and what follows, the sampler all after the candidates, the seed everything."""
     base = plan_rows(registry, experiment(PLAIN), REQUEST)[0].settings[0]
-    silmm.run.start(base, tmp_path / "run", registry=registry, until="prompts")
+    silmm.engine.run.start(base, tmp_path / "run", registry=registry, until="prompts")
     record = read_json(tmp_path / "run" / "run.json")
     known = stage_digests(record)
 

@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from silmm.contracts.options import canonical, split_assignment
+from silmm.engine.settings import RunSettings
+from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import DataError, UsageError
-from silmm.options import canonical, split_assignment
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+from silmm.registry.registry import Registry
 
 HOUSE = """
 from pydantic import Field, field_validator, model_validator
 from silmm import hookimpl
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 class Nucleus(Options):
     temperature: float = Field(1.0, gt=0, description="softmax temperature")
@@ -102,7 +103,7 @@ def registry(fake_distribution):
 
 def test_no_argument_gives_the_models_defaults_and_complete_options(registry):
     """Without input every option has a value, and the model's own defaults come first."""
-    settings = RunSettings.resolve(registry)
+    settings = resolve_settings(registry)
     assert settings.prompts == 384
     assert settings.options["trainer"] == {"nll": 0.5, "beta": 0.1}
     assert settings.options["sampler"]["temperature"] == 1.0
@@ -115,30 +116,30 @@ def test_sources_win_in_the_documented_order(registry, tmp_path):
     """Option default < model default < TOML < --set, each visible where the next is silent."""
     toml = tmp_path / "run.toml"
     toml.write_text('seed = 7\n[sampler]\ntop_p = 0.7\n[trainer]\nnll = 0.25\n[pairs]\nk = 2\n')
-    only_toml = RunSettings.resolve(registry, toml)
-    both = RunSettings.resolve(registry, toml, {"seed": 9, "limit": None}, ["sampler.top_p=0.6"])
+    only_toml = resolve_settings(registry, toml)
+    both = resolve_settings(registry, toml, {"seed": 9, "limit": None}, ["sampler.top_p=0.6"])
     assert (only_toml.seed, only_toml.options["sampler"]["top_p"]) == (7, 0.7)
     assert (both.seed, both.options["sampler"]["top_p"]) == (9, 0.6)
     assert (both.options["trainer"]["nll"], both.options["pairs"]["k"]) == (0.25, 2)
-    assert RunSettings.resolve(registry, flags={"model": "plain"}).prompts == 16000
+    assert resolve_settings(registry, flags={"model": "plain"}).prompts == 16000
 
 
 def test_a_models_default_is_skipped_by_a_component_without_that_option(registry):
     """`trainer.nll` of the model does not trip a trainer that has no such option."""
-    assert RunSettings.resolve(registry, flags={"trainer": "sft"}).options["trainer"] == {}
+    assert resolve_settings(registry, flags={"trainer": "sft"}).options["trainer"] == {}
 
 
 def test_a_models_misspelt_default_is_an_error(registry):
     """A model's author hears of a default that no setting has."""
     with pytest.raises(UsageError, match=r"'promts'.*model 'odd'.*did you mean 'prompts'"):
-        RunSettings.resolve(registry, flags={"model": "odd"})
+        resolve_settings(registry, flags={"model": "odd"})
 
 
 def test_command_line_text_becomes_typed_values(registry):
     """--set reads numbers, none, lists and ranges as the option's own type."""
     sets = ["temperature=2", "blocks=3-5", "cap=none", 'words=["a", "b"]']
     sets = [f"sampler.{one}" for one in sets]
-    options = RunSettings.resolve(registry, sets=sets).options["sampler"]
+    options = resolve_settings(registry, sets=sets).options["sampler"]
     assert options["temperature"] == 2.0
     assert isinstance(options["temperature"], float)
     assert (options["blocks"], options["cap"], options["words"]) == ([3, 5], None, ["a", "b"])
@@ -148,7 +149,7 @@ def test_a_toml_table_can_pick_its_component(registry, tmp_path):
     """`name` in a table chooses the component, since TOML allows no key and table of one name."""
     toml = tmp_path / "run.toml"
     toml.write_text('[scorer]\nname = "random"\n[pairs]\nname = "top-last"\nk = 1\n')
-    settings = RunSettings.resolve(registry, toml)
+    settings = resolve_settings(registry, toml)
     assert (settings.scorer, settings.pair_rule) == ("random", "top-last")
     assert settings.options["pairs"]["k"] == 1
 
@@ -173,7 +174,7 @@ def test_a_toml_table_can_pick_its_component(registry, tmp_path):
 def test_wrong_assignments_say_which_key_and_what_is_allowed(registry, sets, message):
     """Each refused --set names the key, the value and what would do."""
     with pytest.raises(UsageError, match=message):
-        RunSettings.resolve(registry, sets=sets)
+        resolve_settings(registry, sets=sets)
 
 
 def test_wrong_toml_says_which_file_and_line(registry, tmp_path):
@@ -181,25 +182,25 @@ def test_wrong_toml_says_which_file_and_line(registry, tmp_path):
     toml = tmp_path / "run.toml"
     toml.write_text("seed = 1\nprompts = = 2\n")
     with pytest.raises(UsageError, match=r"run\.toml is not valid TOML: .*line 2"):
-        RunSettings.resolve(registry, toml)
+        resolve_settings(registry, toml)
     toml.write_text("[sampler]\ntemprature = 1\n")
     with pytest.raises(UsageError, match=r"'temprature'.*\[sampler\].*'temperature'"):
-        RunSettings.resolve(registry, toml)
+        resolve_settings(registry, toml)
     with pytest.raises(DataError, match="--config"):
-        RunSettings.resolve(registry, tmp_path / "missing.toml")
+        resolve_settings(registry, tmp_path / "missing.toml")
 
 
 def test_evaluation_can_be_switched_off(registry):
     """With "none", and with a model that names no benchmark, none is looked up or has options."""
-    assert RunSettings.resolve(registry, flags={"model": "plain"}).component("benchmark") is None
-    settings = RunSettings.resolve(registry, flags={"benchmark": "none"})
+    assert resolve_settings(registry, flags={"model": "plain"}).component("benchmark") is None
+    settings = resolve_settings(registry, flags={"benchmark": "none"})
     assert settings.component("benchmark") is None
     assert "benchmark" not in settings.options
 
 
 def test_identity_is_json_and_survives_storage(registry):
     """Settings read back from their own JSON have the same digest, that of the canonical text."""
-    settings = RunSettings.resolve(registry, sets=["sampler.blocks=3-5"])
+    settings = resolve_settings(registry, sets=["sampler.blocks=3-5"])
     again = RunSettings.model_validate(json.loads(json.dumps(settings.identity())))
     assert again == settings
     text = canonical(settings.identity())
@@ -209,8 +210,8 @@ def test_identity_is_json_and_survives_storage(registry):
 def test_every_option_is_part_of_the_identity(registry):
     """Any changed option or setting changes the digest."""
     changes = ["seed=1", "sampler.top_p=0.5", "pairs.k=2", "threads=2", "limit=3"]
-    digests = {RunSettings.resolve(registry, sets=[change]).digest for change in changes}
-    digests.add(RunSettings.resolve(registry).digest)
+    digests = {resolve_settings(registry, sets=[change]).digest for change in changes}
+    digests.add(resolve_settings(registry).digest)
     assert len(digests) == len(changes) + 1
 
 
@@ -219,12 +220,12 @@ def test_input_files_count_by_content(registry, tmp_path):
     first, second = tmp_path / "a.txt", tmp_path / "b.txt"
     first.write_text("a red circle\n")
     second.write_text("a red circle\n")
-    one, two = (RunSettings.resolve(registry, flags={"prompts": str(f)}) for f in (first, second))
+    one, two = (resolve_settings(registry, flags={"prompts": str(f)}) for f in (first, second))
     assert one.digest == two.digest
     second.write_text("a blue circle\n")
     assert one.digest != two.digest
     with pytest.raises(DataError, match="--prompts"):
-        RunSettings.resolve(registry, flags={"prompts": str(tmp_path / "none.txt")})
+        resolve_settings(registry, flags={"prompts": str(tmp_path / "none.txt")})
 
 
 def test_files_named_by_options_count_by_content(registry, tmp_path):
@@ -234,7 +235,7 @@ def test_files_named_by_options_count_by_content(registry, tmp_path):
         path.write_text("a red circle\n")
 
     def settings(path):
-        return RunSettings.resolve(registry, flags={"prompter": "lines"}, sets=[f"prompter.path={path}"])
+        return resolve_settings(registry, flags={"prompter": "lines"}, sets=[f"prompter.path={path}"])
 
     one, two = settings(first), settings(second)
     assert one.digest == two.digest != settings("").digest
@@ -248,7 +249,7 @@ def test_files_named_by_options_count_by_content(registry, tmp_path):
 def test_a_refused_combination_names_the_values_that_clash(registry):
     """Values that do not fit together are named with who gave them, and no others are."""
     with pytest.raises(UsageError) as error:
-        RunSettings.resolve(registry, sets=["pairs.k=6"])
+        resolve_settings(registry, sets=["pairs.k=6"])
     message = str(error.value)
     assert "k='6' (from --set pairs.k=6)" in message
     assert "depth=4 (from defaults of model 'tiny-discrete')" in message
@@ -258,7 +259,7 @@ def test_a_refused_combination_names_the_values_that_clash(registry):
 def test_settings_are_frozen(registry):
     """Nobody changes the settings of a run on the way."""
     with pytest.raises(ValidationError):
-        RunSettings.resolve(registry).seed = 3
+        resolve_settings(registry).seed = 3
 
 
 @given(st.text(max_size=20))

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from silmm import stages
+from silmm.contracts.models import Prompt
+from silmm.contracts.records import PAIRS, prompt_id
+from silmm.engine import stages
+from silmm.engine.preferences import preferences
 from silmm.errors import DataError, PluginError
-from silmm.interfaces import Prompt
-from silmm.preferences import preferences
-from silmm.records import PAIRS, prompt_id
-from silmm.tables import prompt_table
+from silmm.storage.tables import prompt_table
 
 PLACE = stages.Place(seed=3, iteration=1)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from silmm import statistics
-from silmm.statistics import (
+from silmm.bench import statistics
+from silmm.bench.statistics import (
     auc,
     cluster_means,
     grouped_interval,

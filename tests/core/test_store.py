@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image, UnidentifiedImageError
 
+from silmm.contracts.records import CANDIDATES, PAIRS
 from silmm.errors import DataError
-from silmm.records import CANDIDATES, PAIRS
-from silmm.store import Shards, atomic_folder, atomic_write, clean_leftovers
-from silmm.tables import (
+from silmm.storage.atomic_files import atomic_folder, atomic_write, clean_leftovers
+from silmm.storage.shards import Shards
+from silmm.storage.tables import (
     decode_png,
     encode_png,
     latent_columns,

@@ -8,13 +8,13 @@ import json
 import numpy as np
 import pytest
 
-import silmm.run
+import silmm.engine.run
+from silmm.engine.local_executor import Components
+from silmm.engine.stages import Place
+from silmm.engine.validation import HeldOutScore, held_out
 from silmm.errors import DataError
-from silmm.layout import RunFolder
-from silmm.registry import Registry
-from silmm.stages import Place
-from silmm.validation import HeldOutScore, held_out
-from silmm.workers import Components
+from silmm.registry.registry import Registry
+from silmm.storage.paths import RunFolder
 
 EVERY, PROMPTS, PICTURES = 2, 3, 2
 
@@ -215,7 +215,7 @@ def test_random_scores_work_and_never_change(tmp_path, validated, monkeypatch):
     """The control's score is of the seed alone: whatever the weights, every validation gives one number."""
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm,silmm-toy")
     settings = validated().model_copy(update={"scorer": "random"})
-    silmm.run.start(settings, tmp_path / "run", registry=Registry.load())
+    silmm.engine.run.start(settings, tmp_path / "run", registry=Registry.load())
     told = [row for row in lines(tmp_path / "run") if "validation_score" in row]
     assert len(told) == 3
     assert {row["validation_score"] for row in told} == {told[0]["validation_reference"]}

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from silmm import hookimpl
-from silmm.interfaces import (
+from silmm.contracts.models import (
     BaseModel,
     ChatRequest,
     Drawing,
@@ -31,10 +31,12 @@ from silmm.interfaces import (
     Question,
     Validate,
 )
-from silmm.options import NoOptions, Options
-from silmm.records import Difference, EvalResult
-from silmm.store import atomic_write, to_json
-from silmm.validation_options import ValidationOptions
+from silmm.contracts.options import NoOptions, Options
+from silmm.contracts.records import Difference, EvalResult
+from silmm.contracts.validation_options import ValidationOptions
+from silmm.lora.adapters import load_adapter
+from silmm.storage.atomic_files import atomic_write
+from silmm.storage.json_files import to_json
 
 LENGTH, VOCABULARY = 6, 8
 HELD_OUT = "word5"
@@ -229,7 +231,7 @@ class ToyTrainer:
         observe: Callable[[int, Mapping[str, float]], None],
     ) -> Mapping[str, float]:
         checkpoint = work / "checkpoint.json"
-        model.load_adapter(start)
+        load_adapter(model, start)
         step, bias = 0, model.bias
         if checkpoint.exists():
             state = json.loads(checkpoint.read_text())
@@ -272,7 +274,7 @@ class ToyValidating(ToyTrainer):
         validate: Validate | None = None,
         **rest: Any,
     ) -> Mapping[str, float]:
-        model.load_adapter(rest["start"])
+        load_adapter(model, rest["start"])
         reference = validate() if validate else None
 
         def tell(step: int, metrics: Mapping[str, float]) -> None:
@@ -316,7 +318,7 @@ class ToyBenchmark:
             if done.exists():
                 means[name] = json.loads(done.read_text())["mean"]
                 continue
-            model.load_adapter(folder)
+            load_adapter(model, folder)
             drawn = model.represent([HELD_OUT] * 8, list(range(8)), Drawing())
             means[name] = float(np.mean(drawn))
             atomic_write(done, to_json({"mean": means[name]}))

@@ -16,11 +16,14 @@ import click
 import pytest
 
 import silmm
-import silmm.run
-from silmm import capabilities, hookspecs, interfaces
-from silmm.plugins import HOOKS
-from silmm.registry import KIND_OF_HOOK, Registry
-from silmm.settings import RunSettings
+import silmm.engine.run
+from silmm.contracts import hookspecs
+from silmm.contracts import models as interfaces
+from silmm.engine import capabilities
+from silmm.engine.settings import RunSettings
+from silmm.engine.settings_resolution import resolve_settings
+from silmm.registry.discovery import HOOKS
+from silmm.registry.registry import KIND_OF_HOOK, Registry
 from silmm_cli import main
 from silmm_cli.model_path import split_model
 
@@ -131,7 +134,7 @@ def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
 
 def test_the_guide_knows_all_arguments_of_register() -> None:
     """The signature and the table of `register` name what the callback takes, in full."""
-    from silmm.registry import Register
+    from silmm.contracts.registration import Register
 
     names = arguments(Register.__call__)
     signature = re.search(r"^register\((.*?)\)$", GUIDE, re.MULTILINE | re.DOTALL)
@@ -171,13 +174,13 @@ def test_the_guides_package_works_in_a_real_run(
         ("model", "prompter", "questioner", "pair_rule", "trainer", "benchmark"), "toy"
     )
     sizes = {"prompts": 4, "images_per_prompt": 4, "shard_size": 2}
-    settings = RunSettings.resolve(
+    settings = resolve_settings(
         registry,
         flags={**toys, **sizes, "sampler": "cold-warm", "scorer": "weakest"},
         sets=["sampler.warm=1.5"],
     )
     capabilities.check(registry, settings)
-    result = silmm.run.start(settings, tmp_path / "run", registry=registry)
+    result = silmm.engine.run.start(settings, tmp_path / "run", registry=registry)
     assert settings.options["sampler"] == {"cold": 0.7, "warm": 1.5}
     assert result.summary is not None
     assert result.summary["counts"]["1"]["scores"]["rows"] == 16
@@ -278,10 +281,10 @@ def test_every_function_and_test_of_the_fidelity_table_exists() -> None:
 def test_a_reference_that_has_gone_is_noticed() -> None:
     """The check above knows a missing module, name, method and test."""
     assert not exists("silmm.nowhere:improve")
-    assert not exists("silmm.loop:worsen")
-    assert not exists("silmm_plugins.scorers:DiffOfProb.guess")
+    assert not exists("silmm.engine.loop:worsen")
+    assert not exists("silmm_plugins.scoring.scorers:DiffOfProb.guess")
     assert not exists("tests/core/test_loop.py::test_nothing")
-    assert exists("silmm_plugins.scorers:DiffOfProb.score")
+    assert exists("silmm_plugins.scoring.scorers:DiffOfProb.score")
 
 
 def test_every_row_that_names_code_names_a_test() -> None:
@@ -343,15 +346,16 @@ def test_the_readmes_commands_are_understood(line, tmp_path, monkeypatch):
         sets = context.params["sets"]
         if flags["model"] is not None:
             flags["model"], sets = split_model(Registry.load(), flags["model"], sets)
-        RunSettings.resolve(Registry.load(), flags=flags | files, sets=sets)
+        resolve_settings(Registry.load(), flags=flags | files, sets=sets)
 
 
 def test_the_readmes_library_example_resolves():
     """The Python block runs up to the line that would start the run."""
-    example = next(b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "silmm.run" in b)
-    before, start, _ = example.partition("result = silmm.run.start(")
+    example = next(b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "silmm.engine.run" in b)
+    before, start, _ = example.partition("result = silmm.engine.run.start(")
     scope = {}
     exec(compile(before, "README.md", "exec"), scope)  # noqa: S102 - our own page
     assert start
     assert scope["settings"].options["trainer"]["steps"] == 20
-    inspect.signature(silmm.run.start).bind(scope["settings"], Path("runs/mine"), registry=scope["registry"])
+    bound = inspect.signature(silmm.engine.run.start).bind
+    bound(scope["settings"], Path("runs/mine"), registry=scope["registry"])

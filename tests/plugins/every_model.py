@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from silmm.interfaces import BaseModel, Drawing, Latent, Preference
-from silmm.registry import Registry
+from silmm.contracts.models import BaseModel, Drawing, Latent, Preference
+from silmm.registry.registry import Registry
 from tests.plugins.seed_llama.tiny_checkpoint import HEADS, write_unclip
 from tests.plugins.vlm_diffusion.tiny_pipeline import write as write_pipeline
 

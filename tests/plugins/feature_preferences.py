@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from silmm_plugins.mlp_dropout import MlpDropoutOptions, mlp_dropout
+from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
 
-from silmm.interfaces import Preference
+from silmm.contracts.models import Preference
 from tests.plugins.tiny_continuous_random import PROMPTS, QUERIES, TinyContinuousRandom
 
 NOUNS = ("circle", "square", "striped circle", "small square")

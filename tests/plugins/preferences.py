@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from silmm.interfaces import Preference
+from silmm.contracts.models import Preference
 from tests.plugins.tiny_random import CODES, LENGTH, PROMPTS
 
 

@@ -147,7 +147,7 @@ def networks(part: Any) -> Iterator[torch.nn.Module]:
 
 def spread(model: Any, devices: list[torch.device]) -> list[str]:
     """Label a model as :class:`Spread` would place it, half of its layers each; return where layers are."""
-    from silmm_plugins.spreading import Spread
+    from silmm_plugins.models._shared.spreading import Spread
 
     inside = model.backbone.model
     stack = getattr(inside, "language_model", getattr(inside, "text_model", inside))
@@ -172,7 +172,7 @@ def outputs(model: Any, seen: Any = None) -> tuple[list[Any], Any, list[str]]:
 
     It is asked about `seen`, or about what it painted.
     """
-    from silmm.interfaces import ChatRequest, Drawing
+    from silmm.contracts.models import ChatRequest, Drawing
     from silmm.testing.cases import trained_value
     from tests.plugins.every_model import PROMPTS, QUESTIONS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from silmm.interfaces import ChatRequest
+from silmm.contracts.models import ChatRequest
 from tests.plugins.tiny_random import TinyRandom
 
 LISTS = {

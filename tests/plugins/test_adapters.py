@@ -9,8 +9,8 @@ import pytest
 import torch
 from peft import PeftModel
 
-from silmm.adapters import detach, load_adapter, new_adapter, save_adapter, trainable_parameters
 from silmm.errors import DataError, UsageError
+from silmm.lora.adapters import detach, load_adapter, new_adapter, save_adapter, trainable_parameters
 from tests.plugins.tiny_random import TinyRandom, random_backbone
 
 IDS = torch.tensor([[2, 5, 7, 1, 12, 13]])
@@ -75,13 +75,13 @@ def test_load_replace_and_take_off(tmp_path: Path) -> None:
     base = logits(model.backbone)
     save_adapter(tuned(0), tmp_path / "one")
     save_adapter(tuned(9), tmp_path / "two")
-    model.load_adapter(tmp_path / "one")
+    load_adapter(model, tmp_path / "one")
     one = logits(model.backbone)
-    model.load_adapter(tmp_path / "two")
+    load_adapter(model, tmp_path / "two")
     assert not torch.equal(logits(model.backbone), one)
-    model.load_adapter(tmp_path / "one")
+    load_adapter(model, tmp_path / "one")
     assert torch.equal(logits(model.backbone), one)
-    model.load_adapter(None)
+    load_adapter(model, None)
     assert torch.equal(logits(model.backbone), base)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from silmm_plugins.batches import batches, epochs, split
+from silmm_plugins.training.lora.batches import batches, epochs, split
 
 
 def test_the_order_is_a_permutation_each_epoch_and_a_function_of_the_seed() -> None:

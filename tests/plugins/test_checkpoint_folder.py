@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from silmm_plugins.checkpoint_folder import checkpoint_folder
+from silmm_plugins.models._shared.checkpoint_folder import checkpoint_folder
 
+from silmm.contracts.options import checkpoint_options
 from silmm.errors import DataError
-from silmm.options import checkpoint_options
 from tests.plugins.every_model import ADAPTERS, EveryModel
 
 OTHERS = {"seed-llama": "AILab-CVC/seed-tokenizer-2", "emu3": "org/Emu3-Chat"}

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-import silmm.run
-from silmm.layout import RunFolder
-from silmm.preferences import stored_preferences
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+import silmm.engine.run
+from silmm.engine.preferences import stored_preferences
+from silmm.engine.settings_resolution import resolve_settings
+from silmm.registry.registry import Registry
+from silmm.storage.paths import RunFolder
 from tests.plugins.tiny_continuous_random import HIDDEN, PROMPTS, QUERIES, TinyContinuousRandom
 
 PLUGIN = """
@@ -41,7 +41,7 @@ def test_a_run_of_two_iterations(sampler, tmp_path: Path, fake_distribution, mon
     registry = Registry.load()
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(PROMPTS))
-    settings = RunSettings.resolve(
+    settings = resolve_settings(
         registry,
         flags={
             "model": "random", "sampler": sampler, "trainer": "kc-dpo", "kernel": "avgpool-cos",
@@ -50,7 +50,7 @@ def test_a_run_of_two_iterations(sampler, tmp_path: Path, fake_distribution, mon
         },
         sets=["pairs.k=2", "trainer.steps=3", "trainer.warmup=1", "trainer.accumulation=1"],
     )
-    result = silmm.run.start(settings, tmp_path / "run", registry=registry)
+    result = silmm.engine.run.start(settings, tmp_path / "run", registry=registry)
     assert result.summary is not None
     shards = np.stack(decoded).reshape(2, -1, QUERIES, HIDDEN)
     for number in (1, 2):

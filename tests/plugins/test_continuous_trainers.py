@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from silmm_plugins import reference_features
-from silmm_plugins.c_dpo import CDpo, CDpoOptions
-from silmm_plugins.distance_objective import DistanceWarning, default_kernel
-from silmm_plugins.kc_dpo import KcDpo, KcDpoOptions
-from silmm_plugins.kernels import one_minus_cosine, squared_euclidean
-from silmm_plugins.mc_dpo import McDpo, McDpoOptions
-from silmm_plugins.sft import Sft, SftOptions
+from silmm_plugins.kernels.kernels import one_minus_cosine, squared_euclidean
+from silmm_plugins.training import reference_features
+from silmm_plugins.training.c_dpo import CDpo, CDpoOptions
+from silmm_plugins.training.distance_objective import DistanceWarning, default_kernel
+from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
+from silmm_plugins.training.mc_dpo import McDpo, McDpoOptions
+from silmm_plugins.training.sft import Sft, SftOptions
 
-from silmm.adapters import load_adapter
+from silmm.contracts.models import Preference
 from silmm.errors import DataError, SilmmError
-from silmm.interfaces import Preference
+from silmm.lora.adapters import load_adapter
 from tests.plugins.feature_preferences import feature_preferences
 from tests.plugins.tiny_continuous_random import PROMPTS, TinyContinuousRandom
 from tests.plugins.training_run import QUICK, KilledError, train, weights

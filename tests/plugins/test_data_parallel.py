@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 from accelerate import PartialState
-from silmm_plugins.dpo import Dpo, DpoOptions
-from silmm_plugins.kc_dpo import KcDpo, KcDpoOptions
+from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 
-from silmm.interfaces import BaseModel, Preference, ValidatingTrainer, ValidationScore
+from silmm.contracts.models import BaseModel, Preference, ValidatingTrainer, ValidationScore
 from tests.plugins.feature_preferences import feature_preferences
 from tests.plugins.preferences import preferences
 from tests.plugins.tiny_continuous_random import TinyContinuousRandom

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from silmm_plugins.dpo import Dpo, DpoOptions
-from silmm_plugins.likelihood_objective import LikelihoodWarning
-from silmm_plugins.sft import Sft, SftOptions
+from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.likelihood_objective import LikelihoodWarning
+from silmm_plugins.training.sft import Sft, SftOptions
 
-from silmm.adapters import load_adapter, new_adapter, trainable_parameters
+from silmm.contracts.models import Latent, Preference
 from silmm.errors import DataError, SilmmError
-from silmm.interfaces import Latent, Preference
+from silmm.lora.adapters import load_adapter, new_adapter, trainable_parameters
 from tests.plugins.preferences import preferences
 from tests.plugins.tiny_random import TinyRandom
 from tests.plugins.training_run import QUICK, KilledError, train, weights

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from silmm_plugins.c_dpo import CDpo, CDpoOptions
-from silmm_plugins.dpo import Dpo, DpoOptions
-from silmm_plugins.early_stopping import ValidationWarning
-from silmm_plugins.kc_dpo import KcDpo, KcDpoOptions
-from silmm_plugins.mc_dpo import McDpo, McDpoOptions
-from silmm_plugins.sft import Sft, SftOptions
+from silmm_plugins.training.c_dpo import CDpo, CDpoOptions
+from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
+from silmm_plugins.training.lora.early_stopping import ValidationWarning
+from silmm_plugins.training.mc_dpo import McDpo, McDpoOptions
+from silmm_plugins.training.sft import Sft, SftOptions
 
+from silmm.contracts.models import BaseModel, Preference, Validate, ValidatingTrainer, ValidationScore
 from silmm.errors import SilmmError
-from silmm.interfaces import BaseModel, Preference, Validate, ValidatingTrainer, ValidationScore
 from tests.plugins.feature_preferences import feature_preferences
 from tests.plugins.preferences import preferences
 from tests.plugins.tiny_continuous_random import TinyContinuousRandom
@@ -107,7 +107,7 @@ class Validated:
         return self.trainer.train(*given, **named, validate=self.validate)
 
 
-@pytest.mark.filterwarnings("ignore::silmm_plugins.early_stopping.ValidationWarning")
+@pytest.mark.filterwarnings("ignore::silmm_plugins.training.lora.early_stopping.ValidationWarning")
 @pytest.mark.parametrize("name", TRAINERS)
 def test_the_series_is_in_the_metrics(tmp_path, features, name):
     """Every trainer scores the reference, the weights after each third step and the last; no other step."""
@@ -174,7 +174,7 @@ def test_a_score_that_sees_nothing_changes_nothing(tmp_path, features, name):
     assert weights(tmp_path / "constant") == weights(tmp_path / "off")
 
 
-@pytest.mark.filterwarnings("ignore::silmm_plugins.early_stopping.ValidationWarning")
+@pytest.mark.filterwarnings("ignore::silmm_plugins.training.lora.early_stopping.ValidationWarning")
 @pytest.mark.parametrize("name", BOTH_KINDS)
 @pytest.mark.parametrize("kill_at", [1, 3, 4, 6])
 @pytest.mark.parametrize("patience", [0, 1])

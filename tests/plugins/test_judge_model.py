@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import silmm.run
-from silmm.registry import Registry
-from silmm.settings import RunSettings
-from silmm.store import Shards
-from silmm.tables import decode_png
+import silmm.engine.run
+from silmm.engine.settings_resolution import resolve_settings
+from silmm.registry.registry import Registry
+from silmm.storage.shards import Shards
+from silmm.storage.tables import decode_png
 
 
 @pytest.mark.slow
 def test_tiny_continuous_judges_tiny_discrete(tmp_path):
     """A whole iteration: the stored answers are tiny-continuous's own of tiny-discrete's pictures."""
     registry = Registry.load()
-    settings = RunSettings.resolve(
+    settings = resolve_settings(
         registry,
         flags={
             "model": "tiny-discrete", "judge_model": "tiny-continuous", "prompts": 8, "images_per_prompt": 2,
@@ -24,7 +24,7 @@ def test_tiny_continuous_judges_tiny_discrete(tmp_path):
         },
         sets=["trainer.steps=2", "trainer.warmup=1", "trainer.batch=2", "pairs.k=1"],
     )
-    result = silmm.run.start(settings, tmp_path / "run", registry=registry)
+    result = silmm.engine.run.start(settings, tmp_path / "run", registry=registry)
     assert result.summary["judge_model"] == "tiny-continuous"
     assert (result.adapters["1"] / "adapter_model.safetensors").is_file()
     folder = tmp_path / "run" / "iter-1"

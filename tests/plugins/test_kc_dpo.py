@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from silmm_plugins.c_dpo import CDpo, CDpoOptions
-from silmm_plugins.distance_objective import DistanceObjective, typical_distance
-from silmm_plugins.kc_dpo import KcDpo, KcDpoOptions
-from silmm_plugins.kernels import maxpool, one_minus_cosine, squared_euclidean
-from silmm_plugins.sft import SftOptions
+from silmm_plugins.kernels.kernels import maxpool, one_minus_cosine, squared_euclidean
+from silmm_plugins.training.c_dpo import CDpo, CDpoOptions
+from silmm_plugins.training.distance_objective import DistanceObjective, typical_distance
+from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
+from silmm_plugins.training.sft import SftOptions
 
-from silmm.adapters import new_adapter, trainable_parameters
+from silmm.contracts.models import Latent, Preference
+from silmm.contracts.options import Given, complete
 from silmm.errors import DataError
-from silmm.interfaces import Latent, Preference
-from silmm.options import Given, complete
+from silmm.lora.adapters import new_adapter, trainable_parameters
 from tests.plugins.feature_preferences import feature_preferences
 from tests.plugins.tiny_continuous_random import TinyContinuousRandom
 from tests.plugins.training_run import QUICK, train, weights

@@ -9,9 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from silmm_plugins.kernels import avgpool, maxpool, one_minus_cosine
+from silmm_plugins.kernels.kernels import avgpool, maxpool, one_minus_cosine
 
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 
 REGISTRY = Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
 NAMES = ("eucl", "cos", "maxpool-eucl", "maxpool-cos", "avgpool-eucl", "avgpool-cos")
@@ -185,7 +185,7 @@ def test_a_pool_leaves_one_vector_in_float32(pool: object) -> None:
 def test_listing_kernels_imports_no_torch() -> None:
     """`silmm plugins --kind kernel` composes all kernels without torch or numpy."""
     program = (
-        "import sys; from silmm.registry import Registry; "
+        "import sys; from silmm.registry.registry import Registry; "
         "assert len(Registry.load({'SILMM_LOAD_PLUGINS': 'builtin'}).entries('kernel')) >= 6; "
         "print([m for m in ('torch', 'numpy', 'transformers') if m in sys.modules])"
     )

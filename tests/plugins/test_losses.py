@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from silmm_plugins import losses
+from silmm_plugins.training import losses
 
 
 def test_equation_2_by_hand() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from silmm_plugins.mc_dpo import McDpo, McDpoOptions
-from silmm_plugins.mlp_dropout import MlpDropoutOptions, mlp_dropout
+from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
+from silmm_plugins.training.mc_dpo import McDpo, McDpoOptions
 
 from silmm.seeds import derive
 from tests.plugins.feature_preferences import feature_preferences

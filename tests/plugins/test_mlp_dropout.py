@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from silmm_plugins.mlp_dropout import MlpDropoutOptions, chosen_layers, drop_masks, mlp_dropout
+from silmm_plugins.models._shared.mlp_dropout import (
+    MlpDropoutOptions,
+    chosen_layers,
+    drop_masks,
+    mlp_dropout,
+)
 
 from silmm.errors import PluginError, UsageError
 from tests.plugins.tiny_continuous_random import HIDDEN, LAYERS, MLP, PROMPTS, QUERIES, TinyContinuousRandom

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from silmm_plugins.pair_rules import TopLast, TopLastOptions
+from silmm_plugins.pairing.pair_rules import TopLast, TopLastOptions
 
 
 def pairs(scores: list[float], **options: object) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from silmm_plugins.pickled_weights import read_pickled
+from silmm_plugins.models._shared.pickled_weights import read_pickled
 
 from silmm.errors import DataError
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.loading_options import Offload
-from silmm_plugins.placement import Movable, Placement
+from silmm_plugins.models._shared.loading_options import Offload
+from silmm_plugins.models._shared.placement import Movable, Placement
 
-from silmm.interfaces import BaseModel, Drawing
+from silmm.contracts.models import BaseModel, Drawing
 from silmm.testing.cases import trained_value
 from silmm.testing.training import tuned_adapter
 from tests.plugins.every_model import ADAPTERS, PROMPTS, QUESTIONS, EveryModel

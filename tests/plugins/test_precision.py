@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.dtypes import dtype_of
+from silmm_plugins.models._shared.dtypes import dtype_of
 
-from silmm.adapters import new_adapter, trainable_parameters
+from silmm.contracts.models import BaseModel, Drawing
 from silmm.errors import DataError
-from silmm.interfaces import BaseModel, Drawing
+from silmm.lora.adapters import new_adapter, trainable_parameters
 from silmm.testing.cases import array, trained_value
 from tests.plugins.every_model import ADAPTERS, PROMPTS, EveryModel, preferences
 from tests.plugins.training_run import train

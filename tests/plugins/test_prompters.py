@@ -9,14 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from silmm_plugins.english import article, counted, number_word, plural
-from silmm_plugins.file_prompter import FileOptions, FilePrompter
-from silmm_plugins.prompters import SelfOptions, SelfPrompter
-from silmm_plugins.templates import relation_kind
+from silmm_plugins.prompting.file_prompter import FileOptions, FilePrompter
+from silmm_plugins.prompting.self_prompter import SelfOptions, SelfPrompter
+from silmm_plugins.prompting.templates import relation_kind
+from silmm_plugins.text.english import article, counted, number_word, plural
 
+from silmm.contracts.models import Prompt
+from silmm.contracts.options import Given, complete
 from silmm.errors import DataError, UsageError
-from silmm.interfaces import Prompt
-from silmm.options import Given, complete
 from tests.plugins.talker import LISTS, Talker
 from tests.plugins.tiny_random import TinyRandom
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from silmm_plugins import answers
-from silmm_plugins.questioners import (
+from silmm_plugins.questioning.questioners import (
     PhraseQuestioner,
     PromptQuestioner,
     SelfQuestioner,
     load_pipeline,
 )
+from silmm_plugins.text import reply_parsing as answers
 
+from silmm.contracts.models import ChatRequest, Question
 from silmm.errors import UsageError
-from silmm.interfaces import ChatRequest, Question
 from tests.plugins.talker import Talker
 
 

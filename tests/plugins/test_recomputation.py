@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from silmm_plugins.dpo import Dpo, DpoOptions
-from silmm_plugins.mc_dpo import McDpoOptions
-from silmm_plugins.recomputation import recomputable_layers, recomputed
+from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.lora.gradient_checkpointing import recomputable_layers, recomputed
+from silmm_plugins.training.mc_dpo import McDpoOptions
 
+from silmm.contracts.models import BaseModel, Drawing
 from silmm.errors import UsageError
-from silmm.interfaces import BaseModel, Drawing
 from silmm.testing.cases import trained_value
 from silmm.testing.training import tuned_adapter
 from tests.plugins.every_model import ADAPTERS, EMBEDDED, PROMPTS, EveryModel

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import silmm_plugins
-from silmm_plugins.tiny_discrete import register as embedded
+from silmm_plugins.models.tiny_discrete import registration as embedded
 
-from silmm.capabilities import check
+from silmm.contracts.options import describe
+from silmm.engine.capabilities import check
+from silmm.engine.settings import RunSettings
+from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import UsageError
-from silmm.options import describe
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+from silmm.registry.registry import Registry
 
 KINDS = ("prompters", "samplers", "questioners", "scorers", "pair_rules", "trainers")
 
@@ -85,7 +86,7 @@ def test_registering_imports_nothing_heavy() -> None:
 
 def test_each_factory_builds_from_the_defaults() -> None:
     """Default options are enough to build every component but the spaCy one, which may be missing."""
-    from silmm.options import NoOptions
+    from silmm.contracts.options import NoOptions
 
     for name, entry in registered().items():
         if name != "phrase-q":
@@ -97,7 +98,7 @@ def test_sft_takes_a_kernel_with_continuous_models_alone() -> None:
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
 
     def attempt(**flags: str) -> RunSettings:
-        settings = RunSettings.resolve(registry, flags={"trainer": "sft", "benchmark": "none", **flags})
+        settings = resolve_settings(registry, flags={"trainer": "sft", "benchmark": "none", **flags})
         check(registry, settings)
         return settings
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from silmm_plugins.samplers import Nucleus, NucleusOptions
+from silmm_plugins.sampling.nucleus import Nucleus, NucleusOptions
 
 from tests.plugins.tiny_random import LENGTH, PROMPTS, TinyRandom
 

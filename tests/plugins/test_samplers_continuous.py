@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.samplers_continuous import DropDiv, DropDivOptions, NoisyDreamEmb, NoisyDreamEmbOptions
+from silmm_plugins.sampling.continuous import DropDiv, DropDivOptions, NoisyDreamEmb, NoisyDreamEmbOptions
 
+from silmm.contracts.models import Drawing
 from silmm.errors import UsageError
-from silmm.interfaces import Drawing
 from tests.plugins.tiny_continuous_random import HIDDEN, PROMPTS, QUERIES, TinyContinuousRandom
 
 SAMPLERS = {

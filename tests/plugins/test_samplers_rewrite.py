@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from silmm_plugins.samplers_rewrite import Rewrite, RewriteOptions
+from silmm_plugins.sampling.rewriting import Rewrite, RewriteOptions
 
-from silmm import capabilities
+from silmm.contracts.models import Drawing
+from silmm.engine import capabilities
+from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import UsageError
-from silmm.interfaces import Drawing
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+from silmm.registry.registry import Registry
 from tests.plugins.talker import Talker
 from tests.plugins.tiny_continuous_random import PROMPTS, TinyContinuousRandom
 
@@ -94,7 +94,7 @@ def test_unusable_rewritings_leave_the_prompt_and_are_counted(reply, reason):
 def test_a_model_that_cannot_rewrite_is_refused_before_loading(sampler):
     """`--model tiny-discrete` declares no `rewrite`: an error that names what would work."""
     registry = Registry.load()
-    settings = RunSettings.resolve(registry, flags={"model": "tiny-discrete", "sampler": sampler})
+    settings = resolve_settings(registry, flags={"model": "tiny-discrete", "sampler": sampler})
     with pytest.raises(UsageError) as error:
         capabilities.check(registry, settings)
     assert "needs rewrite, which 'tiny-discrete' does not declare" in str(error.value)
@@ -104,6 +104,6 @@ def test_a_model_that_cannot_rewrite_is_refused_before_loading(sampler):
 def test_a_discrete_model_takes_no_dropdiv():
     """`--sampler dropdiv --model tiny-discrete` fails before loading and names `nucleus`."""
     registry = Registry.load()
-    settings = RunSettings.resolve(registry, flags={"model": "tiny-discrete", "sampler": "dropdiv"})
+    settings = resolve_settings(registry, flags={"model": "tiny-discrete", "sampler": "dropdiv"})
     with pytest.raises(UsageError, match=r"works with continuous models .* as sampler: nucleus"):
         capabilities.check(registry, settings)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from silmm_plugins.scorers import DiffOfProb, RandomScore, RatioOfYes
+from silmm_plugins.scoring.scorers import DiffOfProb, RandomScore, RatioOfYes
 
-from silmm.interfaces import Scorer
+from silmm.contracts.models import Scorer
 
 ANSWERS = np.array([[0.9, 0.05], [0.2, 0.7], [0.4, 0.4]])
 ALL = [DiffOfProb(), RatioOfYes(), RandomScore()]

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.devices import check_devices, device_of
-from silmm_plugins.spreading import Spread
+from silmm_plugins.models._shared.devices import check_devices, device_of
+from silmm_plugins.models._shared.spreading import Spread
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from silmm.adapters import load_adapter, new_adapter, save_adapter
+from silmm.contracts.models import BaseModel, Drawing
 from silmm.errors import UsageError
-from silmm.interfaces import BaseModel, Drawing
+from silmm.lora.adapters import load_adapter, new_adapter, save_adapter
 from silmm.testing.cases import trained_value
 from silmm.testing.training import tuned_adapter
 from tests.plugins.every_model import ADAPTERS, EMBEDDED, PROMPTS, QUESTIONS, EveryModel

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 from silmm_benchmarks.shapes.language import parse_caption
-from silmm_plugins.mlp_dropout import MlpDropoutOptions, mlp_dropout
-from silmm_plugins.tiny.vocabulary import Vocabulary
-from silmm_plugins.tiny.weights import verify
-from silmm_plugins.tiny_continuous import register
-from silmm_plugins.tiny_continuous.language_model import LanguageModel
-from silmm_plugins.tiny_continuous.model import TinyContinuous
-from silmm_plugins.tiny_continuous.painter import Painter
+from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny.weights import verify
+from silmm_plugins.models.tiny_continuous import registration as register
+from silmm_plugins.models.tiny_continuous.decoder import Painter
+from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_continuous.model import TinyContinuous
 
-from silmm.adapters import new_adapter, trainable_parameters
+from silmm.contracts.models import ChatRequest, Drawing
 from silmm.errors import DataError, UsageError
-from silmm.interfaces import ChatRequest, Drawing
+from silmm.lora.adapters import new_adapter, trainable_parameters
 from training.tiny_continuous import measure
 from training.tiny_discrete.text_tasks import WORDS
 

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 from silmm_benchmarks.shapes.world import RELATIONS
-from silmm_plugins import token_sampling
-from silmm_plugins.tiny import lm
-from silmm_plugins.tiny.lm import SPLIT
-from silmm_plugins.tiny.vocabulary import Vocabulary
-from silmm_plugins.tiny.weights import verify
-from silmm_plugins.tiny_discrete import register
-from silmm_plugins.tiny_discrete import sampling as drawing
-from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.tiny_discrete.language_model import LanguageModel
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models._shared import token_sampling
+from silmm_plugins.models.tiny import lm
+from silmm_plugins.models.tiny.lm import SPLIT
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny.weights import verify
+from silmm_plugins.models.tiny_discrete import image_sampling as drawing
+from silmm_plugins.models.tiny_discrete import registration as register
+from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
-from silmm.adapters import load_adapter, new_adapter, save_adapter
+from silmm.contracts.models import ChatRequest, Drawing
 from silmm.errors import DataError, UsageError
-from silmm.interfaces import ChatRequest, Drawing
+from silmm.lora.adapters import load_adapter, new_adapter, save_adapter
 from training.tiny_discrete import measure
 
 WORDS = ["yes", "no", "a", "red", "blue", "circle", "square", "and", "is", "there", "?", ",", "."]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from silmm_plugins import preference_data
-from silmm_plugins.dpo import Dpo, DpoOptions
+from silmm_plugins.training import preference_data
+from silmm_plugins.training.dpo import Dpo, DpoOptions
 
-from silmm.adapters import new_adapter, trainable_parameters
-from silmm.interfaces import Preference
+from silmm.contracts.models import Preference
+from silmm.lora.adapters import new_adapter, trainable_parameters
 from tests.plugins.preferences import preferences
 from tests.plugins.tiny_random import LENGTH, VOCABULARY, WORDS, TinyRandom, random_backbone
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from silmm_plugins.tiny.vocabulary import Vocabulary
-from silmm_plugins.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 
-from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
 
 WORDS = (
     "yes", "no", "a", "an", "and", "red", "blue", "circle", "square", "striped", "three", "big", "small",

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
 
 WORDS = (
     "<pad>",

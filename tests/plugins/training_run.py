@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from silmm.interfaces import BaseModel, Preference, Trainer
+from silmm.contracts.models import BaseModel, Preference, Trainer
 
 QUICK: dict[str, Any] = {
     "steps": 8,

@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 from peft import PeftModel
 from silmm_benchmarks.shapes.splits import contaminated, report_prompts, tune_prompts
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
-from silmm.store import read_json
+from silmm.lora.adapters import load_adapter
+from silmm.storage.json_files import read_json
 from tests.core.artefacts import hashes
 
 pytestmark = pytest.mark.slow
@@ -194,7 +195,7 @@ def test_plain_peft_loads_the_adapter(finished):
     ours, plain = TinyDiscrete.load(), TinyDiscrete.load()
     codes = [np.arange(64, dtype=np.int32)]
     base = ours.log_likelihood(prompts, codes).item()
-    ours.load_adapter(folder)
+    load_adapter(ours, folder)
     PeftModel.from_pretrained(plain.backbone, folder)
     tuned = ours.log_likelihood(prompts, codes).item()
     assert plain.log_likelihood(prompts, codes).item() == pytest.approx(tuned, abs=1e-4)

@@ -10,9 +10,9 @@ from silmm_benchmarks.shapes.holdout import is_fact_held_out
 from silmm_benchmarks.shapes.language import CATEGORIES, parse_caption
 from silmm_benchmarks.shapes.splits import contaminated, training_spec
 from silmm_benchmarks.shapes.world import Object, Scene
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
-from silmm.interfaces import ChatRequest
+from silmm.contracts.models import ChatRequest
 from training.tiny_discrete import __main__ as script
 from training.tiny_discrete import checkpoint, pools
 from training.tiny_discrete import train_language_model as language

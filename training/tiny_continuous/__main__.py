@@ -14,8 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
-from silmm_plugins.tiny_discrete.register import WEIGHTS
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 
 from training.tiny_continuous import base, pools, strong
 from training.tiny_continuous.drawing import load_drawings

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from silmm_benchmarks.shapes.language import CATEGORIES, Spec, caption
 from silmm_benchmarks.shapes.splits import training_spec
-from silmm_plugins.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from silmm_benchmarks.shapes.world import COLORS, RELATIONS, SHAPES, TEXTURES
-from silmm_plugins.tiny.vocabulary import Vocabulary
-from silmm_plugins.tiny_continuous.language_model import LanguageModel
-from silmm_plugins.tiny_continuous.painter import Painter
-from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny_continuous.decoder import Painter
+from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 

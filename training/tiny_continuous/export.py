@@ -6,11 +6,11 @@ import hashlib
 import json
 from pathlib import Path
 
-import silmm_plugins.tiny_continuous as package
+import silmm_plugins.models.tiny_continuous as package
 import torch
 from safetensors.torch import save_file
-from silmm_plugins.tiny_continuous.language_model import LanguageModel
-from silmm_plugins.tiny_continuous.painter import Painter
+from silmm_plugins.models.tiny_continuous.decoder import Painter
+from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 from torch import Tensor, nn
 
 

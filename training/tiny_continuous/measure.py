@@ -20,11 +20,11 @@ from safetensors.torch import load_file
 from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.language import CATEGORIES, caption, parse_caption
 from silmm_benchmarks.shapes.splits import EvalPrompt, training_spec, tune_prompts
-from silmm_plugins.samplers_continuous import DropDiv, DropDivOptions
-from silmm_plugins.tiny_continuous.model import TinyContinuous
-from silmm_plugins.tiny_continuous.register import DEFAULTS, WEIGHTS
+from silmm_plugins.models.tiny_continuous.model import TinyContinuous
+from silmm_plugins.models.tiny_continuous.options import DEFAULTS, WEIGHTS
+from silmm_plugins.sampling.continuous import DropDiv, DropDivOptions
 
-from silmm.interfaces import ChatRequest, Drawing, Latent
+from silmm.contracts.models import ChatRequest, Drawing, Latent
 from silmm.seeds import derive
 from training.tiny_discrete.measure import answering, decomposing, writing
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from silmm_plugins.tiny.vocabulary import Vocabulary
-from silmm_plugins.tiny_continuous.language_model import LanguageModel
-from silmm_plugins.tiny_continuous.painter import Painter
-from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny_continuous.decoder import Painter
+from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
 from torch import nn
 
 from training.tiny_continuous.drawing import Drawings, Meaning, drawing_loss, start_from_discrete

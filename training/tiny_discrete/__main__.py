@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
 
 from training.tiny_discrete import pools
 from training.tiny_discrete.export import export

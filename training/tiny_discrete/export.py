@@ -6,10 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
-import silmm_plugins.tiny_discrete as package
+import silmm_plugins.models.tiny_discrete as package
 from safetensors.torch import save_file
-from silmm_plugins.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
 
 
 def export(model: LanguageModel, tokenizer: ImageTokenizer, out: Path | None) -> None:

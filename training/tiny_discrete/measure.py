@@ -25,11 +25,11 @@ from silmm_benchmarks.shapes.questions import sample_questions
 from silmm_benchmarks.shapes.sampling import random_scene, sample_scene, sample_spec
 from silmm_benchmarks.shapes.splits import training_spec, tune_prompts
 from silmm_benchmarks.shapes.world import render
-from silmm_plugins.tiny.model import TinyModel
-from silmm_plugins.tiny_discrete.model import TinyDiscrete
-from silmm_plugins.tiny_discrete.register import WEIGHTS
+from silmm_plugins.models.tiny.model import TinyModel
+from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 
-from silmm.interfaces import ChatRequest, Drawing
+from silmm.contracts.models import ChatRequest, Drawing
 from silmm.seeds import derive
 from training.tiny_discrete.train_tokenizer import pixels
 

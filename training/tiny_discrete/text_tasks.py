@@ -13,7 +13,7 @@ from silmm_benchmarks.shapes.language import (
 )  # fmt: skip
 from silmm_benchmarks.shapes.splits import training_spec
 from silmm_benchmarks.shapes.world import COLORS, SHAPES, TEXTURES
-from silmm_plugins.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
 LISTS = {
     "shapes": SHAPES, "colors": COLORS, "textures": TEXTURES, "numbers": COUNT_WORDS,

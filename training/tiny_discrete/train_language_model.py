@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from silmm_benchmarks.shapes.language import PLURALS
 from silmm_benchmarks.shapes.world import COLORS, SHAPES, TEXTURES
-from silmm_plugins.tiny.vocabulary import Vocabulary
-from silmm_plugins.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
-from silmm_plugins.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 

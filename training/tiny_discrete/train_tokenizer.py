@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from silmm_plugins.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
+from silmm_plugins.models.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
 from torch import Tensor
 
 CODES = 1024

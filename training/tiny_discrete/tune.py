@@ -15,16 +15,17 @@ from pathlib import Path
 
 import torch
 
-from silmm import stages
-from silmm.interfaces import Preference
-from silmm.layout import IterationFolder, RunFolder
-from silmm.preferences import preferences
-from silmm.records import Difference
-from silmm.registry import Registry
+from silmm.contracts.models import Preference
+from silmm.contracts.records import Difference
+from silmm.engine import stages
+from silmm.engine.local_executor import Components
+from silmm.engine.preferences import preferences
+from silmm.engine.settings import RunSettings
+from silmm.engine.settings_resolution import resolve_settings
+from silmm.registry.registry import Registry
 from silmm.seeds import derive
-from silmm.settings import RunSettings
-from silmm.store import read_json
-from silmm.workers import Components
+from silmm.storage.json_files import read_json
+from silmm.storage.paths import IterationFolder, RunFolder
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     registry = Registry.load()
-    made_by, default = read_json(args.run / "run.json")["settings"], RunSettings.resolve(registry)
+    made_by, default = read_json(args.run / "run.json")["settings"], resolve_settings(registry)
     for key in ("model", "benchmark"):
         if made_by[key] != getattr(default, key):
             parser.error(f"{args.run} is a run with {key} {made_by[key]}, not {getattr(default, key)}")
@@ -48,7 +49,7 @@ def main() -> None:
         words = variant.split()
         options = [word for word in words if "." in word.partition("=")[0]]
         flags = dict(word.split("=") for word in words if word not in options)
-        settings = RunSettings.resolve(registry, flags=flags, sets=options)
+        settings = resolve_settings(registry, flags=flags, sets=options)
         name = variant or "default"
         home = work / name.replace("/", "-").replace(" ", ",")
         adapters[name] = home / "adapter"
@@ -56,7 +57,7 @@ def main() -> None:
             ends[name] = _train(settings, registry, folder, home, args.seed)
             (home / "end.json").write_text(json.dumps(ends[name]))
         ends[name] = json.loads((home / "end.json").read_text())
-    settings = RunSettings.resolve(registry, sets=["benchmark.split=tune", "benchmark.questions=24"])
+    settings = resolve_settings(registry, sets=["benchmark.split=tune", "benchmark.questions=24"])
     parts = Components(settings, registry, settings.identity())
     found = {}
     for name, adapter in adapters.items():

@@ -10,9 +10,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from silmm.data_sets import DataSet
-    from silmm.options import NoOptions
-    from silmm.registry import Register
+    from silmm.contracts.options import NoOptions
+    from silmm.contracts.registration import Register
+    from silmm.storage.data_sets import DataSet
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from http.client import HTTPResponse
 from pathlib import Path
 
 from silmm.errors import DataError
-from silmm.store import disk_errors, make_folder, sha256_file, sync_folder
+from silmm.storage.atomic_files import disk_errors, make_folder, sync_folder
+from silmm.storage.sha256_cache import sha256_file
 from silmm_benchmarks.data.files import DataFile
 from silmm_benchmarks.data.retries import AGAIN, CUT, pause, retry_after
 from silmm_benchmarks.data.web import opener

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from silmm.data_sets import FileReport, Watch
 from silmm.errors import DataError
-from silmm.lock import turn
-from silmm.store import make_folder, sha256_file
+from silmm.storage.atomic_files import make_folder
+from silmm.storage.data_sets import FileReport, Watch
+from silmm.storage.lock import turn
+from silmm.storage.sha256_cache import sha256_file
 from silmm_benchmarks.data.download import Download
 from silmm_benchmarks.data.files import DataFile
 from silmm_benchmarks.data.recorded import NAME as RECORD

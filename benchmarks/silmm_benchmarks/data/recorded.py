@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from silmm.errors import DataError
-from silmm.store import atomic_write, read_json, to_json
+from silmm.storage.atomic_files import atomic_write
+from silmm.storage.json_files import read_json, to_json
 
 NAME = "recorded-sha256.json"
 """In the data set's folder: file name -> SHA-256."""

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from silmm.bench.statistics import mean_interval, ratio_interval
+from silmm.contracts.benchmarks import Column, Found, Item, Judged, Mode, Picture, Request
 from silmm.errors import DataError, UsageError
 from silmm.seeds import derive
-from silmm.statistics import mean_interval, ratio_interval
-from silmm.store import sha256_file
+from silmm.storage.sha256_cache import sha256_file
 from silmm_benchmarks.dpg_bench.files import QUESTIONS
 from silmm_benchmarks.dpg_bench.layout import find_pictures, join_grid
 from silmm_benchmarks.dpg_bench.questions import circular, load_items, read_prompts
@@ -24,7 +25,6 @@ from silmm_benchmarks.dpg_bench.rules import (
     picture_score,
     score_crop,
 )
-from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Picture, Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from silmm.bench.images import FORMATS, MAX_PIXELS, visible_files
+from silmm.contracts.benchmarks import Found, Item, Picture, Problem
 from silmm.errors import DataError, UsageError
-from silmm_benchmarks.runner.contracts import Found, Item, Picture, Problem
-from silmm_benchmarks.runner.pictures import FORMATS, MAX_PIXELS, visible_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
 from silmm_benchmarks.data.text import checked_id, checked_text, read_text
-from silmm_benchmarks.runner.contracts import Item
 
 PROMPTS = 1_065
 """Prompts of DPG-Bench."""

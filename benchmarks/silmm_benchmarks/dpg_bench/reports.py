@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from silmm.contracts.benchmarks import Column
 from silmm_benchmarks.dpg_bench.rules import picture_score
-from silmm_benchmarks.runner.contracts import Column
 
 RESULTS, DETAILS = "dpg-bench_results.txt", "dpg-bench_results_detail.txt"
 """Names of the reports; the official ones have the time in them and lie among the pictures."""

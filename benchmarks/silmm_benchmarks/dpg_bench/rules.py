@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from silmm_benchmarks.runner.contracts import Mode
+from silmm.contracts.benchmarks import Mode
 
 
 class LostQuestionError(ValueError):

@@ -19,14 +19,11 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
+from silmm.contracts.generators import GenerationFailure
 from silmm.errors import DataError, UsageError
-from silmm.file_digests import file_digests
-from silmm_benchmarks.generators.interfaces import GenerationFailure, GeneratorOptions
+from silmm.storage.sha256_cache import file_digests
+from silmm_benchmarks.generators.options import DiffusersOptions
 
-OPTIONS = frozenset({
-    "steps", "guidance", "width", "height", "negative_prompt", "dtype", "device", "batch_size", "revision",
-    "scheduler", "safety_checker",
-})
 AS_IT_IS: Mapping[str, Any] = {"clean_caption": False, "use_resolution_binning": False}
 """Switches of some pipelines (PixArt) that would change the prompt or the size behind the card's back."""
 BATCH = 4
@@ -75,13 +72,16 @@ class DiffusersGenerator:
         return PIL.Image.fromarray((pixels * 255).round().astype(np.uint8))
 
 
-def open_pipeline(place: str, options: GeneratorOptions) -> DiffusersGenerator:
+def open_pipeline(options: DiffusersOptions) -> DiffusersGenerator:
     """Load the pipeline of a folder, or of a repository on the hub.
 
     Raises:
         UsageError: there is no such place, it is no text-to-image pipeline, or an option does not fit it.
         DataError: its files cannot be loaded.
     """
+    place = options.model
+    if not place:
+        raise UsageError("--model diffusers names no model; write diffusers:OWNER/NAME or diffusers:DIR")
     folder = _folder(place, options.revision)
     pipeline = _load(folder, place, options)
     known = inspect.signature(pipeline.__call__).parameters
@@ -136,7 +136,7 @@ def _folder(place: str, revision: str | None) -> Path:
         ) from error
 
 
-def _load(folder: Path, place: str, options: GeneratorOptions) -> Any:
+def _load(folder: Path, place: str, options: DiffusersOptions) -> Any:
     from diffusers import AutoPipelineForText2Image, DiffusionPipeline
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
@@ -177,7 +177,7 @@ def _scheduler(name: str, pipeline: Any) -> Any:
     return made.from_config(pipeline.scheduler.config)
 
 
-def _arguments(place: str, known: Mapping[str, Any], options: GeneratorOptions) -> dict[str, Any]:
+def _arguments(place: str, known: Mapping[str, Any], options: DiffusersOptions) -> dict[str, Any]:
     """Return the arguments of every call: what was asked for, in the pipeline's own names."""
     asked = {
         "num_inference_steps": options.steps,

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from silmm.contracts.generators import GenerationFailure
 from silmm.errors import UsageError
 from silmm.printable import printable
 from silmm_benchmarks.data.retries import AGAIN, CUT, pause, retry_after
 from silmm_benchmarks.data.web import opener
-from silmm_benchmarks.generators.interfaces import GenerationFailure
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 ADDRESS_VARIABLE = "OPENAI_BASE_URL"

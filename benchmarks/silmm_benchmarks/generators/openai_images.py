@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from silmm.bench.images import PictureError, decode_rgb
+from silmm.contracts.generators import GenerationFailure
 from silmm.errors import UsageError
 from silmm_benchmarks.generators.endpoint import Endpoint, open_endpoint
-from silmm_benchmarks.generators.interfaces import GenerationFailure, GeneratorOptions
-from silmm_benchmarks.runner.pictures import PictureError, decode_rgb
+from silmm_benchmarks.generators.options import OpenAIImagesOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-OPTIONS = frozenset({
-    "width", "height", "base_url", "price", "quality", "concurrency", "requests_per_minute", "attempts",
-    "timeout", "send_seed",
-})
 DEFAULT_SIDE = 1024
 """Pixels: the one size that all of OpenAI's models draw."""
 
@@ -97,13 +94,16 @@ class ImagesGenerator:
 
 
 def open_images(
-    model: str, options: GeneratorOptions, environ: Mapping[str, str] = os.environ
+    options: OpenAIImagesOptions, environ: Mapping[str, str] = os.environ
 ) -> ImagesGenerator:
     """Return the generator of a model behind an endpoint; nothing is asked yet.
 
     Raises:
         UsageError: the address or the key cannot be used.
     """
+    model = options.model
+    if not model:
+        raise UsageError("--model openai-images names no model; write openai-images:MODEL")
     endpoint = open_endpoint(
         options.base_url, environ, attempts=options.attempts, timeout=options.timeout,
         per_minute=options.requests_per_minute,
@@ -124,4 +124,6 @@ def open_images(
         "seeds": "sent" if options.send_seed else "not sent: pictures cannot be drawn again",
         "prompt_rewriting": "by the endpoint, where it does so",
     }
-    return ImagesGenerator(endpoint, body, identity, options.concurrency, options.price, options.send_seed)
+    return ImagesGenerator(
+        endpoint, body, identity, options.batch_size or options.concurrency, options.price, options.send_seed
+    )

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from silmm.contracts.judges import Question
 from silmm.errors import DataError, UsageError
-from silmm_benchmarks.judges.interfaces import Question
+from silmm.lora.adapters import load_adapter
 from silmm_benchmarks.judges.options import BaseModelOptions
 from silmm_benchmarks.judges.weights import digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from silmm import interfaces
+    from silmm.contracts import models as interfaces
 
 _YES_NO = frozenset({"yes", "no"})
 
@@ -42,9 +43,9 @@ class BaseModelJudge:
             UsageError: there is no such model, it cannot read pictures, or its settings are wrong.
             DataError: the adapter's folder, or the model's, is not there.
         """
-        from silmm.content import checkpoint_content
-        from silmm.options import Given, checkpoint_options, complete
-        from silmm.registry import Registry
+        from silmm.contracts.options import Given, checkpoint_options, complete
+        from silmm.registry.registry import Registry
+        from silmm.storage.fingerprint import checkpoint_content
 
         registry = Registry.load()
         entry = registry.entry("model", options.model)
@@ -71,7 +72,7 @@ class BaseModelJudge:
             folder = Path(options.adapter).expanduser()
             if not folder.is_dir():
                 raise DataError(f"There is no adapter folder {folder}; name the one that training wrote.")
-            model.load_adapter(folder)
+            load_adapter(model, folder)
             identity["adapter_sha256"] = digest(sorted(path for path in folder.iterdir() if path.is_file()))
         return cls(model, identity, options.size)
 

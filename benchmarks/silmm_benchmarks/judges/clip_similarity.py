@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from silmm.contracts.judges import BadText
 from silmm.errors import DataError
-from silmm_benchmarks.judges.interfaces import BadText
 from silmm_benchmarks.judges.loading import Placement, broken_weights
 from silmm_benchmarks.judges.options import JudgeOptions
 from silmm_benchmarks.judges.pixels import CLIP_MEAN, CLIP_STD, centre_squares

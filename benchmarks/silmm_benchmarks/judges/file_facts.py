@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from silmm.store import sha256_file
+from silmm.storage.sha256_cache import sha256_file
 
 _SHOWN = 12
 """Names that a list shows in full."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import Self
 
-from silmm_benchmarks.judges.interfaces import Question
+from silmm.contracts.judges import Question
 from silmm_benchmarks.judges.loading import Placement, broken_weights, load_pretrained
 from silmm_benchmarks.judges.options import JudgeOptions
 from silmm_benchmarks.judges.weights import fingerprint, locate

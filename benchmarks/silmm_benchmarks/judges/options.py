@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 Precision = Literal["float32", "bfloat16", "float16"]
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from silmm.bench import canaries
+from silmm.bench.images import open_rgb
+from silmm.contracts.judges import Detections, Question
 from silmm.errors import DataError
 from silmm.probe import Finding, Step
-from silmm_benchmarks.judges import canaries, file_facts
-from silmm_benchmarks.judges.interfaces import Detections, Question
+from silmm_benchmarks.judges import file_facts
 from silmm_benchmarks.judges.weights import locate, weight_files
-from silmm_benchmarks.runner.pictures import open_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -15,8 +15,8 @@ from silmm_benchmarks.judges.options import (
 )
 
 if TYPE_CHECKING:
+    from silmm.contracts.registration import Register
     from silmm.probe import Prober
-    from silmm.registry import Register
 
 _ANSWERING = {
     "blip-vqa-base": ("blip", "BLIP VQA base"),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from silmm.contracts.judges import Detections
 from silmm.errors import DataError, UsageError
-from silmm_benchmarks.judges.interfaces import Detections
 from silmm_benchmarks.judges.loading import Placement, broken_weights, load_pretrained
 from silmm_benchmarks.judges.options import DetectorOptions
 from silmm_benchmarks.judges.weights import fingerprint, locate

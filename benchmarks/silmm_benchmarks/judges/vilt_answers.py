@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from silmm.contracts.judges import Question
 from silmm_benchmarks.judges.free_answers import FreeAnswers
-from silmm_benchmarks.judges.interfaces import Question
 
 if TYPE_CHECKING:
     from PIL.Image import Image

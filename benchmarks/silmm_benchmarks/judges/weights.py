@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from silmm.data_sets import DATA_VARIABLE, data_root
 from silmm.errors import DataError
-from silmm.file_digests import file_digests
+from silmm.storage.data_sets import DATA_VARIABLE, data_root
+from silmm.storage.sha256_cache import file_digests
 
 HUB = "hub:"
 _KINDS = (".safetensors", ".pth", ".bin", ".pt")

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from silmm.contracts.models import BaseModel, Image
 from silmm.errors import DataError
-from silmm.interfaces import BaseModel, Image
 from silmm.seeds import derive
-from silmm.store import atomic_write, read_json, to_json, well_formed
+from silmm.storage.atomic_files import atomic_write
+from silmm.storage.json_files import read_json, to_json, well_formed
 from silmm_benchmarks.shapes.questions import sample_questions
 from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.splits import EvalPrompt

@@ -16,11 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from silmm import __version__
+from silmm.bench.statistics import DRAWS, cluster_means, paired_difference
+from silmm.contracts.models import BaseModel, Drawing
+from silmm.contracts.records import Difference, EvalResult
 from silmm.errors import PluginError
-from silmm.interfaces import BaseModel, Drawing
-from silmm.records import Difference, EvalResult
-from silmm.statistics import DRAWS, cluster_means, paired_difference
-from silmm.store import atomic_write, to_json
+from silmm.lora.adapters import load_adapter
+from silmm.storage.atomic_files import atomic_write
+from silmm.storage.json_files import to_json
 from silmm_benchmarks.shapes.answering import SEED, accuracy_by_scene
 from silmm_benchmarks.shapes.drawn import (
     Plan,
@@ -38,9 +40,9 @@ from silmm_benchmarks.shapes.splits import EvalPrompt, contaminated, report_prom
 from silmm_benchmarks.shapes.world import LARGE, Object, Scene, render
 
 if TYPE_CHECKING:
-    from silmm.bench import BenchOutcome, BenchRequest
-    from silmm.registry import Registry
-    from silmm_benchmarks.runner.bench import Bench
+    from silmm.bench.requests import BenchOutcome, BenchRequest
+    from silmm.bench.runner import Bench
+    from silmm.registry.registry import Registry
     from silmm_benchmarks.shapes.judge import Judge
 
 SPLITS = {"report": report_prompts, "tune": tune_prompts}
@@ -136,7 +138,7 @@ class ShapesBenchmark:
             **exam.plain(sides[0], sides[-1]),
             **{name: found[sides[-1].name] for name, found in rounds.items() if found},
         }
-        model.load_adapter(None)
+        load_adapter(model, None)
         return EvalResult(
             benchmark="shapes",
             metric="facts",
@@ -166,11 +168,11 @@ class ShapesBenchmark:
         progress: Callable[[str, int, int], None],
         note: Callable[[str], None],
     ) -> BenchOutcome:
-        """Score pictures of any origin by their files (:class:`silmm.bench.PictureBench`)."""
+        """Score pictures of any origin by their files (:class:`silmm.bench.requests.PictureBench`)."""
         return self._pictures().bench(request, registry=registry, progress=progress, note=note)
 
     def _pictures(self) -> Bench:
-        from silmm_benchmarks.runner.bench import Bench  # here: a run needs none of it
+        from silmm.bench.runner import Bench  # here: a run needs none of it
         from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
 
         return Bench(ShapesPictures(self.options.split, self.options.images))
@@ -195,7 +197,7 @@ class _Exam:
         label = f"evaluate {side.name}" if asked else f"evaluate {side.name}, plain"
         return draw(
             self.model, self.judge, plan, adapter=side.digest, named=side.named,
-            load=lambda: self.model.load_adapter(side.folder), work=self.work,
+            load=lambda: load_adapter(self.model, side.folder), work=self.work,
             progress=lambda done, total: self.progress(label, done, total),
         )
 
@@ -217,7 +219,7 @@ class _Exam:
         accuracy = {
             side.name: accuracy_by_scene(
                 self.model, self.prompts, questions=self.options.questions, adapter=side.digest,
-                named=side.named, load=partial(self.model.load_adapter, side.folder), work=self.work,
+                named=side.named, load=partial(load_adapter, self.model, side.folder), work=self.work,
             )
             for side in sides
         }

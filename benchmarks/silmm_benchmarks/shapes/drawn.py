@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from silmm.contracts.models import BaseModel, Drawing, Image
+from silmm.contracts.records import IMAGE, prompt_id
 from silmm.errors import UsageError
-from silmm.interfaces import BaseModel, Drawing, Image
-from silmm.records import IMAGE, prompt_id
 from silmm.seeds import derive
-from silmm.store import Shards
-from silmm.tables import encode_png
+from silmm.storage.shards import Shards
+from silmm.storage.tables import encode_png
 from silmm_benchmarks.shapes.answering import require_finite
 from silmm_benchmarks.shapes.facts import atomic_facts, question, statement
 from silmm_benchmarks.shapes.splits import EvalPrompt

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from silmm.statistics import auc, within_group_auc
-from silmm.store import Shards, atomic_write, read_json, sha256_file, to_json, well_formed
-from silmm.tables import decode_png
+from silmm.bench.statistics import auc, within_group_auc
+from silmm.storage.atomic_files import atomic_write
+from silmm.storage.json_files import read_json, to_json, well_formed
+from silmm.storage.sha256_cache import sha256_file
+from silmm.storage.shards import Shards
+from silmm.storage.tables import decode_png
 from silmm_benchmarks.shapes.language import Spec, parse_caption
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from silmm.bench.images import visible_files
+from silmm.bench.statistics import cluster_means, mean_interval
+from silmm.contracts.benchmarks import Column, Found, Item, Judged, Mode, Picture, Problem, Request
+from silmm.contracts.records import prompt_id
 from silmm.errors import UsageError
-from silmm.records import prompt_id
 from silmm.seeds import derive
-from silmm.statistics import cluster_means, mean_interval
-from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Picture, Problem, Request
-from silmm_benchmarks.runner.pictures import visible_files
 from silmm_benchmarks.shapes.facts import atomic_facts, question
 from silmm_benchmarks.shapes.language import CATEGORIES
 from silmm_benchmarks.shapes.splits import report_prompts, tune_prompts

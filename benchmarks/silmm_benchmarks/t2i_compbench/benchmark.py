@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from silmm.contracts.benchmarks import Column, Found, Item, Judged, Mode, Picture, Request
 from silmm.errors import UsageError
-from silmm.store import sha256_file
+from silmm.storage.sha256_cache import sha256_file
 from silmm.suggestions import did_you_mean
-from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Picture, Request
 from silmm_benchmarks.t2i_compbench.columns import all_columns
 from silmm_benchmarks.t2i_compbench.layout import find_pictures, number_of, picture_path
 from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions

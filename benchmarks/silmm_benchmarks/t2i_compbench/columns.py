@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from silmm.statistics import grouped_interval, ratio_interval
-from silmm_benchmarks.runner.contracts import Column, Item, Mode
+from silmm.bench.statistics import grouped_interval, ratio_interval
+from silmm.contracts.benchmarks import Column, Item, Mode
 from silmm_benchmarks.t2i_compbench.prompts import PROMPTS
 from silmm_benchmarks.t2i_compbench.scoring import FAILED, MISSING, SCORE
 

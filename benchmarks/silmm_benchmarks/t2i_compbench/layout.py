@@ -7,9 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from silmm.bench.images import visible_files
+from silmm.contracts.benchmarks import Found, Item, Picture, Problem
 from silmm.errors import DataError
-from silmm_benchmarks.runner.contracts import Found, Item, Picture, Problem
-from silmm_benchmarks.runner.pictures import visible_files
 
 SAMPLES = "samples"
 _NAME = re.compile(r"(?P<prompt>.+)_(?P<index>\d{1,9})\.(?:png|jpg|jpeg|webp)", re.IGNORECASE | re.DOTALL)

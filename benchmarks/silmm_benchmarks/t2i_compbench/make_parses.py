@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from silmm.store import atomic_write
+from silmm.storage.atomic_files import atomic_write
 from silmm_benchmarks.t2i_compbench.parse import encode
 from silmm_benchmarks.t2i_compbench.parser import TABLE, describe, key, load_pipeline, parse_with
 from silmm_benchmarks.t2i_compbench.prompts import CATEGORIES, read_prompts

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from silmm_benchmarks.judges.interfaces import Detections
-from silmm_benchmarks.runner.contracts import Mode
+from silmm.contracts.benchmarks import Mode
+from silmm.contracts.judges import Detections
 from silmm_benchmarks.t2i_compbench.boxes import Box, is_duplicate
 from silmm_benchmarks.t2i_compbench.labels import called
 from silmm_benchmarks.t2i_compbench.objects import person

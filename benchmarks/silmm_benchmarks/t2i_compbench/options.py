@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 
 class T2ICompBenchOptions(Options):

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
 from silmm_benchmarks.data.text import checked_text, read_text
-from silmm_benchmarks.runner.contracts import Item
 from silmm_benchmarks.t2i_compbench.attributes import questions
 from silmm_benchmarks.t2i_compbench.clip_text import without_adjectives
 from silmm_benchmarks.t2i_compbench.files import COMPLEX_ACTION, COMPLEX_SPATIAL, OBJECTS

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from silmm_benchmarks.judges.interfaces import Detections
-from silmm_benchmarks.runner.contracts import Item, Judged, Mode, Request
+from silmm.contracts.benchmarks import Item, Judged, Mode, Request
+from silmm.contracts.judges import Detections
 from silmm_benchmarks.t2i_compbench.attributes import attribute_score
 from silmm_benchmarks.t2i_compbench.numeracy import numeracy_score
 from silmm_benchmarks.t2i_compbench.spatial_2d import score_2d

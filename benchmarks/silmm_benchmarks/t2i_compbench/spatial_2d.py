@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from silmm_benchmarks.judges.interfaces import Detections
-from silmm_benchmarks.runner.contracts import Mode
+from silmm.contracts.benchmarks import Mode
+from silmm.contracts.judges import Detections
 from silmm_benchmarks.t2i_compbench.boxes import Box, centre, iou
 from silmm_benchmarks.t2i_compbench.labels import first_called
 

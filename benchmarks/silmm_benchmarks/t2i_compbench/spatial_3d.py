@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from silmm_benchmarks.judges.interfaces import Detections
-from silmm_benchmarks.runner.contracts import Mode
+from silmm.contracts.benchmarks import Mode
+from silmm.contracts.judges import Detections
 from silmm_benchmarks.t2i_compbench.boxes import Box, iou
 from silmm_benchmarks.t2i_compbench.labels import first_called
 from silmm_benchmarks.t2i_compbench.objects import RELATIONS_3D

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from silmm.bench.statistics import mean_interval, ratio_interval
+from silmm.contracts.benchmarks import Column, Found, Item, Judged, Mode, Picture, Request
 from silmm.errors import DataError, UsageError
 from silmm.seeds import derive
-from silmm.statistics import mean_interval, ratio_interval
-from silmm.store import sha256_file
-from silmm_benchmarks.runner.contracts import Column, Found, Item, Judged, Mode, Picture, Request
+from silmm.storage.sha256_cache import sha256_file
 from silmm_benchmarks.tifa.files import QUESTIONS, TEXTS
 from silmm_benchmarks.tifa.layout import find_pictures
 from silmm_benchmarks.tifa.questions import SUBSETS, TYPES, load_items

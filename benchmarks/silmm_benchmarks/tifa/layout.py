@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from silmm.bench.images import visible_files
+from silmm.contracts.benchmarks import Found, Item, Picture, Problem
 from silmm.errors import DataError
 from silmm_benchmarks.data.text import read_json
-from silmm_benchmarks.runner.contracts import Found, Item, Picture, Problem
-from silmm_benchmarks.runner.pictures import visible_files
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 

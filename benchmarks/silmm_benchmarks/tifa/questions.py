@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
 from silmm_benchmarks.data.text import checked_id, checked_text, read_json
-from silmm_benchmarks.runner.contracts import Item
 from silmm_benchmarks.tifa.files import QUESTIONS, TEXTS
 
 CAPTIONS = 4_081

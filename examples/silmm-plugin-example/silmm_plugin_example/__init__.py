@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from silmm import hookimpl
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 if TYPE_CHECKING:
-    from silmm.interfaces import BaseModel, Distance, Sampler
-    from silmm.options import NoOptions
-    from silmm.registry import Register
+    from silmm.contracts.models import BaseModel, Distance, Sampler
+    from silmm.contracts.options import NoOptions
+    from silmm.contracts.registration import Register
 
 SILMM_PLUGIN_API = 1
 

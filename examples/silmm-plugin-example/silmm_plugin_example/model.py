@@ -13,8 +13,8 @@ import numpy.typing as npt
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
 from silmm.errors import DataError
-from silmm.interfaces import BaseModel, ChatRequest, Drawing, Image, Latent
 
 PAD, BOS, DRAW, ASK, YES, NO = range(6)
 FIRST_BYTE = 6

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from silmm.interfaces import BaseModel, Drawing, Latent
+from silmm.contracts.models import BaseModel, Drawing, Latent
 
 
 class Spread:

@@ -9,7 +9,7 @@ from silmm_benchmarks.data.catalogue import CATALOGUE
 from silmm_benchmarks.judges.mplug.checkpoint import check_files
 from silmm_benchmarks.judges.weights import PULLED, WEIGHTS, locate, weight_files
 
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 
 BENCHMARKS = ("dpg-bench", "t2i-compbench", "tifa")
 

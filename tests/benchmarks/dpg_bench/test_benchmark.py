@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from silmm_benchmarks.dpg_bench.benchmark import L1, DpgBench
 from silmm_benchmarks.dpg_bench.reports import detail_lines, picture_line, summary
 from silmm_benchmarks.dpg_bench.rules import masked, score_crop
-from silmm_benchmarks.runner.contracts import Item, Judged, Mode
 
+from silmm.contracts.benchmarks import Item, Judged, Mode
 from silmm.errors import DataError
 
 BENCH = DpgBench(official=False, pictures=2)

@@ -12,7 +12,8 @@ import pytest
 from silmm_benchmarks.dpg_bench.benchmark import L1, DpgBench
 from silmm_benchmarks.dpg_bench.questions import load_items
 from silmm_benchmarks.dpg_bench.rules import LostQuestionError, score_crop
-from silmm_benchmarks.runner.contracts import Column, Judged, Mode
+
+from silmm.contracts.benchmarks import Column, Judged, Mode
 
 CLOSE = 1e-6
 _COLUMNS = (

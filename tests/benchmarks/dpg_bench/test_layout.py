@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from silmm_benchmarks.dpg_bench.benchmark import DpgBench
-from silmm_benchmarks.runner.contracts import Item
-from silmm_benchmarks.runner.pictures import open_rgb
 
+from silmm.bench.images import open_rgb
+from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError, UsageError
 
 ITEMS = [Item(key, f"prompt of {key}", "", 4) for key in ("b", "a", "c")]

@@ -13,7 +13,7 @@ from silmm_benchmarks.dpg_bench.files import FILES, QUESTIONS
 from silmm_benchmarks.dpg_bench.questions import PROMPTS, circular, load_items, read_prompts
 
 from silmm.errors import DataError, UsageError
-from silmm.store import sha256_file
+from silmm.storage.sha256_cache import sha256_file
 
 HEADER = (
     "item_id,text,keywords,proposition_id,dependency,category_broad,category_detailed,tuple,"

@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from silmm.leaderboard.results import Result, read_result
+from silmm.bench.leaderboard.results import Result, read_result
 from silmm_cli import main
 from tests.benchmarks.judges import tiny_models
 from tests.benchmarks.judges.unidet import recipe

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from silmm import hookimpl
-from silmm.options import NoOptions, Options
+from silmm.contracts.options import NoOptions, Options
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from silmm_benchmarks.judges.interfaces import Question
 
-    from silmm.registry import Register
+    from silmm.contracts.judges import Question
+    from silmm.contracts.registration import Register
 
 SILMM_PLUGIN_API = 1
 

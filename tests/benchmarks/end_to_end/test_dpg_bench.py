@@ -16,9 +16,9 @@ from statistics import fmean
 import pytest
 from silmm_benchmarks.dpg_bench.layout import join_grid
 from silmm_benchmarks.dpg_bench.questions import load_items
-from silmm_benchmarks.judges.interfaces import Question
 from silmm_benchmarks.judges.mplug.judge import MPlugJudge
 
+from silmm.contracts.judges import Question
 from tests.benchmarks.end_to_end.conftest import Done, noise
 from tests.conftest import REPOSITORY
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from silmm_benchmarks.runner import judging
-from silmm_benchmarks.runner.selection import first_of_each
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 
+from silmm.bench import judging
+from silmm.bench.selection import first_of_each
 from tests.benchmarks.end_to_end.conftest import Done, noise
 
 COUNTING = """
@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from silmm import hookimpl
-from silmm.options import NoOptions
-from silmm_benchmarks.judges.interfaces import Detections
+from silmm.contracts.options import NoOptions
+from silmm.contracts.judges import Detections
 
 CALLS = []
 LABELS = ("dog", "cat")

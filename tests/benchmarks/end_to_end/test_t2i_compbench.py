@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from silmm_benchmarks.judges.blip_vqa import BlipVqa
 from silmm_benchmarks.judges.options import BlipVqaOptions
-from silmm_benchmarks.runner import selection
-from silmm_benchmarks.runner.chair import Chair
-from silmm_benchmarks.runner.selection import first_of_each
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 from silmm_benchmarks.t2i_compbench.three_in_one import PARTS
 
+from silmm.bench import selection
+from silmm.bench.judge_handle import Chair
+from silmm.bench.selection import first_of_each
 from tests.benchmarks.end_to_end.conftest import Done, noise
 
 LIMIT = 16

@@ -6,18 +6,20 @@ import json
 
 import numpy as np
 import pytest
-from silmm_benchmarks.generators.interfaces import GenerationFailure, Generator, GeneratorOptions
-from silmm_benchmarks.generators.opening import open_generator
 
-from silmm.adapters import new_adapter, save_adapter, trainable_parameters
+from silmm.bench.generating import choose_generator
+from silmm.contracts.generators import GenerationFailure, Generator
 from silmm.errors import DataError, UsageError
-from silmm.registry import Registry
+from silmm.lora.adapters import new_adapter, save_adapter, trainable_parameters
+from silmm.registry.registry import Registry
 
 PROMPTS = ("a red circle", "a blue square on the left of a green triangle")
 
 
 def opened(spec, **options):
-    return open_generator(spec, GeneratorOptions(**options), Registry.load())
+    registry = Registry.load()
+    texts = {name: str(value) for name, value in options.items()}
+    return choose_generator(spec, {"generator": texts}, registry).open(registry)
 
 
 def arrays(pictures):
@@ -76,7 +78,7 @@ def test_sampling_options_reach_a_discrete_model_alone():
     [
         ("tiny-discret", {}, UsageError, "tiny-discrete"),
         ("tiny-discrete:/tmp", {}, UsageError, "brings its own files"),
-        ("tiny-discrete", {"steps": 3}, UsageError, "no use for the option 'steps'"),
+        ("tiny-discrete", {"steps": 3}, UsageError, "no option 'steps'"),
         ("tiny-discrete", {"adapter": "no-such-folder"}, DataError, "not a PEFT adapter folder"),
     ],
 )

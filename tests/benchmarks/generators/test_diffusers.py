@@ -8,11 +8,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from silmm_benchmarks.generators.interfaces import GenerationFailure, Generator, GeneratorOptions
-from silmm_benchmarks.generators.opening import open_generator
 
+from silmm.bench.generating import choose_generator
+from silmm.contracts.generators import GenerationFailure, Generator
 from silmm.errors import DataError, UsageError
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from tests.benchmarks.generators import tiny_pipelines
 
 pytestmark = pytest.mark.filterwarnings(
@@ -23,7 +23,9 @@ PROMPTS = ("a red cube", "two blue balls, left of a dog", "tea")
 
 
 def opened(folder, **options):
-    return open_generator(f"diffusers:{folder}", GeneratorOptions(**{"steps": 2} | options), Registry())
+    texts = {name: str(value) for name, value in ({"steps": 2} | options).items()}
+    registry = Registry.load()
+    return choose_generator(f"diffusers:{folder}", {"generator": texts}, registry).open(registry)
 
 
 def pixels(generator, prompts, seeds):
@@ -154,7 +156,8 @@ def test_a_picture_that_is_no_number_is_reported(folders):
 def test_a_wrong_place_is_an_error_that_says_so(tmp_path, spec, message):
     """Nothing is loaded or fetched for a name that cannot be a pipeline."""
     with pytest.raises(UsageError, match=message):
-        open_generator(spec.format(empty=tmp_path), GeneratorOptions(), Registry())
+        registry = Registry.load()
+        choose_generator(spec.format(empty=tmp_path), {}, registry).open(registry)
 
 
 def test_an_unknown_scheduler_names_fitting_ones(folders):
@@ -166,7 +169,7 @@ def test_an_unknown_scheduler_names_fitting_ones(folders):
 
 def test_an_option_without_effect_is_refused(folders):
     """An adapter for a base model is not silently ignored."""
-    with pytest.raises(UsageError, match="no use for the option 'quality'"):
+    with pytest.raises(UsageError, match="no option 'quality'"):
         opened(folders["stable_diffusion"], quality="high")
 
 

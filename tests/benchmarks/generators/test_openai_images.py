@@ -7,12 +7,13 @@ import logging
 import time
 
 import pytest
-from silmm_benchmarks.generators.interfaces import GenerationFailure, Generator, GeneratorOptions
 from silmm_benchmarks.generators.openai_images import open_images
-from silmm_benchmarks.generators.opening import open_generator
+from silmm_benchmarks.generators.options import OpenAIImagesOptions
 
+from silmm.bench.generating import choose_generator
+from silmm.contracts.generators import GenerationFailure, Generator
 from silmm.errors import UsageError
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from tests.benchmarks.generators.endpoint_server import colour, error, opened
 
 KEY = "sk-secret-0123456789"
@@ -31,8 +32,8 @@ def ask(served):
     """Open the endpoint's model with a key and short pauses."""
 
     def make(model="dall-e-3", **options):
-        given = GeneratorOptions(base_url=served.address, **options)
-        generator = open_images(model, given, {"OPENAI_API_KEY": KEY})
+        given = OpenAIImagesOptions(model=model, base_url=served.address, **options)
+        generator = open_images(given, {"OPENAI_API_KEY": KEY})
         generator.endpoint.first_pause = 0.01
         return generator
 
@@ -239,7 +240,7 @@ def test_the_cost_is_estimated_before_the_start(served, ask):
 def test_an_unsafe_address_or_key_is_refused(environ, base_url, message):
     """The key goes out over https or to this machine alone, and addresses carry no secrets into results."""
     with pytest.raises(UsageError, match=message) as caught:
-        open_images("dall-e-3", GeneratorOptions(base_url=base_url), environ)
+        open_images(OpenAIImagesOptions(model="dall-e-3", base_url=base_url), environ)
     assert KEY not in str(caught.value)
     assert "pw" not in str(caught.value)
 
@@ -248,7 +249,8 @@ def test_the_environment_names_the_endpoint(served, monkeypatch):
     """OPENAI_BASE_URL is taken where no option is given, and an endpoint of one's own needs no key."""
     monkeypatch.setenv("OPENAI_BASE_URL", served.address + "/")
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    generator = open_generator("openai-images:my-model", GeneratorOptions(), Registry())
+    registry = Registry.load()
+    generator = choose_generator("openai-images:my-model", {}, registry).open(registry)
     assert isinstance(generator, Generator)
     assert generator.identity["endpoint"] == served.address
     (picture,) = generator.generate(["red"], [1])
@@ -258,12 +260,12 @@ def test_the_environment_names_the_endpoint(served, monkeypatch):
 
 def test_an_endpoint_that_is_not_there_is_a_failure_per_item():
     """A refused connection is told with its reason, and may be tried again."""
-    given = GeneratorOptions(base_url="http://127.0.0.1:9/v1", attempts=1)
-    (failure,) = open_images("m", given, {}).generate(["red"], [1])
+    given = OpenAIImagesOptions(model="m", base_url="http://127.0.0.1:9/v1", attempts=1)
+    (failure,) = open_images(given, {}).generate(["red"], [1])
     assert (failure.reason, failure.final) == ("failed", False)
 
 
 def test_denoising_options_are_refused():
     """Steps and guidance would be without effect at an endpoint, so they are an error."""
-    with pytest.raises(UsageError, match="no use for the option 'steps'"):
-        open_generator("openai-images:m", GeneratorOptions(steps=3), Registry())
+    with pytest.raises(UsageError, match="no option 'steps'"):
+        choose_generator("openai-images:m", {"generator": {"steps": "3"}}, Registry.load())

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from silmm_benchmarks.judges.interfaces import Detections
 from silmm_benchmarks.judges.transformers_detector import frame_of
 from silmm_benchmarks.judges.weights import digest
+
+from silmm.contracts.judges import Detections
 
 SIDE = 320
 SHA256 = "3c95e720eed1bbaf264048ab8fbe6765e5b3a64fafe64020cd53ecd14ccf2c58"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from silmm_benchmarks.judges.answer_matching import MpnetMatcher
-from silmm_benchmarks.judges.interfaces import AnswerMatcher
 from silmm_benchmarks.judges.options import MatcherOptions
 
+from silmm.contracts.judges import AnswerMatcher
 from silmm.errors import DataError
 
 TEXTS = ["red", "a big red metal cube on the left", "blue dog", "two", "a car"]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from silmm_benchmarks.judges.base_model import BaseModelJudge
-from silmm_benchmarks.judges.interfaces import Question, VqaJudge, YesNoJudge
 from silmm_benchmarks.judges.options import BaseModelOptions
 from silmm_benchmarks.shapes.facts import atomic_facts, question
 from silmm_benchmarks.shapes.sampling import sample_scene, sample_spec
 from silmm_benchmarks.shapes.world import render
 
+from silmm.contracts.judges import Question, VqaJudge, YesNoJudge
 from silmm.errors import DataError, UsageError
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ FOLDER_MODEL = """
 from pydantic import Field
 
 from silmm import hookimpl
-from silmm.options import Options
+from silmm.contracts.options import Options
 
 
 class Folder(Options):

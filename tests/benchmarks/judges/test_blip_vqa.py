@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from silmm_benchmarks.judges.blip_checkpoint import load_parts
 from silmm_benchmarks.judges.blip_vqa import LONGEST, BlipVqa, clean
-from silmm_benchmarks.judges.interfaces import YesNoJudge
 from silmm_benchmarks.judges.loading import Placement
 from silmm_benchmarks.judges.options import BlipVqaOptions
 
+from silmm.contracts.judges import YesNoJudge
 from silmm.errors import DataError
 from tests.benchmarks.judges import tiny_models
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from silmm_benchmarks.judges.clip_similarity import MODEL, ClipSimilarity
-from silmm_benchmarks.judges.interfaces import BadText, ClipJudge
 from silmm_benchmarks.judges.loading import Placement
 from silmm_benchmarks.judges.options import JudgeOptions
 from silmm_benchmarks.judges.pixels import CLIP_MEAN, CLIP_STD, centre_squares
 
+from silmm.contracts.judges import BadText, ClipJudge
 from silmm.errors import DataError
 from tests.benchmarks.judges import tiny_models
 

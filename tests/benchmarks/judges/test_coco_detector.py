@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
-from silmm_benchmarks.judges import canaries
-from silmm_benchmarks.judges.interfaces import Detector
 
+from silmm.bench import canaries
+from silmm.contracts.judges import Detector
 from tests.benchmarks.judges import coco_detector
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from silmm_benchmarks.judges.dpt_depth import DptDepth, eight_bit
-from silmm_benchmarks.judges.interfaces import DepthJudge
 from silmm_benchmarks.judges.options import JudgeOptions
 
+from silmm.contracts.judges import DepthJudge
 from silmm.errors import DataError
 
 

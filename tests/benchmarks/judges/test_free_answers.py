@@ -7,9 +7,10 @@ from functools import partial
 import pytest
 import torch
 from silmm_benchmarks.judges.blip2_answers import prompt
-from silmm_benchmarks.judges.interfaces import Question, VqaJudge
 from silmm_benchmarks.judges.options import JudgeOptions
 from silmm_benchmarks.judges.register import _answering
+
+from silmm.contracts.judges import Question, VqaJudge
 
 NAMES = {"blip": "blip-vqa-large", "git": "git-base", "vilt": "vilt", "blip2": "blip2-flant5xl"}
 MODELS = {"blip": ("blip_converted", 32, 60), "git": ("git",), "vilt": ("vilt",), "blip2": ("blip2",)}

@@ -16,7 +16,7 @@ from silmm_benchmarks.judges.file_facts import header
 from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE
 from silmm_benchmarks.judges.probing import JudgeProber
 
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from silmm_cli import main
 
 

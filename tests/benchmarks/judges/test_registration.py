@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from silmm_benchmarks.judges.weights import WEIGHTS
 
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 
 OURS = {*WEIGHTS, "base-model"}
 
@@ -29,7 +29,7 @@ def test_every_judge_has_the_common_options(name):
 def test_listing_judges_imports_nothing_heavy(silmm_process):
     """Loading the registry imports neither torch nor transformers, Pillow or open_clip."""
     code = (
-        "import sys; from silmm.registry import Registry; Registry.load().entries('judge'); "
+        "import sys; from silmm.registry.registry import Registry; Registry.load().entries('judge'); "
         "heavy = {'torch', 'transformers', 'PIL', 'open_clip', 'torchvision'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from silmm_benchmarks.judges.interfaces import Detector
 from silmm_benchmarks.judges.options import DetectorOptions
 from silmm_benchmarks.judges.transformers_detector import TransformersDetector, frame_of, read_labels
 
+from silmm.contracts.judges import Detector
 from silmm.errors import DataError, UsageError
 
 LABELS = {"rt_detr": "", "owlv2": "dog,red car,circle", "grounding_dino": "dog,red car,circle"}

@@ -9,8 +9,8 @@ import pytest
 from silmm_benchmarks.judges.weights import WEIGHTS, digest, fingerprint, locate, weight_files
 
 from silmm.errors import DataError
-from silmm.registry import Registry
-from silmm.store import sha256_file
+from silmm.registry.registry import Registry
+from silmm.storage.sha256_cache import sha256_file
 
 ONE_FILE = ("clip-vit-b-32", "blip-vqa")
 """Judges whose published weights may be a single pickle."""

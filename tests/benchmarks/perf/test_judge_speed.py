@@ -1,9 +1,9 @@
 """The comparisons of judges' speed compare like with like, and say so where they do not."""
 
 import pytest
-from silmm_benchmarks.judges.interfaces import Question
 
 from benchmarks.perf import blip_vqa_speed, blip_workload, tifa_answers_speed, unidet_pooling
+from silmm.contracts.judges import Question
 
 
 def test_all_ways_of_asking_blip_answer_alike():

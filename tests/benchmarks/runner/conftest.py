@@ -15,8 +15,8 @@ from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
 from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.world import Scene, render
 
-from silmm.bench import BenchRequest
-from silmm.registry import Registry
+from silmm.bench.requests import BenchRequest
+from silmm.registry.registry import Registry
 
 LIMIT = 8
 
@@ -31,7 +31,7 @@ def draw() -> Callable[..., list[Path]]:
     """Draw the first items' pictures: the scene that the prompt tells, or blank where `wrong` says so."""
 
     def drawn(folder: Path, *, images: int = 2, wrong: Callable[[int], bool] = lambda _: False) -> list[Path]:
-        from silmm_benchmarks.runner.selection import first_of_each
+        from silmm.bench.selection import first_of_each
 
         benchmark = ShapesPictures(images=images)
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def draw() -> Callable[..., list[Path]]:
 @pytest.fixture
 def score(registry: Registry, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Run the benchmark on a folder and return the result as it lies on the disk."""
-    from silmm.store import read_json
+    from silmm.storage.json_files import read_json
 
     def scored(images: Path, *, pictures: int = 2, **changes: Any) -> dict[str, Any]:
         component = registry.build("benchmark", "shapes", {"images": pictures})

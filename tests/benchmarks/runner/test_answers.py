@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from silmm_benchmarks.judges.interfaces import Detections
-from silmm_benchmarks.runner.answers import AnswerStore
-from silmm_benchmarks.runner.forms import Failure, from_stored, to_stored
 
+from silmm.bench.answer_codec import Failure, from_stored, to_stored
+from silmm.bench.answer_store import AnswerStore
+from silmm.contracts.judges import Detections
 from silmm.errors import DataError
 
 

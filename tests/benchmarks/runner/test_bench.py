@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from silmm_benchmarks.runner import selection
-from silmm_benchmarks.runner.checking import HARMLESS
 from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
 from silmm_benchmarks.shapes.picture_judge import ShapesJudge
 
-from silmm.bench import BenchRequest
+from silmm.bench import selection
+from silmm.bench.checking import HARMLESS
+from silmm.bench.requests import BenchRequest
 from silmm.errors import DataError, Incomplete, PluginError, UsageError
 
 
@@ -156,7 +156,7 @@ def test_answers_that_are_not_finite_never_count(draw, score, tmp_path, monkeypa
 
 def test_a_judge_that_stops_midway_is_named_and_goes_on(draw, score, tmp_path, monkeypatch):
     """What a judge raises is told with its pictures; the same command then asks the rest alone."""
-    monkeypatch.setattr("silmm_benchmarks.runner.selection.BLOCK", 4)
+    monkeypatch.setattr("silmm.bench.selection.BLOCK", 4)
     draw(tmp_path / "images", wrong=lambda number: number % 2 == 1)
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     real, calls = ShapesJudge.p_yes, []
@@ -189,7 +189,7 @@ def test_a_judge_that_cannot_start_is_named(draw, score, tmp_path, monkeypatch, 
 
 def test_a_picture_that_changes_while_it_is_judged_is_noticed(draw, score, tmp_path, monkeypatch):
     """No answer is stored for a content that the judge has not seen; the same command goes on."""
-    monkeypatch.setattr("silmm_benchmarks.runner.selection.BLOCK", 4)
+    monkeypatch.setattr("silmm.bench.selection.BLOCK", 4)
     *_, last, _ = draw(tmp_path / "images")  # the last two are equal, and the first of equals is opened
     real = ShapesJudge.p_yes
 
@@ -252,7 +252,7 @@ def test_missing_judges_are_an_error_that_says_how_to_go_on(draw, score, tmp_pat
     with pytest.raises(UsageError, match=r"yes-no \(blip\): there is no judge 'blip'[\s\S]*=none"):
         score(tmp_path / "images", judges={"yes-no": "blip"})
     with pytest.raises(UsageError, match="cannot be vqa"):
-        from silmm_benchmarks.runner.roles import check_ability
+        from silmm.bench.roles import check_ability
 
         check_ability(ShapesJudge(), "vqa", "shapes-parser")
     with pytest.raises(UsageError, match="there is no judge 'blip'"):  # before it draws, which may cost money
@@ -292,7 +292,7 @@ def test_killed_before_any_system_call_it_ends_with_the_same_bytes(
     draw, score, tmp_path, artefacts, monkeypatch
 ):
     """For N = 1, 2, 3, …: killed before the N-th write, fsync or replace, then run again."""
-    monkeypatch.setattr("silmm_benchmarks.runner.selection.BLOCK", 5)
+    monkeypatch.setattr("silmm.bench.selection.BLOCK", 5)
     draw(tmp_path / "images")
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     expected = results_of(whole.parent)
@@ -310,7 +310,7 @@ def test_killed_before_any_system_call_it_ends_with_the_same_bytes(
 
 def test_killed_again_and_again_it_gets_through(draw, score, tmp_path, artefacts, monkeypatch):
     """Killed before every 20th system call until it gets through, it ends with the same bytes."""
-    monkeypatch.setattr("silmm_benchmarks.runner.selection.BLOCK", 3)
+    monkeypatch.setattr("silmm.bench.selection.BLOCK", 3)
     draw(tmp_path / "images")
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     out, deaths = tmp_path / "killed", 0

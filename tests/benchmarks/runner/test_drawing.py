@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from silmm_benchmarks.generators.interfaces import GenerationFailure
-from silmm_benchmarks.runner.drawing import PICTURES, draw, failed, recorded
 from silmm_benchmarks.shapes.language import parse_caption
 from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
 from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.world import render
 
+from silmm.bench.sampling import PICTURES, draw, failed, recorded
+from silmm.contracts.generators import GenerationFailure
 from silmm.errors import PluginError, SettingsChanged
 
 

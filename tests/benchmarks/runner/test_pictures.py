@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from silmm_benchmarks.runner import pictures
-from silmm_benchmarks.runner.pictures import MAX_PIXELS, PictureError, PictureFile, open_rgb, read_picture
+
+from silmm.bench import images as pictures
+from silmm.bench.images import MAX_PIXELS, PictureError, PictureFile, open_rgb, read_picture
 
 
 def picture(path: Path, size: tuple[int, int] = (8, 6), mode: str = "RGB") -> Path:

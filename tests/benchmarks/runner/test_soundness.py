@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from silmm_benchmarks.judges.interfaces import Detections
-from silmm_benchmarks.runner.roles import ask
 
+from silmm.bench.roles import ask
+from silmm.contracts.judges import Detections
 from silmm.errors import DataError
 
 

@@ -24,9 +24,10 @@ from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.splits import report_prompts
 from silmm_benchmarks.shapes.world import render
 
+from silmm.contracts.models import BaseModel
 from silmm.errors import DataError, PluginError, UsageError
-from silmm.interfaces import BaseModel
-from silmm.store import Shards, read_json, to_json
+from silmm.storage.json_files import read_json, to_json
+from silmm.storage.shards import Shards
 
 LIMIT = 16
 
@@ -258,7 +259,7 @@ WALLED = """
 import sys
 from pathlib import Path
 sys.modules["silmm_benchmarks.shapes.judge"] = None  # importing it raises ImportError
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 shapes = Registry.load().build("benchmark", "shapes", {})
 print(shapes.excluded("a red cross"), shapes.excluded("a red circle"))
 try:

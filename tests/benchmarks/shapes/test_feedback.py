@@ -13,10 +13,10 @@ from silmm_benchmarks.shapes.language import parse_caption
 from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.world import render
 
-from silmm.interfaces import Prompt
-from silmm.records import CANDIDATES, SCORES, prompt_id
-from silmm.store import Shards
-from silmm.tables import encode_png, prompt_table
+from silmm.contracts.models import Prompt
+from silmm.contracts.records import CANDIDATES, SCORES, prompt_id
+from silmm.storage.shards import Shards
+from silmm.storage.tables import encode_png, prompt_table
 
 
 def candidates_run(folder, scores, iteration=1):

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from silmm_benchmarks.judges.interfaces import Detections
-from silmm_benchmarks.runner.contracts import Column, Item, Judged, Mode
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 from silmm_benchmarks.t2i_compbench.columns import GROUPS, TITLES
 from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
 from silmm_benchmarks.t2i_compbench.scoring import CLIP, DEPTH, DETECTOR, DETECTOR_2D, YES_NO
+
+from silmm.contracts.benchmarks import Column, Item, Judged, Mode
+from silmm.contracts.judges import Detections
 
 PAIR = Detections(
     labels=("dog", "cat"),

@@ -11,7 +11,7 @@ from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
 from silmm_benchmarks.t2i_compbench.prompts import CATEGORIES, files_read
 
 from silmm.errors import DataError, UsageError
-from silmm.store import sha256_file
+from silmm.storage.sha256_cache import sha256_file
 
 OWN = T2ICompBenchOptions(custom=True)
 

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from silmm_benchmarks.judges.interfaces import Detections
-from silmm_benchmarks.runner.contracts import Mode
 from silmm_benchmarks.t2i_compbench.boxes import iou
 from silmm_benchmarks.t2i_compbench.labels import called, names
 from silmm_benchmarks.t2i_compbench.numeracy import RENAMED, numeracy_score
@@ -19,6 +17,9 @@ from silmm_benchmarks.t2i_compbench.parser import Parser
 from silmm_benchmarks.t2i_compbench.prompts import load_items
 from silmm_benchmarks.t2i_compbench.spatial_2d import score_2d
 from silmm_benchmarks.t2i_compbench.spatial_3d import frame_depth, mean_depth, score_3d
+
+from silmm.contracts.benchmarks import Mode
+from silmm.contracts.judges import Detections
 
 BOXES = st.tuples(*[st.integers(0, 40)] * 4).filter(lambda box: box[0] < box[2] and box[1] < box[3])
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from silmm_benchmarks.judges.interfaces import Detections
 from silmm_benchmarks.t2i_compbench import mllm
 from silmm_benchmarks.t2i_compbench.attributes import attribute_score, questions
 from silmm_benchmarks.t2i_compbench.boxes import is_duplicate
@@ -31,6 +30,8 @@ from silmm_benchmarks.t2i_compbench.scoring import parts_of
 from silmm_benchmarks.t2i_compbench.spatial_2d import relation_2d, score_2d
 from silmm_benchmarks.t2i_compbench.spatial_3d import relation_3d, score_3d
 from silmm_benchmarks.t2i_compbench.three_in_one import PARTS, three_in_one
+
+from silmm.contracts.judges import Detections
 
 CLOSE = 1e-6
 

@@ -6,10 +6,10 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from silmm_benchmarks.runner.contracts import Item
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 from silmm_benchmarks.t2i_compbench.layout import find_pictures, picture_path
 
+from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from silmm_benchmarks.runner.contracts import Item, Judged, Mode
 from silmm_benchmarks.tifa.benchmark import Tifa
 from silmm_benchmarks.tifa.generation import parse_reply
 from silmm_benchmarks.tifa.questions import TYPES
 from silmm_benchmarks.tifa.rules import official_result
 
+from silmm.contracts.benchmarks import Item, Judged, Mode
 from silmm.errors import DataError
 
 TIFA = Tifa(official=False)

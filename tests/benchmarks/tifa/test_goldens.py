@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from silmm_benchmarks.runner.contracts import Judged, Mode
 from silmm_benchmarks.tifa.benchmark import Tifa
 from silmm_benchmarks.tifa.generation import answers_agree, keep_answerable, token_f1
 from silmm_benchmarks.tifa.questions import from_questions
 from silmm_benchmarks.tifa.rules import official_result
+
+from silmm.contracts.benchmarks import Judged, Mode
 
 CLOSE = 1e-6
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from silmm_benchmarks.runner.contracts import Item
 from silmm_benchmarks.tifa.benchmark import Tifa
 
+from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
 
 ITEMS = [Item("coco_1", "a dog", "coco"), Item("drawbench_2", "a cat", ""), Item("3", "x", "")]

@@ -14,7 +14,7 @@ from silmm_benchmarks.tifa.files import FILES, QUESTIONS, TEXTS
 from silmm_benchmarks.tifa.questions import CAPTIONS, TYPES, load_items, read_captions
 
 from silmm.errors import DataError, UsageError
-from silmm.store import sha256_file
+from silmm.storage.sha256_cache import sha256_file
 
 
 def _row(key: object = "coco_1", **changes: Any) -> dict[str, Any]:

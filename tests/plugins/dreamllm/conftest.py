@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from silmm_plugins.dreamllm.model import DreamLlm
-from silmm_plugins.dreamllm.register import DreamLlmModelOptions
+from silmm_plugins.models.dreamllm.model import DreamLlm
+from silmm_plugins.models.dreamllm.options import DreamLlmModelOptions
 
 from tests.plugins.dreamllm.tiny_checkpoint import write
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import UsageError
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+from silmm.registry.registry import Registry
 from tests.plugins.dreamllm.conftest import load
 
 
 def test_a_model_that_needs_a_checkpoint_is_not_chosen_unasked():
     """With a sampler of continuous models named, the embedded one runs, not the first by name."""
     registry = Registry.load()
-    assert RunSettings.resolve(registry, flags={"sampler": "dropdiv"}).model == "tiny-continuous"
+    assert resolve_settings(registry, flags={"sampler": "dropdiv"}).model == "tiny-continuous"
 
 
 def test_named_it_runs_with_the_papers_choices(written):
     """DropDiv candidates, KC-DPO and the kernel avgpool-cos are what `--model dreamllm` means."""
     sets = [f"model.path={written}"]
-    settings = RunSettings.resolve(Registry.load(), flags={"model": "dreamllm"}, sets=sets)
+    settings = resolve_settings(Registry.load(), flags={"model": "dreamllm"}, sets=sets)
     assert (settings.sampler, settings.trainer, settings.kernel) == ("dropdiv", "kc-dpo", "avgpool-cos")
     assert settings.options["trainer"]["steps"] == 2000
     assert settings.options["model"]["path"] == str(written)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from silmm.interfaces import Drawing
-from silmm.registry import Registry
+from silmm.contracts.models import Drawing
+from silmm.registry.registry import Registry
 from silmm.testing import Cases, check_registration
 from silmm.testing.conformance import BaseModelConformance
 from tests.plugins.dreamllm.conftest import load

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from silmm.contracts.models import ChatRequest
 from silmm.errors import DataError
-from silmm.interfaces import ChatRequest
 from tests.plugins.dreamllm.conftest import load
 from tests.plugins.dreamllm.test_tokenizer import rewrite
 

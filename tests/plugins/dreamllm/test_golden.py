@@ -9,10 +9,11 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
-from silmm_plugins.dreamllm.model import DreamLlm
+from silmm_plugins.models.dreamllm.model import DreamLlm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from silmm.interfaces import Drawing
+from silmm.contracts.models import Drawing
+from silmm.lora.adapters import load_adapter
 from tests.plugins.dreamllm.conftest import load
 
 # peft asks transformers so
@@ -30,7 +31,7 @@ def model(request, golden, tmp_path_factory) -> DreamLlm:
     if request.param != "as it is":
         folder = tmp_path_factory.mktemp("adapter")
         wrapped(golden, model).save_pretrained(folder)
-        model.load_adapter(folder)
+        load_adapter(model, folder)
     return model
 
 
@@ -99,7 +100,7 @@ def test_an_adapter_gives_the_stock_classs_h(golden, expected, tmp_path):
     theirs = tuned.base_model.model.model(inputs_embeds=vectors).last_hidden_state[0, -len(queries) :]
     assert (theirs - torch.from_numpy(expected["H1"])).abs().max() > 0.01
     for folder, h in ((tmp_path / "adapter", theirs), (None, expected["H1"])):
-        model.load_adapter(folder)
+        load_adapter(model, folder)
         close(model.represent([expected["prompts"][1]["prompt"]], [0], Drawing())[0], h)
 
 

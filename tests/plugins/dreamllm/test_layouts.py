@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from silmm_plugins.dreamllm.checkpoint import build
-from silmm_plugins.dreamllm.companions import CLIP_L, UNET_2_1, VAE_2_1
+from silmm_plugins.models.dreamllm.checkpoint import build
+from silmm_plugins.models.dreamllm.companions import CLIP_L, UNET_2_1, VAE_2_1
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
-from silmm.interfaces import ChatRequest, Drawing
+from silmm.contracts.models import ChatRequest, Drawing
 from tests.plugins.dreamllm.conftest import load
 from tests.plugins.dreamllm.tiny_checkpoint import write
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import silmm.run
-from silmm.interfaces import Drawing
-from silmm.layout import RunFolder
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+import silmm.engine.run
+from silmm.contracts.models import Drawing
+from silmm.engine.settings_resolution import resolve_settings
+from silmm.lora.adapters import load_adapter
+from silmm.registry.registry import Registry
+from silmm.storage.paths import RunFolder
 from tests.plugins.dreamllm.conftest import load
 
 PROMPTS = ["a cat", "the red cube is on the left of the blue sphere", "no cat and a sphere", "a red sphere"]
@@ -30,7 +31,7 @@ def test_an_iteration_through_all_stages(folder, sampler, tmp_path):
     """Both samplers of the paper's continuous model draw, the model scores itself, and KC-DPO moves its H."""
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     registry = Registry.load()
-    settings = RunSettings.resolve(
+    settings = resolve_settings(
         registry,
         flags={
             "model": "dreamllm", "sampler": sampler, "questioner": "prompt-q",
@@ -43,9 +44,9 @@ def test_an_iteration_through_all_stages(folder, sampler, tmp_path):
         ],
     )  # fmt: skip
     run = tmp_path / "run"
-    assert silmm.run.start(settings, run, registry=registry).summary is not None
+    assert silmm.engine.run.start(settings, run, registry=registry).summary is not None
     model = load(folder)
     before = model.represent(PROMPTS, range(4), Drawing())
-    model.load_adapter(RunFolder(run, 2).iteration(1).adapter)
+    load_adapter(model, RunFolder(run, 2).iteration(1).adapter)
     after = model.represent(PROMPTS, range(4), Drawing())
     assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(after, before, strict=True))

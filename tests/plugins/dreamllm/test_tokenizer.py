@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from silmm_plugins.dreamllm.checkpoint import read_config
-from silmm_plugins.dreamllm.tokenizer import Tokenizer
+from silmm_plugins.models.dreamllm.checkpoint import read_config
+from silmm_plugins.models.dreamllm.tokenizer import Tokenizer
 
 from silmm.errors import DataError
 

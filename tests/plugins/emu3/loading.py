@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from silmm_plugins.emu3.model import Emu3
-from silmm_plugins.emu3.register import Emu3Options
+from silmm_plugins.models.emu3.model import Emu3
+from silmm_plugins.models.emu3.options import Emu3Options
 
 
 def load(path: Path | str, **options: object) -> Emu3:

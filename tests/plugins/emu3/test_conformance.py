@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from silmm_plugins.emu3.model import Emu3
+from silmm_plugins.models.emu3.model import Emu3
 
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from silmm.testing import Cases, check_registration
 from silmm.testing.conformance import BaseModelConformance
 from tests.plugins.emu3.loading import load, tiny

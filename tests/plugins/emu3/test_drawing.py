@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.emu3 import grammar
-from silmm_plugins.emu3.generation import Canvas, draw
-from silmm_plugins.emu3.model import Emu3
+from silmm_plugins.models.emu3 import grammar
+from silmm_plugins.models.emu3.image_sampling import Canvas, draw
+from silmm_plugins.models.emu3.model import Emu3
 from transformers import Emu3ForConditionalGeneration
 
-from silmm.adapters import new_adapter, trainable_parameters
+from silmm.contracts.models import ChatRequest, Drawing
 from silmm.errors import DataError
-from silmm.interfaces import ChatRequest, Drawing
+from silmm.lora.adapters import new_adapter, trainable_parameters
 from tests.plugins.emu3.loading import tiny
 
 PROMPTS = ["a cat", "a red cube on the left of a blue cat", "the cat"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from silmm_plugins.emu3.layout import Parts, locate
+from silmm_plugins.models.emu3.layout import Parts, locate
 
 from silmm.errors import DataError, UsageError
 from tests.plugins.emu3.loading import load, tiny
@@ -149,6 +149,6 @@ def test_precision(written: Path) -> None:
 
 def exact_drawing():
     """Return plain sampling."""
-    from silmm.interfaces import Drawing
+    from silmm.contracts.models import Drawing
 
     return Drawing()

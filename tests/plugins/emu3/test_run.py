@@ -11,10 +11,10 @@ import torch
 from peft import PeftModel
 from transformers import Emu3ForConditionalGeneration
 
-import silmm.run
-from silmm.layout import RunFolder
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+import silmm.engine.run
+from silmm.engine.settings_resolution import resolve_settings
+from silmm.registry.registry import Registry
+from silmm.storage.paths import RunFolder
 
 PROMPTS = ["a cat", "the red cube is on the left of the blue sphere", "no cat and a sphere", "a red sphere"]
 
@@ -32,7 +32,7 @@ def test_an_iteration_through_all_stages(folder: Path, tmp_path: Path) -> None:
     """Gen draws, Chat scores, DPO starts at ln 2, and plain peft loads the result on the stock class."""
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     registry = Registry.load()
-    settings = RunSettings.resolve(
+    settings = resolve_settings(
         registry,
         flags={
             "model": "emu3", "questioner": "prompt-q", "prompts": str(tmp_path / "prompts.txt"),
@@ -45,7 +45,7 @@ def test_an_iteration_through_all_stages(folder: Path, tmp_path: Path) -> None:
         ],
     )  # fmt: skip
     run = tmp_path / "run"
-    assert silmm.run.start(settings, run, registry=registry).summary is not None
+    assert silmm.engine.run.start(settings, run, registry=registry).summary is not None
     lines = (run / "iter-1" / "metrics.jsonl").read_text().splitlines()
     first = next(step for step in map(json.loads, lines) if step.get("step") == 1)
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-4)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from silmm_plugins import preference_data
-from silmm_plugins.dpo import Dpo, DpoOptions
-from silmm_plugins.emu3 import grammar
-from silmm_plugins.emu3.model import Emu3
+from silmm_plugins.models.emu3 import grammar
+from silmm_plugins.models.emu3.model import Emu3
+from silmm_plugins.training import preference_data
+from silmm_plugins.training.dpo import Dpo, DpoOptions
 
-from silmm.adapters import new_adapter, trainable_parameters
-from silmm.interfaces import Preference
+from silmm.contracts.models import Preference
+from silmm.lora.adapters import new_adapter, trainable_parameters
 from tests.plugins.emu3.loading import tiny
 from tests.plugins.emu3.tiny_checkpoint import CODES, causal
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from silmm_plugins.janus.checkpoint import open_checkpoint
-from silmm_plugins.janus.model import Janus
+from silmm_plugins.models.janus.checkpoint import open_checkpoint
+from silmm_plugins.models.janus.model import Janus
 
 from benchmarks.perf import janus_random
 

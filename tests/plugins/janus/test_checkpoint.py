@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from silmm_plugins.janus.checkpoint import open_checkpoint
-from silmm_plugins.janus.original_layout import renamed
-from silmm_plugins.janus.pictures import PictureReader
+from silmm_plugins.models.janus.checkpoint import open_checkpoint
+from silmm_plugins.models.janus.image_processor import PictureReader
+from silmm_plugins.models.janus.original_layout import renamed
 
 from silmm.errors import DataError, UsageError
 

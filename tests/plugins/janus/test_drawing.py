@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.janus import drawing
-from silmm_plugins.janus.model import Batches
+from silmm_plugins.models.janus import image_sampling as drawing
+from silmm_plugins.models.janus.model import Batches
 
+from silmm.contracts.models import ChatRequest, Drawing
 from silmm.errors import DataError
-from silmm.interfaces import ChatRequest, Drawing
 
 PROMPTS = ["a cat", "A photo of a red cube on the left of a blue sphere.", "three pears", "x"]
 SEEDS = [11, 12, 13, 14]

@@ -79,7 +79,7 @@ def test_what_is_no_picture_is_refused(model, image):
 
 def test_an_answer_has_at_most_its_words(model):
     """Text is cut behind the words that were asked for, and examples are turns of their own."""
-    from silmm.interfaces import ChatRequest
+    from silmm.contracts.models import ChatRequest
 
     texts = model.chat([
         ChatRequest("write", "a cat", "Write.", (("a", "b"),), temperature=1.0, seed=i, max_words=1 + i)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from accelerate import init_empty_weights
-from silmm_plugins.janus.original_layout import config_of
+from silmm_plugins.models.janus.original_layout import config_of
 from transformers import JanusForConditionalGeneration
 
 PUBLISHED = {

@@ -9,10 +9,12 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
-from silmm_plugins.janus import drawing, looking
+from silmm_plugins.models.janus import image_sampling as drawing
+from silmm_plugins.models.janus import vqa as looking
 from transformers import JanusForConditionalGeneration
 
-from silmm.interfaces import Drawing
+from silmm.contracts.models import Drawing
+from silmm.lora.adapters import load_adapter
 
 TOLERANCE = 1e-5
 """Of goldens/checkpoints/README.md, absolute and relative; sums of log-probabilities have ten times that."""
@@ -47,7 +49,7 @@ def model(request, load, recorded, tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapter")
     wrapped(recorded, load(recorded / "transformers")).save_pretrained(folder, save_embedding_layers=False)
     model = load(recorded / "original")
-    model.load_adapter(folder)
+    load_adapter(model, folder)
     return model
 
 
@@ -177,7 +179,7 @@ def test_an_adapter_gives_the_stock_classs_numbers(load, recorded, expected, arr
     recorded_ones = [case["p_yes"], case["p_no"]]
     assert np.abs(np.subtract(theirs, recorded_ones)).max() > 1e-3
     for folder, answers in ((tmp_path / "adapter", theirs), (None, recorded_ones)):
-        model.load_adapter(folder)
+        load_adapter(model, folder)
         close(model.yes_no([pictures[case["image"]]], [[case["question"]]])[0], [answers])
 
 

@@ -10,9 +10,9 @@ import torch
 from peft import PeftModel
 from transformers import JanusForConditionalGeneration
 
-import silmm.run
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+import silmm.engine.run
+from silmm.engine.settings_resolution import resolve_settings
+from silmm.registry.registry import Registry
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +32,8 @@ def align(checkpoint: Path, folder: Path, iterations: int) -> Path:
         "model": "janus", "prompts": str(prompts), "images_per_prompt": 4, "iterations": iterations,
         "questioner": "prompt-q", "benchmark": "none",
     }  # fmt: skip
-    settings = RunSettings.resolve(registry, flags=flags, sets=[*SETS, f"model.path={checkpoint}"])
-    silmm.run.start(settings, folder / "run", registry=registry)
+    settings = resolve_settings(registry, flags=flags, sets=[*SETS, f"model.path={checkpoint}"])
+    silmm.engine.run.start(settings, folder / "run", registry=registry)
     return folder / "run"
 
 

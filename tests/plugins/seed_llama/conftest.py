@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from silmm_plugins.seed_llama.model import SeedLlama
+from silmm_plugins.models.seed_llama.model import SeedLlama
 
 from tests.plugins.seed_llama import tiny_checkpoint
 

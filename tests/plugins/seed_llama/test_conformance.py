@@ -1,10 +1,10 @@
 """SEED-LLaMA keeps every promise of the conformance kit."""
 
 import pytest
-from silmm_plugins.seed_llama.loading import load
-from silmm_plugins.seed_llama.register import SeedLlamaOptions
+from silmm_plugins.models.seed_llama.loading import load
+from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from silmm.testing import Cases, check_registration
 from silmm.testing.conformance import BaseModelConformance
 from tests.plugins.seed_llama.tiny_checkpoint import (

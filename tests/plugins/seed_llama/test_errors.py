@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.seed_llama.loading import load
-from silmm_plugins.seed_llama.register import SeedLlamaOptions
+from silmm_plugins.models.seed_llama.loading import load
+from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 
+from silmm.contracts.models import Drawing
 from silmm.errors import DataError, UsageError
-from silmm.interfaces import Drawing
 from tests.plugins.seed_llama.tiny_checkpoint import (
     LLM,
     PROMPTS,

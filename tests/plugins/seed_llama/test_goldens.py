@@ -11,17 +11,17 @@ import PIL.Image
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from silmm_plugins.seed_llama.drawing import code_log_probabilities
-from silmm_plugins.seed_llama.image_weights import _vision_sizes
-from silmm_plugins.seed_llama.language_model import load_language_model
-from silmm_plugins.seed_llama.loading import load
-from silmm_plugins.seed_llama.model import SeedLlama
-from silmm_plugins.seed_llama.register import SeedLlamaOptions
-from silmm_plugins.seed_llama.sequences import Prefix, following_states, head
+from silmm_plugins.models.seed_llama.image_sampling import code_log_probabilities
+from silmm_plugins.models.seed_llama.image_weights import _vision_sizes
+from silmm_plugins.models.seed_llama.language_model import load_language_model
+from silmm_plugins.models.seed_llama.loading import load
+from silmm_plugins.models.seed_llama.model import SeedLlama
+from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
+from silmm_plugins.models.seed_llama.sequences import Prefix, following_states, head
 from transformers import LlamaForCausalLM
 
-from silmm.adapters import load_adapter, new_adapter, save_adapter
-from silmm.interfaces import Drawing
+from silmm.contracts.models import Drawing
+from silmm.lora.adapters import load_adapter, new_adapter, save_adapter
 
 # peft asks transformers so
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -64,7 +64,7 @@ def model(request, golden, tmp_path_factory) -> SeedLlama:
         stock = LlamaForCausalLM.from_pretrained(golden.folder / "seed-llama-8b-sft")
         config = LoraConfig(r=2, target_modules=model.lora_targets)
         get_peft_model(stock, config).save_pretrained(folder)
-        model.load_adapter(folder)
+        load_adapter(model, folder)
     return model
 
 

@@ -3,14 +3,15 @@
 import pyarrow.parquet as pq
 import pytest
 import torch
-from silmm_plugins.seed_llama.loading import load
-from silmm_plugins.seed_llama.register import SeedLlamaOptions
+from silmm_plugins.models.seed_llama.loading import load
+from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 
-import silmm.run
-from silmm.interfaces import Drawing
-from silmm.layout import RunFolder
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+import silmm.engine.run
+from silmm.contracts.models import Drawing
+from silmm.engine.settings_resolution import resolve_settings
+from silmm.lora.adapters import load_adapter
+from silmm.registry.registry import Registry
+from silmm.storage.paths import RunFolder
 from tests.plugins.seed_llama.tiny_checkpoint import UNCLIP, write_unclip
 
 PROMPTS = ["a cat", "the red cube is on the left of the blue sphere", "two dogs and a chair"]
@@ -31,7 +32,7 @@ def test_an_iteration_through_all_stages(parts, tmp_path):
     """It draws, asks, scores, pairs and trains from margin 0; the adapter changes the likelihoods."""
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     registry = Registry.load()
-    settings = RunSettings.resolve(
+    settings = resolve_settings(
         registry,
         flags={
             "model": "seed-llama", "questioner": "prompt-q", "prompts": str(tmp_path / "prompts.txt"),
@@ -44,7 +45,7 @@ def test_an_iteration_through_all_stages(parts, tmp_path):
         ],
     )  # fmt: skip
     run = tmp_path / "run"
-    assert silmm.run.start(settings, run, registry=registry).summary is not None
+    assert silmm.engine.run.start(settings, run, registry=registry).summary is not None
     folder = RunFolder(run, 2).iteration(1)
     candidates = pq.read_table(run / "iter-1" / "candidates" / "shard-00000.parquet")
     scores = pq.read_table(run / "iter-1" / "scores" / "shard-00000.parquet")["score"].to_pylist()
@@ -54,6 +55,6 @@ def test_an_iteration_through_all_stages(parts, tmp_path):
     codes = model.represent(PROMPTS, range(3), Drawing())
     with torch.no_grad():
         before = model.log_likelihood(PROMPTS, codes)
-        model.load_adapter(folder.adapter)
+        load_adapter(model, folder.adapter)
         after = model.log_likelihood(PROMPTS, codes)
     assert (before - after).abs().min() > 1e-6

@@ -1,11 +1,11 @@
 """Words and templates: ids, what may not be written by users, and how each release is talked to."""
 
 import pytest
-from silmm_plugins.seed_llama.templates import TEMPLATES, template_of
-from silmm_plugins.seed_llama.text import TextTokenizer
+from silmm_plugins.models.seed_llama.templates import TEMPLATES, template_of
+from silmm_plugins.models.seed_llama.text import TextTokenizer
 
+from silmm.contracts.models import ChatRequest, Drawing
 from silmm.errors import DataError
-from silmm.interfaces import ChatRequest, Drawing
 from tests.plugins.seed_llama.tiny_checkpoint import TOKENIZER
 
 

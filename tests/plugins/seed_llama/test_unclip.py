@@ -4,7 +4,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.seed_llama.unclip import Unclip
+from silmm_plugins.models.seed_llama.unclip import Unclip
 
 from silmm.errors import DataError
 from tests.plugins.seed_llama.tiny_checkpoint import EMBEDDING, UNCLIP, write_unclip

@@ -9,11 +9,11 @@ import diffusers
 import sentencepiece
 import torch
 from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
-from silmm_plugins.seed_llama.image_tokenizer import ImageTokenizer
-from silmm_plugins.seed_llama.image_weights import Sizes, VisionSizes
-from silmm_plugins.seed_llama.loading import load
-from silmm_plugins.seed_llama.model import SeedLlama
-from silmm_plugins.seed_llama.register import SeedLlamaOptions
+from silmm_plugins.models.seed_llama.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.seed_llama.loading import load
+from silmm_plugins.models.seed_llama.model import SeedLlama
+from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
+from silmm_plugins.models.seed_llama.sizes import Sizes, VisionSizes
 from transformers import (
     CLIPImageProcessor,
     CLIPTextConfig,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from silmm_plugins.vlm_diffusion.model import VlmDiffusion
-from silmm_plugins.vlm_diffusion.register import VlmDiffusionOptions
+from silmm_plugins.models.vlm_diffusion.model import VlmDiffusion
+from silmm_plugins.models.vlm_diffusion.options import VlmDiffusionOptions
 
 from tests.plugins.vlm_diffusion.tiny_pipeline import write
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from silmm.testing import Cases, check_registration
 from silmm.testing.conformance import BaseModelConformance
 from tests.plugins.vlm_diffusion.conftest import load

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import silmm.run
-from silmm.interfaces import Drawing
-from silmm.layout import RunFolder
-from silmm.registry import Registry
-from silmm.settings import RunSettings
+import silmm.engine.run
+from silmm.contracts.models import Drawing
+from silmm.engine.settings_resolution import resolve_settings
+from silmm.lora.adapters import load_adapter
+from silmm.registry.registry import Registry
+from silmm.storage.paths import RunFolder
 from tests.plugins.vlm_diffusion.conftest import SMALL, load
 
 PROMPTS = ["a cat", "the red cube is on the left of the blue sphere", "no cat and a sphere"]
@@ -20,7 +21,7 @@ def test_an_iteration_through_all_stages(written, tmp_path):
     """The model draws, scores itself and is tuned; its H moves, and the adapter is the run's."""
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     registry = Registry.load()
-    settings = RunSettings.resolve(
+    settings = resolve_settings(
         registry,
         flags={
             "model": "vlm-diffusion", "questioner": "prompt-q", "prompts": str(tmp_path / "prompts.txt"),
@@ -33,9 +34,9 @@ def test_an_iteration_through_all_stages(written, tmp_path):
         ],
     )  # fmt: skip
     assert settings.sampler == "dropdiv"
-    assert silmm.run.start(settings, tmp_path / "run", registry=registry).summary is not None
+    assert silmm.engine.run.start(settings, tmp_path / "run", registry=registry).summary is not None
     model = load(written)
     before = model.represent(PROMPTS, range(3), Drawing())
-    model.load_adapter(RunFolder(tmp_path / "run", 2).iteration(1).adapter)
+    load_adapter(model, RunFolder(tmp_path / "run", 2).iteration(1).adapter)
     after = model.represent(PROMPTS, range(3), Drawing())
     assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(after, before, strict=True))

@@ -6,9 +6,17 @@ import numpy as np
 import pytest
 import torch
 from diffusers import QwenImagePipeline
-from silmm_plugins.vlm_diffusion.words import ASSISTANT, END, PICTURE, SEEN_END, SEEN_START, SYSTEM, USER
+from silmm_plugins.models.vlm_diffusion.chat import (
+    ASSISTANT,
+    END,
+    PICTURE,
+    SEEN_END,
+    SEEN_START,
+    SYSTEM,
+    USER,
+)
 
-from silmm.interfaces import Drawing
+from silmm.contracts.models import Drawing
 from tests.plugins.vlm_diffusion.conftest import load
 
 PROMPTS = ["a cat", "the red cube is on the left of the blue sphere."]

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from silmm.data_sets import data_root
+from silmm.contracts.judges import Question
 from silmm.errors import UsageError
-from silmm.file_digests import file_digests
-from silmm_benchmarks.judges.interfaces import Question
+from silmm.storage.data_sets import data_root
+from silmm.storage.sha256_cache import file_digests
 from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE, check_files, load_model
 from silmm_benchmarks.judges.mplug.config import read_config
 from silmm_benchmarks.judges.mplug.inputs import LENGTH, VOCABULARY_FILE, Questions, pixels

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from silmm.data_sets import data_root
 from silmm.errors import DataError
+from silmm.storage.data_sets import data_root
 from silmm_benchmarks.judges import file_facts
 from silmm_benchmarks.judges.mplug.checkpoint import (
     FILES,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from silmm.contracts.judges import Detections
 from silmm.errors import DataError, UsageError
-from silmm.file_digests import file_digests
-from silmm_benchmarks.judges.interfaces import Detections
+from silmm.storage.sha256_cache import file_digests
 from silmm_benchmarks.judges.unidet.architecture import Architecture, Colours
 from silmm_benchmarks.judges.unidet.checkpoint import load_network
 from silmm_benchmarks.judges.unidet.inputs import LONG_SIDE, SHORT_SIDE, pixels, resized

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from silmm.contracts.judges import Detections
 from silmm.errors import DataError
 from silmm.probe import Finding, Step
 from silmm_benchmarks.judges import file_facts
-from silmm_benchmarks.judges.interfaces import Detections
 from silmm_benchmarks.judges.probing import JudgeProber, Open, best
 from silmm_benchmarks.judges.unidet.architecture import CLASSES, Architecture
 from silmm_benchmarks.judges.unidet.boxes import ANCHORS, cell_anchors

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from silmm.data_sets import data_root
 from silmm.errors import DataError
+from silmm.storage.data_sets import data_root
 from silmm_benchmarks.data.files import DataFile
 
 _WEIGHTS_LICENCE = (

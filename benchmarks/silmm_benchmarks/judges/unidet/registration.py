@@ -9,9 +9,9 @@ from silmm_benchmarks.judges.unidet.architecture import R50, RS200, Architecture
 from silmm_benchmarks.judges.unidet.options import UniDetOptions
 
 if TYPE_CHECKING:
+    from silmm.contracts.judges import Detector
+    from silmm.contracts.registration import Register
     from silmm.probe import Prober
-    from silmm.registry import Register
-    from silmm_benchmarks.judges.interfaces import Detector
 
 
 def register_unidet(register: Register) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from silmm_benchmarks.judges.interfaces import Question
 from silmm_benchmarks.judges.mplug.judge import MPlugJudge
 
+from silmm.contracts.judges import Question
 from silmm.errors import DataError
 from tests.benchmarks.judges.mplug import tiny
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from silmm_benchmarks.judges.interfaces import Question
 from silmm_benchmarks.judges.mplug.decoder import Decoding
 from silmm_benchmarks.judges.mplug.inputs import pixels
 from silmm_benchmarks.judges.mplug.judge import MPlugJudge
+
+from silmm.contracts.judges import Question
 
 FOLDER = "goldens/checkpoints/mplug"
 

@@ -5,11 +5,11 @@ import json
 
 import pytest
 import torch
-from silmm_benchmarks.judges.interfaces import Question, VqaJudge
 from silmm_benchmarks.judges.mplug.judge import MPlugJudge
 
+from silmm.contracts.judges import Question, VqaJudge
 from silmm.errors import DataError, UsageError
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from tests.benchmarks.judges.mplug import tiny
 
 ASKED = [Question(text) for text in tiny.QUESTIONS]

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from silmm_benchmarks.judges.interfaces import Detections, Detector
 from silmm_benchmarks.judges.unidet import judge as judging
 from silmm_benchmarks.judges.unidet.architecture import R50
 from silmm_benchmarks.judges.unidet.judge import UniDetJudge
 from silmm_benchmarks.judges.unidet.options import UniDetOptions
 
+from silmm.contracts.judges import Detections, Detector
 from silmm.errors import DataError, UsageError
-from silmm.registry import Registry
+from silmm.registry.registry import Registry
 from tests.benchmarks.judges.unidet import recipe
 
 NAMES = [f"thing {i}" for i in range(722)]

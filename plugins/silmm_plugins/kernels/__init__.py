@@ -1,0 +1,1 @@
+"""Aggregations and distances, the halves of kernels."""

@@ -1,0 +1,1 @@
+"""What several base models stand on."""

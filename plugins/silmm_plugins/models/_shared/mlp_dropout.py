@@ -1,0 +1,173 @@
+"""Seeded dropout on the MLP blocks of a model: what makes a deterministic H(x) diverse (DropDiv, MC dropout).
+
+Each row of the batch has masks of its own, from a counter-based generator keyed by (seed of the row, layer)
+and counted from the end of the sequence, so that neither company nor left padding changes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator
+
+from silmm.contracts.options import Options
+from silmm.errors import PluginError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from silmm.contracts.models import BaseModel
+
+_LAST = re.compile(r"last:([1-9]\d*)")
+_LEVELS = 1 << 16
+"""Random numbers are 16 bits wide: the rate that is used differs from the one asked for by less than 1e-5."""
+_WORD = (1 << 64) - 1
+
+
+class MlpDropoutOptions(Options):
+    """Where and how strongly to drop; the paper inserts it "in the last few MLP layers" and names no rate."""
+
+    rate: float = Field(
+        default=0.3,
+        ge=0.0,
+        lt=1.0,
+        description="share of the values that are set to 0; more gives more different and worse candidates",
+        json_schema_extra={"paper": "Sec. 3.1 step 2, Fig. 6 (no value given)", "unit": "share"},
+    )
+    layers: str = Field(
+        default="last:2",
+        description="which decoder layers: last:N, first-half, second-half or all",
+        json_schema_extra={"paper": "Sec. 3.1 step 2, Figs. 9-11", "unit": ""},
+    )
+    site: Literal["mlp_out", "mlp_inner"] = Field(
+        default="mlp_out",
+        description="mlp_out: the block's output, before it is added to the residual; mlp_inner: the input "
+        "of its last linear map",
+        json_schema_extra={"paper": "Sec. 3.1 step 2", "unit": ""},
+    )
+    positions: Literal["queries", "all"] = Field(
+        default="queries",
+        description="which positions: those of the queries alone, or the prompt's too",
+        json_schema_extra={"paper": "not said", "unit": ""},
+    )
+
+    mask: Literal["position", "candidate"] = Field(
+        default="position",
+        description="position: every position drops values of its own, as plain dropout does; candidate: one "
+        "mask a layer for all positions of a candidate (Gal and Ghahramani 2016), which pooling over the "
+        "positions does not average away",
+        json_schema_extra={"paper": "not said; candidate is ours", "unit": ""},
+    )
+
+    @field_validator("layers")
+    @classmethod
+    def _known_layers(cls, value: str) -> str:
+        if value not in ("first-half", "second-half", "all") and not _LAST.fullmatch(value):
+            raise ValueError("write last:N with N of at least 1, first-half, second-half or all")
+        return value
+
+
+def chosen_layers(layers: str, count: int) -> range:
+    """Return the numbers, from 0, of the layers that `layers` means in a model with `count` of them.
+
+    Raises:
+        UsageError: `last:N` asks for more layers than there are.
+    """
+    last = _LAST.fullmatch(layers)
+    if last and int(last[1]) > count:
+        raise UsageError(f"layers={layers}: the model has {count} MLP blocks; give last:{count} or less.")
+    first = {"first-half": 0, "second-half": count // 2, "all": 0}.get(layers)
+    start = count - int(last[1]) if last else first
+    if start is None:
+        raise UsageError(f"layers={layers!r}: give last:N, first-half, second-half or all.")
+    return range(start, count // 2 if layers == "first-half" else count)
+
+
+@contextmanager
+def mlp_dropout(
+    model: BaseModel, seeds: Sequence[int], options: MlpDropoutOptions, queries: int
+) -> Iterator[None]:
+    """Drop values in the MLP blocks of `model` while the body runs; kept ones are divided by 1 - rate.
+
+    In the body each pass through the blocks must have the rows of `seeds` (:meth:`BaseModel.features`). It
+    is differentiable and works under autocast. The hooks are gone afterwards, also after an error.
+
+    Args:
+        model: declares `mlp_blocks`.
+        seeds: of each row of the batch; equal seeds get equal masks.
+        options: rate, layers, site and positions.
+        queries: L, the number of query positions at the end; used by `positions=queries`.
+
+    Raises:
+        UsageError: `layers` asks for more layers than there are.
+        PluginError: inside the body: a block sees another number of rows than there are seeds.
+    """
+    blocks = model.mlp_blocks()
+    layers = chosen_layers(options.layers, len(blocks)) if options.rate else range(0)
+    last = queries if options.positions == "queries" else None
+    with ExitStack() as hooks:
+        for layer in layers:
+            drop = _dropper(seeds, layer, options.rate, last, shared=options.mask == "candidate")
+            if options.site == "mlp_out":
+                hooks.enter_context(
+                    blocks[layer].register_forward_hook(lambda _, __, out, drop=drop: drop(out))
+                )
+            else:
+                inner = blocks[layer].get_submodule("down_proj")
+                hooks.enter_context(
+                    inner.register_forward_pre_hook(lambda _, given, drop=drop: (drop(given[0]), *given[1:]))
+                )
+        yield
+
+
+def _dropper(
+    seeds: Sequence[int], layer: int, rate: float, last: int | None, *, shared: bool
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the dropout of a layer for values (batch, time, channels); `last` None is every position.
+
+    With `shared` all positions drop the same channels.
+    """
+
+    def drop(values: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        if values.dim() != 3 or len(values) != len(seeds):
+            raise PluginError(
+                f"Dropout with {len(seeds)} seeds met values of shape {tuple(values.shape)} in MLP block "
+                f"{layer}; BaseModel.features must take exactly the rows it was given through the "
+                "blocks at once, (batch, time, D). Report it to the model's plugin."
+            )
+        time = values.shape[1]
+        touched = time if last is None else min(last, time)
+        masks = drop_masks(seeds, layer, rate, 1 if shared else touched, values.shape[2])
+        dropped = torch.from_numpy(masks)
+        tail = values[:, time - touched :].masked_fill(dropped.to(values.device), 0.0) / (1.0 - rate)
+        return torch.cat([values[:, : time - touched], tail], 1)
+
+    return drop
+
+
+def drop_masks(
+    seeds: Sequence[int], layer: int, rate: float, positions: int, channels: int
+) -> npt.NDArray[np.bool_]:
+    """Return what is dropped, (seeds, positions, channels), true with probability `rate`.
+
+    A row is a function of its seed and the layer. Its numbers are counted from the last position to the
+    first: more positions add to the front and change nothing behind.
+    """
+    import numpy as np
+
+    threshold = round(rate * _LEVELS)
+    count = positions * channels
+    masks = np.empty((len(seeds), positions, channels), dtype=np.bool_)
+    for row, seed in enumerate(seeds):
+        # layer + 1: key (seed, 0) is the stream that other users of the seed have
+        generator = np.random.Philox(key=np.array([seed & _WORD, layer + 1], dtype=np.uint64))
+        numbers = generator.random_raw(-(-count // 4)).astype("<u8", copy=False).view("<u2")[:count]
+        masks[row] = (numbers < threshold).reshape(positions, channels)[::-1]
+    return masks

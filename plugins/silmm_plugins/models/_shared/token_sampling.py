@@ -1,0 +1,44 @@
+"""Choosing tokens by chance, each sequence from its own stream of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from silmm.contracts.models import Drawing
+
+
+def truncate(probabilities: Tensor, drawing: Drawing) -> Tensor:
+    """Set to 0 what top-k and nucleus sampling leave out, (batch, tokens); the rest is not rescaled.
+
+    The nucleus is the smallest set of most probable tokens whose mass reaches top_p (Holtzman et al. 2020).
+    """
+    if drawing.top_k == 0 and drawing.top_p >= 1:
+        return probabilities
+    ordered, order = probabilities.sort(-1, descending=True)
+    keep = torch.ones_like(ordered, dtype=torch.bool)
+    if drawing.top_k:
+        keep[:, drawing.top_k :] = False
+    if drawing.top_p < 1:
+        keep &= ordered.cumsum(-1) - ordered < drawing.top_p
+    return torch.zeros_like(probabilities).scatter(-1, order, ordered * keep)
+
+
+def pick(logits: Tensor, uniform: Tensor, drawing: Drawing) -> Tensor:
+    """Turn logits (batch, tokens) and numbers in [0, 1) into tokens (batch,) by inverse sampling."""
+    if drawing.temperature == 0:
+        return logits.argmax(-1)
+    kept = truncate((logits / drawing.temperature).softmax(-1), drawing)
+    mass = kept.cumsum(-1)
+    chosen = (mass <= uniform[:, None] * mass[:, -1:]).sum(-1)
+    last = (kept > 0).long() * torch.arange(1, kept.shape[1] + 1, device=kept.device)
+    return torch.minimum(chosen, last.amax(-1) - 1)  # rounding may point behind the last kept token
+
+
+def streams(seeds: Sequence[int], length: int) -> Tensor:
+    """Return (batch, length) numbers in [0, 1), each row from its own seed alone."""
+    rows = [np.random.Generator(np.random.Philox(key=seed)).random(length) for seed in seeds]
+    return torch.from_numpy(np.stack(rows)).float()

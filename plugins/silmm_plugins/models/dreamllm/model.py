@@ -1,0 +1,269 @@
+"""`dreamllm` as a base model: strings and pictures in, strings, features, pictures and answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.errors import DataError
+from silmm_plugins.models._shared.devices import check_devices
+from silmm_plugins.models._shared.dtypes import dtype_of
+from silmm_plugins.models._shared.placement import Placement
+from silmm_plugins.models.dreamllm import checkpoint, companions, templates
+from silmm_plugins.models.dreamllm.decoder import Decoder
+from silmm_plugins.models.dreamllm.language_model import LanguageModel
+from silmm_plugins.models.dreamllm.options import CAPABILITIES, DreamLlmModelOptions
+from silmm_plugins.models.dreamllm.tokenizer import Tokenizer
+from silmm_plugins.models.dreamllm.vision import Vision
+
+_T = TypeVar("_T")
+_TOKENS_PER_WORD = 3
+"""More than English needs: a reply is cut by words afterwards."""
+
+
+class DreamLlm(BaseModel):
+    """Vicuna with dream queries, whose hidden states H (64, 4096) condition Stable Diffusion 2.1."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        language_model: LanguageModel,
+        vision: Vision,
+        decoder: Decoder,
+        options: DreamLlmModelOptions,
+    ) -> None:
+        """Wrap the parts, which are frozen and in eval mode."""
+        self.kind = "continuous"
+        self.capabilities = frozenset(CAPABILITIES)
+        self.lora_targets = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+        self.backbone = language_model.backbone
+        self.tokenizer, self.language_model = tokenizer, language_model
+        self.vision, self.decoder = vision, decoder
+        self.placement = Placement(options.offload)
+        self.placement.add("vision", vision, device=language_model.device)
+        self.placement.add("decoder", decoder, device=language_model.device)
+        self._options = options
+        self._sources: Mapping[str, str] = {}
+
+    @classmethod
+    def load(cls, options: DreamLlmModelOptions) -> DreamLlm:
+        """Load a checkpoint folder as the original code writes it.
+
+        Raises:
+            UsageError: no path, a device that torch cannot use, or sentencepiece is missing.
+            DataError: a file is missing, damaged, or of another model; the message says which.
+        """
+        devices = check_devices("dreamllm", options.device)
+        folder = checkpoint.locate(options.path, options.revision)
+        config = checkpoint.read_config(folder)
+        stored = config.get("torch_dtype") or config.get("dtype")
+        dtype = dtype_of(options.dtype, stored, folder / "config.json")
+        tokenizer = Tokenizer(folder, config)
+        found = companions.find(folder, config, options.companions)
+        language_model = LanguageModel.load(folder, config, devices, dtype)
+        rows = len(language_model.backbone.get_input_embeddings().weight)  # type: ignore[operator]
+        if tokenizer.size > rows:
+            raise DataError(
+                f"{folder}: the tokenizer has {tokenizer.size} tokens, but the language model embeds {rows}; "
+                "tokenizer.model, config.json and the weights are of different checkpoints"
+            )
+        vision = Vision.load(folder, config, found.clip, dtype)
+        decoder = Decoder.load(folder, found, dtype)
+        model = cls(tokenizer, language_model, vision, decoder, options)
+        model._sources = {"checkpoint": str(folder), **found.sources}
+        return model
+
+    def probe(self) -> dict[str, Any]:
+        """Return what the checkpoint says, JSON-able, for `silmm probe` and for bug reports."""
+        words, config = self.tokenizer, self.backbone.config
+        return {
+            "sources": dict(self._sources),
+            "special tokens": dict(sorted(words.special.items())),
+            "yes": {words.piece(one): one for one in words.yes},
+            "no": {words.piece(one): one for one in words.no},
+            "tokenizer legacy": words.legacy,
+            "vocabulary": config.vocab_size,  # type: ignore[union-attr]
+            "H": list(self.language_model.queries.shape),
+            "tokens of a seen picture": self.vision.tokens,
+            "latents": list(self.decoder.latent_shape),
+            "dtype": str(self.language_model.queries.dtype).removeprefix("torch."),
+            "schedule": self.decoder.schedule,
+            "system text": templates.SYSTEM,
+        }
+
+    # -- text ----------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        """Answer each request; examples are earlier turns of the conversation.
+
+        Raises:
+            DataError: a request is longer than the model reads.
+        """
+        self.placement.need()
+        replies: list[str] = []
+        for part in _parts(requests, self._options.text_batch):
+            rows = [self._conversation(request) for request in part]
+            longest = _TOKENS_PER_WORD * max(request.max_words for request in part)
+            longest = min(longest, self.language_model.longest - max(map(len, rows)))
+            found = self.language_model.write(
+                rows, [r.seed for r in part], [r.temperature for r in part], longest, self.tokenizer.eos
+            )
+            for request, ids in zip(part, found, strict=True):
+                words = self.tokenizer.decode(ids[: _TOKENS_PER_WORD * request.max_words]).strip().split(" ")
+                replies.append(" ".join(words[: request.max_words]))
+        return replies
+
+    def _conversation(self, request: ChatRequest) -> list[int]:
+        ids = [self.tokenizer.bos]
+        texts = templates.turns(request)
+        for number, text in enumerate(texts):
+            ids += self.tokenizer.encode(text, after_special=number > 0)
+            ids += [self.tokenizer.eos] if number < len(texts) - 1 else []
+        if len(ids) >= self.language_model.longest:
+            raise DataError(
+                f"the request {request.input[:60]!r} has {len(ids)} tokens with instruction and examples; "
+                f"dreamllm reads {self.language_model.longest - 1}. Make it shorter or give fewer examples"
+            )
+        return ids
+
+    def reads(self, prompt: str) -> bool:
+        """Say whether there is room for the prompt and the queries."""
+        return self._fits(self._prompt_ids(prompt))
+
+    # -- understanding -------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def yes_no(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Sum the probabilities of the ways to begin with yes and with no, after `ASSISTANT:`.
+
+        The softmax is over the whole vocabulary (spec/base-models.md 1.5). A picture is read once for all
+        its questions.
+        """
+        self.placement.need("vision")
+        results = [np.zeros((len(asked), 2)) for asked in questions]
+        rows = [row for row, asked in enumerate(questions) if asked]
+        for part in _parts(rows, self._options.look_batch):
+            pixels = self.vision.pixels([images[row] for row in part])
+            logits = self.picture_logits(pixels, [questions[row] for row in part])
+            for row, found in zip(part, logits, strict=True):
+                p = found.double().softmax(-1)
+                both = [p[:, ids].sum(-1) for ids in (self.tokenizer.yes, self.tokenizer.no)]
+                results[row] = torch.stack(both, 1).cpu().numpy()
+        return results
+
+    def picture_logits(self, pixels: torch.Tensor, questions: Sequence[Sequence[str]]) -> list[torch.Tensor]:
+        """Return the logits (n_questions, vocabulary) at the answer to each question about each picture.
+
+        Args:
+            pixels: what CLIP sees, (N, 3, side, side).
+            questions: of each picture, at least one.
+        """
+        words = self.tokenizer
+        opening = words.encode(templates.SYSTEM + templates.USER, after_special=False)
+        return self.language_model.answers(
+            [words.bos, *opening, words.special["<im_start>"]],
+            self.vision.vectors(pixels),
+            words.special["<im_end>"],
+            [[words.encode(templates.question(text)) for text in asked] for asked in questions],
+        )
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        words = self.tokenizer
+        text = words.encode(self._options.prompt_prefix + prompt, after_special=False)
+        return [words.bos, *text, words.special["<dream_start>"]]
+
+    def _fits(self, ids: Sequence[int]) -> bool:
+        return len(ids) + len(self.language_model.queries) < self.language_model.longest
+
+    @torch.inference_mode()
+    def represent(
+        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing  # noqa: ARG002
+    ) -> list[Latent]:
+        """Return H(x), float32 (L, D), of each prompt; it has no chance in it, so seeds change nothing."""
+        found: dict[str, Latent] = {}
+        for part in _parts(list(dict.fromkeys(prompts)), self._options.text_batch):
+            found |= dict(zip(part, self.features(part).float().cpu().numpy(), strict=True))
+        return [found[prompt] for prompt in prompts]
+
+    def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
+        """Return H of shape (batch, L, D), after the final norm, before the condition projector.
+
+        While gradients are asked for, picture tower and decoder wait in main memory.
+
+        Raises:
+            DataError: a prompt is longer than the model reads.
+        """
+        rows = [self._prompt_ids(prompt) for prompt in prompts]
+        for prompt, ids in zip(prompts, rows, strict=True):
+            if not self._fits(ids):
+                raise DataError(
+                    f"the prompt {prompt[:60]!r} has {len(ids)} tokens; dreamllm has room for "
+                    f"{self.language_model.longest - len(self.language_model.queries) - 1}. Make it shorter"
+                )
+        self.placement.need(training=torch.is_grad_enabled())
+        return self.language_model.features(rows, query_offsets)
+
+    def mlp_blocks(self) -> Sequence[torch.nn.Module]:
+        """Return the MLP block of each decoder layer, first to last."""
+        base: Any = self.backbone
+        return [layer.mlp for layer in base.model.layers]
+
+    def query_embeddings(self) -> torch.Tensor:
+        """Return the dream queries, (L, D)."""
+        return self.language_model.queries
+
+    @torch.inference_mode()
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
+        """Paint each H (L, D) under the noise of its seed; real checkpoints give (512, 512, 3).
+
+        Guidance leads away from H of the negative prompt under the backbone as it stands, as the original
+        pipeline does.
+
+        Raises:
+            DataError: a representation has another shape than this model's H, or is not finite.
+        """
+        shape = tuple(self.language_model.queries.shape)
+        checked = [_checked(one, shape) for one in latents]
+        pictures: list[Image] = []
+        self.placement.need("decoder")
+        without = self._unconditional() if latents else None
+        for part in _parts(list(zip(checked, seeds, strict=True)), self._options.paint_batch):
+            painted = self.decoder.paint(
+                torch.from_numpy(np.stack([one for one, _ in part])),
+                without,  # type: ignore[arg-type]
+                [seed for _, seed in part],
+                steps=self._options.steps,
+                guidance=self._options.guidance,
+            )
+            pictures += list((painted * 255).round().to(torch.uint8).movedim(1, -1).numpy())
+        return pictures
+
+    def _unconditional(self) -> torch.Tensor:
+        words = self.tokenizer
+        text = words.encode(self._options.negative_prompt, after_special=False)
+        return self.language_model.features([[words.bos, *text, words.special["<dream_start>"]]])
+
+
+def _parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
+
+
+def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
+    if latent.shape != shape or not np.isfinite(latent).all():
+        raise DataError(
+            f"dreamllm paints finite features of the shape {shape}, not "
+            f"{'such as hold NaN or infinity' if latent.shape == shape else latent.shape}; give features "
+            "that it drew itself"
+        )
+    return latent.astype(np.float32)

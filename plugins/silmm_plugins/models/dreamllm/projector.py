@@ -1,0 +1,50 @@
+"""The maps between the language model's space and those of pictures and conditions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from silmm.errors import DataError
+from silmm_plugins.models.dreamllm.checkpoint import Weights, build, complete, fill
+
+_PREFIX = "projector.projector."
+
+
+def projector(weights: Weights, source: Path, dtype: torch.dtype) -> nn.Module:
+    """Build the projector that a plugin file holds: one linear map, or linear maps with GELU between them.
+
+    Its form is read from the names: `projector.projector.weight`, or `projector.projector.{0,2,…}.weight`
+    (spec/base-models.md 1.1).
+
+    Raises:
+        DataError: the file holds another kind of projector, or none.
+    """
+    own = {name.removeprefix(_PREFIX): one for name, one in weights.items() if name.startswith(_PREFIX)}
+    if "weight" in own:
+        network = build(lambda: _linear(own, ""))
+    else:
+        places = [name.partition(".")[0] for name in own if name.endswith(".weight")]
+        numbers = sorted(int(place) for place in places if place.isdigit())
+        if not numbers or numbers != list(range(0, 2 * len(numbers), 2)):
+            raise DataError(
+                f"{source}: {_PREFIX}weight is missing, and no {_PREFIX}0.weight, …2.weight either; expected "
+                "a linear projector or an MLP"
+            )
+        network = build(lambda: _mlp(own, numbers))
+    complete(network, source, fill(network, own, source, dtype))
+    return network.eval().requires_grad_(False)
+
+
+def _mlp(own: Weights, numbers: list[int]) -> nn.Module:
+    layers: list[nn.Module] = []
+    for number in numbers:
+        layers += [*([nn.GELU()] if layers else []), _linear(own, f"{number}.")]
+    return nn.Sequential(*layers)
+
+
+def _linear(own: Weights, place: str) -> nn.Module:
+    rows, columns = own[f"{place}weight"].shape
+    return nn.Linear(columns, rows, bias=f"{place}bias" in own)

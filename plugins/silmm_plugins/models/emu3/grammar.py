@@ -1,0 +1,70 @@
+"""How Emu3 writes a picture: its size, rows of codes with an end-of-row token each, and the end."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+from silmm.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from silmm_plugins.models.emu3.tokens import TextTokenizer, Tokens
+
+Codes: TypeAlias = "npt.NDArray[np.int32]"
+"""The codes of a picture, (rows, columns), each in [0, codebook)."""
+
+PIXELS = 8
+"""Side of a code's patch in pixels, in every published Emu3."""
+
+
+def grid(ratio: str, area: int) -> tuple[int, int]:
+    """Return (rows, columns) of codes of a picture of about `area` pixels (spec/base-models.md 3.3).
+
+    Args:
+        ratio: width to height, for example "16:9".
+        area: in pixels; 518400 is 720 x 720.
+
+    Raises:
+        UsageError: the ratio is none, or not one code would be left.
+    """
+    found = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", ratio)
+    if not found:
+        raise UsageError(f"model.ratio={ratio!r} is no ratio; write for example 1:1 or 16:9")
+    across, down = int(found[1]), int(found[2])
+    scale = math.sqrt(area / (across * down)) / PIXELS
+    rows, columns = round(down * scale), round(across * scale)
+    if min(rows, columns) < 1:
+        raise UsageError(
+            f"a picture of {area} pixels and the ratio {ratio} has no codes; raise model.image_area"
+        )
+    return rows, columns
+
+
+def length(rows: int, columns: int) -> int:
+    """Return how many tokens stand between the size and the end-of-frame token."""
+    return rows * (columns + 1)
+
+
+def opening(tokenizer: TextTokenizer, rows: int, columns: int) -> list[int]:
+    """Return the ids that announce a picture: its beginning and its size."""
+    tokens = tokenizer.tokens
+    return [tokens.boi, *tokenizer.encode(f"{rows}*{columns}"), tokens.img]
+
+
+def body(tokens: Tokens, codes: Codes) -> list[int]:
+    """Return the ids of all rows, each with its end-of-row token."""
+    return [one for row in codes.tolist() for one in (*(tokens.visual + code for code in row), tokens.eol)]
+
+
+def closing(tokens: Tokens) -> list[int]:
+    """Return the ids that end a picture."""
+    return [tokens.eof, tokens.eoi]
+
+
+def visual_places(rows: int, columns: int) -> list[int]:
+    """Return where the codes stand within the rows of :func:`body`, in order."""
+    return [row * (columns + 1) + column for row in range(rows) for column in range(columns)]

@@ -1,0 +1,266 @@
+"""`emu3` as a base model: Gen is the policy that draws and is trained, Chat the judge that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.errors import DataError, UsageError
+from silmm_plugins.models._shared.devices import check_devices
+from silmm_plugins.models._shared.placement import Placement
+from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models.emu3 import checkpoint, grammar
+from silmm_plugins.models.emu3.image_sampling import Canvas, draw
+from silmm_plugins.models.emu3.language_model import LanguageModel, runs
+from silmm_plugins.models.emu3.layout import locate, read_json
+from silmm_plugins.models.emu3.options import CAPABILITIES, Emu3Options
+from silmm_plugins.models.emu3.tokens import TextTokenizer, load_tokenizer
+from silmm_plugins.models.emu3.vision import VisionTokenizer, load_vision
+from silmm_plugins.models.emu3.vqa import AFTER, BEFORE, Judge
+
+_AREA = 720 * 720
+"""Pixels of a picture where the checkpoint does not say (-hf)."""
+
+
+class Emu3(BaseModel):
+    """Emu3-Gen with Emu3-Chat and the vision tokenizer; z holds the codes of a picture, row by row."""
+
+    def __init__(
+        self,
+        policy: LanguageModel,
+        tokenizer: TextTokenizer,
+        judge: Judge,
+        vision: VisionTokenizer,
+        area: int,
+        options: Emu3Options,
+    ) -> None:
+        """Put the parts together and where they belong.
+
+        Args:
+            policy: of Emu3-Gen.
+            tokenizer: of the policy.
+            judge: of Emu3-Chat, or of the policy itself.
+            vision: the tokenizer of both.
+            area: of the pictures to draw, in pixels.
+            options: see :class:`Emu3Options`.
+
+        Raises:
+            UsageError: the pictures have more tokens than the policy has positions, or torch cannot use a
+                device.
+        """
+        self.kind = "discrete"
+        self.capabilities = frozenset(CAPABILITIES)
+        self.backbone = policy.backbone
+        inner = r"model\.text_model" if hasattr(policy.backbone.model, "text_model") else "model"
+        self.lora_targets = inner + r"\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+        self.policy, self.tokenizer, self.judge, self.vision = policy, tokenizer, judge, vision
+        self.options = options
+        self.grid = grammar.grid(options.ratio, area)
+        if len(self._ids("")) + grammar.length(*self.grid) > policy.positions:
+            raise UsageError(
+                f"pictures of {self.grid[0]}x{self.grid[1]} codes take {grammar.length(*self.grid)} tokens; "
+                f"this checkpoint has {policy.positions} positions. Lower model.image_area"
+            )
+        self.placement = _placed(policy, judge, vision, options)
+        self._reader = "judge" if "judge" in self.placement.parts else "policy"
+
+    @classmethod
+    def load(cls, options: Emu3Options) -> Emu3:
+        """Load the checkpoint that the options name; see :func:`silmm_plugins.models.emu3.layout.locate`.
+
+        Raises:
+            DataError: a file is missing, damaged or of another model.
+            UsageError: a part is not found, or torch cannot use a device.
+        """
+        for devices in (options.device, options.judge_device or options.device):
+            check_devices("emu3", devices)
+        parts = locate(options.path, options.judge, options.vision, options.revision)
+        vision = load_vision(parts.vision, options.max_pixels)
+
+        def language_model(folder: Path) -> tuple[LanguageModel, TextTokenizer]:
+            backbone = checkpoint.language_model(folder, options.dtype)
+            text = load_tokenizer(folder, vision.codes, backbone.config.get_text_config().vocab_size)
+            return LanguageModel(backbone, text.tokens, head_chunk=options.head_chunk), text
+
+        policy, tokenizer = language_model(parts.policy)
+        answering, reading = policy, tokenizer
+        if parts.judge is not None:
+            answering, reading = language_model(parts.judge)
+        area = options.image_area or int(read_json(parts.policy / "config.json").get("image_area", _AREA))
+        judge = Judge(answering, reading, options.answer_batch)
+        return cls(policy, tokenizer, judge, vision, area, options)
+
+    def probe(self) -> dict[str, Any]:
+        """Return what the checkpoint says, JSON-able, for `silmm probe` and for bug reports."""
+        judge, tokens = self.judge, self.tokenizer.tokens
+        other = judge.tokenizer.tokens
+        problems = []
+        if other != tokens:
+            problems.append(f"policy and judge differ in their ids: {tokens} and {other}")
+        return {
+            "layout": type(self.backbone).__name__,
+            "judge": type(judge.model.backbone).__name__,
+            "the policy judges itself": judge.model is self.policy,
+            "token ids": asdict(tokens),
+            "yes ids": {judge.tokenizer.decode([one]): one for one in judge.yes},
+            "no ids": {judge.tokenizer.decode([one]): one for one in judge.no},
+            "template of a drawing": f"BOS + prompt{self.options.positive_suffix} + BOI + rows*columns + IMG",
+            "template of a question": f"BOS + {BEFORE}picture + question{AFTER}",
+            "rows and columns": list(self.grid),
+            "tokens of a picture": grammar.length(*self.grid),
+            "positions": self.policy.positions,
+            "codes": self.vision.codes,
+            "pixels a code": self.vision.side,
+            "sizes of pictures asked about": list(self.vision.limits),
+            "problems": problems,
+        }
+
+    # -- prompts -------------------------------------------------------------------------------------
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Return the ids that stand before the codes (spec/base-models.md 3.4).
+
+        Raises:
+            DataError: the prompt leaves no room for the picture.
+        """
+        ids = self._ids(prompt)
+        room = self.policy.positions - grammar.length(*self.grid)
+        if len(ids) > room:
+            raise DataError(
+                f"the prompt {prompt[:60]!r} has {len(ids)} tokens with its template; a picture leaves room "
+                f"for {room}. Make it shorter or leave it out."
+            )
+        return ids
+
+    def reads(self, prompt: str) -> bool:
+        """Say whether the prompt leaves room for the picture."""
+        return len(self._ids(prompt)) + grammar.length(*self.grid) <= self.policy.positions
+
+    def _ids(self, prompt: str) -> list[int]:
+        return self.drawing_ids(prompt + self.options.positive_suffix, self.grid)
+
+    def drawing_ids(self, text: str, shape: tuple[int, int]) -> list[int]:
+        """Return the ids of a text, without any suffix, before a picture of that shape."""
+        opening = grammar.opening(self.tokenizer, *shape)
+        return [self.tokenizer.tokens.bos, *self.tokenizer.encode(text), *opening]
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    def represent(
+        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+    ) -> list[Latent]:
+        """Draw codes, int32 (rows * columns,), one candidate for each prompt and seed.
+
+        The distribution is the guided one unless `model.guidance` is 1.
+
+        Raises:
+            DataError: a prompt leaves no room for the picture.
+        """
+        self.placement.need("policy")
+        negative = self.drawing_ids(self.options.negative_prompt, self.grid)
+        canvases = [
+            Canvas(self.prompt_ids(prompt), negative, self.grid, seed)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+        drawn = [
+            draw(self.policy, canvases[part], drawing, self.options.guidance)
+            for part in runs(len(canvases), self.options.draw_batch)
+        ]
+        return [codes.reshape(-1) for codes in chain.from_iterable(drawn)]
+
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
+        """Turn codes into pictures; the decoder has no noise, so seeds change nothing.
+
+        Raises:
+            DataError: a representation does not have the shape or the range of this model's codes.
+        """
+        grids = self._grids(latents, [f"picture {i}" for i in range(len(latents))])
+        self.placement.need("policy", "vision")
+        return [self.vision.decode(codes) for codes in grids]
+
+    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi(z | x), shape (batch,): over the codes, without guidance (spec/base-models.md 3.7).
+
+        While gradients are asked for, judge and vision tokenizer wait in main memory.
+
+        Raises:
+            DataError: a prompt is too long, or a representation is not one of this model's.
+        """
+        grids = self._grids(latents, [f"prompt {prompt!r}" for prompt in prompts])
+        self.placement.need("policy", training=torch.is_grad_enabled())
+        values = self.policy.code_log_probabilities([self.prompt_ids(p) for p in prompts], grids)
+        return torch.stack([value.sum() for value in values])
+
+    def _grids(self, latents: Sequence[Latent], names: Sequence[str]) -> list[grammar.Codes]:
+        """Return the representations as (rows, columns), checked; `names` are for the error."""
+        rows, columns = self.grid
+        for latent, name in zip(latents, names, strict=True):
+            if latent.shape != (rows * columns,):
+                raise DataError(
+                    f"the image tokens of {name} have the shape {latent.shape}; with these settings emu3 "
+                    f"draws {rows}x{columns} codes. model.ratio and model.image_area must be those of the "
+                    "drawing"
+                )
+            codes = latent.astype(np.int64)
+            wrong = codes[(codes < 0) | (codes >= self.vision.codes)]
+            if len(wrong):
+                raise DataError(
+                    f"{wrong[0]} is among the image tokens of {name}; the codes are 0 to "
+                    f"{self.vision.codes - 1}"
+                )
+        return [latent.astype(np.int32).reshape(rows, columns) for latent in latents]
+
+    # -- answering -----------------------------------------------------------------------------------
+
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        """Answer each request with text, by the judge."""
+        with self._answering():
+            return self.judge.chat(requests)
+
+    def yes_no(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Read p(yes) and p(no) at the judge's first answer token; each picture is read once."""
+        with self._answering("vision"):
+            return [
+                self.judge.answers(self.vision.encode(image), asked) if asked else np.zeros((0, 2))
+                for image, asked in zip(images, questions, strict=True)
+            ]
+
+    @contextmanager
+    def _answering(self, *parts: str) -> Iterator[None]:
+        """Have the judge in its place; a policy that is being trained is found where it was, afterwards."""
+        self.placement.need(self._reader, *parts)
+        try:
+            yield
+        finally:
+            if any(weight.requires_grad for weight in self.backbone.parameters()):
+                self.placement.need("policy")
+
+
+def _placed(
+    policy: LanguageModel, judge: Judge, vision: VisionTokenizer, options: Emu3Options
+) -> Placement:
+    """Return what shares the policy's devices, the policy in its place; a judge elsewhere stays there."""
+    devices = check_devices("emu3", options.device)
+    placement = Placement(options.offload)
+    placement.add("policy", Spread(policy.backbone, policy.text, devices), device=devices[0])
+    placement.add("vision", vision, device=devices[0])
+    if judge.model is not policy:
+        places = check_devices("emu3", options.judge_device or options.device)
+        answering = Spread(judge.model.backbone, judge.model.text, places)
+        if set(places) & set(devices):
+            placement.add("judge", answering, device=places[0])
+        else:
+            answering.to(places[0])
+    placement.need("policy")
+    return placement

@@ -1,0 +1,161 @@
+"""A checkpoint folder or hub id of Janus, of either layout, as network, prompts and preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from silmm.errors import DataError, UsageError
+from silmm_plugins.models._shared.checkpoint_folder import checkpoint_folder
+from silmm_plugins.models._shared.dtypes import dtype_of
+from silmm_plugins.models.janus.image_processor import PictureReader
+from silmm_plugins.models.janus.original_layout import config_of, renamed
+from silmm_plugins.models.janus.prompts import Prompts, read_json
+from silmm_plugins.models.janus.weight_files import read_weights
+
+if TYPE_CHECKING:
+    from transformers import JanusConfig, JanusForConditionalGeneration
+
+_FILES = ("*.json", "*.safetensors", "*.bin", "tokenizer*")
+_TRANSFORMERS, _ORIGINAL = "janus", "multi_modality"
+"""`model_type` of the two layouts."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a folder holds, ready for use."""
+
+    network: JanusForConditionalGeneration
+    prompts: Prompts
+    reader: PictureReader
+    layout: str
+    """`model_type` of config.json: "janus" (transformers) or "multi_modality" (original)."""
+    unused: tuple[str, ...] = ()
+    """Tensors of the files, by their transformers names, that the network has no place for."""
+
+
+def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoint:
+    """Load a checkpoint into main memory, frozen and in eval mode.
+
+    Args:
+        path: a folder, or a hub id ``owner/name``, which is fetched.
+        dtype: "float32", "bfloat16", "float16", or "auto" for the one of the files.
+        revision: of a hub id.
+
+    Raises:
+        UsageError: no path is given.
+        DataError: there is no such folder or hub id, the folder holds another model, or a file is missing,
+            damaged or does not fit.
+    """
+    folder = _folder(path, revision)
+    stored = read_json(folder / "config.json")
+    layout = stored.get("model_type")
+    if layout not in (_TRANSFORMERS, _ORIGINAL):
+        raise DataError(
+            f"{folder / 'config.json'} is of the model type {layout!r}; janus loads {_TRANSFORMERS!r} "
+            f"(transformers layout) and {_ORIGINAL!r} (original layout). Give the folder of a Janus or "
+            "Janus-Pro release"
+        )
+    prompts = Prompts(folder)
+    weights = read_weights(folder)
+    config, weights = _fitted(folder, stored, weights, original=layout == _ORIGINAL)
+    _check_vocabulary(folder, prompts, config)
+    config.text_config.bos_token_id = prompts.bos
+    config.text_config.eos_token_id = prompts.eos
+    config.text_config.pad_token_id = prompts.pad
+    kept = weights["model.language_model.embed_tokens.weight"].dtype
+    network = _build(folder, config, weights, dtype_of(dtype, kept, folder)).eval().requires_grad_(False)
+    network.model.vqmodel.float()  # a small network, and pictures gain by it
+    unused = tuple(sorted(weights.keys() - network.state_dict().keys()))
+    return Checkpoint(network, prompts, _reader(folder, config), layout, unused)
+
+
+def _folder(path: str, revision: str | None) -> Path:
+    if not path:
+        raise UsageError(
+            "janus has no weights of its own: say where they are, with --model janus:DIR (the same as --set "
+            "model.path=DIR); instead of a folder a hub id will do, such as deepseek-community/Janus-Pro-1B"
+        )
+    return checkpoint_folder(path, _FILES, revision=revision)
+
+
+def _fitted(
+    folder: Path, stored: Mapping[str, Any], weights: dict[str, torch.Tensor], *, original: bool
+) -> tuple[JanusConfig, dict[str, torch.Tensor]]:
+    """Return configuration and weights for the transformers classes.
+
+    `tie_word_embeddings` follows the files: transformers takes it for true where config.json is silent, and
+    would then throw the output matrix of the file away.
+    """
+    from transformers import JanusConfig
+
+    try:
+        if original:
+            config, weights = config_of(stored, weights), renamed(weights)
+        else:
+            config = JanusConfig.from_dict(dict(stored))
+    except KeyError as error:
+        raise DataError(
+            f"{folder}: {error.args[0]} is missing; this is no whole folder of Janus or Janus-Pro in its "
+            "original layout (JanusFlow is another model)"
+        ) from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{folder / 'config.json'} does not describe a Janus model: {error}") from error
+    config.tie_word_embeddings = "lm_head.weight" not in weights
+    return config, weights
+
+
+def _build(
+    folder: Path, config: JanusConfig, weights: dict[str, torch.Tensor], dtype: torch.dtype
+) -> JanusForConditionalGeneration:
+    from accelerate import init_empty_weights
+    from transformers import JanusForConditionalGeneration
+
+    with init_empty_weights(include_buffers=False):
+        network = JanusForConditionalGeneration._from_config(config, attn_implementation="sdpa")
+    expected = network.state_dict()
+    missing = [name for name in expected if name not in weights]
+    if config.tie_word_embeddings:
+        missing = [name for name in missing if name != "lm_head.weight"]
+    if missing:
+        raise DataError(
+            f"{folder}: the weight files lack {len(missing)} tensors of a Janus model, first {missing[0]!r}; "
+            "download them again"
+        )
+    for name, tensor in expected.items():
+        if name in weights and weights[name].shape != tensor.shape:
+            raise DataError(
+                f"{folder}: {name!r} has the shape {tuple(weights[name].shape)}, but config.json asks for "
+                f"{tuple(tensor.shape)}; the files belong to different models"
+            )
+    held = {name: weights[name].to(dtype) for name in expected if name in weights}
+    network.load_state_dict(held, strict=False, assign=True)
+    if config.tie_word_embeddings:
+        network.tie_weights()
+    return network
+
+
+def _check_vocabulary(folder: Path, prompts: Prompts, config: JanusConfig) -> None:
+    size = config.text_config.vocab_size
+    ids = (prompts.image, prompts.start, prompts.end, prompts.bos, prompts.eos, prompts.pad)
+    if max(ids) >= size:
+        raise DataError(
+            f"{folder}: tokenizer.json has a special token with the id {max(ids)}, but the model knows "
+            f"{size} tokens; the tokenizer belongs to another model"
+        )
+
+
+def _reader(folder: Path, config: JanusConfig) -> PictureReader:
+    stored = read_json(folder / "preprocessor_config.json", needed=False)
+    if not stored:
+        stored = read_json(folder / "processor_config.json", needed=False).get("image_processor") or {}
+    try:
+        return PictureReader.of(int(config.vision_config.image_size), stored)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{folder}: its preprocessing of pictures cannot be read ({error}); see preprocessor_config.json"
+        ) from error

@@ -1,0 +1,187 @@
+"""`janus` as a base model: strings and pictures in, strings, codes, pictures and answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.errors import DataError
+from silmm_plugins.models._shared.loading_options import Offload
+from silmm_plugins.models._shared.placement import Placement
+from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models.janus.chat import reply
+from silmm_plugins.models.janus.checkpoint import Checkpoint
+from silmm_plugins.models.janus.facts import facts
+from silmm_plugins.models.janus.image_sampling import draw_codes, log_likelihoods
+from silmm_plugins.models.janus.network import Network
+from silmm_plugins.models.janus.vqa import answer
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How many go through the network at once; memory and speed depend on them, results do not."""
+
+    draw: int = 16
+    decode: int = 16
+    look: int = 8
+    talk: int = 16
+
+
+class Janus(BaseModel):
+    """Janus and Janus-Pro: 576 image codes of a vocabulary of their own, drawn by the language model.
+
+    The backbone is the whole `JanusForConditionalGeneration`, so that an adapter that was trained here loads
+    into the stock class with plain peft; LoRA goes into the language model's layers alone.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        guidance: float = 5.0,
+        batches: Batches | None = None,
+        devices: Sequence[torch.device] = (torch.device("cpu"),),
+        offload: Offload = "training",
+    ) -> None:
+        """Wrap a loaded checkpoint and put it on its devices.
+
+        Args:
+            checkpoint: as :func:`silmm_plugins.models.janus.checkpoint.open_checkpoint` returns it.
+            guidance: of drawing, 1 is none; the likelihood never has any.
+            batches: sizes.
+            devices: of the language model; the rest is on the first.
+            offload: when vision tower and image tokenizer leave it.
+        """
+        self.kind = "discrete"
+        self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus", "rewrite"})
+        self.checkpoint = checkpoint
+        self.backbone = checkpoint.network
+        self.lora_targets = (
+            r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+        )
+        self.network = Network(checkpoint.network)
+        self.prompts = checkpoint.prompts
+        self.reader = checkpoint.reader
+        self.guidance = guidance
+        self.batches = batches or Batches()
+        inside: Any = checkpoint.network.model
+        Spread(checkpoint.network, inside.language_model, devices).to(devices[0])
+        self.placement = Placement(offload)
+        self.placement.add("vision", inside.vision_model, inside.aligner, device=devices[0], here=True)
+        self.placement.add("image tokenizer", inside.vqmodel, device=devices[0], here=True)
+
+    def probe(self) -> dict[str, Any]:
+        """Return what the checkpoint says, JSON-able, for `silmm probe` and for bug reports."""
+        return facts(self.checkpoint)
+
+    # -- text ----------------------------------------------------------------------------------------
+
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        """Answer by the model's own conversation template, an example being a turn of its own."""
+        self.placement.need()
+        replies: list[str] = []
+        for part in _parts(len(requests), self.batches.talk):
+            replies += reply(self.network, self.prompts, requests[part])
+        return replies
+
+    def reads(self, prompt: str) -> bool:
+        """Say whether the prompt and the codes after it fit into the language model's positions."""
+        room = int(self.network.text_config.max_position_embeddings)
+        return len(self.prompts.drawing(prompt)) + self.network.image_length <= room
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    def represent(self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing) -> list[Latent]:
+        """Draw image codes, int32 (image_length,), one candidate for each prompt and seed, with guidance."""
+        self.placement.need()
+        rows: list[Latent] = []
+        for part in _parts(len(prompts), self.batches.draw):
+            codes = draw_codes(
+                self.network, self.prompts, prompts[part], seeds[part], drawing, self.guidance
+            )
+            rows += list(codes.cpu().numpy().astype(np.int32))
+        return rows
+
+    @torch.inference_mode()
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
+        """Turn codes into pictures (side, side, 3); the decoder has no noise, so seeds change nothing.
+
+        Raises:
+            DataError: a representation does not have the shape or the range of this model's codes.
+        """
+        self.placement.need("image tokenizer")
+        images: list[Image] = []
+        for part in _parts(len(latents), self.batches.decode):
+            names = [f"picture {i}" for i in range(len(latents))[part]]
+            pixels = self.network.paint(self._codes(latents[part], names))
+            levels = ((pixels + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)  # cut off, as the original does
+            images += list(levels.movedim(1, -1).cpu().numpy())
+        return images
+
+    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi(z | x), shape (batch,), float32: the softmax over the image codes, no guidance.
+
+        While gradients are asked for, vision tower and image tokenizer wait in main memory.
+
+        Raises:
+            DataError: a representation is not one of this model's own.
+        """
+        codes = self._codes(latents, [f"prompt {prompt!r}" for prompt in prompts])
+        self.placement.need(training=torch.is_grad_enabled())
+        return log_likelihoods(self.network, self.prompts, prompts, codes).sum(-1)
+
+    def _codes(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
+        """Return the representations as int64 (batch, image_length), checked; `names` are for the error."""
+        length, codes = self.network.image_length, self.network.codes
+        for latent, name in zip(latents, names, strict=True):
+            if latent.shape != (length,):
+                raise DataError(
+                    f"the image tokens of {name} have the shape {latent.shape}; this janus takes {length} of "
+                    "them, as it draws them itself"
+                )
+            tokens = latent.astype(np.int64)
+            wrong = tokens[(tokens < 0) | (tokens >= codes)]
+            if len(wrong):
+                raise DataError(
+                    f"{wrong[0]} is among the image tokens of {name}; those of this janus are 0 to "
+                    f"{codes - 1}"
+                )
+        return torch.from_numpy(np.stack(latents).astype(np.int64)).to(self.network.device)
+
+    # -- understanding -------------------------------------------------------------------------------
+
+    def yes_no(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Read p(yes) and p(no) at the first answer position; each picture is encoded once.
+
+        Pictures may have any size: they are scaled and padded as the release does.
+
+        Raises:
+            DataError: a picture is not uint8 RGB.
+        """
+        for number, image in enumerate(images):
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+                raise DataError(
+                    f"picture {number} is {image.dtype} of the shape {image.shape}; janus looks at uint8 RGB "
+                    "pictures (height, width, 3)"
+                )
+        self.placement.need("vision")
+        results: list[npt.NDArray[np.float64]] = []
+        for part in _parts(len(images), self.batches.look):
+            pixels = self.reader.read(images[part])
+            results += [
+                rows.numpy() for rows in answer(self.network, self.prompts, pixels, questions[part])
+            ]
+        return results
+
+
+def _parts(count: int, size: int) -> Iterator[slice]:
+    for first in range(0, count, size):
+        yield slice(first, first + size)

@@ -1,0 +1,305 @@
+"""`seed-llama` as a base model: strings and pictures in, strings, codes, pictures and answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.errors import DataError, UsageError
+from silmm_plugins.models._shared.devices import check_devices, device_of
+from silmm_plugins.models._shared.placement import Placement
+from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models.seed_llama import image_sampling as codes_drawing
+from silmm_plugins.models.seed_llama.locate import Folders
+from silmm_plugins.models.seed_llama.options import CAPABILITIES
+from silmm_plugins.models.seed_llama.sequences import Prefix, head
+from silmm_plugins.models.seed_llama.templates import Template
+from silmm_plugins.models.seed_llama.text import TextTokenizer
+from silmm_plugins.models.seed_llama.unclip import Unclip
+
+if TYPE_CHECKING:
+    from silmm_plugins.models.seed_llama.image_tokenizer import ImageTokenizer
+    from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
+
+_TOKENS_A_WORD = 2
+"""Room for an answer; English takes about 1.3 pieces of LLaMA's vocabulary a word."""
+
+
+class SeedLlama(BaseModel):
+    """A Llama whose vocabulary holds the 8192 codes of SEED tokenizer 2; a picture is 32 of them."""
+
+    kind = "discrete"
+    capabilities = CAPABILITIES
+    lora_targets = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+
+    def __init__(
+        self,
+        backbone: Any,  # LlamaForCausalLM
+        images: ImageTokenizer,
+        text: TextTokenizer,
+        template: Template,
+        folders: Folders,
+        options: SeedLlamaOptions,
+        unused: Sequence[str] = (),
+    ) -> None:
+        """Join the parts, which are frozen and in eval mode, and put them on their devices.
+
+        :func:`silmm_plugins.models.seed_llama.loading.load` reads them.
+
+        Raises:
+            DataError: the parts are not of one model.
+            UsageError: torch cannot use a device.
+        """
+        self.backbone = backbone
+        self._vocabulary = int(backbone.config.vocab_size)
+        self._room = int(backbone.config.max_position_embeddings)  # tokens that positions were trained for
+        self.text, self.template, self.images = text, template, images
+        self._folders, self._options, self._unused = folders, options, tuple(unused)
+        self._decoder: Unclip | None = None
+        if images.codes != text.codes:
+            raise DataError(
+                f"{folders.tokenizer}: seed_quantizer.pt has {images.codes} codes and the tokenizer names "
+                f"{text.codes}; they are of two models"
+            )
+        if len(text) > self._vocabulary:
+            raise DataError(
+                f"{folders.language_model} has {self._vocabulary} tokens and the tokenizer in "
+                f"{folders.tokenizer} numbers {len(text)}; a Llama without image tokens is no SEED-LLaMA"
+            )
+        self._codes = slice(text.first_code, text.first_code + text.codes)
+        devices = check_devices("seed-llama", options.device)
+        Spread(backbone, backbone.model, devices).to(devices[0])
+        self.placement = Placement(options.offload)
+        self.placement.add("image tokenizer", images, device=devices[0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the language model takes what it reads."""
+        return device_of(self.backbone)
+
+    def probe(self) -> Mapping[str, object]:
+        """Return what the checkpoint says, as JSON-able data (spec/base-models.md 8)."""
+        text, vision = self.text, self.images.visual_encoder
+        return {
+            "template": self.template.name,
+            "vocabulary": self._vocabulary,
+            "special ids": {"bos": text.bos, "eos": text.eos, "<img>": text.boi, "</img>": text.eoi},
+            "codes": {"first id": text.first_code, "count": text.codes, "per picture": self.images.length},
+            "yes": dict(zip(text.shown(text.yes), text.yes, strict=True)),
+            "no": dict(zip(text.shown(text.no), text.no, strict=True)),
+            "drawing": self.template.drawing("a cat"),
+            "picture side": vision.side,
+            "image encoder": {"blocks": len(vision.blocks), "heads": vision.heads},
+            "weights without a place": list(self._unused),
+            "unclip": str(self._folders.unclip or "none"),
+        }
+
+    # -- text ----------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        """Answer with text alone: image tokens are never written.
+
+        An answer is empty where the request holds a special token or leaves no room for an answer.
+        """
+        self.placement.need()
+        prompts = [self.text.encode(self.template.chat(request)) for request in requests]
+        limits = [
+            min(_TOKENS_A_WORD * request.max_words, self._room - len(ids))
+            for request, ids in zip(requests, prompts, strict=True)
+        ]
+        answers = [""] * len(requests)
+        fits = [i for i, limit in enumerate(limits) if limit > 0 and not self._foreign(requests[i])]
+        size = self._options.talk_batch
+        for rows in (fits[first : first + size] for first in range(0, len(fits), size)):
+            written = codes_drawing.write(
+                self.backbone,
+                [prompts[i] for i in rows],
+                [requests[i].seed for i in rows],
+                [requests[i].temperature for i in rows],
+                [limits[i] for i in rows],
+                end=self.text.eos,
+                text=slice(0, self.text.first_code),
+            )
+            for i, ids in zip(rows, written, strict=True):
+                answers[i] = _first_words(self.text.decode(ids).strip(), requests[i].max_words)
+        return answers
+
+    def _foreign(self, request: ChatRequest) -> bool:
+        """Say whether a request holds a special token."""
+        words = [request.instruction, request.input, *(part for pair in request.examples for part in pair)]
+        return any(map(self.text.special_in, words))
+
+    def reads(self, prompt: str) -> bool:
+        """Say whether a prompt holds no special token and leaves room for a picture and its questions."""
+        if not prompt.strip() or self.text.special_in(prompt) is not None:
+            return False
+        return 2 * len(self._encoded(prompt)) + self.images.length <= self._room
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Return the ids in front of a drawing's codes, ``<img>`` included.
+
+        Raises:
+            DataError: the prompt holds a special token, or is too long.
+        """
+        self._check_words(prompt)
+        ids = self._encoded(prompt)
+        if len(ids) + self.images.length + 1 > self._room:
+            raise DataError(
+                f"the prompt {prompt[:60]!r}… has {len(ids)} tokens; with a picture seed-llama reads at most "
+                f"{self._room}. Make it shorter or leave it out."
+            )
+        return ids
+
+    def _encoded(self, prompt: str) -> list[int]:
+        return self.text.encode(self.template.drawing(prompt))
+
+    def _check_words(self, text: str) -> None:
+        special = self.text.special_in(text)
+        if special is not None:
+            raise DataError(f"{text!r} holds {special}, which is a sign of seed-llama's own; take it out")
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def represent(self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing) -> list[Latent]:
+        """Draw image codes, int32 (32,), from 0, one candidate for each prompt and seed."""
+        self.placement.need()
+        found: list[Latent] = []
+        for first in range(0, len(prompts), self._options.draw_batch):
+            part = slice(first, first + self._options.draw_batch)
+            codes = codes_drawing.draw_codes(
+                self.backbone, [self.prompt_ids(p) for p in prompts[part]], seeds[part], drawing,
+                self._codes, self.images.length,
+            )
+            found += list(codes.cpu().numpy().astype(np.int32))
+        return found
+
+    @torch.inference_mode()
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
+        """Turn codes into pictures with unCLIP; `seeds` are those of its noise.
+
+        Raises:
+            UsageError: there is no decoder.
+            DataError: codes are not this model's, or the decoder cannot be loaded.
+        """
+        codes = self._checked(latents, [f"picture {i}" for i in range(len(latents))])
+        decoder = self._loaded_decoder()
+        self.placement.need("image tokenizer", "unCLIP")
+        options, size = self._options, self._options.decode_batch
+        pictures: list[Image] = []
+        for first in range(0, len(codes), size):
+            embeddings = self.images.embed(codes[first : first + size])
+            pictures += decoder.decode(
+                embeddings, seeds[first : first + size], steps=options.steps, guidance=options.guidance
+            )
+        return pictures
+
+    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi(z | x), shape (batch,), float32; the softmax is over the codes alone.
+
+        While gradients are asked for, decoder and image tokenizer wait in main memory.
+
+        Raises:
+            DataError: the model cannot read a prompt, or codes are not its own.
+        """
+        codes = self._checked(latents, [f"prompt {p!r}" for p in prompts])
+        self.placement.need(training=torch.is_grad_enabled())
+        ids = [self.prompt_ids(prompt) for prompt in prompts]
+        return codes_drawing.code_log_probabilities(self.backbone, ids, codes, self._codes).sum(-1)
+
+    @torch.inference_mode(False)
+    def _loaded_decoder(self) -> Unclip:
+        folder = self._folders.unclip
+        if folder is None:
+            raise UsageError(
+                f"seed-llama has no decoder: no unCLIP pipeline lies beside {self._folders.language_model}. "
+                "Give the folder of stable-diffusion-2-1-unclip: --set model.unclip=DIR"
+            )
+        if self._decoder is None:
+            dtype = torch.float32 if self.device.type == "cpu" else torch.float16
+            decoder = Unclip.load(folder, dtype)
+            width = self.images.distill_image_proj.out_features
+            if decoder.embedding != width:
+                raise DataError(
+                    f"{folder} draws from embeddings of width {decoder.embedding} and SEED's have {width}; "
+                    "take stable-diffusion-2-1-unclip"
+                )
+            self._decoder = decoder
+            self.placement.add("unCLIP", decoder, device=self.device)
+        return self._decoder
+
+    def _checked(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
+        """Return codes as int64 (batch, 32), checked; `names` are for the error."""
+        length, codes = self.images.length, self.text.codes
+        for latent, name in zip(latents, names, strict=True):
+            if latent.shape != (length,):
+                raise DataError(
+                    f"the image codes of {name} have the shape {latent.shape}; seed-llama takes {length} of "
+                    "them, as it draws them itself"
+                )
+            tokens = latent.astype(np.int64)
+            wrong = tokens[(tokens < 0) | (tokens >= codes)]
+            if len(wrong):
+                raise DataError(
+                    f"{wrong[0]} is among the image codes of {name}; those of seed-llama are 0 to {codes - 1}"
+                )
+        stacked = np.stack(latents).astype(np.int64) if len(latents) else np.zeros((0, length), np.int64)
+        return torch.from_numpy(stacked).to(self.device)
+
+    # -- understanding -------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def yes_no(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Read p(yes), p(no) at the first answer token; a picture goes through the model once.
+
+        Raises:
+            DataError: a question holds a special token.
+        """
+        results: list[npt.NDArray[np.float64]] = []
+        for first in range(0, len(images), self._options.look_batch):
+            part = slice(first, first + self._options.look_batch)
+            results += self._answers(images[part], questions[part])
+        return results
+
+    def see(self, images: Sequence[Image]) -> torch.Tensor:
+        """Return the codes of pictures of any size, int64 (batch, 32)."""
+        self.placement.need("image tokenizer")
+        return self.images.encode(self.images.pixels(images))
+
+    def _answers(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        for text in (text for group in questions for text in group):
+            self._check_words(text)
+        asked = [
+            (owner, self.text.encode(self.template.question(text).lstrip()))  # as behind </img>, which strips
+            for owner, group in enumerate(questions)
+            for text in group
+        ]
+        answers = np.zeros((len(asked), 2))
+        size = self._options.question_batch
+        if asked:
+            looks = [self.text.encode(self.template.look(codes)) for codes in self.see(images).tolist()]
+            prefix = Prefix(self.backbone, looks)
+        for first in range(0, len(asked), size):
+            part = asked[first : first + size]
+            states = prefix.last_states([owner for owner, _ in part], [ids for _, ids in part])
+            p = head(self.backbone, states).double().softmax(-1)
+            sets = (self.text.yes, self.text.no)
+            both = torch.stack([p[:, list(ids)].sum(-1) for ids in sets], -1)
+            answers[first : first + size] = both.cpu().numpy()
+        return np.split(answers, np.cumsum([len(group) for group in questions])[:-1])
+
+
+def _first_words(text: str, count: int) -> str:
+    """Return a text, cut behind its first `count` words."""
+    words = text.split()
+    return text if len(words) <= count else " ".join(words[:count])

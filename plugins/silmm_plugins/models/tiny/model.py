@@ -1,0 +1,140 @@
+"""What the embedded models do alike as base models: chat, read prompts, and answer about pictures."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Task
+from silmm.errors import DataError
+from silmm_plugins.models.tiny.chat import write_words
+from silmm_plugins.models.tiny.lm import SPLIT, TinyLM
+
+LONGEST_ANSWER = 40
+PATCH = 4
+"""Side of a patch in pixels; the models see one vector a patch."""
+_LOOK_BATCH, _TALK_BATCH = 128, 256
+
+
+class TinyModel(BaseModel):
+    """A tiny language model behind the contract of base models; drawing is left to the two kinds."""
+
+    name: ClassVar[str]
+    taught: ClassVar[tuple[Task, ...]]
+    """The chat tasks that it was trained on."""
+
+    def __init__(self, language_model: TinyLM) -> None:
+        """Wrap the language model, frozen and in eval mode."""
+        # The lower half reads pictures: over iterations, adapters there cost answers and the gain itself.
+        layers = language_model.backbone.config.num_hidden_layers
+        upper = "|".join(str(layer) for layer in range(layers // 2, layers))
+        self.lora_targets = (
+            rf"model\.layers\.({upper})\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+        )
+        self._lm = language_model.eval().requires_grad_(False)
+        self.backbone = language_model.backbone
+        self.vocabulary = language_model.vocabulary
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._lm.device
+
+    @abstractmethod
+    def picture_prefix(self, pixels: torch.Tensor) -> Any:
+        """Return the key-value cache of pictures (N, 3, H, W) in [0, 1]."""
+
+    # -- text ----------------------------------------------------------------------------------------
+
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        """Answer by the task's own control token; instructions and examples are not needed.
+
+        An empty answer is given to a task that it was not taught, and to words that it does not know or
+        that are too many.
+        """
+        words = self.vocabulary
+        known = [i for i, r in enumerate(requests) if r.task in self.taught and self.reads(r.input)]
+        replies = [""] * len(requests)
+        for first in range(0, len(known), _TALK_BATCH):
+            rows = known[first : first + _TALK_BATCH]
+            asked = [requests[i] for i in rows]
+            answers = write_words(
+                self._lm,
+                [[words.bos, words.task(r.task), *words.encode(r.input)] for r in asked],
+                [r.seed for r in asked],
+                [r.temperature for r in asked],
+                min(LONGEST_ANSWER, max(r.max_words for r in asked)),
+            )
+            for i, answer in zip(rows, answers, strict=True):
+                replies[i] = words.decode(answer[: requests[i].max_words])
+        return replies
+
+    def reads(self, prompt: str) -> bool:
+        """Say whether every word is known and there is room for all of them."""
+        return self.vocabulary.knows(prompt) and len(self._ids(prompt)) <= SPLIT
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Return the ids that stand before a drawing.
+
+        Raises:
+            DataError: a word is not known, or there are too many of them.
+        """
+        ids = self._ids(prompt)
+        if len(ids) > SPLIT:
+            raise DataError(
+                f"the prompt {prompt!r} has {len(ids) - 2} words and signs; {self.name} reads at most "
+                f"{SPLIT - 2}. Make it shorter or leave it out."
+            )
+        return ids
+
+    def _ids(self, prompt: str) -> list[int]:
+        return [self.vocabulary.bos, self.vocabulary.draw, *self.vocabulary.encode(prompt)]
+
+    # -- understanding -------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def yes_no(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Read p(yes) and p(no) at the first answer position; each picture is encoded once.
+
+        Raises:
+            DataError: a question holds a word that the model does not know, or a picture has
+                another size than its own.
+        """
+        results: list[npt.NDArray[np.float64]] = []
+        for first in range(0, len(images), _LOOK_BATCH):
+            part = slice(first, first + _LOOK_BATCH)
+            results += self._answers(images[part], questions[part])
+        return results
+
+    def _answers(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        counts = [len(q) for q in questions]
+        words = self.vocabulary
+        ids = [[words.ask, *words.encode(text)] for group in questions for text in group]
+        if not ids:
+            return [np.zeros((0, 2)) for _ in images]
+        side = round(self._lm.image_length**0.5) * PATCH
+        odd = {image.shape for image in images} - {(side, side, 3)}
+        if odd:
+            raise DataError(
+                f"{self.name} looks at pictures of the shape {(side, side, 3)}, not {min(odd)}; scale "
+                "them first"
+            )
+        pixels = torch.from_numpy(np.stack(images)).to(self.device).movedim(-1, 1).float() / 255
+        cache = self.picture_prefix(pixels)
+        owner = torch.arange(len(images), device=self.device).repeat_interleave(
+            torch.tensor(counts, device=self.device)
+        )
+        out, last = self._lm.question_outputs(cache, owner, ids)
+        states = out.last_hidden_state[torch.arange(len(ids), device=self.device), last]
+        p = self._lm.answer_logits(states).double().softmax(-1)
+        answers = p[:, [words.yes, words.no]].cpu().numpy()
+        return np.split(answers, np.cumsum(counts)[:-1])

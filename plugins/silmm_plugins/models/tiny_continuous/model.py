@@ -1,0 +1,135 @@
+"""`tiny-continuous` as a base model: strings and pictures in, strings, features, pictures and answers out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from silmm.contracts.models import Drawing, Image, Latent
+from silmm.errors import DataError
+from silmm_plugins.models._shared.devices import check_device
+from silmm_plugins.models.tiny.model import TinyModel
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny_continuous.decoder import Painter, draw_noise
+from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_continuous.options import WEIGHTS
+
+_DRAW_BATCH = 256
+
+
+class TinyContinuous(TinyModel):
+    """A continuous LMM at toy size: learnable queries, their hidden states H, and a frozen painter."""
+
+    name = "tiny-continuous"
+    taught = ("list", "write", "decompose", "question", "rephrase", "explain")
+
+    def __init__(self, language_model: LanguageModel, painter: Painter) -> None:
+        """Wrap the two networks, in eval mode."""
+        self.kind = "continuous"
+        self.capabilities = frozenset(
+            {"chat", "yes_no", "features", "mlp_blocks", "query_embeddings", "rewrite"}
+        )
+        super().__init__(language_model)
+        self.language_model = language_model
+        self.painter = painter.eval().requires_grad_(False)
+
+    @classmethod
+    def load(cls, folder: Path = WEIGHTS, device: str = "cpu") -> TinyContinuous:
+        """Load the weights that `training/tiny_continuous` exports.
+
+        Raises:
+            DataError: a file is missing, unreadable or does not fit.
+            UsageError: torch cannot use the device.
+        """
+        check_device(cls.name, device)
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            language_model = LanguageModel(Vocabulary(config["words"]), **config["language_model"])
+            painter = Painter(**config["painter"])
+            weights = _floats(folder / "language_model.safetensors")
+            missing, unexpected = language_model.load_state_dict(weights, strict=False)
+            if set(missing) - {"backbone.lm_head.weight"} or unexpected:  # the head is tied
+                raise ValueError(f"missing {missing}, unexpected {unexpected}")
+            language_model.backbone.tie_weights()
+            painter.load_state_dict(_floats(folder / "painter.safetensors"))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise DataError(
+                f"tiny-continuous: cannot load the weights in {folder}: {error}; reinstall silmm, or "
+                "train them again with `python -m training.tiny_continuous`"
+            ) from error
+        return cls(language_model.to(device), painter.to(device))
+
+    def picture_prefix(self, pixels: torch.Tensor) -> Any:
+        """Return the key-value cache of pictures, read patch by patch."""
+        cache, _ = self.language_model.see(self.language_model.patches(pixels))
+        return cache
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def represent(
+        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing  # noqa: ARG002
+    ) -> list[Latent]:
+        """Return H(x), float32 (L, D), of each prompt; it has no chance in it, so seeds change nothing."""
+        distinct = list(dict.fromkeys(prompts))
+        found: dict[str, Latent] = {}
+        for first in range(0, len(distinct), _DRAW_BATCH):
+            part = distinct[first : first + _DRAW_BATCH]
+            found |= dict(zip(part, self.features(part).float().cpu().numpy(), strict=True))
+        return [found[prompt] for prompt in prompts]
+
+    def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
+        """Return H of shape (batch, L, D), differentiable in the backbone.
+
+        Raises:
+            DataError: the model cannot read a prompt.
+        """
+        return self.language_model.features([self.prompt_ids(p) for p in prompts], query_offsets)
+
+    def mlp_blocks(self) -> Sequence[torch.nn.Module]:
+        """Return the MLP block of each decoder layer, first to last."""
+        base: Any = self.backbone
+        return [layer.mlp for layer in base.model.layers]
+
+    def query_embeddings(self) -> torch.Tensor:
+        """Return the learnable queries, (L, D)."""
+        return self.language_model.queries
+
+    @torch.inference_mode()
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
+        """Paint each H (L, D) under the noise of its seed, as a picture (32, 32, 3).
+
+        Raises:
+            DataError: a representation has another shape than this model's H, or is not finite.
+        """
+        shape = tuple(self.language_model.queries.shape)
+        pictures: list[Image] = []
+        for first in range(0, len(latents), _DRAW_BATCH):
+            part = slice(first, first + _DRAW_BATCH)
+            features = torch.from_numpy(np.stack([_checked(z, shape) for z in latents[part]]))
+            noise = draw_noise(seeds[part], self.painter.noise_slots, self.painter.noise_levels)
+            painted = self.painter.paint(features.to(self.device), noise.to(self.device))
+            pictures += list((painted * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy())
+        return pictures
+
+
+def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
+    if latent.shape != shape or not np.isfinite(latent).all():
+        raise DataError(
+            f"tiny-continuous paints finite features of the shape {shape}, not "
+            f"{'such as hold NaN or infinity' if latent.shape == shape else latent.shape}; give features "
+            "that it drew itself"
+        )
+    return latent.astype(np.float32)
+
+
+def _floats(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a file as float32; they are kept as bfloat16."""
+    return {name: tensor.float() for name, tensor in load_file(path).items()}

@@ -1,0 +1,54 @@
+"""Options and declared capabilities of the model; imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from silmm.contracts.options import Options
+
+if TYPE_CHECKING:
+    pass
+
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+DEFAULTS: dict[str, object] = {
+    "sampler": "dropdiv",
+    "sampler.rate": 0.4,
+    "sampler.layers": "second-half",
+    "sampler.mask": "candidate",
+    "trainer": "kc-dpo",
+    "kernel": "avgpool-cos",
+    "prompts": 1024,
+    "images_per_prompt": 16,
+    "shard_size": 32,
+    "prompter.objects": ["shapes"],
+    "prompter.attributes": ["colors", "textures", "shapes"],
+    "prompter.relations": ["2d spatial relations", "3d spatial relations"],
+    "pairs.k": 3,
+    "trainer.gamma": "auto",
+    "trainer.restraint": 0.2,
+    "trainer.learning_rate": 3e-3,
+    "trainer.batch": 288,
+    "trainer.accumulation": 1,
+    "trainer.steps": 150,
+    "trainer.warmup": 10,
+    "trainer.precision": "bf16",
+    "benchmark": "shapes",
+    "benchmark.plain_images": 0,
+    "threads": 1,
+}
+
+
+class TinyContinuousOptions(Options):
+    """Options of `tiny-continuous`."""
+
+    device: str = Field(
+        default="cpu",
+        description="where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )  # fmt: skip

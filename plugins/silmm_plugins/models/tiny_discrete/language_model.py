@@ -1,0 +1,62 @@
+"""The language model of `tiny-discrete`: :class:`TinyLM` with image codes in its vocabulary.
+
+Its drawings are sequences ``<bos> <draw> words | <boi> code_1 … code_64``, one code after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from silmm_plugins.models.tiny.lm import SPLIT, TinyLM, causal
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+
+
+class LanguageModel(TinyLM):
+    """A tiny language model that draws image codes; one vocabulary holds control tokens, words and codes."""
+
+    def __init__(
+        self, vocabulary: Vocabulary, hidden: int, layers: int, heads: int, mlp: int, codes: int
+    ) -> None:
+        """Build with random weights."""
+        super().__init__(vocabulary, hidden, layers, heads, mlp, codes)
+        self.codes = codes
+        self.first_code = len(vocabulary)
+
+    def embed_codes(self, codes: Tensor, first_place: int = 0) -> Tensor:
+        """Return input embeddings (batch, time, hidden) of codes; codes[:, 0] is at `first_place`."""
+        places = self.places[first_place : first_place + codes.shape[1]]
+        return self.embed(codes + self.first_code) + places
+
+    def image_logits(self, states: Tensor) -> Tensor:
+        """Return logits over the image codes alone: the tokens that may be drawn."""
+        return self.logits(states, self.first_code, self.first_code + self.codes)
+
+    def draw_outputs(
+        self, prompts: Sequence[Sequence[int]], codes: Tensor, *, every_layer: bool = False
+    ) -> Any:
+        """Run prompts and codes, teacher forced; the last image_length states predict each code."""
+        ids, valid, positions = self.pad_left(prompts)
+        length = self.image_length
+        start = torch.full_like(codes[:, :1], self.vocabulary.boi)
+        vectors = torch.cat([self.embed(ids), self.embed(start), self.embed_codes(codes[:, :-1])], 1)
+        keys = torch.cat([valid, valid.new_ones(len(prompts), length)], 1)
+        mask = causal(keys)
+        after = torch.arange(SPLIT, SPLIT + length, device=ids.device).expand(len(prompts), -1)
+        return self.hidden(vectors, mask, torch.cat([positions, after], 1), every_layer=every_layer)
+
+    def log_likelihood(self, prompts: Sequence[Sequence[int]], codes: Tensor) -> Tensor:
+        """Return log pi(z | x) of shape (batch,), summed over the image positions, in float32."""
+        return self.code_likelihoods(self.draw_outputs(prompts, codes), codes)
+
+    def code_likelihoods(self, out: Any, codes: Tensor) -> Tensor:
+        """Return :meth:`log_likelihood` from the outputs of :meth:`draw_outputs`."""
+        logits = self.image_logits(out.last_hidden_state[:, -self.image_length :]).float()
+        return logits.log_softmax(-1).gather(-1, codes[..., None]).squeeze(-1).sum(-1)
+
+    def picture_prefix(self, codes: Tensor, *, every_layer: bool = False) -> tuple[Any, Any]:
+        """Encode pictures (batch, image_length) once; return the key-value cache and the outputs."""
+        return self.see(self.embed_codes(codes), every_layer=every_layer)

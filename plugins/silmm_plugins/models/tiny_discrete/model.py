@@ -1,0 +1,126 @@
+"""`tiny-discrete` as a base model: strings and pictures in, strings, tokens, pictures and answers out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from silmm.contracts.models import Drawing, Image, Latent
+from silmm.errors import DataError
+from silmm_plugins.models._shared.devices import check_device
+from silmm_plugins.models.tiny.model import TinyModel
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+from silmm_plugins.models.tiny_discrete.image_sampling import draw_codes
+from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.options import WEIGHTS
+
+_DRAW_BATCH = 256
+
+
+class TinyDiscrete(TinyModel):
+    """An image-token LMM at toy size: 32x32 pictures as 64 codes, a few dozen words, one transformer."""
+
+    name = "tiny-discrete"
+    taught = ("list", "write", "decompose", "question")
+
+    def __init__(self, language_model: LanguageModel, tokenizer: ImageTokenizer) -> None:
+        """Wrap the two networks, in eval mode."""
+        self.kind = "discrete"
+        self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus"})
+        super().__init__(language_model)
+        self.language_model = language_model
+        self.tokenizer = tokenizer.eval().requires_grad_(False)
+
+    @classmethod
+    def load(cls, folder: Path = WEIGHTS, device: str = "cpu") -> TinyDiscrete:
+        """Load the weights that `training/tiny_discrete` exports.
+
+        Raises:
+            DataError: a file is missing, unreadable or does not fit.
+            UsageError: torch cannot use the device.
+        """
+        check_device(cls.name, device)
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            vocabulary = Vocabulary(config["words"])
+            language_model = LanguageModel(vocabulary, **config["language_model"])
+            tokenizer = ImageTokenizer(**config["image_tokenizer"])
+            weights = load_file(folder / "language_model.safetensors")
+            missing, unexpected = language_model.load_state_dict(
+                {k: v.float() for k, v in weights.items()}, strict=False
+            )
+            if set(missing) - {"backbone.lm_head.weight"} or unexpected:  # the head is tied
+                raise ValueError(f"missing {missing}, unexpected {unexpected}")
+            language_model.backbone.tie_weights()
+            tokenizer.load_state_dict(load_file(folder / "image_tokenizer.safetensors"))
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise DataError(
+                f"tiny-discrete: cannot load the weights in {folder}: {error}; reinstall silmm, or "
+                "train them again with `python -m training.tiny_discrete`"
+            ) from error
+        return cls(language_model.to(device), tokenizer.to(device))
+
+    def picture_prefix(self, pixels: torch.Tensor) -> Any:
+        """Return the key-value cache of pictures, read as their codes."""
+        cache, _ = self.language_model.picture_prefix(self.tokenizer.encode(pixels))
+        return cache
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    def represent(
+        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+    ) -> list[Latent]:
+        """Draw image codes, int32 (64,), one candidate for each prompt and seed."""
+        rows: list[Latent] = []
+        for first in range(0, len(prompts), _DRAW_BATCH):
+            part = slice(first, first + _DRAW_BATCH)
+            ids = [self.prompt_ids(p) for p in prompts[part]]
+            codes = draw_codes(self.language_model, ids, seeds[part], drawing)
+            rows += list(codes.cpu().numpy().astype(np.int32))
+        return rows
+
+    @torch.inference_mode()
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
+        """Turn codes into pictures (32, 32, 3); the decoder has no noise, so seeds change nothing.
+
+        Raises:
+            DataError: a representation does not have the shape or the range of this model's codes.
+        """
+        codes = self._codes(latents, [f"picture {i}" for i in range(len(latents))])
+        images = (self.tokenizer.decode(codes) * 255).round().to(torch.uint8)
+        return list(images.movedim(1, -1).cpu().numpy())
+
+    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi(z | x), shape (batch,); the softmax is over the image codes alone.
+
+        Raises:
+            DataError: the model cannot read a prompt, or a representation is not one of its own.
+        """
+        codes = self._codes(latents, [f"prompt {p!r}" for p in prompts])
+        return self.language_model.log_likelihood([self.prompt_ids(p) for p in prompts], codes)
+
+    def _codes(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
+        """Return the representations as int64 (batch, image_length), checked; `names` are for the error."""
+        length, codes = self.language_model.image_length, self.language_model.codes
+        for latent, name in zip(latents, names, strict=True):
+            if latent.shape != (length,):
+                raise DataError(
+                    f"the image tokens of {name} have the shape {latent.shape}; tiny-discrete takes "
+                    f"{length} of them, as it draws them itself"
+                )
+            tokens = latent.astype(np.int64)
+            wrong = tokens[(tokens < 0) | (tokens >= codes)]
+            if len(wrong):
+                raise DataError(
+                    f"{wrong[0]} is among the image tokens of {name}; those of tiny-discrete are 0 to "
+                    f"{codes - 1}"
+                )
+        return torch.from_numpy(np.stack(latents).astype(np.int64)).to(self.device)

@@ -1,0 +1,48 @@
+"""Options and declared capabilities of the model; imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from silmm.contracts.options import Options
+
+if TYPE_CHECKING:
+    pass
+
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+DEFAULTS: dict[str, object] = {
+    "prompts": 512,
+    "images_per_prompt": 16,
+    "shard_size": 32,
+    "prompter.objects": ["shapes"],
+    "prompter.attributes": ["colors", "textures", "shapes"],
+    "prompter.relations": ["2d spatial relations", "3d spatial relations"],
+    "sampler.temperature": 1.5,
+    "sampler.top_p": 0.5,
+    "pairs.k": 2,
+    "trainer.learning_rate": 1e-3,
+    "trainer.steps": 128,
+    "trainer.warmup": 10,
+    "trainer.nll": 20.0,
+    "trainer.precision": "bf16",
+    "benchmark": "shapes",
+    "benchmark.temperature": 2.0,
+    "benchmark.top_p": 0.2,
+    "threads": 1,
+}
+
+
+class TinyDiscreteOptions(Options):
+    """Options of `tiny-discrete`."""
+
+    device: str = Field(
+        default="cpu",
+        description="where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one",
+        json_schema_extra={"paper": "ours", "unit": ""},
+    )  # fmt: skip

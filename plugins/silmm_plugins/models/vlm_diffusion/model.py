@@ -1,0 +1,281 @@
+"""`vlm-diffusion` as a base model: strings and pictures in, strings, features, pictures and answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.errors import DataError, UsageError
+from silmm_plugins.models._shared.devices import check_devices
+from silmm_plugins.models._shared.dtypes import dtype_of
+from silmm_plugins.models._shared.placement import Placement
+from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models.vlm_diffusion import loading
+from silmm_plugins.models.vlm_diffusion.chat import Words
+from silmm_plugins.models.vlm_diffusion.language_model import LanguageModel
+from silmm_plugins.models.vlm_diffusion.options import CAPABILITIES, VlmDiffusionOptions
+
+try:
+    from transformers import Qwen2VLImageProcessorPil as _Processor
+except ImportError:  # before transformers 5 the name without a suffix is the one that works with PIL
+    from transformers import Qwen2VLImageProcessor as _Processor
+
+_T = TypeVar("_T")
+_TOKENS_PER_WORD = 3
+"""More than English needs: a reply is cut by words afterwards."""
+
+
+class VlmDiffusion(BaseModel):
+    """Qwen2.5-VL and the diffusion transformer that its hidden states condition.
+
+    H is what the pipeline calls prompt embeddings: the last hidden states behind the template's fixed start
+    (spec/base-models.md 5.2). Prompts have different numbers of them; so that H has one shape, zeros stand in
+    front, and they are taken away before painting.
+    """
+
+    def __init__(self, backbone: torch.nn.Module, painter: Any, options: VlmDiffusionOptions) -> None:
+        """Wrap the two halves and put them on their devices; the backbone is the whole vision-language model.
+
+        Raises:
+            UsageError: torch cannot use a device.
+        """
+        self.kind = "continuous"
+        self.capabilities = frozenset(CAPABILITIES)
+        self.lora_targets = (
+            r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+        )
+        self.backbone = backbone
+        self.language_model = LanguageModel(backbone)
+        self.painter = painter
+        self.words = Words(
+            painter.tokenizer, painter.prompt_template_encode, painter.prompt_template_encode_start_idx
+        )
+        self._options = options
+        inside: Any = backbone.model
+        devices = check_devices("vlm-diffusion", options.device)
+        Spread(backbone, inside.language_model, devices).to(devices[0])
+        self.placement = Placement(options.offload)
+        self.placement.add("vision", inside.visual, device=devices[0], here=True)
+        self.placement.add("painter", painter.transformer, painter.vae, device=devices[0])
+        config: Any = backbone.config
+        self._width = int(config.get_text_config().hidden_size)
+        vision = config.vision_config
+        self._merge = int(vision.spatial_merge_size)
+        self._processor = _Processor(
+            patch_size=vision.patch_size, temporal_patch_size=vision.temporal_patch_size,
+            merge_size=self._merge, size={"shortest_edge": 56 * 56, "longest_edge": options.look_pixels},
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, options: VlmDiffusionOptions) -> VlmDiffusion:
+        """Load a pipeline's folder.
+
+        Raises:
+            UsageError: no path, or a device that torch cannot use.
+            DataError: a file is missing, damaged, or of another model; the message says which.
+        """
+        check_devices("vlm-diffusion", options.device)
+        folder = loading.locate(options.path, options.revision)
+        dtype = dtype_of(options.dtype, *loading.stored_dtype(folder))
+        model = cls(loading.load_vlm(folder, dtype), loading.load_painter(folder, dtype), options)
+        model._check_side()
+        return model
+
+    def _check_side(self) -> None:
+        multiple = 2 * self.painter.vae_scale_factor
+        if self._options.side % multiple:
+            raise UsageError(
+                f"model.side={self._options.side} is not a multiple of {multiple}, the patch of the pipeline"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of H, (tokens, D)."""
+        return (self._options.tokens, self._width)
+
+    def probe(self) -> dict[str, Any]:
+        """Return what the checkpoint says, JSON-able, for `silmm probe` and for bug reports."""
+        return {
+            "yes": {self.words.decode([token]): token for token in self.words.yes},
+            "no": {self.words.decode([token]): token for token in self.words.no},
+            "template of a drawing": self.painter.prompt_template_encode,
+            "template of a question": self.words.look_text("PICTURE") + self.words.question_text("QUESTION"),
+            "end of a turn": self.words.end,
+            "template tokens left out": self.words.start,
+            "H": list(self.shape),
+            "dtype": str(next(self.backbone.parameters()).dtype).removeprefix("torch."),
+            "scheduler": type(self.painter.scheduler).__name__,
+        }
+
+    # -- text ----------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
+        """Answer each request; examples are earlier turns of the conversation."""
+        self.placement.need()
+        replies: list[str] = []
+        for part in _parts(requests, self._options.text_batch):
+            longest = _TOKENS_PER_WORD * max(request.max_words for request in part)
+            found = self.language_model.write(
+                [self.words.conversation(request) for request in part],
+                [request.seed for request in part],
+                [request.temperature for request in part],
+                longest,
+                self.words.end,
+            )
+            for request, ids in zip(part, found, strict=True):
+                words = self.words.decode(ids[: _TOKENS_PER_WORD * request.max_words]).strip().split(" ")
+                replies.append(" ".join(words[: request.max_words]))
+        return replies
+
+    def reads(self, prompt: str) -> bool:
+        """Say whether the prompt fits into the positions of H."""
+        return self._length(self.words.prompt(prompt)) <= self._options.tokens
+
+    def _length(self, ids: Sequence[int]) -> int:
+        return len(ids) - self.words.start
+
+    # -- understanding -------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def yes_no(
+        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
+    ) -> list[npt.NDArray[np.float64]]:
+        """Sum the probabilities of the ways to begin with yes and with no, over the whole vocabulary.
+
+        A picture is read once for all its questions.
+        """
+        self.placement.need("vision")
+        results = [np.zeros((len(asked), 2)) for asked in questions]
+        for row, (image, asked) in enumerate(zip(images, questions, strict=True)):
+            if asked:
+                p = self.picture_logits(image, asked).double().softmax(-1)
+                both = [p[:, ids].sum(-1) for ids in (self.words.yes, self.words.no)]
+                results[row] = torch.stack(both, 1).cpu().numpy()
+        return results
+
+    def picture_logits(self, image: Image, questions: Sequence[str]) -> torch.Tensor:
+        """Return the logits (n_questions, vocabulary) at the answer to each question; one at least.
+
+        Raises:
+            DataError: Qwen's preprocessing refuses the picture: it is 200 times as long as wide, or more.
+        """
+        try:
+            seen = self._processor(image, input_data_format="channels_last", return_tensors="pt")
+        except ValueError as error:
+            height, width = image.shape[:2]
+            raise DataError(
+                f"vlm-diffusion cannot look at a picture of {width}x{height} pixels ({error}); cut it or pad "
+                "it"
+            ) from error
+        grid = seen.image_grid_thw
+        return self.language_model.answers(
+            self.words.look(int(grid.prod()) // self._merge**2),
+            self.words.picture,
+            seen.pixel_values,
+            grid,
+            [self.words.question(text) for text in questions],
+        )
+
+    # -- drawing -------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def represent(
+        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing  # noqa: ARG002
+    ) -> list[Latent]:
+        """Return H(x), float32 (tokens, D), of each prompt; it has no chance in it."""
+        found: dict[str, Latent] = {}
+        for part in _parts(list(dict.fromkeys(prompts)), self._options.text_batch):
+            found |= dict(zip(part, self.features(part).float().cpu().numpy(), strict=True))
+        return [found[prompt] for prompt in prompts]
+
+    def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
+        """Return H of shape (batch, tokens, D), zeros in front of a short prompt's.
+
+        While gradients are asked for, picture tower and painter wait in main memory.
+
+        Raises:
+            DataError: a prompt has too many tokens, or there are offsets: the model has no queries.
+        """
+        if query_offsets is not None:
+            raise DataError("vlm-diffusion has no query embeddings to add offsets to; take --sampler dropdiv")
+        self.placement.need(training=torch.is_grad_enabled())
+        return self._features(prompts)
+
+    def _features(self, prompts: Sequence[str]) -> torch.Tensor:
+        rows = [self.words.prompt(prompt) for prompt in prompts]
+        for prompt, ids in zip(prompts, rows, strict=True):
+            if self._length(ids) > self._options.tokens:
+                raise DataError(
+                    f"the prompt {prompt[:60]!r} takes {self._length(ids)} positions, H has "
+                    f"{self._options.tokens}; make it shorter or raise model.tokens"
+                )
+        return self.language_model.states(rows, self.words.start, self._options.tokens)
+
+    def mlp_blocks(self) -> Sequence[torch.nn.Module]:
+        """Return the MLP block of each decoder layer of the text half, first to last."""
+        base: Any = self.backbone
+        return [layer.mlp for layer in base.model.language_model.layers]
+
+    @torch.inference_mode()
+    def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
+        """Paint each H (tokens, D) under the noise of its seed, one picture at a time.
+
+        Guidance leads away from H of the negative prompt under the backbone as it stands.
+
+        Raises:
+            DataError: a representation has another shape than this model's H, is not finite, or is empty.
+        """
+        checked = [_checked(one, self.shape) for one in latents]
+        if not checked:
+            return []
+        self.placement.need("painter")
+        without = self._inputs("negative_", self._features([self._options.negative_prompt])[0])
+        return [
+            self._painted(self._inputs("", torch.from_numpy(one)) | without, seed)
+            for one, seed in zip(checked, seeds, strict=True)
+        ]
+
+    def _inputs(self, which: str, h: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the pipeline's arguments for H without the zeros in front."""
+        transformer = self.painter.transformer
+        kept = h[int((h != 0).any(-1).float().argmax()) :][None].to(transformer.device, transformer.dtype)
+        mask = torch.ones(kept.shape[:2], dtype=torch.long, device=kept.device)
+        return {f"{which}prompt_embeds": kept, f"{which}prompt_embeds_mask": mask}
+
+    def _painted(self, conditions: dict[str, torch.Tensor], seed: int) -> Image:
+        if self._options.guidance <= 1:
+            conditions = {name: one for name, one in conditions.items() if not name.startswith("negative_")}
+        (pictures,) = self.painter(
+            **conditions,
+            true_cfg_scale=self._options.guidance,
+            height=self._options.side,
+            width=self._options.side,
+            num_inference_steps=self._options.steps,
+            max_sequence_length=1024,
+            generator=[torch.Generator().manual_seed(seed)],
+            output_type="pt",
+            return_dict=False,
+        )
+        levels = (pictures[0].float() * 255).round().to(torch.uint8)
+        image: Image = levels.movedim(0, -1).cpu().numpy()
+        return image
+
+
+def _parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]
+
+
+def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
+    if latent.shape != shape or not np.isfinite(latent).all() or not latent.any():
+        raise DataError(
+            f"vlm-diffusion paints finite features of the shape {shape} that are not all 0, not "
+            f"{'such ones' if latent.shape == shape else latent.shape}; give features that it drew itself"
+        )
+    return latent.astype(np.float32)

@@ -1,0 +1,80 @@
+"""Step 1, prompts from the user's own file: text lines, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import Field
+
+from silmm.contracts.models import BaseModel, Prompt, PrompterResult
+from silmm.contracts.options import Options
+from silmm.errors import DataError, UsageError
+
+
+class FileOptions(Options):
+    """Options of `file`."""
+
+    path: str = Field(
+        default="",
+        description="prompt file: .txt (a prompt a line), .jsonl or .parquet (columns prompt and, "
+        "if there is one, category)",
+        json_schema_extra={"paper": "ours", "unit": "", "file": True},
+    )
+    max_words: int = Field(
+        default=400,
+        ge=1,
+        description="longest prompt that counts as well formed",
+        json_schema_extra={"paper": "ours", "unit": "words"},
+    )
+
+
+class FilePrompter:
+    """Take prompts in the order of the file; of the model only whether it can read them."""
+
+    def __init__(self, options: FileOptions) -> None:
+        """Keep the options; see :class:`FileOptions`."""
+        self.options = options
+
+    def write(
+        self,
+        model: BaseModel,
+        count: int,
+        seed: int,  # noqa: ARG002 - the file's order is the order
+        excluded: Callable[[str], bool],
+    ) -> PrompterResult:
+        """Return the file's first `count` usable prompts.
+
+        Raises:
+            UsageError: no path is given.
+            DataError: the file is missing, malformed or holds too few prompts; says the line.
+        """
+        from silmm.storage.tables import read_prompts
+
+        if not self.options.path:
+            raise UsageError("prompter 'file' needs a file: give one with --set prompter.path=FILE")
+        prompts: dict[str, Prompt] = {}
+        rejected: Counter[str] = Counter()
+        for prompt in read_prompts(Path(self.options.path)):
+            reason = self._refusal(prompt.text, prompts)
+            reason = reason or ("excluded" if excluded(prompt.text) else None)
+            reason = reason or (None if model.reads(prompt.text) else "unreadable")
+            if reason:
+                rejected[reason] += 1
+                continue
+            prompts[prompt.text.lower()] = prompt
+            if len(prompts) == count:
+                break
+        if len(prompts) < count:
+            lost = ", ".join(f"{why} {n}" for why, n in sorted(rejected.items())) or "nothing"
+            raise DataError(
+                f"{self.options.path} holds {len(prompts)} usable prompts of {count} "
+                f"(thrown away: {lost}); ask for fewer or add prompts"
+            )
+        return PrompterResult(tuple(prompts.values()), dict(sorted(rejected.items())))
+
+    def _refusal(self, text: str, seen: dict[str, Prompt]) -> str | None:
+        if not any(c.isalpha() for c in text) or len(text.split()) > self.options.max_words:
+            return "malformed"
+        return "duplicate" if text.lower() in seen else None

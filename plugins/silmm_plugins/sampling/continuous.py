@@ -1,0 +1,112 @@
+"""Step 2, continuous: diverse features H of a model that would always give the same (Sec. 3.1 step 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from silmm.contracts.models import BaseModel, Latent
+from silmm.contracts.options import Options
+from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions
+
+if TYPE_CHECKING:
+    import torch
+
+_NOISE = 1 << 63
+"""Second half of the key of a candidate's noise: no other user of its seed has the same stream."""
+
+
+def _batch_size(default: int) -> int:
+    field: int = Field(
+        default=default,
+        ge=1,
+        description="candidates in one forward pass; changes the memory and the speed, not the candidates",
+        json_schema_extra={"paper": "ours", "unit": "candidates"},
+    )
+    return field
+
+
+class DropDivOptions(MlpDropoutOptions):
+    """Options of `dropdiv`: the dropout's, and how many candidates are drawn at once."""
+
+    batch_size: int = _batch_size(128)
+
+
+class NoisyDreamEmbOptions(Options):
+    """Options of `noisy-dreamemb`."""
+
+    scale: float = Field(
+        default=1.0,
+        ge=0.0,
+        description="standard deviation of the noise, relative to that of the query embeddings",
+        json_schema_extra={"paper": "Sec. 4.3, Fig. 5 (no value given)", "unit": "standard deviations"},
+    )
+    batch_size: int = _batch_size(128)
+
+
+class DropDiv:
+    """Dropout on the last few MLP blocks while candidates are drawn; off everywhere else (DropDiv)."""
+
+    def __init__(self, options: DropDivOptions) -> None:
+        """Keep the options; see :class:`DropDivOptions`."""
+        self._options = options
+
+    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+        """Return one H of shape (L, D) float32 for each (prompt, seed) pair, in order.
+
+        Raises:
+            UsageError: `layers` asks for more layers than the model has.
+        """
+        import torch
+
+        from silmm_plugins.models._shared.mlp_dropout import mlp_dropout
+
+        found: list[Latent] = []
+        with torch.no_grad():
+            queries = model.features(prompts[:1]).shape[1] if prompts else 0
+            for first in range(0, len(prompts), self._options.batch_size):
+                rows = slice(first, first + self._options.batch_size)
+                with mlp_dropout(model, seeds[rows], self._options, queries):
+                    found += _arrays(model.features(prompts[rows]))
+        return found
+
+
+class NoisyDreamEmb:
+    """Gaussian noise on the learnable query embeddings (Noisy DreamEmb of Fig. 5)."""
+
+    def __init__(self, options: NoisyDreamEmbOptions) -> None:
+        """Keep the options; see :class:`NoisyDreamEmbOptions`."""
+        self._options = options
+
+    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+        """Return one H of shape (L, D) float32 for each (prompt, seed) pair, in order."""
+        import torch
+
+        found: list[Latent] = []
+        with torch.no_grad():
+            embeddings = model.query_embeddings()
+            deviation = self._options.scale * float(embeddings.float().std())
+            for first in range(0, len(prompts), self._options.batch_size):
+                rows = slice(first, first + self._options.batch_size)
+                noise = _noise(seeds[rows], embeddings.shape[0], embeddings.shape[1]) * deviation
+                found += _arrays(model.features(prompts[rows], noise.to(embeddings)))
+        return found
+
+
+def _noise(seeds: Sequence[int], length: int, width: int) -> torch.Tensor:
+    """Return standard normal numbers (seeds, length, width), each row from its own seed alone."""
+    import numpy as np
+    import torch
+
+    keys = (np.array([seed % 2**64, _NOISE], dtype=np.uint64) for seed in seeds)
+    rows = [
+        np.random.Generator(np.random.Philox(key=key)).standard_normal((length, width), dtype=np.float32)
+        for key in keys
+    ]
+    return torch.from_numpy(np.stack(rows))
+
+
+def _arrays(features: torch.Tensor) -> list[Latent]:
+    return list(features.float().cpu().numpy())

@@ -1,0 +1,82 @@
+"""Step 2, both kinds of model: diversity by rewriting the prompt before it is drawn (Fig. 5)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Latent
+from silmm.seeds import derive
+from silmm_plugins.sampling.nucleus import NucleusOptions
+from silmm_plugins.text import instructions
+from silmm_plugins.text import reply_parsing as answers
+
+_INSTRUCTIONS = {
+    "rephrase": (instructions.REPHRASE, instructions.REPHRASE_EXAMPLES),
+    "explain": (instructions.EXPLAIN, instructions.EXPLAIN_EXAMPLES),
+}
+
+
+class RewriteOptions(NucleusOptions):
+    """Options of `rephrase` and `explain`; the last three are for discrete models, as in `nucleus`."""
+
+    rewrite_temperature: float = Field(
+        default=1.0,
+        gt=0.0,
+        description="divides the logits of the words while the model rewrites; 1 is its own distribution",
+        json_schema_extra={"paper": "Sec. 4.3, Fig. 5 (no value given)", "unit": ""},
+    )
+    max_words: int = Field(
+        default=64,
+        ge=2,
+        description="a longer rewriting is not used",
+        json_schema_extra={"paper": "ours", "unit": "words"},
+    )
+
+
+class Rewrite:
+    """Let the model rewrite the prompt for each candidate, and draw from what it wrote."""
+
+    def __init__(self, task: Literal["rephrase", "explain"], options: RewriteOptions) -> None:
+        """Choose the task; see :class:`RewriteOptions`."""
+        self._task = task
+        self._options = options
+        self._drawing = Drawing(options.temperature, options.top_p, options.top_k)
+        self.dropped: Counter[str] = Counter()
+        """Reason -> candidates that were drawn from the prompt as it stands: malformed, unreadable."""
+
+    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+        """Return one z or H for each (prompt, seed) pair, in order.
+
+        All rewritings are asked for in one batch. One that is no line of words, is too long or that the model
+        cannot read leaves its candidate with the prompt as it stands, and is counted.
+        """
+        replies = model.chat([self._request(p, s) for p, s in zip(prompts, seeds, strict=True)])
+        texts = [self._usable(model, p, reply) for p, reply in zip(prompts, replies, strict=True)]
+        if model.kind == "discrete":
+            return model.represent(texts, seeds, self._drawing)
+        distinct = list(dict.fromkeys(texts))  # H is a function of the text alone
+        drawn = dict(zip(distinct, model.represent(distinct, [0] * len(distinct), Drawing()), strict=True))
+        return [drawn[text] for text in texts]
+
+    def _request(self, prompt: str, seed: int) -> ChatRequest:
+        instruction, examples = _INSTRUCTIONS[self._task]
+        return ChatRequest(
+            task=self._task,
+            input=prompt,
+            instruction=instruction,
+            examples=examples,
+            temperature=self._options.rewrite_temperature,
+            seed=derive(seed, self._task),
+            max_words=self._options.max_words,
+        )
+
+    def _usable(self, model: BaseModel, prompt: str, reply: str) -> str:
+        text = answers.prompt(reply, self._options.max_words)
+        if text is not None and model.reads(text):
+            return text
+        self.dropped[f"{'malformed' if text is None else 'unreadable'} rewriting"] += 1
+        return prompt

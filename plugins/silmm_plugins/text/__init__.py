@@ -1,0 +1,1 @@
+"""English, instructions and the parsing of replies."""

@@ -1,0 +1,222 @@
+"""Training on distances k(H, H_w) and k(H, H_l) of a continuous model's features, one H a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+import torch
+
+from silmm.contracts.models import BaseModel, Kernel, Latent, Preference
+from silmm.errors import DataError
+from silmm.registry.kernels import ComposedKernel
+from silmm_plugins.kernels.kernels import avgpool, one_minus_cosine
+from silmm_plugins.training import losses
+from silmm_plugins.training.lora.lora_options import DistanceOptions
+from silmm_plugins.training.objective import Prepare
+from silmm_plugins.training.reference_features import StoredFeatures, policy_features, reference_features
+
+
+@dataclass(frozen=True)
+class Distances:
+    """How far policy and reference are from each candidate of some prompts, and the pairs among them."""
+
+    policy: torch.Tensor
+    """k(H, H_c) of each candidate c, float32 of shape (candidates,), differentiable."""
+    reference: torch.Tensor
+    """k(H_r, H_c), the same shape."""
+    chosen: torch.Tensor
+    """Positions of the pairs' chosen candidates, int64 of shape (pairs,)."""
+    rejected: torch.Tensor
+    """Positions of the pairs' rejected candidates, the same shape."""
+    drift: torch.Tensor
+    """k(H, H_r) of each pair's prompt, (pairs,), differentiable."""
+
+    def margins(self) -> torch.Tensor:
+        """Return -k(H,H_w) + k(H_r,H_w) + k(H,H_l) - k(H_r,H_l) of each pair, (pairs,) (Eq. 6)."""
+        return losses.pair_margins(self.reference - self.policy, self.chosen, self.rejected)
+
+
+DistanceLoss: TypeAlias = Callable[[Distances, float], torch.Tensor]
+"""Loss of each pair, shape (pairs,), from the distances and gamma."""
+
+
+class DistanceWarning(UserWarning):
+    """Warns that the policy moves away from the chosen candidates."""
+
+
+@dataclass(frozen=True)
+class DistanceObjective:
+    """A loss of distances: the k×k pairs of a prompt cost one forward pass and 2k distances."""
+
+    model: BaseModel
+    preferences: Sequence[Preference]
+    reference: StoredFeatures | Sequence[torch.Tensor]
+    kernel: Kernel
+    pair_loss: DistanceLoss
+    gamma: float
+    precision: str
+    warn_rise: float
+
+    width: ClassVar[int] = 8
+    flag: ClassVar[str] = "chosen_recedes"
+
+    def length(self, position: int) -> int:
+        """Return about how many tokens the prompt has; the queries are as many for all."""
+        return len(self.preferences[position].prompt.split())
+
+    def rows(self, position: int) -> int:  # noqa: ARG002 - the objective's contract
+        """Return 1: H depends on the prompt alone."""
+        return 1
+
+    def forward(self, positions: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss of each pair, (pairs,), and the sums of :meth:`metrics`."""
+        preferences = [self.preferences[i] for i in positions]
+        policy = policy_features(self.model, [p.prompt for p in preferences], self.precision)
+        reference = torch.stack([self.reference[i] for i in positions]).to(policy.device)
+        drift = self.kernel(policy, reference)
+        distances = _distances(self.kernel, policy, reference, preferences, drift)
+        return self.pair_loss(distances, self.gamma), self._sums(distances, drift, len(positions))
+
+    @torch.no_grad()
+    def _sums(self, distances: Distances, drift: torch.Tensor, prompts: int) -> torch.Tensor:
+        """Return what the metrics need, summed over pairs (the last two over prompts)."""
+        margins = distances.margins()
+        return torch.stack(
+            [
+                self.gamma * margins.sum(),
+                (margins > 0).sum().to(drift.dtype),
+                distances.policy[distances.chosen].sum(),
+                distances.policy[distances.rejected].sum(),
+                distances.reference[distances.chosen].sum(),
+                distances.reference[distances.rejected].sum(),
+                drift.sum(),
+                drift.new_tensor(prompts),
+            ]
+        )
+
+    def metrics(self, sums: Sequence[float], pairs: int) -> dict[str, float]:
+        """Return margin and accuracy, mean distances of the pairs' sides, and k(H, H_r) a prompt."""
+        *over_pairs, drift, prompts = sums
+        names = ("margin", "accuracy", *(f"{who}{side}_distance" for who in ("", "reference_")
+                                         for side in ("chosen", "rejected")))  # fmt: skip
+        means = dict(zip(names, (value / pairs for value in over_pairs), strict=True))
+        return {**means, "drift": drift / prompts, "gamma_eff": self.gamma}
+
+    def warning(self, step: int, metrics: Mapping[str, float]) -> DistanceWarning | None:
+        """Return a warning where k(H, H_w) is by more than `warn_rise` above the reference's."""
+        now, before = metrics["chosen_distance"], metrics["reference_chosen_distance"]
+        if not now > (1.0 + self.warn_rise) * before:
+            return None
+        return DistanceWarning(
+            f"step {step}: the distance to the chosen candidates is {now:.4g}, the reference's is "
+            f"{before:.4g} (more than trainer.warn_rise={self.warn_rise:g} above it): the policy moves "
+            "away from what it should learn. A lower trainer.learning_rate, fewer steps or, for kc-dpo, "
+            "trainer.gamma=auto with a trainer.restraint or a trainer.anchor hold it."
+        )
+
+
+def prepare_distances(
+    model: BaseModel,
+    preferences: Sequence[Preference],
+    kernel: Kernel,
+    pair_loss: DistanceLoss,
+    options: DistanceOptions,
+    *,
+    gamma: Callable[[], float],
+) -> Prepare:
+    """Return what decides gamma, computes the reference's features and then makes the objective."""
+
+    def prepare(work: Path, digest: str) -> DistanceObjective:
+        value = gamma()
+        reference = reference_features(
+            model,
+            preferences,
+            work=work,
+            digest=digest,
+            prompts=max(1, options.batch // options.accumulation),
+            precision=options.precision,
+        )
+        return DistanceObjective(
+            model, preferences, reference, kernel, pair_loss, value, options.precision, options.warn_rise
+        )
+
+    return prepare
+
+
+def default_kernel() -> Kernel:
+    """Return `avgpool-cos`, the best of the paper's kernels (Table 3)."""
+    return ComposedKernel(avgpool, one_minus_cosine)
+
+
+def typical_distance(kernel: Kernel, preferences: Sequence[Preference]) -> float:
+    """Return the median of k(H_w, H_l) over all pairs, prompt by prompt, so that no more is in memory.
+
+    Raises:
+        DataError: it is not a positive number, so that it cannot be a scale.
+    """
+    found = []
+    for preference in preferences:
+        features = _stack(preference.latents, torch.device("cpu"))
+        for chosen in sorted({pair[0] for pair in preference.pairs}):
+            rejected = [pair[1] for pair in preference.pairs if pair[0] == chosen]
+            found.append(kernel(features[chosen], features[rejected]).double().numpy())
+    median = float(np.median(np.concatenate(found)))
+    if not (np.isfinite(median) and median > 0):
+        raise DataError(
+            f"the median distance between chosen and rejected candidates is {median:g}, which is no scale "
+            "for gamma: the candidates are alike under this kernel. Draw more diverse ones (for dropdiv "
+            "a higher sampler.rate), take another --kernel, or set trainer.gamma to a number."
+        )
+    return median
+
+
+def kernel_identity(kernel: Kernel, preferences: Sequence[Preference]) -> dict[str, str]:
+    """Return what tells kernels apart: k(H_w, H_l) of the first pair, to the last bit."""
+    if not preferences or not preferences[0].pairs:
+        return {}
+    latents, (chosen, rejected) = preferences[0].latents, preferences[0].pairs[0]
+    one, other = _stack([latents[chosen], latents[rejected]], torch.device("cpu"))
+    return {"kernel": float(kernel(one, other)).hex()}
+
+
+def _distances(
+    kernel: Kernel,
+    policy: torch.Tensor,
+    reference: torch.Tensor,
+    preferences: Sequence[Preference],
+    drift: torch.Tensor,
+) -> Distances:
+    """Return the distances of H and H_r, (prompts, L, D) each, to the candidates of each prompt."""
+    ours, theirs = [], []
+    chosen: list[int] = []
+    rejected: list[int] = []
+    count = 0
+    for h, h_r, preference in zip(policy, reference, preferences, strict=True):
+        candidates = _stack(preference.latents, policy.device)
+        if candidates.shape[1:] != h.shape:
+            raise DataError(
+                f"prompt {preference.prompt!r}: its candidates have shape {tuple(candidates.shape[1:])} and "
+                f"the model's features {tuple(h.shape)}; train the model that drew them"
+            )
+        ours.append(kernel(h, candidates))
+        with torch.no_grad():
+            theirs.append(kernel(h_r, candidates))
+        chosen += [count + pair[0] for pair in preference.pairs]
+        rejected += [count + pair[1] for pair in preference.pairs]
+        count += len(candidates)
+    return Distances(
+        torch.cat(ours),
+        torch.cat(theirs),
+        torch.tensor(chosen, device=policy.device),
+        torch.tensor(rejected, device=policy.device),
+        drift.repeat_interleave(torch.tensor([len(p.pairs) for p in preferences], device=policy.device)),
+    )
+
+
+def _stack(latents: Sequence[Latent], device: torch.device) -> torch.Tensor:
+    """Return candidates as float32 (candidates, L, D)."""
+    return torch.from_numpy(np.stack([np.asarray(z, dtype=np.float32) for z in latents])).to(device)

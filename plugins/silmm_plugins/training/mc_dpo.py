@@ -1,0 +1,157 @@
+"""Trainer `mc-dpo`: preference optimisation under a likelihood estimated by MC dropout (Sec. 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field, field_validator
+
+from silmm.contracts.models import BaseModel, Latent, Preference, Validate
+from silmm_plugins.training.lora.lora_options import DreamLlmOptions, LikelihoodOptions
+
+if TYPE_CHECKING:
+    import torch
+
+    from silmm_plugins.training.preference_data import Batch
+
+
+class McDpoOptions(DreamLlmOptions, LikelihoodOptions):
+    """Options of `mc-dpo`; the paper tried the idea and gives no settings."""
+
+    beta: float = Field(
+        default=0.2,
+        gt=0.0,
+        description="how strongly the policy is held to the reference",
+        json_schema_extra={"paper": "App. 9: 0.2 (for Eq. 2)", "unit": "1/nat"},
+    )
+    passes: int = Field(
+        default=8,
+        ge=2,
+        description="forward passes with dropout that a mean and a variance are estimated from",
+        json_schema_extra={"paper": "Sec. 3.2 (no value given)", "unit": "passes"},
+    )
+    rate: float = Field(
+        default=0.1,
+        gt=0.0,
+        lt=1.0,
+        description="share of the MLP blocks' outputs that is dropped, in all layers and positions",
+        json_schema_extra={"paper": "Sec. 3.2 (no value given)", "unit": "share"},
+    )
+    floor: float = Field(
+        default=1e-2,
+        gt=0.0,
+        description="added to each variance: few passes find some far too small",
+        json_schema_extra={"paper": "ours", "unit": "(unit of H)²"},
+    )
+
+    @field_validator("recompute")
+    @classmethod
+    def _remember(cls, value: bool) -> bool:
+        if value:  # the dropout is in the layers during the forward pass alone
+            raise ValueError("mc-dpo cannot recompute layers; more trainer.accumulation saves memory too")
+        return value
+
+
+class McDpo:
+    """Train LoRA weights by Eq. 2 with log pi(H|x) of a Gaussian over stochastic forward passes.
+
+    The paper calls this "insufficient and impractical" (Sec. 3.2), and that is what it is here for: a
+    prompt costs `passes` forward and backward passes where `kc-dpo` needs one, and a few passes say
+    little about the variance of L×D numbers.
+
+    The masks of a prompt come from (seed, prompt, pass) alone. So policy and reference are compared
+    under the same masks, at step 1 they are one, and the reference's values can be stored.
+    """
+
+    def __init__(self, options: McDpoOptions) -> None:
+        """Keep the options; see :class:`McDpoOptions`."""
+        self.options = options
+
+    def objective(self, policy: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the loss of each pair, shape (pairs,), in nats: Eq. 2."""
+        from silmm_plugins.training import losses
+
+        ratios = losses.log_ratio(policy, batch.reference)
+        return losses.dpo_loss(
+            losses.pair_margins(ratios, batch.chosen, batch.rejected), self.options.beta
+        )
+
+    def log_likelihood(
+        self,
+        model: BaseModel,
+        prompts: Sequence[str],
+        latents: Sequence[Latent],
+        precision: str,
+        *,
+        seed: int,
+    ) -> torch.Tensor:
+        """Return log pi(H_c|x) of each candidate, float32 (batch,), in nats; differentiable.
+
+        The candidates of a prompt share its passes, which go through the model together.
+
+        Args:
+            model: declares `features` and `mlp_blocks`.
+            prompts: one for each candidate.
+            latents: the candidates, (L, D) each.
+            precision: "fp32" or "bf16", of the forward passes.
+            seed: of the masks.
+        """
+        import numpy as np
+        import torch
+
+        from silmm.seeds import derive
+        from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
+        from silmm_plugins.training.losses import gaussian_log_likelihood
+        from silmm_plugins.training.reference_features import policy_features
+
+        passes, distinct = self.options.passes, list(dict.fromkeys(prompts))
+        rows = [prompt for prompt in distinct for _ in range(passes)]
+        seeds = [derive(seed, "mc-dropout", prompt, n) for prompt in distinct for n in range(passes)]
+        dropout = MlpDropoutOptions(rate=self.options.rate, layers="all", positions="all")
+        with mlp_dropout(model, seeds, dropout, queries=len(latents[0])):
+            drawn = policy_features(model, rows, precision)
+        owner = torch.tensor([distinct.index(prompt) for prompt in prompts], device=drawn.device)
+        z = torch.from_numpy(np.stack([np.asarray(one, dtype=np.float32) for one in latents]))
+        drawn = drawn.reshape(len(distinct), passes, *drawn.shape[1:])
+        mean, variance = drawn.mean(1), drawn.var(1) + self.options.floor
+        return gaussian_log_likelihood(z.to(drawn.device), mean[owner], variance[owner])
+
+    def train(
+        self,
+        model: BaseModel,
+        preferences: Sequence[Preference],
+        *,
+        start: Path | None,
+        out: Path,
+        work: Path,
+        seed: int,
+        observe: Callable[[int, Mapping[str, float]], None],
+        validate: Validate | None = None,
+    ) -> Mapping[str, float]:
+        """Train and write `out`; log-ratios in the metrics are nats a number of H."""
+        from functools import partial
+
+        from silmm_plugins.training.likelihood_objective import prepare_likelihoods
+        from silmm_plugins.training.lora.lora_training import train_lora
+
+        return train_lora(
+            model,
+            preferences,
+            prepare_likelihoods(
+                model,
+                preferences,
+                self.objective,
+                self.options,
+                beta=self.options.beta,
+                likelihood=partial(self.log_likelihood, seed=seed),
+            ),
+            self.options,
+            start=start,
+            out=out,
+            work=work,
+            seed=seed,
+            observe=observe,
+            validate=validate,
+        )

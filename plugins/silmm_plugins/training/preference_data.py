@@ -1,0 +1,110 @@
+"""The trainer's view of the preferences: unique candidates, their pairs, their reference values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from silmm.contracts.models import Latent, Preference
+from silmm.errors import DataError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some prompts' candidates side by side: what one forward pass takes."""
+
+    prompts: list[str]
+    """One for each candidate."""
+    latents: list[Latent]
+    reference: torch.Tensor
+    """log ref(z|x), float32 of shape (candidates,)."""
+    tokens: torch.Tensor
+    """Image tokens, or numbers, of each candidate, float32 of shape (candidates,)."""
+    chosen: torch.Tensor
+    """Positions of the pairs' chosen candidates, int64 of shape (pairs,)."""
+    rejected: torch.Tensor
+    """Positions of the pairs' rejected candidates, the same shape."""
+
+
+def check(preferences: Sequence[Preference]) -> None:
+    """Refuse preferences that cannot be trained on.
+
+    Raises:
+        DataError: there is none, one has no pairs, or a pair names the same or no candidate.
+    """
+    if not preferences:
+        raise DataError(
+            "there are no preference pairs to train on: every prompt's candidates scored alike or "
+            "could not be scored; draw more images per prompt, or see the scores table"
+        )
+    for preference in preferences:
+        allowed = range(len(preference.latents))
+        bad = [p for p in preference.pairs if p[0] == p[1] or p[0] not in allowed or p[1] not in allowed]
+        if bad or not preference.pairs:
+            raise DataError(
+                f"prompt {preference.prompt!r} with {len(preference.latents)} candidates has "
+                f"{f'a wrong pair {bad[0]}' if bad else 'no pairs'}; make the pairs again"
+            )
+
+
+def digest(preferences: Sequence[Preference], settings: Mapping[str, object]) -> str:
+    """Return the SHA-256 of pairs and settings, to recognise a training's stored values.
+
+    The base model is not in it: the directory that holds the values belongs to one model.
+    """
+    state = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for preference in preferences:
+        head = [preference.prompt, [list(pair) for pair in preference.pairs]]
+        state.update(json.dumps(head).encode())
+        for z in preference.latents:
+            state.update(f"{z.dtype.str}{z.shape}".encode())
+            state.update(np.ascontiguousarray(z).tobytes())
+    return state.hexdigest()
+
+
+def weights_digest(adapter: Path | None) -> str:
+    """Return the SHA-256 of an adapter's weights, or "base" for none."""
+    if adapter is None:
+        return "base"
+    return hashlib.sha256((Path(adapter) / "adapter_model.safetensors").read_bytes()).hexdigest()
+
+
+def length(preference: Preference) -> int:
+    """Return about how many tokens one of its sequences has, to put like with like."""
+    return len(preference.prompt.split()) + max(len(z) for z in preference.latents)
+
+
+def collate(
+    preferences: Sequence[Preference], reference: Sequence[torch.Tensor], device: torch.device
+) -> Batch:
+    """Put the candidates of several prompts side by side.
+
+    Args:
+        preferences: the prompts.
+        reference: log ref(z|x) of each prompt's candidates, shape (candidates,) each.
+        device: of the tensors.
+    """
+    prompts: list[str] = []
+    latents: list[Latent] = []
+    chosen: list[int] = []
+    rejected: list[int] = []
+    for preference in preferences:
+        offset = len(latents)
+        prompts += [preference.prompt] * len(preference.latents)
+        latents += list(preference.latents)
+        chosen += [offset + pair[0] for pair in preference.pairs]
+        rejected += [offset + pair[1] for pair in preference.pairs]
+    return Batch(
+        prompts=prompts,
+        latents=latents,
+        reference=torch.cat(list(reference)).to(device),
+        tokens=torch.tensor([float(z.size) for z in latents], device=device),
+        chosen=torch.tensor(chosen, device=device),
+        rejected=torch.tensor(rejected, device=device),
+    )

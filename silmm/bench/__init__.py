@@ -1,0 +1,1 @@
+"""Scoring images: requests to judges, answers by content, results, statistics, the leaderboard."""

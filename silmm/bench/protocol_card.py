@@ -1,0 +1,89 @@
+"""The protocol card: everything that a benchmark's number depends on beside the pictures' author, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from silmm.contracts.benchmarks import Item
+from silmm.contracts.options import canonical
+
+UNKNOWN = "unknown"
+_DRAWING = (
+    "steps", "guidance", "scheduler", "dtype", "sampling", "quality", "prompt_rewriting", "negative_prompt",
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """How pictures became numbers (`scoring`), and how they were drawn as far as it is known (`drawing`).
+
+    Results are ranked together only if all of `scoring` is equal; what differs in `drawing` is told.
+    """
+
+    benchmark: str
+    mode: str
+    repairs: tuple[str, ...]
+    """What mode `fixed` repairs; empty in mode `official`."""
+    data: Mapping[str, str]
+    """SHA-256 of each official file."""
+    categories: tuple[str, ...]
+    """The chosen ones; empty for all."""
+    prompts: int
+    prompts_sha256: str
+    """Over ids and texts in order, those of a subset."""
+    images_per_prompt: tuple[int, ...]
+    protocol: Mapping[str, Any]
+    """The benchmark's own: split, aggregation, parser."""
+    judges: Mapping[str, Mapping[str, str]]
+    """Identity of the judge of each role; an empty one where a role was left out."""
+    drawing: Mapping[str, Any]
+
+    @property
+    def scoring(self) -> dict[str, Any]:
+        """All but the drawing, as JSON."""
+        data = asdict(self)
+        del data["drawing"]
+        return data
+
+    def as_json(self) -> dict[str, Any]:
+        """Return both parts, each with its SHA-256, and that of the whole."""
+        parts = {"scoring": self.scoring, "drawing": dict(self.drawing)}
+        return {
+            **parts,
+            "scoring_sha256": _sha256(parts["scoring"]),
+            "drawing_sha256": _sha256(parts["drawing"]),
+            "sha256": _sha256(parts),
+        }
+
+
+def prompts_digest(items: Sequence[Item]) -> str:
+    """Return the SHA-256 over the items' ids and prompts, in order."""
+    return _sha256([[item.id, item.prompt] for item in items])
+
+
+def drawing_of(
+    record: Mapping[str, Any] | None, sizes: Collection[tuple[int, int]], seeds: str
+) -> dict[str, Any]:
+    """Say how pictures were drawn: their sizes, and what the generator's record tells.
+
+    Args:
+        record: the content of `generator.json`, None for pictures of unknown origin.
+        sizes: width and height of what was judged.
+        seeds: the benchmark's own rule, which a generator follows.
+    """
+    resolution = [f"{width}x{height}" for width, height in sorted(set(sizes))]
+    if record is None:
+        return {"resolution": resolution, "seed_rule": UNKNOWN, **dict.fromkeys(_DRAWING, UNKNOWN)}
+    identity = record.get("identity", {})
+    return {
+        "resolution": resolution,
+        "seed_rule": seeds,
+        **{name: identity.get(name, UNKNOWN) for name in _DRAWING},
+    }
+
+
+def _sha256(data: Any) -> str:
+    return hashlib.sha256(canonical(data).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""The core loop: stages, iterations, settings and their checks, executors."""

@@ -1,0 +1,387 @@
+"""One iteration of a run: what is committed is kept, what is missing is made, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from silmm.contracts.models import PrompterResult
+from silmm.engine import stages
+from silmm.engine.local_executor import Components, Pool, Task
+from silmm.engine.training_log import TrainingLog
+from silmm.engine.validation import trainer_input
+from silmm.errors import DataError, Incomplete, UsageError
+from silmm.lora.adapter_record import check_adapter, finished_adapter, seal_adapter
+from silmm.registry.observers import Observers
+from silmm.storage.atomic_files import atomic_folder, atomic_write, make_folder
+from silmm.storage.json_files import to_json
+from silmm.storage.lock import turn
+from silmm.storage.paths import BEFORE_PAIRS, FEATURES, SHARDED, STAGES, IterationFolder, RunFolder
+from silmm.storage.shards import Shards
+from silmm.storage.tables import prompt_table, read_pairs, read_prompts
+from silmm.storage.timings import Timings
+
+if TYPE_CHECKING:
+    from silmm.engine.settings import RunSettings
+
+PICTURES = ("image", "further_images")
+"""Columns that observers are not given."""
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, the units done and their total (0: not known)."""
+
+
+class Stopped(Exception):  # not an error: the way out of the loop that --until asks for
+    """Raised when the stage of `--until` is finished."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One process at work on a run."""
+
+    settings: RunSettings
+    identity: Mapping[str, Any]
+    """What :meth:`RunSettings.identity` was at the start."""
+    folder: RunFolder
+    components: Components
+    pool: Pool
+    observers: Observers
+    progress: Progress
+    timings: Timings
+    excluded: Callable[[str], bool]
+    """Says which prompts are held out for evaluation: all that the loop sees of a benchmark."""
+    until: str | None = None
+    from_: str | None = None
+    shard: tuple[int, int] | None = None
+
+    def mine(self, shard: int) -> bool:
+        """Say whether this process does the shard."""
+        return self.shard is None or shard % self.shard[1] == self.shard[0]
+
+
+class Iteration:
+    """The stages of one iteration, called in order; each does nothing where its work is done."""
+
+    def __init__(self, session: Session, number: int, reference: Path | None) -> None:
+        """Bind iteration `number`, whose model starts from adapter `reference`."""
+        self._session = session
+        self._settings = session.settings
+        self._number = number
+        self._reference = reference
+        self._folder: IterationFolder = session.folder.iteration(number)
+        self._place = stages.Place(session.settings.seed, number)
+
+    # --------------------------------------------------------------------------------------- stages
+
+    def write_prompts(self) -> None:
+        """Step 1: have the prompts of this iteration, from the prompter or the user's file."""
+        if self._offline():
+            return
+        with self._until("prompts"), turn(self._session.folder.turn):
+            if self._folder.prompts.missing():
+                self._require_allowed("prompts", "the prompts")
+                with self._timed("prompts"):
+                    table = self._make_prompts()
+                self._announce("prompts", table)
+            self._folder.prompts.seal()
+            self._session.progress("prompts", count := self._folder.prompt_count(), count)
+
+    def draw_candidates(self) -> None:
+        """Step 2: have the candidates of every prompt."""
+        self._sharded("sample")
+
+    def ask_questions(self) -> None:
+        """Step 3: have the questions of every prompt."""
+        self._sharded("questions")
+
+    def score_candidates(self) -> None:
+        """Step 4: have the answers and scores of every candidate."""
+        self._sharded("score")
+
+    def choose_pairs(self) -> None:
+        """Step 5: have the pairs, by the pair rule or from the user's file."""
+        with self._until("pairs"):
+            if not self._offline():
+                self._require_all_shards()
+            with turn(self._session.folder.turn):
+                if self._folder.pairs.missing():
+                    self._require_allowed("pairs", "the pairs")
+                    with self._timed("pairs"):
+                        table, counts = self._new_pairs()
+                        self._folder.pairs.commit(0, table, counts)
+                    self._announce("pairs", table)
+                self._folder.pairs.seal()
+
+    def keep_features(self) -> None:
+        """Step 5, continuous models: have H of the candidates in pairs, drawn again from their seeds.
+
+        Whoever comes first does all shards: with `--shard` the pairs are made by one process too.
+        """
+        with self._until(FEATURES), turn(self._session.folder.turn):
+            if keeps_features(self._settings, self._session.components):
+                self._shards(FEATURES, self._folder.missing(FEATURES))
+
+    def train_adapter(self) -> Path:
+        """Step 5: have the tuned adapter; return its folder."""
+        with self._until("train"), turn(self._session.folder.turn):
+            if not finished_adapter(self._folder.adapter):
+                self._session.pool.close()  # the models of its processes make room for the training
+                with self._timed("train"):
+                    self._train()
+                self._announce("train", None)
+            metrics = check_adapter(self._folder.adapter)
+            known = {name: value for name, value in metrics.items() if value is not None}
+            self._session.observers.iteration_finished(
+                self._session.folder.path, self._number, known
+            )
+        return self._folder.adapter
+
+    # ---------------------------------------------------------------------------------- the frame
+
+    def _timed(self, stage: str) -> AbstractContextManager[None]:
+        return self._session.timings.measure(f"iter-{self._number}/{stage}")
+
+    def _announce(self, stage: str, table: pa.Table | None) -> None:
+        run_dir = self._session.folder.path
+        self._session.observers.stage_finished(run_dir, self._number, stage, table)
+
+    @contextmanager
+    def _until(self, name: str) -> Iterator[None]:
+        yield
+        if self._session.until == name and self._number == 1:
+            raise Stopped
+
+    def _offline(self) -> bool:
+        return self._settings.pairs is not None
+
+    def _require_allowed(self, stage: str, what: str) -> None:
+        """Refuse to make what `--from` takes as given."""
+        start = self._session.from_
+        if start and self._number == 1 and STAGES.index(stage) < STAGES.index(start):
+            raise DataError(
+                f"--from {start} takes {what} from {self._folder.path}, but they are not complete "
+                f"there. Run without --from, or with --from {stage}."
+            )
+
+    def _sharded(self, stage: str) -> None:
+        if self._offline():
+            return
+        with self._until(stage):
+            self._shards(
+                stage, [shard for shard in self._folder.missing(stage) if self._session.mine(shard)]
+            )
+
+    def _shards(self, stage: str, todo: list[int]) -> None:
+        if todo:
+            listed = ", ".join(str(shard) for shard in todo)
+            self._require_allowed(stage, f"the shards {listed} of stage {stage}")
+        with self._timed(stage) if todo else nullcontext():
+            self._do(stage, todo)
+        if not self._folder.missing(stage):
+            self._finish(stage, announce=bool(todo))
+
+    def _do(self, stage: str, todo: list[int]) -> None:
+        count, size = self._folder.prompt_count(), self._settings.shard_size
+        sizes = {
+            shard: min(size, count - shard * size)
+            for shard in range(self._folder.shard_count())
+            if stage == FEATURES or self._session.mine(shard)
+        }
+        total, done = sum(sizes.values()), sum(sizes.values()) - sum(sizes[shard] for shard in todo)
+        self._session.progress(stage, done, total)
+        adapter = str(self._reference) if self._reference else None
+        tasks = [Task(stage, self._number, shard, adapter) for shard in todo]
+        for task in self._session.pool.do(tasks):
+            done += sizes[task.shard]
+            self._session.progress(stage, done, total)
+
+    def _finish(self, stage: str, announce: bool) -> None:
+        """Seal a stage whose shards are all in, refuse an empty result, and tell the observers."""
+        for name in SHARDED[stage]:
+            self._folder.table(name).seal()
+        table = self._folder.table(SHARDED[stage][-1])
+        totals = table.totals()
+        left_out = sum(number for reason, number in totals.items() if reason != "rows")
+        # A prompt without questions has no row in its table; an unscored candidate has one.
+        usable = totals["rows"] - (left_out if stage == "score" else 0)
+        if usable <= 0:
+            raise DataError(
+                f"Stage {stage} ended with nothing that the next one could use in {table.folder}: "
+                f"{_told(totals)}. Look at its tables, choose other prompts or another component, "
+                "and use a new run directory."
+            )
+        if announce and stage == FEATURES:
+            self._announce(stage, None)
+        elif announce:
+            columns = [name for name in table.read(0).column_names if name not in PICTURES]
+            self._announce(stage, table.table(columns))
+
+    def _require_all_shards(self) -> None:
+        for stage in BEFORE_PAIRS:
+            missing = self._folder.missing(stage)
+            if missing:
+                raise Incomplete(
+                    f"Stage {stage} still misses {len(missing)} of {self._folder.shard_count()} "
+                    f"shards in {self._folder.path} (first: {missing[0]}). This part is done; the "
+                    "last of the other --shard commands goes on, or the command without --shard."
+                )
+            self._finish(stage, announce=False)
+
+    # ------------------------------------------------------------------------------------ the work
+
+    def _make_prompts(self) -> pa.Table:
+        result = self._new_prompts()
+        self._settings.require(self._session.identity)  # what was just read is what run.json names
+        self._check_some(result)
+        atomic_write(self._folder.prompter, to_json(self._prompter_counts(result)))
+        table = prompt_table(result.prompts)
+        self._folder.prompts.commit(0, table, result.rejected)
+        return table
+
+    def _new_prompts(self) -> PrompterResult:
+        limit, wanted = self._settings.limit, self._settings.prompts
+        if isinstance(wanted, str):
+            return stages.keep_prompts(
+                read_prompts(Path(wanted)), limit, self._session.excluded,
+                reads=self._session.components.model(self._reference).reads,
+            )
+        self._session.progress("prompts", 0, count := min(wanted, limit or wanted))
+        return stages.write_prompts(
+            self._session.components.model(self._reference),
+            self._session.components.get("prompter"),
+            count, self._place, self._session.excluded,
+        )
+
+    def _prompter_counts(self, result: PrompterResult) -> dict[str, object]:
+        asked = self._settings.prompts
+        return {
+            "asked": asked if isinstance(asked, int) else None,
+            "limit": self._settings.limit,
+            "made": len(result.prompts),
+            "partial": self._settings.limit is not None,
+            "rejected": dict(result.rejected),
+        }
+
+    def _check_some(self, result: PrompterResult) -> None:
+        if not result.prompts:
+            raise DataError(
+                f"No prompt is left to work on: {_told(result.rejected)}. "
+                "Ask for more prompts, or give other ones with --prompts FILE."
+            )
+
+    def _new_pairs(self) -> tuple[pa.Table, dict[str, int]]:
+        counts: dict[str, int] = {}
+        if self._settings.pairs is not None:
+            table, counts = stages.allowed_pairs(
+                self._own_pairs(Path(self._settings.pairs)), self._settings.limit, self._session.excluded
+            )
+            self._settings.require(self._session.identity)
+        else:
+            table, counts = self._chosen_pairs()
+        if not table.num_rows:
+            if self._offline():
+                raise DataError(
+                    f"{self._settings.pairs} holds not one pair to train on ({_told(counts)}). Give pairs "
+                    "of prompts that the benchmark does not hold out, or --benchmark none."
+                )
+            scored = self._folder.table("scores").totals()
+            raise DataError(
+                f"There is not one pair to train on ({_told({**scored, **counts})}). Look at the "
+                f"scores in {self._folder.path}; another pair rule or scorer, or more images per "
+                "prompt, may help."
+            )
+        return table, counts
+
+    def _own_pairs(self, path: Path) -> pa.Table:
+        table = read_pairs(path)
+        continuous = self._session.components.continuous
+        column, kind = ("features", "continuous") if continuous else ("z", "discrete")
+        without = table[f"chosen_{column}"].null_count + table[f"rejected_{column}"].null_count
+        if without:
+            raise DataError(
+                f"{path}: --model {self._settings.model} is {kind}, so each pair needs 'chosen_{column}' and "
+                f"'rejected_{column}'; {without} of them are missing."
+            )
+        return table
+
+    def _chosen_pairs(self) -> tuple[pa.Table, dict[str, int]]:
+        rule = self._session.components.get("pairs")
+        prompts, size = self._folder.prompts.table(), self._settings.shard_size
+        candidates, scores = self._folder.table("candidates"), self._folder.table("scores")
+        parts: list[pa.Table] = []
+        total: dict[str, int] = {}
+        for shard in range(candidates.count):
+            table, counts = stages.choose_pairs(
+                rule, prompts.slice(shard * size, size),
+                candidates.read(shard, ["prompt_id", "candidate", "z"]), scores.read(shard),
+            )
+            parts.append(table)
+            total = _added(total, counts)
+            self._session.progress("pairs", min((shard + 1) * size, len(prompts)), len(prompts))
+        return pa.concat_tables(parts), total
+
+    def _train(self) -> None:
+        session, folder = self._session, self._folder
+        log = TrainingLog(folder.metrics)
+
+        def observe(step: int, metrics: Mapping[str, float]) -> None:
+            log.append(step, metrics)
+            session.progress("train", step, int(metrics.get("total_steps", 0)))
+            told = dict(metrics)  # the trainer stores its own: no observer may change them
+            session.observers.train_step(session.folder.path, self._number, step, told)
+
+        preferences, validation = trainer_input(
+            self._settings, session.components, folder, self._place
+        )
+        model = session.components.lend_model()
+        trainer = session.components.get("trainer")
+        make_folder(folder.work)
+        with atomic_folder(folder.adapter) as out:
+            metrics = trainer.train(
+                model, preferences, start=self._reference, out=out, work=folder.work,
+                seed=self._place.derive("train"), observe=observe, **validation,
+            )
+        seal_adapter(folder.adapter, metrics)
+
+
+def keeps_features(settings: RunSettings, components: Components) -> bool:
+    """Say whether the run has a stage `features`: a continuous model whose candidates it draws itself."""
+    return settings.pairs is None and components.continuous
+
+
+def require_offline_fits(settings: RunSettings, until: str | None, from_: str | None) -> None:
+    """Refuse what cannot be done on the user's own pairs.
+
+    Raises:
+        UsageError: `--pairs` with `--iterations` above 1, or with a stage that it leaves out.
+    """
+    if settings.pairs is None:
+        return
+    if settings.iterations != 1:
+        raise UsageError("--pairs trains once on the given file; leave --iterations at 1.")
+    for option, stage in (("--until", until), ("--from", from_)):
+        if stage is not None and STAGES.index(stage) < STAGES.index("pairs"):
+            raise UsageError(
+                f"--pairs begins with stage pairs, so there is no stage {stage}; "
+                f"leave {option} {stage} out, or give pairs or train."
+            )
+
+
+def usable_totals(folder: IterationFolder) -> dict[str, dict[str, int]]:
+    """Return rows and counts of what was left out for each table of an iteration that is there."""
+    tables: dict[str, Shards] = {"prompts": folder.prompts, "pairs": folder.pairs}
+    if not folder.prompts.missing():
+        tables.update({name: folder.table(name) for names in SHARDED.values() for name in names})
+    return {name: table.totals() for name, table in tables.items() if not table.missing()}
+
+
+def _added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {number}" for name, number in counts.items()) or "no rows at all"

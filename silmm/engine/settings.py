@@ -1,0 +1,162 @@
+"""The settings of a run, resolved from defaults, the model, a TOML file and the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field, PrivateAttr, field_validator
+
+from silmm.contracts.options import (
+    CheckpointMark,
+    Options,
+    canonical,
+    checkpoint_options,
+    file_options,
+)
+from silmm.engine.component_options import FIELD_OF_KIND, REGISTERED_AS
+from silmm.errors import DataError
+from silmm.storage.fingerprint import checkpoint_content, file_content
+from silmm.storage.sha256_cache import Announce
+
+if TYPE_CHECKING:
+    from silmm.registry.registration import Entry
+    from silmm.registry.registry import Registry
+
+if sys.version_info >= (3, 11):
+    pass
+else:
+    pass
+
+NO_BENCHMARK = "none"
+"""The benchmark name that switches evaluation off."""
+
+class RunSettings(Options):
+    """Everything that decides a run's result; the defaults are the paper's where it states them."""
+
+    model: str = Field(
+        "tiny-discrete",
+        description="base model; where none is named and this one cannot work with the components that "
+        "are, the first that can",
+    )
+    judge_model: str | None = Field(
+        None,
+        description="another base model that answers the questions in place of the model itself; it is never "
+        "tuned. None: the model answers, as in the paper",
+    )
+    prompter: str = Field("self", description="who writes the prompts")
+    sampler: str = Field("nucleus", description="how representations are drawn")
+    questioner: str = Field("self-q", description="how prompts become questions")
+    scorer: str = Field("diff-of-prob", description="how answers become a score")
+    pair_rule: str = Field("top-last", description="which candidates become pairs")
+    trainer: str = Field("dpo", description="how the model is tuned on the pairs")
+    kernel: str | None = Field(
+        None, description="distance of features, AGGREGATION-DISTANCE, if the trainer takes one"
+    )
+    benchmark: str = Field(
+        NO_BENCHMARK, description="evaluation before and after; none for no such"
+    )
+    prompts: int | str = Field(
+        16000, union_mode="left_to_right", description="number of prompts, or a file of prompts"
+    )
+    images_per_prompt: int = Field(10, ge=2, description="candidates drawn for each prompt")
+    decodes: int = Field(
+        1, ge=1, description="noises of the decoder that each candidate is decoded and scored under"
+    )
+    iterations: int = Field(1, ge=1, description="rounds; each tuned model is the next reference")
+    seed: int = Field(0, ge=0, description="seed of the whole run")
+    limit: int | None = Field(None, ge=1, description="use this many prompts only; marks the run")
+    pairs: str | None = Field(None, description="file of the user's own pairs (offline training)")
+    shard_size: int = Field(32, ge=1, description="prompts in one shard, the unit of work")
+    threads: int = Field(1, ge=1, description="torch threads of a worker; part of the identity")
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="options of each component by kind, complete"
+    )
+    _files: tuple[tuple[str, str], ...] = PrivateAttr(())
+    """(kind, option) of the options that name input files."""
+    _checkpoints: tuple[tuple[str, str, CheckpointMark], ...] = PrivateAttr(())
+    """(kind, option, what its class says) of the options that name checkpoints."""
+
+    @field_validator("prompts")
+    @classmethod
+    def _some_prompts(cls, value: int | str) -> int | str:
+        if value == "" or (isinstance(value, int) and value < 1):
+            raise ValueError("give a number of at least 1 or the path of a file")
+        return value
+
+    def bind_inputs(self, registry: Registry) -> RunSettings:
+        """Note which options name input files and checkpoints: the identity holds these by content."""
+        classes = {kind: self.entry(registry, kind).options for kind in self.options}
+        self._files = tuple(
+            (kind, option) for kind, options in classes.items() for option in file_options(options)
+        )
+        self._checkpoints = tuple(
+            (kind, option, mark)
+            for kind, options in classes.items()
+            for option, mark in checkpoint_options(options).items()
+        )
+        return self
+
+    def component(self, kind: str) -> str | None:
+        """Return the chosen component of a kind, or None where there is none."""
+        name: str | None = getattr(self, FIELD_OF_KIND[kind])
+        return None if kind == "benchmark" and name == NO_BENCHMARK else name
+
+    def entry(self, registry: Registry, kind: str) -> Entry:
+        """Return the registration of the chosen component of a kind, which there must be.
+
+        Raises:
+            UsageError, PluginError: As :meth:`silmm.registry.registry.Registry.entry`.
+        """
+        return registry.entry(REGISTERED_AS.get(kind, kind), str(self.component(kind)))
+
+    def identity(self, announce: Announce = lambda _: None) -> dict[str, Any]:
+        """Return what decides the result as JSON-able data; files and checkpoints stand by their content.
+
+        A judge model that is not there does not stand in it.
+
+        Args:
+            announce: Told when a checkpoint has to be read as a whole.
+
+        Raises:
+            DataError: An input file or a checkpoint cannot be read.
+        """
+        data = self.model_dump(mode="json")
+        if self.judge_model is None:
+            del data["judge_model"]
+        if isinstance(self.prompts, str):
+            data["prompts"] = file_content(self.prompts, "--prompts")
+        if self.pairs is not None:
+            data["pairs"] = file_content(self.pairs, "--pairs")
+        for kind, option in self._files:
+            if path := data["options"][kind][option]:
+                data["options"][kind][option] = file_content(path, f"--set {kind}.{option}")
+        for kind, option, mark in self._checkpoints:
+            given = self.options[kind]
+            data["options"][kind] |= checkpoint_content(given, option, mark, kind, announce)
+        return data
+
+    def require(self, identity: Mapping[str, Any]) -> None:
+        """Refuse to go on when what the settings name is no longer what it was.
+
+        Raises:
+            DataError: A file or a checkpoint changed, or cannot be read any more.
+        """
+        if self.identity() != identity:
+            raise DataError(
+                "A file of prompts or pairs, or a checkpoint, changed while the run was going on, so that "
+                "run.json no longer tells what it works on. Put the old content back, or use a new run "
+                "directory; of a repository on the hub, name the old commit as the revision."
+            )
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the identity's canonical JSON, 64 hexadecimal digits."""
+        return digest_of(self.identity())
+
+
+def digest_of(identity: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of an identity's canonical JSON, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()

@@ -1,0 +1,181 @@
+"""Resolves a run's settings from option defaults, the model's defaults, a TOML file and the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from silmm.contracts.options import (
+    NAME_KEY,
+    Given,
+    complete,
+    split_assignment,
+)
+from silmm.engine.capabilities import fitting_model
+from silmm.engine.component_options import FIELD_OF_KIND, KIND_ALIASES, REGISTERED_AS
+from silmm.engine.settings import NO_BENCHMARK, RunSettings
+from silmm.errors import DataError, UsageError
+from silmm.storage.sha256_cache import Announce
+from silmm.suggestions import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from silmm.registry.registry import Registry
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Layer = dict[tuple[str, str], Given]
+"""Values of one source by (kind, option); kind "" holds the settings themselves."""
+
+
+def resolve_settings(
+    registry: Registry,
+    toml_path: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+    sets: Sequence[str] = (),
+    announce: Announce = lambda _: None,
+) -> RunSettings:
+    """Merge all sources: option defaults < the model's defaults < TOML < flags and ``--set``.
+
+    Where no source names the model, it is :func:`silmm.engine.capabilities.fitting_model`. A kernel among
+    the model's defaults falls away with a trainer that takes none.
+
+    Args:
+        registry: Names of components, their option classes and the models' defaults.
+        toml_path: File of ``--config``.
+        flags: Settings by field name; None means not given.
+        sets: Texts ``kind.option=value``; later ones win, and they win over flags.
+        announce: Told when a checkpoint has to be read as a whole, to know what it is.
+
+    Raises:
+        UsageError: An unknown key or name, a value that is not accepted, or no model fits the
+            components that are named.
+        PluginError: A component is ambiguous or may belong to a broken plugin.
+        DataError: A file or a checkpoint cannot be read.
+    """
+    user = _read_toml(toml_path) if toml_path is not None else {}
+    user |= _from_flags(flags or {}) | _from_sets(sets)
+    _check_kinds(user)
+    own = _of_kind(user, "")
+    model = _model(registry, own)
+    preset = _from_model(model, registry.entry("model", model).defaults)
+    _check_kinds(preset)
+    values = complete(RunSettings, "settings", _of_kind(preset, "") | own) | {"model": model}
+    if "kernel" not in own and "kernel" not in registry.entry("trainer", values["trainer"]).accepts:
+        values["kernel"] = None
+    values["options"] = _component_options(registry, values, preset, user)
+    settings = RunSettings.model_validate(values)
+    settings.bind_inputs(registry)
+    settings.identity(announce)  # reads files and checkpoints, so a missing one fails here
+    return settings
+
+
+def _model(registry: Registry, own: Mapping[str, Given]) -> str:
+    """Return the model that the user names, or the one that fits the other components."""
+    draft = RunSettings.model_validate(complete(RunSettings, "settings", own))
+    named = [kind for kind, field in FIELD_OF_KIND.items() if field in own]
+    return draft.model if "model" in named else fitting_model(registry, draft, named)
+
+
+def _read_toml(path: Path) -> Layer:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"cannot read the settings file {str(path)!r}: {error.strerror}; check --config"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    layer: Layer = {}
+    for key, value in data.items():
+        if isinstance(value, dict):
+            layer |= _from_table(path, KIND_ALIASES.get(key, key), value)
+        else:
+            layer["", key.replace("-", "_")] = Given(value, str(path))
+    return layer
+
+
+def _from_table(path: Path, kind: str, table: Mapping[str, object]) -> Layer:
+    """Read ``[sampler]``; its key ``name`` picks the component."""
+    layer: Layer = {}
+    for key, value in table.items():
+        place = ("", FIELD_OF_KIND.get(kind, kind)) if key == NAME_KEY else (kind, key)
+        layer[place] = Given(value, f"{path} [{kind}]")
+    return layer
+
+
+def _from_flags(flags: Mapping[str, object]) -> Layer:
+    return {
+        ("", name.replace("-", "_")): Given(value, f"--{name.replace('_', '-')}", text=True)
+        for name, value in flags.items()
+        if value is not None
+    }
+
+
+def _from_sets(sets: Sequence[str]) -> Layer:
+    layer: Layer = {}
+    for text in sets:
+        kind, field, value = split_assignment(text)
+        layer[KIND_ALIASES.get(kind, kind), field] = Given(value, f"--set {text}", text=True)
+    return layer
+
+
+def _from_model(model: str, defaults: Mapping[str, object]) -> Layer:
+    layer: Layer = {}
+    for key, value in defaults.items():
+        kind, _, field = key.rpartition(".")
+        layer[KIND_ALIASES.get(kind, kind), field] = Given(value, f"defaults of model {model!r}")
+    return layer
+
+
+def _check_kinds(layer: Layer) -> None:
+    """Refuse option tables of unknown kinds and attempts to set `options` as a whole."""
+    known = [name for name in RunSettings.model_fields if name != "options"]
+    for (kind, field), given in layer.items():
+        if kind in ("aggregation", "distance"):
+            raise UsageError(
+                f"options of an aggregation or a distance are options of the kernel: write kernel.{field} "
+                f"(given by {given.source})"
+            )
+        if kind and kind not in FIELD_OF_KIND:
+            raise UsageError(
+                f"there is no kind of component {kind!r} (given by {given.source})"
+                f"{did_you_mean(kind, FIELD_OF_KIND)} Kinds: {listed(FIELD_OF_KIND)}."
+            )
+        if not kind and field not in known:
+            raise UsageError(
+                f"there is no setting {field!r} (given by {given.source})"
+                f"{did_you_mean(field, known)} Settings: {listed(known)}."
+            )
+
+
+def _of_kind(layer: Layer, kind: str) -> dict[str, Given]:
+    return {field: given for (one, field), given in layer.items() if one == kind}
+
+
+def _component_options(
+    registry: Registry, values: Mapping[str, Any], preset: Layer, user: Layer
+) -> dict[str, dict[str, Any]]:
+    """Return the complete options of every chosen component by kind."""
+    chosen: dict[str, dict[str, Any]] = {}
+    for kind, field in FIELD_OF_KIND.items():
+        name, given = values[field], _of_kind(user, kind)
+        if name is None or (kind == "benchmark" and name == NO_BENCHMARK):
+            if given:
+                source = next(iter(given.values())).source
+                flag = field.replace("_", "-")
+                raise UsageError(f"{source} sets a {kind} option, but no --{flag} is chosen")
+            continue
+        entry = registry.entry(REGISTERED_AS.get(kind, kind), name)
+        # A model's default is for whichever component has that option; another one just lacks it.
+        fits = {
+            option: value
+            for option, value in _of_kind(preset, kind).items()
+            if option in entry.options.model_fields
+        }
+        chosen[kind] = complete(entry.options, f"{kind} {name!r}", fits | given)
+    return chosen

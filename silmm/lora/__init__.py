@@ -1,0 +1,1 @@
+"""LoRA adapters: attach, load, save, and the record of what they hold."""

@@ -1,0 +1,1 @@
+"""Finds plugins, keeps what they register, composes kernels and calls observers."""
