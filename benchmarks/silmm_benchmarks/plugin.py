@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from silmm.probe import Prober
     from silmm_benchmarks.shapes.picture_judge import ShapesJudge
 
-SILMM_PLUGIN_API = 1
+SILMM_PLUGIN_API = 2
 
 
 def _shapes(options: ShapesOptions) -> Benchmark:

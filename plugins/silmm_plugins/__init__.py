@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from silmm_plugins.sampling.nucleus import NucleusOptions
     from silmm_plugins.sampling.rewriting import RewriteOptions
 
-SILMM_PLUGIN_API = 1
+SILMM_PLUGIN_API = 2
 
 
 @hookimpl

@@ -14,7 +14,7 @@ from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOp
 from silmm.contracts.models import BaseModel, Drawing
 from silmm.contracts.options import Given, complete
 from silmm.errors import UsageError
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.storage.sha256_cache import file_digests
 
 if TYPE_CHECKING:

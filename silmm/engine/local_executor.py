@@ -21,7 +21,7 @@ from silmm.engine import accelerators, stages
 from silmm.engine.component_options import REGISTERED_AS
 from silmm.engine.preferences import candidates_of
 from silmm.errors import SilmmError
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.storage.paths import FEATURES, IterationFolder, RunFolder
 
 if TYPE_CHECKING:

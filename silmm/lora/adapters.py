@@ -27,22 +27,6 @@ _MACHINE_KEYS = ("base_model_name_or_path", "revision")
 """Configuration that tells of the machine, not of the adapter."""
 
 
-def load_adapter(model: BaseModel, folder: Path | None) -> None:
-    """Put the adapter of `folder` on a model, replacing any; None leaves none.
-
-    A model whose backbone peft cannot wrap has a method `load_adapter(folder)` of its own, which is called
-    instead of :func:`load_peft_adapter`.
-
-    Raises:
-        DataError: the folder is no adapter of this model.
-    """
-    own = getattr(model, "load_adapter", None)
-    if own is None:
-        load_peft_adapter(model, folder)
-    else:
-        own(folder)
-
-
 def load_peft_adapter(model: BaseModel, folder: Path | None) -> None:
     """Put the PEFT adapter of `folder` on the backbone, replacing any; None leaves none.
 

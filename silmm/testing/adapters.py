@@ -10,7 +10,8 @@ import torch
 from peft import PeftModel
 
 from silmm.contracts.models import BaseModel
-from silmm.lora.adapters import load_adapter, save_adapter
+from silmm.lora.adapters import save_adapter
+from silmm.lora.loading import load_adapter
 from silmm.testing.cases import Cases, Nonconformance, array, compare, drawn, trained_value
 from silmm.testing.training import tuned_adapter
 

@@ -10,7 +10,7 @@ import pytest
 
 from silmm import testing as kit
 from silmm.contracts.models import BaseModel
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.testing.cases import Cases, trains
 
 Record = Callable[[str, object], None]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from silmm.contracts.models import BaseModel, Drawing, Latent
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.testing.cases import Cases, Nonconformance
 
 LIMIT = 6.0

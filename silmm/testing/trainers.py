@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from silmm.contracts.models import BaseModel, Preference, Trainer
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.testing.cases import Nonconformance
 from silmm.testing.training import require_eval_mode
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import silmm.engine.training_log
-import silmm.storage.shards
+import silmm.storage.atomic_files
 
 CALLS = ("write", "fsync", "replace")
 TIMED = ("adapter", "adapters", "report", "run_dir", "wall_seconds")
@@ -68,7 +68,7 @@ def killed(action: Callable[[], object], number: int) -> bool:
 
     def child() -> None:
         counting = CountingOs(number, die)
-        silmm.storage.shards.os = silmm.engine.training_log.os = counting  # type: ignore[assignment]
+        silmm.storage.atomic_files.os = silmm.engine.training_log.os = counting  # type: ignore[assignment]
         action()
 
     return exit_code(child) == -signal.SIGKILL

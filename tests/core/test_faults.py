@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 import silmm.engine.training_log
-import silmm.storage.shards
+import silmm.storage.atomic_files
 from silmm.engine.training_log import TrainingLog
 from silmm.errors import DataError, OutOfSpace, SilmmError
 from silmm.storage.atomic_files import atomic_folder, atomic_write
@@ -30,7 +30,7 @@ def failing(artefacts, monkeypatch):
             raise OSError(code, os.strerror(code))
 
         counting = artefacts.CountingOs(number, trap)
-        monkeypatch.setattr(silmm.storage.shards, "os", counting)
+        monkeypatch.setattr(silmm.storage.atomic_files, "os", counting)
         monkeypatch.setattr(silmm.engine.training_log, "os", counting)
         return counting
 
@@ -113,7 +113,7 @@ def test_a_short_write_is_continued(tmp_path, monkeypatch):
         def write(self, descriptor, data):
             return os.write(descriptor, bytes(data[:3]))
 
-    monkeypatch.setattr(silmm.storage.shards, "os", Stingy())
+    monkeypatch.setattr(silmm.storage.atomic_files, "os", Stingy())
     atomic_write(tmp_path / "file", b"0123456789")
     assert (tmp_path / "file").read_bytes() == b"0123456789"
 

@@ -7,7 +7,7 @@ import pytest
 
 import silmm.engine.run
 from silmm.contracts.records import Difference, EvalResult
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.registry.registry import Registry
 from silmm.reproduce.catalog import EXPERIMENTS
 from silmm.reproduce.reproduction import reproduce

@@ -34,7 +34,7 @@ from silmm.contracts.models import (
 from silmm.contracts.options import NoOptions, Options
 from silmm.contracts.records import Difference, EvalResult
 from silmm.contracts.validation_options import ValidationOptions
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import to_json
 

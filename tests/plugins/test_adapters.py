@@ -10,7 +10,8 @@ import torch
 from peft import PeftModel
 
 from silmm.errors import DataError, UsageError
-from silmm.lora.adapters import detach, load_adapter, new_adapter, save_adapter, trainable_parameters
+from silmm.lora.adapters import detach, new_adapter, save_adapter, trainable_parameters
+from silmm.lora.loading import load_adapter
 from tests.plugins.tiny_random import TinyRandom, random_backbone
 
 IDS = torch.tensor([[2, 5, 7, 1, 12, 13]])

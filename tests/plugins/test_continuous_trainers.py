@@ -20,7 +20,7 @@ from silmm_plugins.training.sft import Sft, SftOptions
 
 from silmm.contracts.models import Preference
 from silmm.errors import DataError, SilmmError
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from tests.plugins.feature_preferences import feature_preferences
 from tests.plugins.tiny_continuous_random import PROMPTS, TinyContinuousRandom
 from tests.plugins.training_run import QUICK, KilledError, train, weights

@@ -18,7 +18,8 @@ from silmm_plugins.training.sft import Sft, SftOptions
 
 from silmm.contracts.models import Latent, Preference
 from silmm.errors import DataError, SilmmError
-from silmm.lora.adapters import load_adapter, new_adapter, trainable_parameters
+from silmm.lora.adapters import new_adapter, trainable_parameters
+from silmm.lora.loading import load_adapter
 from tests.plugins.preferences import preferences
 from tests.plugins.tiny_random import TinyRandom
 from tests.plugins.training_run import QUICK, KilledError, train, weights

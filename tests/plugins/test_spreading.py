@@ -17,7 +17,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from silmm.contracts.models import BaseModel, Drawing
 from silmm.errors import UsageError
-from silmm.lora.adapters import load_adapter, new_adapter, save_adapter
+from silmm.lora.adapters import new_adapter, save_adapter
+from silmm.lora.loading import load_adapter
 from silmm.testing.cases import trained_value
 from silmm.testing.training import tuned_adapter
 from tests.plugins.every_model import ADAPTERS, EMBEDDED, PROMPTS, QUESTIONS, EveryModel

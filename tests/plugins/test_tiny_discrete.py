@@ -21,7 +21,8 @@ from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
 from silmm.contracts.models import ChatRequest, Drawing
 from silmm.errors import DataError, UsageError
-from silmm.lora.adapters import load_adapter, new_adapter, save_adapter
+from silmm.lora.adapters import new_adapter, save_adapter
+from silmm.lora.loading import load_adapter
 from training.tiny_discrete import measure
 
 WORDS = ["yes", "no", "a", "red", "blue", "circle", "square", "and", "is", "there", "?", ",", "."]

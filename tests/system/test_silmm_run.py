@@ -19,7 +19,7 @@ from peft import PeftModel
 from silmm_benchmarks.shapes.splits import contaminated, report_prompts, tune_prompts
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.storage.json_files import read_json
 from tests.core.artefacts import hashes
 

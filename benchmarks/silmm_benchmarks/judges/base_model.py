@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from silmm.contracts.judges import Question
 from silmm.errors import DataError, UsageError
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm_benchmarks.judges.options import BaseModelOptions
 from silmm_benchmarks.judges.weights import digest
 

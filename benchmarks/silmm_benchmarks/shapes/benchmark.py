@@ -20,7 +20,7 @@ from silmm.bench.statistics import DRAWS, cluster_means, paired_difference
 from silmm.contracts.models import BaseModel, Drawing
 from silmm.contracts.records import Difference, EvalResult
 from silmm.errors import PluginError
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import to_json
 from silmm_benchmarks.shapes.answering import SEED, accuracy_by_scene

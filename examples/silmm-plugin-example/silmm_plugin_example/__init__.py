@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from silmm.contracts.options import NoOptions
     from silmm.contracts.registration import Register
 
-SILMM_PLUGIN_API = 1
+SILMM_PLUGIN_API = 2
 
 
 class ModelOptions(Options):

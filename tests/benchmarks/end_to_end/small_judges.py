@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from silmm.contracts.judges import Question
     from silmm.contracts.registration import Register
 
-SILMM_PLUGIN_API = 1
+SILMM_PLUGIN_API = 2
 
 
 class FolderOptions(Options):

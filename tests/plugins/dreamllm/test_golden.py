@@ -13,7 +13,7 @@ from silmm_plugins.models.dreamllm.model import DreamLlm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from silmm.contracts.models import Drawing
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from tests.plugins.dreamllm.conftest import load
 
 # peft asks transformers so

@@ -17,7 +17,7 @@ from silmm_plugins.models.emu3.model import Emu3
 from transformers import Emu3ForCausalLM, Emu3ForConditionalGeneration, Emu3TextConfig
 
 from silmm.contracts.models import Drawing
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from tests.plugins.emu3.loading import load
 
 # peft's warning, not ours to mend

@@ -14,7 +14,7 @@ from silmm_plugins.models.janus import vqa as looking
 from transformers import JanusForConditionalGeneration
 
 from silmm.contracts.models import Drawing
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 
 TOLERANCE = 1e-5
 """Of goldens/checkpoints/README.md, absolute and relative; sums of log-probabilities have ten times that."""

@@ -21,7 +21,8 @@ from silmm_plugins.models.seed_llama.sequences import Prefix, following_states, 
 from transformers import LlamaForCausalLM
 
 from silmm.contracts.models import Drawing
-from silmm.lora.adapters import load_adapter, new_adapter, save_adapter
+from silmm.lora.adapters import new_adapter, save_adapter
+from silmm.lora.loading import load_adapter
 
 # peft asks transformers so
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

@@ -9,7 +9,7 @@ from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 import silmm.engine.run
 from silmm.contracts.models import Drawing
 from silmm.engine.settings_resolution import resolve_settings
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.registry.registry import Registry
 from silmm.storage.paths import RunFolder
 from tests.plugins.seed_llama.tiny_checkpoint import UNCLIP, write_unclip

@@ -8,7 +8,7 @@ import pytest
 import silmm.engine.run
 from silmm.contracts.models import Drawing
 from silmm.engine.settings_resolution import resolve_settings
-from silmm.lora.adapters import load_adapter
+from silmm.lora.loading import load_adapter
 from silmm.registry.registry import Registry
 from silmm.storage.paths import RunFolder
 from tests.plugins.vlm_diffusion.conftest import SMALL, load

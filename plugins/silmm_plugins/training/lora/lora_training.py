@@ -17,7 +17,8 @@ from accelerate.utils import reduce
 
 from silmm.contracts.models import BaseModel, Preference, Validate
 from silmm.errors import SilmmError
-from silmm.lora.adapters import load_adapter, new_adapter, save_adapter, trainable_parameters
+from silmm.lora.adapters import new_adapter, save_adapter, trainable_parameters
+from silmm.lora.loading import load_adapter
 from silmm.seeds import derive
 from silmm_plugins.models._shared.devices import device_of
 from silmm_plugins.training import preference_data
