@@ -14,7 +14,7 @@ from benchmarks.perf import blip_workload, measure
 PASSES = 8
 """The official script's: one for each phrase that a prompt may have; a missing one is asked as empty text."""
 CASES = ((2, 2), (2, 4))
-"""(pictures, phrases of each): two phrases is what most of T2I-CompBench++'s prompts have."""
+"""(n_images, phrases of each): two phrases is what most of T2I-CompBench++'s prompts have."""
 TOLERANCE = 1e-5
 """Of a probability: float32 sums in another order."""
 
@@ -23,7 +23,7 @@ Way = Callable[[BlipVqa, Sequence[Image], Sequence[str]], Answers]
 
 
 def once(judge: BlipVqa, images: Sequence[Image], asked: Sequence[str]) -> Answers:
-    """Answer as the judge does: each picture encoded once for its phrases, (pictures * phrases,)."""
+    """Answer as the judge does: each picture encoded once for its phrases, (n_images * phrases,)."""
     return np.concatenate(judge.p_yes(images, [asked] * len(images)))
 
 
@@ -48,13 +48,13 @@ WAYS: dict[str, Way] = {
 }
 
 
-def compare(judge: BlipVqa, pictures: int, phrases: int, repeats: int) -> measure.Comparison:
+def compare(judge: BlipVqa, n_images: int, phrases: int, repeats: int) -> measure.Comparison:
     """Check that all ways give the same answers, then time them; an item is a picture.
 
     Raises:
         RuntimeError: two ways answer differently.
     """
-    images, asked = blip_workload.pictures(pictures), blip_workload.questions(phrases)
+    images, asked = blip_workload.pictures(n_images), blip_workload.questions(phrases)
     answers = {name: way(judge, images, asked) for name, way in WAYS.items()}
     for name, answer in answers.items():
         worst = float(np.abs(answer - answers[measure.OURS]).max())
@@ -62,7 +62,7 @@ def compare(judge: BlipVqa, pictures: int, phrases: int, repeats: int) -> measur
             raise RuntimeError(f"{name!r} answers otherwise by {worst:.3g}; its time cannot be compared")
     calls = {name: (lambda way=way: way(judge, images, asked)) for name, way in WAYS.items()}
     return measure.Comparison(
-        f"{pictures} pictures, {phrases} phrases each", pictures, measure.interleaved(calls, repeats)
+        f"{n_images} n_images, {phrases} phrases each", n_images, measure.interleaved(calls, repeats)
     )
 
 
@@ -70,7 +70,7 @@ def main() -> None:
     """Print the table."""
     options = measure.arguments(__doc__ or "", repeats=3)
     with blip_workload.random_judge() as judge:
-        rows = [compare(judge, pictures, phrases, options.repeats) for pictures, phrases in CASES]
+        rows = [compare(judge, n_images, phrases, options.repeats) for n_images, phrases in CASES]
     measure.publish("blip_vqa_speed", "pictures", "random, real size", rows)
 
 

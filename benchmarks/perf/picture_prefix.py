@@ -12,13 +12,13 @@ from benchmarks.perf import measure, workload
 from silmm.contracts.models import Image
 
 CASES = ((1, 1), (1, 4), (1, 8), (1, 16), (32, 1), (32, 4), (32, 8), (32, 16))
-"""(pictures, questions about each)."""
+"""(n_images, questions about each)."""
 TOLERANCE = 2e-4
 """Of a probability: float32 sums in another order, after six layers."""
 
 
 def once(model: TinyDiscrete, images: Sequence[Image], asked: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Answer as the loop does: all questions of all pictures in one call, (pictures * N, 2)."""
+    """Answer as the loop does: all questions of all n_images in one call, (n_images * N, 2)."""
     return np.concatenate(model.yes_no(images, [asked] * len(images)))
 
 
@@ -38,28 +38,28 @@ def repeated(model: TinyDiscrete, images: Sequence[Image], asked: Sequence[str])
 WAYS = {measure.OURS: once, "picture again, in one batch": repeated, "picture again, one by one": one_by_one}
 
 
-def compare(model: TinyDiscrete, pictures: int, count: int, repeats: int) -> measure.Comparison:
+def compare(model: TinyDiscrete, n_images: int, count: int, repeats: int) -> measure.Comparison:
     """Check that all ways give the same answers, then time them.
 
     Raises:
         RuntimeError: two ways answer differently.
     """
-    images, asked = workload.pictures(model, pictures), workload.questions(count)
+    images, asked = workload.pictures(model, n_images), workload.questions(count)
     answers = {name: way(model, images, asked) for name, way in WAYS.items()}
     for name, answer in answers.items():
         worst = float(np.abs(answer - answers[measure.OURS]).max())
         if not worst <= TOLERANCE:
             raise RuntimeError(f"{name!r} answers otherwise by {worst:.3g}; its time cannot be compared")
     calls = {name: (lambda way=way: way(model, images, asked)) for name, way in WAYS.items()}
-    case = f"{pictures} picture{'s' * (pictures > 1)}, {count} question{'s' * (count > 1)}"
-    return measure.Comparison(case, pictures * count, measure.interleaved(calls, repeats))
+    case = f"{n_images} picture{'s' * (n_images > 1)}, {count} question{'s' * (count > 1)}"
+    return measure.Comparison(case, n_images * count, measure.interleaved(calls, repeats))
 
 
 def main() -> None:
     """Print the table."""
     options = measure.arguments(__doc__ or "", repeats=9)
     model, weights = workload.load_model()
-    rows = [compare(model, pictures, count, options.repeats) for pictures, count in CASES]
+    rows = [compare(model, n_images, count, options.repeats) for n_images, count in CASES]
     measure.publish("picture_prefix", "answers", weights, rows)
 
 

@@ -17,7 +17,7 @@ from benchmarks.perf import blip_workload, measure
 from silmm.contracts.judges import Question
 
 CASES = ((2, 6),)
-"""(pictures, questions about each): TIFA has 6.3 a caption."""
+"""(n_images, questions about each): TIFA has 6.3 a caption."""
 WORDS = 2
 """Tokens that an answer has here: random weights would never end, trained ones answer in a word."""
 
@@ -58,13 +58,13 @@ def again(judge: BlipAnswers, images: Sequence[Image], asked: Sequence[Question]
 WAYS = {measure.OURS: once, "picture again for each question": again}
 
 
-def compare(judge: BlipAnswers, pictures: int, count: int, repeats: int) -> measure.Comparison:
+def compare(judge: BlipAnswers, n_images: int, count: int, repeats: int) -> measure.Comparison:
     """Check that both ways give the same words, then time them; an item is a question.
 
     Raises:
         RuntimeError: the two ways answer differently.
     """
-    images = blip_workload.pictures(pictures)
+    images = blip_workload.pictures(n_images)
     asked = [Question(text) for text in blip_workload.questions(count)]
     answers = {name: way(judge, images, asked) for name, way in WAYS.items()}
     for name, answer in answers.items():
@@ -72,7 +72,7 @@ def compare(judge: BlipAnswers, pictures: int, count: int, repeats: int) -> meas
             raise RuntimeError(f"{name!r} answers otherwise; its time cannot be compared")
     calls = {name: (lambda way=way: way(judge, images, asked)) for name, way in WAYS.items()}
     return measure.Comparison(
-        f"{pictures} pictures, {count} questions each", pictures * count, measure.interleaved(calls, repeats)
+        f"{n_images} n_images, {count} questions each", n_images * count, measure.interleaved(calls, repeats)
     )
 
 
@@ -80,7 +80,7 @@ def main() -> None:
     """Print the table."""
     options = measure.arguments(__doc__ or "", repeats=3)
     with random_judge() as judge:
-        rows = [compare(judge, pictures, count, options.repeats) for pictures, count in CASES]
+        rows = [compare(judge, n_images, count, options.repeats) for n_images, count in CASES]
     measure.publish("tifa_answers_speed", "answers", "random, real size", rows)
 
 

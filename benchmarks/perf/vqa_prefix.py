@@ -40,7 +40,7 @@ def random_model(sizes: janus_random.Sizes = SIZES, seed: int = 0) -> Janus:
         return Janus(checkpoint, batches=Batches(look=4))
 
 
-def pictures(model: Janus, count: int) -> list[Image]:
+def random_images(model: Janus, count: int) -> list[Image]:
     """Return pictures of noise of the size that the model looks at."""
     rng = np.random.default_rng(0)
     side = model.reader.side
@@ -82,7 +82,7 @@ def compare(model: Janus, count: int, asked: int, repeats: int) -> measure.Compa
     Raises:
         RuntimeError: they differ.
     """
-    images, texts = pictures(model, count), questions(asked)
+    images, texts = random_images(model, count), questions(asked)
     answers = {name: np.log(way(model, images, texts)) for name, way in WAYS.items()}
     worst = max(float(np.abs(answer - answers[measure.OURS]).max()) for answer in answers.values())
     if not worst <= TOLERANCE:

@@ -155,14 +155,14 @@ def _pictures(rows: Sequence[Row], album: Album) -> Markup:
             caption += f" · {own:+.2f}"
         image = tag(
             "img", src=album.place(row["image"]["bytes"]), class_="right" if share == 1 else None,
-            alt=f"{row['prompt']}, picture {row['picture']}", loading="lazy",
+            alt=f"{row['prompt']}, picture {row['image_index']}", loading="lazy",
         )
         figures.append(tag("figure", image, tag("figcaption", caption), class_="picture"))
     return tag("div", figures, class_="pictures")
 
 
 def _first(rows: Sequence[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: int(row["picture"]))[:PER_SIDE]
+    return sorted(rows, key=lambda row: int(row["image_index"]))[:PER_SIDE]
 
 
 def _prompt_id(row: Row) -> str:
@@ -191,13 +191,13 @@ def _verdicts(before: Sequence[Row], after: Sequence[Row]) -> Markup:
         rows.append(cells)
     head = ["question (judge ✓ ✗, the model's own p(yes))"]
     for name, side in zip(("before", "after"), sides, strict=True):
-        head += [f"{name} {row['picture'] + 1}" for row in side]
+        head += [f"{name} {row['image_index'] + 1}" for row in side]
     return tag("details", tag("summary", "questions and answers"), table(head, rows))
 
 
 def _ranking(prompt: Row, tables: Sequence[Sequence[Row]], album: Album) -> Markup:
-    pictures, asked, answers, scored, pairs = tables
-    images = {row["candidate"]: row["image"]["bytes"] for row in pictures}
+    candidate_rows, asked, answers, scored, pairs = tables
+    images = {row["candidate"]: row["image"]["bytes"] for row in candidate_rows}
     scores = {row["candidate"]: row["score"] for row in scored if row["score"] is not None}
     questions = [str(row["question"]) for row in sorted(asked, key=lambda row: int(row["index"]))]
     answered = [row for row in answers if None not in (row["p_yes"], row["p_no"])]

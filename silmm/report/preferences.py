@@ -19,13 +19,13 @@ def preferences(iteration: IterationRecord, album: Album) -> Markup:
     """Show chosen and rejected pictures of the prompts with the widest, median and narrowest gap."""
     pairs = group([r for r in iteration.pairs if _scored(r)], lambda row: str(row["prompt_id"]))
     labels = _shown({key: _gap(rows) for key, rows in pairs.items()})
-    pictures = rows_where(
+    candidate_rows = rows_where(
         iteration.folder / "candidates", "prompt_id", frozenset(labels),
         ["prompt_id", "candidate", "image"],
     )
-    if not pictures:
+    if not candidate_rows:
         return NOTHING
-    images = {(row["prompt_id"], row["candidate"]): row["image"]["bytes"] for row in pictures}
+    images = {(row["prompt_id"], row["candidate"]): row["image"]["bytes"] for row in candidate_rows}
     texts = {str(row["prompt_id"]): str(row["prompt"]) for row in iteration.prompts}
     parts = [
         tag("h2", f"Chosen and rejected (iteration {iteration.number})"),

@@ -19,7 +19,7 @@ from silmm.storage.tables import encode_png, prompt_table
 EVIL = "<script>alert('x')</script> & \"quotes\""
 DRAWN = pa.schema([
     ("prompt_id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
-    ("picture", pa.int32()), ("image", IMAGE),
+    ("image_index", pa.int32()), ("image", IMAGE),
     ("statements", pa.list_(pa.string())), ("questions", pa.list_(pa.string())),
     ("holds", pa.list_(pa.bool_())), ("p_yes", pa.list_(pa.float64())),
     ("p_no", pa.list_(pa.float64())),
@@ -76,7 +76,7 @@ def make_run(
     atomic_write(iteration / "prompter.json", to_json({"rejected": {"duplicate": 3}, "made": 2}))
     for skill in (0, 1):
         rows = [
-            {"prompt_id": key, "prompt": text, "category": category, "picture": p,
+            {"prompt_id": key, "prompt": text, "category": category, "image_index": p,
              "image": picture(90 * skill + p), "statements": [text], "questions": [f"{text}?"],
              "holds": [p < 1 + skill], "p_yes": [0.8], "p_no": [0.2]}
             for key, text, category in zip(keys, texts, ("color", "numeracy"), strict=True)

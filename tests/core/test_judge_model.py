@@ -59,12 +59,12 @@ def test_scores_are_the_judges_and_all_else_is_the_models(go, tmp_path, judged, 
     judge = toy.ToyFolder(toy.ToyFolderOptions(path=str(taste)))
     assert table(tmp_path / "run", "candidates") == table(whole_run, "candidates")
     assert table(tmp_path / "run", "scores") != table(whole_run, "scores")
-    picture = {(row["prompt_id"], row["candidate"]): row["image"] for row in table(whole_run, "candidates")}
+    stored = {(row["prompt_id"], row["candidate"]): row["image"] for row in table(whole_run, "candidates")}
     asked = {(row["prompt_id"], row["index"]): row["question"] for row in table(whole_run, "questions")}
     answers = table(tmp_path / "run", "answers")
     assert len(answers) == 7 * 4 * 2
     for row in answers:
-        image = decode_png(picture[row["prompt_id"], row["candidate"]])
+        image = decode_png(stored[row["prompt_id"], row["candidate"]])
         ((expected,),) = judge.yes_no([image], [[asked[row["prompt_id"], row["index"]]]])
         assert (row["p_yes"], row["p_no"]) == tuple(expected)
 

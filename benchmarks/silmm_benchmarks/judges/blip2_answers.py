@@ -32,7 +32,7 @@ class Blip2Answers(FreeAnswers):
     model_class = "Blip2ForConditionalGeneration"
 
     def see(self, images: Sequence[Image]) -> Sequence[Any]:
-        """Return the query states in the language model's width, (pictures, 32, width)."""
+        """Return the query states in the language model's width, (image_embeddings, 32, width)."""
         found: torch.Tensor = self.model.get_image_features(pixel_values=self.pixels(images)).pooler_output
         return list(found)
 
@@ -43,10 +43,10 @@ class Blip2Answers(FreeAnswers):
         tokens = self.tokenizer([prompt(one) for one in questions], padding=True, return_tensors="pt")
         tokens = tokens.to(self.placement.device)
         embedded = self.model.get_input_embeddings()(tokens["input_ids"])
-        pictures = seen[None].to(embedded.dtype).expand(len(questions), -1, -1)
-        mask = torch.cat([tokens["input_ids"].new_ones(pictures.shape[:2]), tokens["attention_mask"]], 1)
+        image_embeddings = seen[None].to(embedded.dtype).expand(len(questions), -1, -1)
+        mask = torch.cat([tokens["input_ids"].new_ones(image_embeddings.shape[:2]), tokens["attention_mask"]], 1)
         written = self.model.language_model.generate(
-            inputs_embeds=torch.cat([pictures, embedded], 1), attention_mask=mask,
+            inputs_embeds=torch.cat([image_embeddings, embedded], 1), attention_mask=mask,
             num_beams=BEAMS, max_new_tokens=LONGEST, do_sample=False,
         )
         return self.words(written)

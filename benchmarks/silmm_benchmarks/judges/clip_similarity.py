@@ -71,12 +71,12 @@ class ClipSimilarity:
         import torch
 
         self._check(texts)
-        pictures = {id(image): image for image in images}
+        distinct = {id(image): image for image in images}
         words = list(dict.fromkeys(texts))
         if not words:
             return np.empty(0)
         with torch.inference_mode():
-            seen = dict(zip(pictures, self._see(list(pictures.values())), strict=True))
+            seen = dict(zip(distinct, self._see(list(distinct.values())), strict=True))
             read = dict(zip(words, self._read(words), strict=True))
         found = [float(seen[id(image)] @ read[text]) for image, text in zip(images, texts, strict=True)]
         return np.array(found, dtype=np.float64)

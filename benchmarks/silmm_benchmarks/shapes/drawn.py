@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 DRAWN = pa.schema([
     ("prompt_id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
-    ("picture", pa.int32()), ("seed", pa.int64()), ("image", IMAGE),
+    ("image_index", pa.int32()), ("seed", pa.int64()), ("image", IMAGE),
     ("statements", pa.list_(pa.string())), ("questions", pa.list_(pa.string())),
     ("holds", pa.list_(pa.bool_())),        # the judge's verdict on each statement
     ("p_yes", pa.list_(pa.float64())),      # the drawing model's own answers, null if not asked
@@ -142,10 +142,10 @@ def own_score(table: pa.Table) -> Floats:
 def _draw_shard(
     model: BaseModel, judge: Judge, plan: Plan, prompts: Sequence[EvalPrompt], named: str
 ) -> pa.Table:
-    rows = [(prompt, picture) for prompt in prompts for picture in range(plan.setting.images)]
+    rows = [(prompt, image_index) for prompt in prompts for image_index in range(plan.setting.images)]
     texts = [prompt.text for prompt, _ in rows]
     # No adapter and no order in the seed: before and after draw the same random numbers.
-    seeds = [derive(plan.seed, "shapes", prompt.text, picture) for prompt, picture in rows]
+    seeds = [derive(plan.seed, "shapes", prompt.text, image_index) for prompt, image_index in rows]
     images = model.decode(model.represent(texts, seeds, plan.setting.drawing), seeds)
     _check_size(images)
     verdicts = judge.facts(np.stack(images), [prompt.spec for prompt, _ in rows])
@@ -161,7 +161,7 @@ def _draw_shard(
             "prompt_id": prompt_id(prompt.text),
             "prompt": prompt.text,
             "category": prompt.category,
-            "picture": picture,
+            "image_index": image_index,
             "seed": seed,
             "image": encode_png(image),
             "statements": [statement(fact) for fact in claims[prompt.text]],
@@ -170,7 +170,7 @@ def _draw_shard(
             "p_yes": None if answer is None else [float(v) for v in answer[:, 0]],
             "p_no": None if answer is None else [float(v) for v in answer[:, 1]],
         }
-        for (prompt, picture), seed, image, verdict, answer in zip(
+        for (prompt, image_index), seed, image, verdict, answer in zip(
             rows, seeds, images, verdicts, answers, strict=True
         )
     ]

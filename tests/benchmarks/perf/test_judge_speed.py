@@ -9,7 +9,7 @@ from silmm.contracts.judges import Question
 def test_all_ways_of_asking_blip_answer_alike():
     """Once, again and in eight passes, the probabilities are equal, or the comparison would refuse."""
     with blip_workload.random_judge(hidden=24, layers=1, heads=3) as judge:
-        row = blip_vqa_speed.compare(judge, pictures=2, phrases=3, repeats=1)
+        row = blip_vqa_speed.compare(judge, n_images=2, phrases=3, repeats=1)
     assert row.items == 2
     assert set(row.seconds) == set(blip_vqa_speed.WAYS)
 
@@ -32,13 +32,13 @@ def test_other_answers_are_refused(monkeypatch):
     with blip_workload.random_judge(hidden=24, layers=1, heads=3) as judge, pytest.raises(
         RuntimeError, match="'wrong' answers otherwise"
     ):
-        blip_vqa_speed.compare(judge, pictures=1, phrases=2, repeats=1)
+        blip_vqa_speed.compare(judge, n_images=1, phrases=2, repeats=1)
 
 
 def test_both_ways_of_asking_for_words_answer_alike():
     """Free answers are the same words once and again; every answer is timed to its end."""
     with tifa_answers_speed.random_judge(hidden=24, layers=1, heads=3, image=32) as judge:
-        row = tifa_answers_speed.compare(judge, pictures=2, count=3, repeats=1)
+        row = tifa_answers_speed.compare(judge, n_images=2, count=3, repeats=1)
         words = judge.answer(blip_workload.pictures(1), [[Question("a dog?")]])
     assert row.items == 6
     assert set(row.seconds) == set(tifa_answers_speed.WAYS)

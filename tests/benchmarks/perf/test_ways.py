@@ -76,7 +76,7 @@ def test_the_reference_is_the_model_without_its_adapter(model):
 
 def test_all_ways_of_asking_answer_alike(model):
     """Prefix reuse gives the answers of asking one by one, or the comparison would refuse."""
-    row = picture_prefix.compare(model, pictures=2, count=3, repeats=1)
+    row = picture_prefix.compare(model, n_images=2, count=3, repeats=1)
     assert row.items == 6
     assert set(row.seconds) == set(picture_prefix.WAYS)
 
@@ -87,7 +87,7 @@ def test_other_answers_are_refused(model, monkeypatch):
         picture_prefix.WAYS, "wrong", lambda *work: picture_prefix.once(*work) + 0.01
     )
     with pytest.raises(RuntimeError, match="'wrong' answers otherwise"):
-        picture_prefix.compare(model, pictures=1, count=2, repeats=1)
+        picture_prefix.compare(model, n_images=1, count=2, repeats=1)
 
 
 def test_the_ways_take_turns():

@@ -53,8 +53,8 @@ def score(registry: Registry, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Run the benchmark on a folder and return the result as it lies on the disk."""
     from silmm.storage.json_files import read_json
 
-    def scored(images: Path, *, pictures: int = 2, **changes: Any) -> dict[str, Any]:
-        component = registry.build("benchmark", "shapes", {"images": pictures})
+    def scored(images: Path, *, n_images: int = 2, **changes: Any) -> dict[str, Any]:
+        component = registry.build("benchmark", "shapes", {"images": n_images})
         request = replace(BenchRequest(out=tmp_path / "out", images=images, limit=LIMIT), **changes)
         outcome = component.bench(
             request, registry=registry, progress=lambda *_: None, note=lambda _: None

@@ -56,7 +56,7 @@ def arrays(golden: Path) -> Any:
     return np.load(golden / "expected.npz")
 
 
-def picture(golden: Path, name: str) -> Any:
+def golden_image(golden: Path, name: str) -> Any:
     """Return an input picture."""
     return np.asarray(Image.open(golden / "inputs" / name).convert("RGB"))
 
@@ -102,7 +102,7 @@ def test_pixels_and_codes_of_pictures(
 ) -> None:
     """Preprocessing gives the recorded pixels, and the vision tokenizer the recorded codes."""
     for index, case in enumerate(expected["encode"]):
-        image = picture(golden, case["image"])
+        image = golden_image(golden, case["image"])
         np.testing.assert_allclose(model.vision.pixels(image), arrays[f"pixel_values{index}"], **CLOSE)
         np.testing.assert_array_equal(model.vision.encode(image), codes(case))
 
@@ -152,7 +152,7 @@ def test_answers(model: Emu3, golden: Path, expected: dict[str, Any], arrays: An
     """Questions have the recorded ids, logits and p(yes), p(no), alone and beside the other questions."""
     asked = [case["question"] for case in expected["vqa"]]
     for index, case in enumerate(expected["vqa"]):
-        image = picture(golden, case["image"])
+        image = golden_image(golden, case["image"])
         seen = model.vision.encode(image)
         ids = [*model.judge.picture_ids(seen), *model.judge.question_ids(case["question"])]
         assert ids == case["input_ids"]

@@ -60,7 +60,7 @@ def wrapped(recorded, model):
 
 
 @pytest.fixture(scope="module")
-def pictures(recorded):
+def recorded_images(recorded):
     """The recorded pictures by name."""
     paths = sorted((recorded / "inputs").glob("*.png"))
     return {path.name: np.asarray(Image.open(path).convert("RGB")) for path in paths}
@@ -93,13 +93,13 @@ def test_ids_are_the_originals(model, expected):
         assert words.drawing(case["prompt"]) == case["input_ids"]
 
 
-def test_pictures_are_prepared_as_the_original_does(model, expected, arrays, pictures):
+def test_pictures_are_prepared_as_the_original_does(model, expected, arrays, recorded_images):
     """Scaling, padding and normalising give the recorded pixel values, of landscape and square pictures."""
     for number, case in enumerate(expected["vqa"]):
-        close(model.reader.read([pictures[case["image"]]])[0], arrays[f"vqa{number}_pixel_values"])
+        close(model.reader.read([recorded_images[case["image"]]])[0], arrays[f"vqa{number}_pixel_values"])
 
 
-def test_a_question_alone(model, expected, arrays, pictures):
+def test_a_question_alone(model, expected, arrays, recorded_images):
     """Embeddings of the picture, logits after the question and p(yes), p(no) are the recorded ones."""
     for number, case in enumerate(expected["vqa"]):
         pixels = torch.from_numpy(arrays[f"vqa{number}_pixel_values"])[None]
@@ -108,14 +108,14 @@ def test_a_question_alone(model, expected, arrays, pictures):
             cache, length = looking.read_pictures(model.network, model.prompts, pixels)
             ids = [[model.prompts.question(case["question"])]]
             close(looking.answer_logits(model.network, cache, length, ids)[0], arrays[f"vqa{number}_logits"])
-        answer = model.yes_no([pictures[case["image"]]], [[case["question"]]])[0]
+        answer = model.yes_no([recorded_images[case["image"]]], [[case["question"]]])[0]
         close(answer, [[case["p_yes"], case["p_no"]]])
 
 
-def test_questions_in_a_mixed_batch(model, expected, pictures):
+def test_questions_in_a_mixed_batch(model, expected, recorded_images):
     """Among other pictures and questions of other lengths each recorded answer stays the same."""
     cases = expected["vqa"]
-    images = [pictures[case["image"]] for case in cases] + [pictures["img2.png"]]
+    images = [recorded_images[case["image"]] for case in cases] + [recorded_images["img2.png"]]
     others = [case["question"] for case in reversed(cases)]
     asked = [[other, case["question"], "Why?"] for case, other in zip(cases, others, strict=True)]
     answers = model.yes_no(images, [*asked, ["Is it?"]])
@@ -163,7 +163,7 @@ def test_the_image_tokenizer_reads_the_recorded_codes(model, expected, arrays):
 
 
 @torch.inference_mode()
-def test_an_adapter_gives_the_stock_classs_numbers(load, recorded, expected, arrays, pictures, tmp_path):
+def test_an_adapter_gives_the_stock_classs_numbers(load, recorded, expected, arrays, recorded_images, tmp_path):
     """A LoRA that changes the stock class changes answers here to the same ones, and comes off again."""
     model = load(recorded / "original")
     tuned = wrapped(recorded, model)
@@ -180,7 +180,7 @@ def test_an_adapter_gives_the_stock_classs_numbers(load, recorded, expected, arr
     assert np.abs(np.subtract(theirs, recorded_ones)).max() > 1e-3
     for folder, answers in ((tmp_path / "adapter", theirs), (None, recorded_ones)):
         load_adapter(model, folder)
-        close(model.yes_no([pictures[case["image"]]], [[case["question"]]])[0], [answers])
+        close(model.yes_no([recorded_images[case["image"]]], [[case["question"]]])[0], [answers])
 
 
 def test_both_layouts_are_one_model(load, recorded):

@@ -69,12 +69,12 @@ class MPlugJudge:
             return []
         # Only questions of one picture share a batch, so that no answer depends on other pictures.
         distinct = list(dict.fromkeys(texts))
-        picture = self.encode(image)
+        encoded = self.encode(image)
         answers: dict[str, str] = {}
         for start in range(0, len(distinct), self._batch):
             part = distinct[start : start + self._batch]
             tokens, mask = (tensor.to(self._device) for tensor in self.questions.encode(part))
-            found = self.model.answer(picture, tokens, mask)
+            found = self.model.answer(encoded, tokens, mask)
             answers.update(
                 (text, self.questions.decode(ranked[0].tokens))
                 for text, ranked in zip(part, found, strict=True)

@@ -73,8 +73,8 @@ class VisionTokenizer:
     def pixels(self, image: Image) -> Tensor:
         """Return what the encoder sees of a picture: (3, height, width), sides multiples of a code's."""
         height, width = self.resized(*image.shape[:2])
-        picture = Pictures.fromarray(image).resize((width, height), self._resample)
-        values = torch.from_numpy(np.asarray(picture, dtype=np.float32)).movedim(-1, 0) * self._scale
+        resized = Pictures.fromarray(image).resize((width, height), self._resample)
+        values = torch.from_numpy(np.asarray(resized, dtype=np.float32)).movedim(-1, 0) * self._scale
         return (values - self._mean) / self._std
 
     def resized(self, height: int, width: int) -> tuple[int, int]:

@@ -39,12 +39,12 @@ def test_the_original_agrees(original, tmp_path, name):
     torch.save({"model": theirs.state_dict()}, tmp_path / "pytorch_model.bin")
     ours = MPlugJudge(tmp_path)
     for image in tiny.pictures(2):
-        picture, seen = ours.encode(image), pixels(image, ours.config.image_res)[None]
+        encoded, seen = ours.encode(image), pixels(image, ours.config.image_res)[None]
         tokens, mask = ours.questions.encode(tiny.QUESTIONS)
         with torch.inference_mode():
-            decoding = Decoding(ours.model.text_decoder, *ours.model.fuse(picture, tokens, mask))
+            decoding = Decoding(ours.model.text_decoder, *ours.model.fuse(encoded, tokens, mask))
             logits = decoding.logits(torch.full((len(tokens), 1), 101))[:, 0]
-        together = ours.model.answer(picture, tokens, mask)
+        together = ours.model.answer(encoded, tokens, mask)
         for row, ranked in enumerate(together):
             (sequences, scores), first = oracle.ask(theirs, seen, tokens[row : row + 1], mask[row : row + 1])
             torch.testing.assert_close(logits[row], first, rtol=1e-5, atol=1e-5)

@@ -39,7 +39,7 @@ def make(folder: Path, name: str = "rs50", **options: object) -> UniDetJudge:
     return UniDetJudge(architecture, UniDetOptions.model_validate(given))
 
 
-def picture(tag: str, height: int = 90, width: int = 120) -> Image.Image:
+def recipe_image(tag: str, height: int = 90, width: int = 120) -> Image.Image:
     return Image.fromarray(recipe.image(tag, height, width))
 
 
@@ -53,7 +53,7 @@ def test_contract(folder: Path) -> None:
     """It is a Detector: names, scores and boxes of one length, by falling score, inside the frame."""
     judge = make(folder)
     assert isinstance(judge, Detector)
-    (found,) = judge.detect([picture("a")])
+    (found,) = judge.detect([recipe_image("a")])
     assert found.frame == (480, 360)
     assert 0 < len(found.labels) == len(found.scores) == len(found.boxes) <= 300
     assert set(found.labels) <= set(NAMES)
@@ -65,7 +65,7 @@ def test_contract(folder: Path) -> None:
 def test_pictures_do_not_depend_on_their_batch(folder: Path) -> None:
     """Bit by bit the same detections alone and beside pictures of other sizes, in any order."""
     judge = make(folder, "r50")
-    pictures = [picture("a"), picture("b", 100, 100), picture("c", 40, 300)]
+    pictures = [recipe_image("a"), recipe_image("b", 100, 100), recipe_image("c", 40, 300)]
     together = judge.detect(pictures)
     assert_equal(judge.detect(pictures[1:2])[0], together[1])
     for found, again in zip(together, judge.detect(pictures[::-1])[::-1], strict=True):
@@ -74,7 +74,7 @@ def test_pictures_do_not_depend_on_their_batch(folder: Path) -> None:
 
 def test_order_of_colours(folder: Path) -> None:
     """`official` feeds BGR to both networks; `corrected` feeds RGB to the one that was trained on it."""
-    image = picture("a")
+    image = recipe_image("a")
     turned = Image.fromarray(np.asarray(image)[..., ::-1])
     official, corrected = make(folder), make(folder, colours="corrected")
     assert_equal(official.detect([image])[0], corrected.detect([turned])[0])
@@ -106,7 +106,7 @@ def test_official_names(folder: Path, shared: Path) -> None:
 def test_bfloat16(folder: Path) -> None:
     """In bfloat16 the best scores move by little, and boxes stay float32."""
     judges = [make(folder, "r50", precision=precision) for precision in ("float32", "bfloat16")]
-    exact, coarse = (judge.detect([picture("a")])[0] for judge in judges)
+    exact, coarse = (judge.detect([recipe_image("a")])[0] for judge in judges)
     assert coarse.boxes.dtype == np.float32
     assert not np.array_equal(exact.scores, coarse.scores)
     assert np.abs(exact.scores[:10] - coarse.scores[:10]).max() < 0.05
@@ -117,7 +117,7 @@ def test_broken_weights_stop_the_run(folder: Path) -> None:
     judge = make(folder)
     judge.network.state_dict()["backbone.top_block.p7.bias"].fill_(float("nan"))
     with pytest.raises(DataError, match=r"picture 1 of this batch.*not finite"):
-        judge.detect([picture("a")])
+        judge.detect([recipe_image("a")])
 
 
 def test_many_empty_pictures_warn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,10 +127,10 @@ def test_many_empty_pictures_warn(folder: Path, monkeypatch: pytest.MonkeyPatch)
     for stage in judge.network.roi_heads.box_predictor:
         stage.state_dict()["cls_score.bias"].fill_(-99.0)
     with pytest.warns(UserWarning, match="found nothing in 3 of the first 3"):
-        judge.detect([picture("a", 32, 32)] * 3)
+        judge.detect([recipe_image("a", 32, 32)] * 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        judge.detect([picture("a", 32, 32)])
+        judge.detect([recipe_image("a", 32, 32)])
 
 
 @pytest.mark.parametrize(
