@@ -30,11 +30,11 @@ HEAD = """\
 Made by `python docs/make_conformance.py` with the [kit](../plugins.md#the-conformance-kit), in float32 on a
 CPU. The embedded models have their shipped weights; `janus`, `emu3`, `seed-llama` and `dreamllm` the recorded
 tiny checkpoints in their original layouts (`seed-llama` with a random unCLIP pipeline); `vlm-diffusion` has a
-random pipeline. Discrete models draw without guidance.
+random pipeline. Discrete models sample without guidance.
 
 A number is the largest difference that the check found, |a - b| / (1 + |b|) unless the row says otherwise.
 Its bound is 1e-4, for the embedded models 2e-4 (they sum float32 in another order). *ok* is a check without a
-number, – one of something that the model does not declare. Likelihoods are of whole pictures, in nats.
+number, – one of something that the model does not declare. Likelihoods are of whole images, in nats.
 Differences far below the bound are roundings: their digits change with the processor and the threads.
 """
 UNITS = {

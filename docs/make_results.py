@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from silmm_benchmarks.shapes.drawn import entirely_right, facts_right
+from silmm_benchmarks.shapes.sampled import entirely_right, facts_right
 
 from silmm.bench.statistics import cluster_means, paired_difference
 from silmm.contracts.records import Difference
 from silmm.report.reading import read_run, stored_shards
 
-MEASURES = {"facts right": facts_right, "pictures entirely right": entirely_right}
+MEASURES = {"facts right": facts_right, "all facts correct": entirely_right}
 FEEDBACK = {
     "auc": 'AUC of the score for "all facts hold"',
     "auc_within_prompt": "the same within a prompt",
@@ -40,7 +40,7 @@ def main() -> None:
         gains("Control, scorer `random`", args.control)
     seeds = [run.name for run in args.runs]
     print("Base against the last iteration:\n")
-    for part in ("beside", "categories"):
+    for part in ("secondary", "categories"):
         names = list(summaries[0][part])
         table(["", *seeds], [[n, *(told(s[part][n]) for s in summaries)] for n in names])
     print("The self-feedback against the judge, candidates of the first iteration:\n")
@@ -70,7 +70,7 @@ def gains(title: str, runs: list[Path]) -> None:
 def prompt_means(run: Path) -> dict[str, list[Any]]:
     """Return each model's means by prompt, one array for each measure."""
     found = {}
-    for name, folder in read_run(run).pictures.items():
+    for name, folder in read_run(run).images.items():
         shards = stored_shards(folder).tables(["prompt_id", "category", "holds"])
         rows = pa.concat_tables(list(shards))
         prompts = rows.column("prompt_id").to_pylist()

@@ -15,7 +15,7 @@ from silmm_cli.console import chatter, print_json, results
 from silmm_cli.run_cmd import parse_shard
 
 if TYPE_CHECKING:
-    from silmm.bench.requests import BenchRequest, PictureBench
+    from silmm.bench.requests import BenchRequest, ImageBench
     from silmm.registry.registry import Registry
 
 DEFAULT = "score"
@@ -33,7 +33,7 @@ class DefaultGroup(click.Group):
 
 @click.group(cls=DefaultGroup, no_args_is_help=True)
 def bench() -> None:
-    """Score pictures on benchmarks, and compare results.
+    """Score images on benchmarks, and compare results.
 
     \b
     silmm bench t2i-compbench tifa dpg-bench --images DIR
@@ -45,11 +45,11 @@ def bench() -> None:
 @click.argument("benchmarks", nargs=-1, required=True, metavar="BENCHMARK…")
 @click.option(
     "--model", metavar="NAME[:DIR]",
-    help="Who draws: a base model, diffusers:ID|DIR, openai-images:MODEL.",
+    help="Who samples: a base model, diffusers:ID|DIR, openai-images:MODEL.",
 )
 @click.option(
     "--images", type=click.Path(path_type=Path),
-    help="Pictures that are there, in the benchmark's official layout; a folder that holds one folder a "
+    help="Images that are there, in the benchmark's official layout; a folder that holds one folder a "
     "benchmark where several are scored.",
 )
 @click.option("--name", default="", help="How tables call it; by default as --model or --images.")
@@ -70,7 +70,7 @@ def bench() -> None:
 )
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False),
-    help="Where answers, pictures and results go; bench/NAME by default.",
+    help="Where answers, images and results go; bench/NAME by default.",
 )
 @click.option(
     "--allow-missing", is_flag=True, help="Score what is there; marks the result as partial."
@@ -89,14 +89,14 @@ def bench() -> None:
 @click.option(
     "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
     help="Set an option of a judge by its role, of the generator, or of a benchmark by its name: "
-    "yes-no.batch=8, generator.steps=30, dpg-bench.pictures=1. May be repeated.",
+    "yes-no.batch=8, generator.steps=30, dpg-bench.images=1. May be repeated.",
 )
 @click.option(
     "--official-files", is_flag=True,
     help="Write also the files that the official scripts write, beside the result.",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Count prompts, pictures and questions; draw, open and ask nothing."
+    "--dry-run", is_flag=True, help="Count prompts, images and questions; sample, open and ask nothing."
 )
 @click.option("--details", is_flag=True, help="Show also columns that the paper's table does not have.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
@@ -113,7 +113,7 @@ def score(
     as_json: bool,
     **flags: Any,  # fields of BenchRequest by their own names
 ) -> None:
-    """Score a model or a folder of pictures.
+    """Score a model or a folder of images.
 
     Stop it at any time: the same command goes on. What judges answered is kept by content, so another
     --mode is applied without asking again.
@@ -175,20 +175,20 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
         print_comparison(found, results())
 
 
-def _build(registry: Registry, name: str, options: Mapping[str, str]) -> PictureBench:
-    from silmm.bench.requests import PictureBench
+def _build(registry: Registry, name: str, options: Mapping[str, str]) -> ImageBench:
+    from silmm.bench.requests import ImageBench
     from silmm.contracts.options import Given, complete
 
     entry = registry.entry("benchmark", name)
     texts = {key: Given(value, f"--set {name}.{key}", text=True) for key, value in options.items()}
     component = registry.build("benchmark", name, complete(entry.options, f"benchmark {name!r}", texts))
-    if not isinstance(component, PictureBench):
-        raise UsageError(f"the benchmark {name!r} scores no pictures; it is one for `silmm run`")
+    if not isinstance(component, ImageBench):
+        raise UsageError(f"the benchmark {name!r} scores no images; it is one for `silmm run`")
     return component
 
 
 def _own(request: BenchRequest, name: str, *, several: bool) -> BenchRequest:
-    """Return the request of one benchmark; several share a folder of pictures by their names."""
+    """Return the request of one benchmark; several share a folder of images by their names."""
     from dataclasses import replace
 
     if not several or request.images is None:
@@ -203,7 +203,7 @@ def _own(request: BenchRequest, name: str, *, several: bool) -> BenchRequest:
     )
 
 
-def _check_kinds(given: Mapping[str, Any], components: Mapping[str, PictureBench]) -> None:
+def _check_kinds(given: Mapping[str, Any], components: Mapping[str, ImageBench]) -> None:
     known = {*components, *(kind for one in components.values() for kind in one.takes_options_for)}
     for kind in given:
         if kind not in known:
@@ -250,12 +250,12 @@ def parse_judges(judges: Sequence[str]) -> dict[str, str]:
 
 
 def default_out(model: str | None, images: Path | None) -> Path:
-    """Name the folder after whose pictures are scored, so that the same command finds its answers."""
+    """Name the folder after whose images are scored, so that the same command finds its answers."""
     import hashlib
 
     folder = (images or Path()).resolve()
     told = model or str(folder)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", model or folder.name).strip(".-") or "pictures"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", model or folder.name).strip(".-") or "images"
     return Path("bench") / f"{name[:60]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 

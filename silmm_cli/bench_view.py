@@ -71,7 +71,7 @@ def score_table(one: Result, *, details: bool = False) -> Table:
     """Build one result's table: a row a column of the benchmark, with `details` the finer ones below."""
     table = Table()
     table.add_column("")
-    for name in (f"% {UP}", "95% interval", "prompts", "pictures"):
+    for name in (f"% {UP}", "95% interval", "prompts", "images"):
         table.add_column(name, justify="right", no_wrap=True)
     notes = any(number.note for number in one.numbers.values() if details or not number.detail)
     if notes:

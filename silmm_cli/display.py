@@ -56,7 +56,7 @@ BOOKKEEPING = DISTANCES | {
 
 
 def sparkline(values: list[float], width: int = CURVE_WIDTH) -> str:
-    """Draw finite values as one line of blocks, averaged down to `width` columns."""
+    """Sample finite values as one line of blocks, averaged down to `width` columns."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return ""
@@ -110,7 +110,7 @@ class Display:
         self.iteration = 1
 
     def __enter__(self) -> Display:
-        """Start to draw."""
+        """Start to sample."""
         return self
 
     def __exit__(
@@ -137,7 +137,7 @@ class Display:
         """Show the figures of a training step."""
 
     def note(self, message: str) -> None:
-        """Print a line for the user, as it is, above whatever is drawn."""
+        """Print a line for the user, as it is, above whatever is sampled."""
         self.console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def where(self, stage: str) -> str:
@@ -146,7 +146,7 @@ class Display:
 
 
 class PlainDisplay(Display):
-    """One line for each tenth of a stage: for logs, pipes and screens that cannot be redrawn."""
+    """One line for each tenth of a stage: for logs, pipes and screens that cannot be sampled again."""
 
     def __init__(self, console: Console) -> None:
         """Print to `console`."""
@@ -184,10 +184,10 @@ class PlainDisplay(Display):
 
 
 class LiveDisplay(Display):
-    """Bars for the stages and a panel of training curves, redrawn in place."""
+    """Bars for the stages and a panel of training curves, sampled again in place."""
 
     def __init__(self, console: Console) -> None:
-        """Draw on `console`, which must be a terminal."""
+        """Sample on `console`, which must be a terminal."""
         super().__init__(console)
         self._progress = Progress(
             SpinnerColumn(finished_text="✓"),
@@ -206,7 +206,7 @@ class LiveDisplay(Display):
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
 
     def __enter__(self) -> Display:
-        """Start to draw."""
+        """Start to sample."""
         self._live.start()
         return self
 
@@ -216,7 +216,7 @@ class LiveDisplay(Display):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Draw the last state once more and give the terminal back."""
+        """Sample the last state once more and give the terminal back."""
         self._live.stop()
 
     def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
@@ -252,7 +252,7 @@ class LiveDisplay(Display):
 def training_panel(
     iteration: int, step: int, history: Mapping[str, list[float]]
 ) -> RenderableType:
-    """Draw the latest value of each watched metric beside its course so far."""
+    """Sample the latest value of each watched metric beside its course so far."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(justify="right", style="bold")
@@ -282,7 +282,7 @@ def watched(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def make_display(console: Console) -> Display:
-    """Return the display that suits the console: redrawn on a terminal, else plain lines."""
+    """Return the display that suits the console: sampled again on a terminal, else plain lines."""
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
 
 

@@ -59,9 +59,9 @@ def outcome_table(summary: Mapping[str, Any]) -> Table:
     table.add_section()
     for name, figures in summary.get("categories", {}).items():
         table.add_row(*_cells(name, figures))
-    if summary.get("beside"):
+    if summary.get("secondary"):
         table.add_section()
-    for name, figures in summary.get("beside", {}).items():
+    for name, figures in summary.get("secondary", {}).items():
         table.add_row(*_cells(name, figures), style="dim")
     return table
 

@@ -25,29 +25,29 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 )
 @click.option(
     "--prompt", "texts", multiple=True, metavar="TEXT",
-    help="A prompt of your own for a base model, give two; or what a judge is asked about each picture.",
+    help="A prompt of your own for a base model, give two; or what a judge is asked about each image.",
 )
 @click.option(
-    "--picture", "seen", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
-    help="A picture that a judge looks at beside its own; may be repeated.",
+    "--image", "seen", multiple=True, metavar="FILE", type=click.Path(path_type=Path),
+    help="An image that a judge looks at beside its own; may be repeated.",
 )
 @click.option(
     "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
     help="Set an option, as model.device=cuda or judge.device=cuda; may be repeated.",
 )
 @click.option(
-    "--pictures", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder in which to write the two pictures that a base model drew.",
+    "--images", type=click.Path(path_type=Path, file_okay=False),
+    help="Folder in which to write the two images that a base model sampled.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 def probe(
     *, component: str, kind: Literal["model", "judge"] | None, texts: tuple[str, ...], seen: tuple[Path, ...],
-    sets: tuple[str, ...], pictures: Path | None, as_json: bool,
+    sets: tuple[str, ...], images: Path | None, as_json: bool,
 ) -> None:
     """Check the files of a base model or of a judge, and that it works.
 
-    Prints what the checkpoint says where the plugin tells it. Then a base model draws, answers and trains on
-    two prompts; a judge is shown pictures of which the answer is known, and yours. A judge's files are told
+    Prints what the checkpoint says where the plugin tells it. Then a base model samples, answers and trains on
+    two prompts; a judge is shown images of which the answer is known, and yours. A judge's files are told
     of even where they do not load. Timings and peak memory stand beside. The exit code is 1 when a check
     fails. A bug report should hold the output.
 
@@ -65,11 +65,11 @@ def probe(
     split = split_model if kind == "model" else split_judge
     name, given = split(registry, component, sets)
     if kind == "judge":
-        _refuse_drawing(name, pictures)
+        _refuse_generation(name, images)
     options = component_options(registry, kind, name, given)
     found = run_probe(registry, name, options, texts, seen, kind)
-    if pictures is not None:
-        _write(found, pictures)
+    if images is not None:
+        _write(found, images)
     if as_json:
         print_json(found.as_object())
     else:
@@ -78,20 +78,20 @@ def probe(
         raise SystemExit(_FAILED)
 
 
-def _refuse_drawing(name: str, pictures: Path | None) -> None:
+def _refuse_generation(name: str, images: Path | None) -> None:
     from silmm.errors import UsageError
 
-    if pictures is not None:
-        raise UsageError(f"the judge {name!r} draws nothing that --pictures could write; leave it out")
+    if images is not None:
+        raise UsageError(f"the judge {name!r} samples nothing that --images could write; leave it out")
 
 
 def _write(found: Probe, folder: Path) -> None:
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(found.pictures):
+    for number, image in enumerate(found.images):
         path = folder / f"{number}.png"
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)
         say(f"wrote {path}")
 
 

@@ -30,9 +30,9 @@ _FAILED = 1
 @click.option("--prompts", metavar="FILE|N", help="Prompts of every row: a file, or how many to write.")
 @click.option(
     "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
-    help="Set an option in every row, as trainer.steps=64; may be repeated. A row's own settings win.",
+    help="Set an option in every row, as trainer.max_steps=64; may be repeated. A row's own settings win.",
 )
-@click.option("--quick", is_flag=True, help="Fewer prompts, steps and pictures; says so in the result.")
+@click.option("--quick", is_flag=True, help="Fewer prompts, steps and images; says so in the result.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False),
     help="Folder of the result and its runs; reproduce/NAME by default.",

@@ -16,15 +16,14 @@ from silmm_cli.model_path import split_model
 if TYPE_CHECKING:
     from silmm.engine.settings import RunSettings
 
-_SHAPE = re.compile(r"\d+x\d+")
 _SHARD = re.compile(r"(\d+)/(\d+)")
 _COMPONENTS = {
     "model": "Base model, with the folder or hub id of its files if it takes one; by default an embedded one "
     "that works with what else is named.",
-    "judge-model": "Another base model that answers the questions about the pictures; by default the model "
+    "judge-model": "Another base model that answers the questions about the images; by default the model "
     "itself does.",
     "prompter": "Who writes the prompts.",
-    "sampler": "How candidates are drawn.",
+    "sampler": "How candidates are sampled.",
     "questioner": "How prompts become questions.",
     "scorer": "How answers become a score.",
     "pair-rule": "Which candidates become pairs.",
@@ -49,15 +48,17 @@ def _component_flags(command: click.Command) -> click.Command:
 @_component_flags
 @click.command()
 @click.option("--prompts", metavar="FILE|N", help="Prompts: a file, or how many to write.")
-@click.option("--images-per-prompt", type=int, help="Candidates drawn for each prompt.")
+@click.option("--images-per-prompt", type=int, help="Candidates sampled for each prompt.")
 @click.option(
-    "--decodes", type=int,
+    "--decodes-per-candidate", type=int,
     help="Noises of the decoder under which each candidate is scored; its score is the mean.",
 )
 @click.option(
-    "--pairs", metavar="FILE|NxM",
-    help="Train on your own pairs, or pair the best N with the worst M (10x10, the same as "
-    "--set pairs.shape=10x10). A file of such a name is given as ./10x10.",
+    "--pairs", "own_pairs", type=click.Path(dir_okay=False), help="Train on the pairs of your own file.",
+)
+@click.option(
+    "--pair-shape", metavar="NxM",
+    help="Pair the best N with the worst M candidates: short for --set pair-rule.shape=NxM.",
 )
 @click.option("--iterations", type=int, help="Rounds; each tuned model is the next reference.")
 @click.option("--seed", type=int, help="Seed of the whole run.")
@@ -90,7 +91,8 @@ def _component_flags(command: click.Command) -> click.Command:
 def run(
     *,
     prompts: str | None,
-    pairs: str | None,
+    own_pairs: str | None,
+    pair_shape: str | None,
     until: str | None,
     from_: str | None,
     sets: tuple[str, ...],
@@ -116,7 +118,8 @@ def run(
     from silmm_cli.outcome import as_object, print_outcome
 
     part = parse_shard(shard)
-    own_pairs, sets = split_pairs(pairs, sets)
+    if pair_shape is not None:
+        sets = (f"pair-rule.shape={pair_shape}", *sets)
     registry = Registry.load()
     for kind in ("model", "judge_model"):
         if flags[kind]:
@@ -157,18 +160,6 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     if match is None or not int(match[1]) < int(match[2]):
         raise UsageError(f"--shard {text!r} is not I/N with 0 <= I < N; the first of four is 0/4")
     return int(match[1]), int(match[2])
-
-
-def split_pairs(
-    pairs: str | None, sets: tuple[str, ...]
-) -> tuple[str | None, tuple[str, ...]]:
-    """Tell a file of pairs from a shape such as 10x10, which is an option of the pair rule.
-
-    What is on the disk does not matter: a file that is called 10x10 is given as ./10x10.
-    """
-    if pairs is not None and _SHAPE.fullmatch(pairs):
-        return None, (f"pairs.shape={pairs}", *sets)
-    return pairs, sets
 
 
 def default_run_dir(settings: RunSettings) -> Path:

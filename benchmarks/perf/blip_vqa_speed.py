@@ -1,4 +1,4 @@
-"""P(yes) of BLIP-VQA about a picture's phrases: the picture encoded once, or as the official script does."""
+"""P(yes) of BLIP-VQA about an image's phrases: the image encoded once, or as the official script does."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Way = Callable[[BlipVqa, Sequence[Image], Sequence[str]], Answers]
 
 
 def once(judge: BlipVqa, images: Sequence[Image], asked: Sequence[str]) -> Answers:
-    """Answer as the judge does: each picture encoded once for its phrases, (n_images * phrases,)."""
+    """Answer as the judge does: each image encoded once for its phrases, (n_images * phrases,)."""
     return np.concatenate(judge.p_yes(images, [asked] * len(images)))
 
 
 def again(judge: BlipVqa, images: Sequence[Image], asked: Sequence[str]) -> Answers:
-    """Ask one phrase at a time and encode the picture again for each."""
+    """Ask one phrase at a time and encode the image again for each."""
     return np.concatenate([judge.p_yes([image], [[text]])[0] for image in images for text in asked])
 
 
 def official(judge: BlipVqa, images: Sequence[Image], asked: Sequence[str]) -> Answers:
-    """Make eight passes over the pictures; answers to the empty questions are thrown away."""
+    """Make eight passes over the images; answers to the empty questions are thrown away."""
     rows = [
         [judge.p_yes([image], [[asked[place] if place < len(asked) else ""]])[0][0] for image in images]
         for place in range(PASSES)
@@ -43,18 +43,18 @@ def official(judge: BlipVqa, images: Sequence[Image], asked: Sequence[str]) -> A
 
 WAYS: dict[str, Way] = {
     measure.OURS: once,
-    "picture again for each phrase": again,
+    "image again for each phrase": again,
     "eight passes, as the official script": official,
 }
 
 
 def compare(judge: BlipVqa, n_images: int, phrases: int, repeats: int) -> measure.Comparison:
-    """Check that all ways give the same answers, then time them; an item is a picture.
+    """Check that all ways give the same answers, then time them; an item is an image.
 
     Raises:
         RuntimeError: two ways answer differently.
     """
-    images, asked = blip_workload.pictures(n_images), blip_workload.questions(phrases)
+    images, asked = blip_workload.images(n_images), blip_workload.questions(phrases)
     answers = {name: way(judge, images, asked) for name, way in WAYS.items()}
     for name, answer in answers.items():
         worst = float(np.abs(answer - answers[measure.OURS]).max())
@@ -71,7 +71,7 @@ def main() -> None:
     options = measure.arguments(__doc__ or "", repeats=3)
     with blip_workload.random_judge() as judge:
         rows = [compare(judge, n_images, phrases, options.repeats) for n_images, phrases in CASES]
-    measure.publish("blip_vqa_speed", "pictures", "random, real size", rows)
+    measure.publish("blip_vqa_speed", "images", "random, real size", rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The work on which BLIP is timed: its architecture with random weights, pictures, questions."""
+"""The work on which BLIP is timed: its architecture with random weights, images, questions."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def random_judge(
         yield BlipVqa(parts, vocabulary, Placement(torch.device("cpu"), torch.float32, batch), {})
 
 
-def pictures(count: int) -> list[Image.Image]:
-    """Return noise pictures of 512 pixels, as text-to-image models draw them."""
+def images(count: int) -> list[Image.Image]:
+    """Return noise images of 512 pixels, as text-to-image models sample them."""
     rng = np.random.default_rng(SEED)
     return [Image.fromarray(rng.integers(0, 256, (512, 512, 3), dtype=np.uint8)) for _ in range(count)]
 

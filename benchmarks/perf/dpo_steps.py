@@ -45,9 +45,9 @@ def prepare(model: BaseModel, preferences: Sequence[Preference], beta: float = 0
         beta=beta,
         learning_rate=UNMOVED,
         grad_clip=0.0,
-        warmup=0,
-        batch=sum(len(p.pairs) for p in preferences),
-        accumulation=math.ceil(sequences / MICRO_BATCH),
+        warmup_steps=0,
+        batch_size=sum(len(p.pairs) for p in preferences),
+        gradient_accumulation_steps=math.ceil(sequences / MICRO_BATCH),
     )
     objective = LikelihoodObjective(
         model, preferences, reference(model, preferences), Dpo(options).objective, beta,

@@ -29,7 +29,7 @@ class Sizes:
     """Ids of text; the control tokens follow, then the codes."""
     codes: int
     side: int
-    """Codes of a picture along a side."""
+    """Codes of an image along a side."""
 
 
 def tokens(sizes: Sizes) -> Tokens:
@@ -66,23 +66,23 @@ class RandomEmu3(BaseModel):
         size = [ord(letter) for letter in f"{self.sizes.side}*{self.sizes.side}"]
         return [own.bos, *map(ord, prompt), own.boi, *size, own.img]
 
-    def picture(self, z: Latent) -> Latent:
+    def image(self, z: Latent) -> Latent:
         """Return the codes in rows."""
         return z.reshape(self.sizes.side, self.sizes.side)
 
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> Tensor:
         """Return log pi(z | x), shape (batch,), as `emu3` computes it."""
-        pictures = [self.picture(z) for z in latents]
-        values = self.policy.code_log_probabilities([self.prefix(p) for p in prompts], pictures)
+        images = [self.image(z) for z in latents]
+        values = self.policy.code_log_probabilities([self.prefix(p) for p in prompts], images)
         return torch.stack([value.sum() for value in values])
 
     def preferences(self, prompts: Sequence[str], k: int, seed: int = 0) -> list[Preference]:
-        """Return top-k × last-k preferences on random codes: k² pairs of 2k pictures a prompt."""
+        """Return top-k × last-k preferences on random codes: k² pairs of 2k images a prompt."""
         rng = np.random.default_rng(seed)
         pairs = tuple((c, k + r) for c in range(k) for r in range(k))
         shape = (2 * k, self.sizes.side**2)
-        drawn = [rng.integers(0, self.sizes.codes, shape).astype(np.int32) for _ in prompts]
-        return [Preference(text, tuple(z), pairs) for text, z in zip(prompts, drawn, strict=True)]
+        sampled = [rng.integers(0, self.sizes.codes, shape).astype(np.int32) for _ in prompts]
+        return [Preference(text, tuple(z), pairs) for text, z in zip(prompts, sampled, strict=True)]
 
 
 def _config(sizes: Sizes, own: Tokens) -> Emu3TextConfig:

@@ -43,7 +43,7 @@ class Sizes:
     tower_layers: int = 2
     tower_heads: int = 2
     side: int = 16
-    """Width and height of pictures, in pixels."""
+    """Width and height of images, in pixels."""
     patch: int = 4
     codes: int = 24
 

@@ -11,7 +11,7 @@ import torch
 from silmm_benchmarks.shapes.language import VOCABULARY
 from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_continuous.decoder import Painter
+from silmm_plugins.models.tiny_continuous.decoder import Decoder
 from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 from silmm_plugins.models.tiny_continuous.model import TinyContinuous
 from silmm_plugins.training.distance_objective import DistanceObjective, default_kernel, typical_distance
@@ -41,7 +41,7 @@ class Pairs:
 def random_model(*, hidden: int, layers: int, heads: int, mlp: int, queries: int) -> TinyContinuous:
     """Return a model of `tiny-continuous`' architecture with random weights of a fixed seed.
 
-    What a step costs does not depend on the weights. The painter is as small as can be: training does
+    What a step costs does not depend on the weights. The decoder is as small as can be: training does
     not meet it.
     """
     with torch.random.fork_rng(devices=[]):
@@ -49,19 +49,19 @@ def random_model(*, hidden: int, layers: int, heads: int, mlp: int, queries: int
         network = LanguageModel(
             Vocabulary(tuple(VOCABULARY)), hidden, layers, heads, mlp, queries=queries, patch_mlp=hidden
         )
-        painter = Painter(hidden, 8, 1, 1, codes=2, noise_slots=1, noise_levels=2)
-    return TinyContinuous(network, painter)
+        decoder = Decoder(hidden, 8, 1, 1, codes=2, noise_slots=1, noise_levels=2)
+    return TinyContinuous(network, decoder)
 
 
 def preferences(model: TinyContinuous, count: int, k: int) -> list[Preference]:
-    """Return top-k × last-k preferences on candidates that the model drew under dropout."""
+    """Return top-k × last-k preferences on candidates that the model sampled under dropout."""
     pairs = tuple((c, k + r) for c in range(k) for r in range(k))
     made = []
     for index, text in enumerate(workload.prompts(count)):
         seeds = range(2 * k * index, 2 * k * (index + 1))
         with torch.no_grad(), mlp_dropout(model, seeds, MlpDropoutOptions(), len(model.query_embeddings())):
-            drawn = model.features([text] * (2 * k)).numpy()
-        made.append(Preference(text, tuple(drawn), pairs))
+            sampled = model.features([text] * (2 * k)).numpy()
+        made.append(Preference(text, tuple(sampled), pairs))
     return made
 
 
@@ -70,12 +70,12 @@ def prepare(model: TinyContinuous, data: Sequence[Preference]) -> Training:
     gamma = 3.0 / typical_distance(KERNEL, data)
     options = KcDpoOptions(
         gamma=gamma,
-        anchor=ANCHOR,
+        chosen_weight=ANCHOR,
         learning_rate=dpo_steps.UNMOVED,
         grad_clip=0.0,
-        warmup=0,
-        batch=sum(len(p.pairs) for p in data),
-        accumulation=1,
+        warmup_steps=0,
+        batch_size=sum(len(p.pairs) for p in data),
+        gradient_accumulation_steps=1,
     )
     objective = DistanceObjective(
         model, data, reference(model, data), KERNEL, KcDpo(options, KERNEL).objective, gamma,

@@ -1,4 +1,4 @@
-"""mPLUG's questions about a picture that is encoded once, against asking one by one, as is official."""
+"""mPLUG's questions about an image that is encoded once, against asking one by one, as is official."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.perf import measure
 
 DPG_BENCH, TIFA = (13, 14), (6, 7)
-"""Questions about two pictures: 13.5 each in DPG-Bench, 6.3 in TIFA (spec/benchmarks.md 5)."""
+"""Questions about two images: 13.5 each in DPG-Bench, 6.3 in TIFA (spec/benchmarks.md 5)."""
 LEANINGS: Mapping[str, float] = {"answers of one word": 40.0, "answers of ten tokens": -40.0}
 """Case -> what is added to [SEP]'s logit, for random weights do not say yes or no."""
 CASES = (
@@ -40,7 +40,7 @@ Answers = list[Hypothesis]
 
 @dataclass(frozen=True)
 class Asked:
-    """Pixels of pictures and the questions about each."""
+    """Pixels of images and the questions about each."""
 
     pixels: Tensor
     tokens: Sequence[Tensor]
@@ -101,34 +101,34 @@ def _attend(reading: ReadingAttention, states: Tensor, fused: Tensor, mask: Tens
 
 @torch.inference_mode()
 def together(model: MPlug, asked: Asked) -> Answers:
-    """Encode each picture once and ask all its questions at once, as the judge does."""
+    """Encode each image once and ask all its questions at once, as the judge does."""
     answers: Answers = []
     for pixels, tokens, mask in zip(asked.pixels, asked.tokens, asked.masks, strict=True):
-        found = model.answer(model.encode_pictures(pixels[None]), tokens, mask)
+        found = model.answer(model.encode_images(pixels[None]), tokens, mask)
         answers += [ranked[0] for ranked in found]
     return answers
 
 
 @torch.inference_mode()
 def one_by_one(model: MPlug, asked: Asked) -> Answers:
-    """Encode the picture again for each question, with our decoder."""
+    """Encode the image again for each question, with our decoder."""
     answers: Answers = []
     for pixels, tokens, mask in zip(asked.pixels, asked.tokens, asked.masks, strict=True):
         for row in range(len(tokens)):
-            picture = model.encode_pictures(pixels[None])
-            answers.append(model.answer(picture, tokens[row : row + 1], mask[row : row + 1])[0][0])
+            image = model.encode_images(pixels[None])
+            answers.append(model.answer(image, tokens[row : row + 1], mask[row : row + 1])[0][0])
     return answers
 
 
 @torch.inference_mode()
 def official(model: MPlug, asked: Asked) -> Answers:
-    """Encode the picture again for each question, and decode without a memory, as the official scripts do."""
+    """Encode the image again for each question, and decode without a memory, as the official scripts do."""
     answers: Answers = []
     rule = model.config
     for pixels, tokens, mask in zip(asked.pixels, asked.tokens, asked.masks, strict=True):
         for row in range(len(tokens)):
-            picture = model.encode_pictures(pixels[None])
-            fused = model.fuse(picture, tokens[row : row + 1], mask[row : row + 1])
+            image = model.encode_images(pixels[None])
+            fused = model.fuse(image, tokens[row : row + 1], mask[row : row + 1])
             writer = Uncached(model.text_decoder, *fused, rule.beam_size)
             found = beam_search(writer, rule.beam_size, rule.max_length, rule.min_length)
             answers.append(found[0][0])
@@ -152,7 +152,7 @@ def random_model(config: MPlugConfig, lean: float) -> MPlug:
 
 
 def questions(config: MPlugConfig, counts: Sequence[int]) -> Asked:
-    """Return a random picture for each count, and that many random questions of 6 to 25 tokens about it."""
+    """Return a random image for each count, and that many random questions of 6 to 25 tokens about it."""
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randn(len(counts), 3, config.image_res, config.image_res, generator=generator)
     words = (END + 1, config.bert.vocab_size)
@@ -181,7 +181,7 @@ def compare(config: MPlugConfig, case: str, counts: Sequence[int], repeats: int)
         if not same(answer, answers[measure.OURS]):
             raise RuntimeError(f"{name!r} answers otherwise; its time cannot be compared")
     calls = {name: (lambda way=way: way(model, asked)) for name, way in WAYS.items()}
-    title = f"{len(counts)} pictures, {sum(counts)} questions, {case}"
+    title = f"{len(counts)} images, {sum(counts)} questions, {case}"
     return measure.Comparison(title, sum(counts), measure.interleaved(calls, repeats))
 
 

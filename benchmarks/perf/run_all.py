@@ -14,12 +14,12 @@ TITLES = {
     "grouped_pairs": "Grouped pairs",
     "kernel_pairs": "Pairs of features",
     "mplug_speed": "mPLUG's questions",
-    "picture_prefix": "A picture's questions",
+    "image_prefix": "An image's questions",
     "tifa_answers_speed": "TIFA's questions to BLIP",
-    "trl_emu3": "A DPO step on Emu3's pictures beside TRL's",
+    "trl_emu3": "A DPO step on Emu3's images beside TRL's",
     "trl_step": "A DPO step beside TRL's",
     "unidet_pooling": "UniDet's pooling",
-    "unidet_speed": "UniDet's pictures",
+    "unidet_speed": "UniDet's images",
     "vqa_prefix": "Janus's questions",
 }
 MARK = "JSON "

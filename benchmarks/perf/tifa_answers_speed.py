@@ -1,4 +1,4 @@
-"""Free answers of BLIP VQA to TIFA-like questions: the picture encoded once, or again for each question."""
+"""Free answers of BLIP VQA to TIFA-like questions: the image encoded once, or again for each question."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def random_judge(
 
 
 def once(judge: BlipAnswers, images: Sequence[Image], asked: Sequence[Question]) -> list[str]:
-    """Answer as the judge does: each picture encoded once, its questions in batches of one length."""
+    """Answer as the judge does: each image encoded once, its questions in batches of one length."""
     return [text for group in judge.answer(images, [asked] * len(images)) for text in group]
 
 
 def again(judge: BlipAnswers, images: Sequence[Image], asked: Sequence[Question]) -> list[str]:
-    """Ask one question at a time and encode the picture again for each, as the official script does."""
+    """Ask one question at a time and encode the image again for each, as the official script does."""
     return [judge.answer([image], [[question]])[0][0] for image in images for question in asked]
 
 
-WAYS = {measure.OURS: once, "picture again for each question": again}
+WAYS = {measure.OURS: once, "image again for each question": again}
 
 
 def compare(judge: BlipAnswers, n_images: int, count: int, repeats: int) -> measure.Comparison:
@@ -64,7 +64,7 @@ def compare(judge: BlipAnswers, n_images: int, count: int, repeats: int) -> meas
     Raises:
         RuntimeError: the two ways answer differently.
     """
-    images = blip_workload.pictures(n_images)
+    images = blip_workload.images(n_images)
     asked = [Question(text) for text in blip_workload.questions(count)]
     answers = {name: way(judge, images, asked) for name, way in WAYS.items()}
     for name, answer in answers.items():

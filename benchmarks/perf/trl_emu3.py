@@ -1,4 +1,4 @@
-"""A DPO step of ours on Emu3's pictures against TRL's DPOTrainer: same stock class, pairs and gradients."""
+"""A DPO step of ours on Emu3's images against TRL's DPOTrainer: same stock class, pairs and gradients."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def rows_of(model: RandomEmu3, training: Training) -> list[dict[str, Any]]:
     """Return every pair as TRL's collator takes it, with its reference values."""
     likelihoods = dpo_steps.likelihoods(training)
 
-    def picture(latent: Any) -> list[int]:
-        return grammar.body(model.tokens, model.picture(latent))[:-1]
+    def image(latent: Any) -> list[int]:
+        return grammar.body(model.tokens, model.image(latent))[:-1]
 
     return [
         {
             "prompt_ids": model.prefix(p.prompt),
-            "chosen_ids": picture(p.latents[chosen]),
-            "rejected_ids": picture(p.latents[rejected]),
+            "chosen_ids": image(p.latents[chosen]),
+            "rejected_ids": image(p.latents[rejected]),
             "ref_chosen_logps": float(reference[chosen]),
             "ref_rejected_logps": float(reference[rejected]),
         }
@@ -56,7 +56,7 @@ def rows_of(model: RandomEmu3, training: Training) -> list[dict[str, Any]]:
 
 
 def trl_trainer(model: RandomEmu3, base: torch.nn.Module, folder: str) -> Any:
-    """Return TRL's trainer; it counts the codes alone, not the ends of rows, which nobody draws."""
+    """Return TRL's trainer; it counts the codes alone, not the ends of rows, which nobody samples."""
     own, sizes = model.tokens, model.sizes
     control = {own.pad: trl_step.PAD, own.eos: trl_step.END}
     names = [control.get(i, f"token{i}") for i in range(own.visual + sizes.codes)]

@@ -152,9 +152,9 @@ def main() -> None:
     """Print the table."""
     options = measure.arguments(__doc__ or "", repeats=5)
     warnings.simplefilter("ignore")  # TRL and transformers warn of their own coming changes
-    drawer, weights = workload.load_model()
-    cases = [(workload.preferences(drawer, prompts, k), k) for prompts, k in CASES]
-    model = StockLlama(drawer.language_model, drawer.tokenizer)
+    sampling_model, weights = workload.load_model()
+    cases = [(workload.preferences(sampling_model, prompts, k), k) for prompts, k in CASES]
+    model = StockLlama(sampling_model.language_model, sampling_model.tokenizer)
     base = copy.deepcopy(model.backbone)
     dpo_steps.attach_adapter(model)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""The most memory that UniDet takes for a picture, boxes in chunks and all at once, each in its own process.
+"""The most memory that UniDet takes for an image, boxes in chunks and all at once, each in its own process.
 
-Weights are random with the official shapes; the picture is of 479x479 pixels and gives 1000 proposals.
+Weights are random with the official shapes; the image is of 479x479 pixels and gives 1000 proposals.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from silmm_benchmarks.judges.unidet import cascade
 
 from benchmarks.perf import measure
-from benchmarks.perf.unidet_speed import NETWORKS, noise_picture, random_network
+from benchmarks.perf.unidet_speed import NETWORKS, noise_image, random_network
 
 ROOT = Path(__file__).parents[2]
 ALL = 1000
@@ -30,12 +30,12 @@ def peak() -> float:
 
 
 def one(name: str, chunk: int) -> dict[str, float]:
-    """Run a picture in this process; return the peak before it and with it, in MB."""
-    network, picture = random_network(NETWORKS[name]), noise_picture()
+    """Run an image in this process; return the peak before it and with it, in MB."""
+    network, image = random_network(NETWORKS[name]), noise_image()
     cascade.CHUNK = chunk
     before = peak()
-    network([picture])
-    return {"loaded": before, "picture": peak()}
+    network([image])
+    return {"loaded": before, "image": peak()}
 
 
 def apart(name: str, chunk: int, threads: int) -> dict[str, float]:
@@ -56,14 +56,14 @@ def main() -> None:
     parser.add_argument("--only", choices=sorted(NETWORKS), help="this network alone")
     options = parser.parse_args()
     rows = []
-    print("| network | boxes at once | loaded, MB | peak with a picture, MB | of which the picture, MB |")
+    print("| network | boxes at once | loaded, MB | peak with an image, MB | of which the image, MB |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for name in [options.only] if options.only else list(NETWORKS):
         for chunk in (cascade.CHUNK, ALL):
             found = apart(name, chunk, options.threads)
-            added = found["picture"] - found["loaded"]
+            added = found["image"] - found["loaded"]
             rows.append({"network": name, "chunk": chunk, **found})
-            megabytes = f"{found['loaded']:.0f} | {found['picture']:.0f} | {added:.0f}"
+            megabytes = f"{found['loaded']:.0f} | {found['image']:.0f} | {added:.0f}"
             print(f"| {name} | {chunk} | {megabytes} |", flush=True)
     torch.set_num_threads(options.threads)
     print(measure.MARK + json.dumps({"name": "unidet_memory", "rows": rows, "machine": measure.machine()}))

@@ -31,7 +31,7 @@ def maps(channels: int = R50.fpn) -> list[Tensor]:
 
 
 def boxes(count: int = BOXES) -> Tensor:
-    """Return boxes of all sizes inside the picture, as proposals are, (count, 4)."""
+    """Return boxes of all sizes inside the image, as proposals are, (count, 4)."""
     generator = torch.Generator().manual_seed(3)
     centre = torch.rand(count, 2, generator=generator) * SIDE
     half = torch.exp(torch.rand(count, 2, generator=generator) * 4 + 1.5) / 2  # sides of 4 to 245 pixels

@@ -1,6 +1,6 @@
-"""UniDet on one picture of 479x479: float32 against bfloat16, how far scores move, and where time goes.
+"""UniDet on one image of 479x479: float32 against bfloat16, how far scores move, and where time goes.
 
-Weights are random with the official shapes: what a picture costs depends on the number of proposals (1000)
+Weights are random with the official shapes: what an image costs depends on the number of proposals (1000)
 and of candidates (calibrated to about 500), not on the weights.
 """
 
@@ -43,7 +43,7 @@ def random_network(architecture: Architecture) -> UniDet:
     return network.requires_grad_(False)
 
 
-def noise_picture() -> torch.Tensor:
+def noise_image() -> torch.Tensor:
     """Return smooth noise, (3, 479, 479), 0 to 255."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(1, 3, 30, 30, generator=generator) * 255
@@ -51,8 +51,8 @@ def noise_picture() -> torch.Tensor:
 
 
 @torch.inference_mode()
-def parts(network: UniDet, picture: torch.Tensor) -> tuple[dict[str, float], list[Stage]]:
-    """Return the seconds of each part of one picture, and the stages of its cascade."""
+def parts(network: UniDet, image: torch.Tensor) -> tuple[dict[str, float], list[Stage]]:
+    """Return the seconds of each part of one image, and the stages of its cascade."""
     seconds: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], object]) -> object:
@@ -63,7 +63,7 @@ def parts(network: UniDet, picture: torch.Tensor) -> tuple[dict[str, float], lis
         seconds[name] = time.perf_counter() - start
         return result
 
-    features = timed("backbone and pyramid", lambda: network.backbone(network.prepare([picture])))
+    features = timed("backbone and pyramid", lambda: network.backbone(network.prepare([image])))
     levels = timed("proposal head", lambda: network.proposal_generator(features))
     boxes, _ = timed("selection of proposals", lambda: select(levels, 0, SIDE, SIDE, "official"))
     own = [level[0] for level in features[:ROI_LEVELS]]
@@ -84,24 +84,24 @@ def calibrate(network: UniDet, stages: list[Stage]) -> None:
         predictor.cls_score.bias.data.fill_(low)
 
 
-def detect(network: UniDet, picture: torch.Tensor, precision: torch.dtype) -> Found:
-    """Run one picture to its end; on a GPU, reading the number of detections waits for it."""
+def detect(network: UniDet, image: torch.Tensor, precision: torch.dtype) -> Found:
+    """Run one image to its end; on a GPU, reading the number of detections waits for it."""
     device = network.proposal_generator.rpn_head.conv.weight.device
     with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
-        found: Found = network([picture])[0]
+        found: Found = network([image])[0]
     found.scores.cpu()
     return found
 
 
 def compare(architecture: Architecture, device: str, repeats: int) -> measure.Comparison:
     """Calibrate, print where time goes and what bfloat16 changes, then time both precisions."""
-    network, picture = random_network(architecture).to(device), noise_picture().to(device)
-    _, stages = parts(network, picture)
+    network, image = random_network(architecture).to(device), noise_image().to(device)
+    _, stages = parts(network, image)
     calibrate(network, stages)
-    seconds, _ = parts(network, picture)
+    seconds, _ = parts(network, image)
     ways = {
-        measure.OURS: partial(detect, network, picture, torch.float32),
-        "bfloat16": partial(detect, network, picture, torch.bfloat16),
+        measure.OURS: partial(detect, network, image, torch.float32),
+        "bfloat16": partial(detect, network, image, torch.bfloat16),
     }
     exact, coarse = (way() for way in ways.values())
     same = min(len(exact.scores), len(coarse.scores))
@@ -125,7 +125,7 @@ def main() -> None:
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32, as in the judge
     chosen = [NETWORKS[options.only]] if options.only else list(NETWORKS.values())
     rows = [compare(network, options.device, options.repeats) for network in chosen]
-    measure.publish("unidet_speed", "pictures", "random", rows)
+    measure.publish("unidet_speed", "images", "random", rows)
 
 
 if __name__ == "__main__":

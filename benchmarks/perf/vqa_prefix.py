@@ -1,4 +1,4 @@
-"""Yes/no questions to Janus: each picture read once, against one whole forward pass for each question."""
+"""Yes/no questions to Janus: each image read once, against one whole forward pass for each question."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchmarks.perf import janus_random, measure
 from silmm.contracts.models import Image
 
 CASES = ((1, 1), (1, 5), (1, 10), (4, 5), (4, 10))
-"""(pictures, questions about each)."""
+"""(images, questions about each)."""
 SIZES = janus_random.Sizes(
     hidden=512, layers=8, heads=8, mlp=1408, tower=256, tower_layers=6, tower_heads=4, side=384, patch=16
 )
-"""The shape of Janus-Pro, 576 image tokens of a 384 pixel picture, at a quarter of the 1B model's width."""
+"""The shape of Janus-Pro, 576 image tokens of a 384 pixel image, at a quarter of the 1B model's width."""
 TOLERANCE = 1e-3
 """Of a probability's logarithm, for random weights leave yes and no little: float32 sums in another order."""
 _QUESTIONS = (
@@ -41,7 +41,7 @@ def random_model(sizes: janus_random.Sizes = SIZES, seed: int = 0) -> Janus:
 
 
 def random_images(model: Janus, count: int) -> list[Image]:
-    """Return pictures of noise of the size that the model looks at."""
+    """Return images of noise of the size that the model looks at."""
     rng = np.random.default_rng(0)
     side = model.reader.side
     return [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(count)]
@@ -53,19 +53,19 @@ def questions(count: int) -> list[str]:
 
 
 def once(model: Janus, images: Sequence[Image], asked: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Answer as the loop does, (pictures * questions, 2)."""
+    """Answer as the loop does, (images * questions, 2)."""
     return np.concatenate(model.yes_no(images, [asked] * len(images)))
 
 
 @torch.inference_mode()
 def whole_passes(model: Janus, images: Sequence[Image], asked: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Answer by the stock class, one forward pass over picture and question for each answer."""
+    """Answer by the stock class, one forward pass over image and question for each answer."""
     words = model.prompts
     seen = [words.image] * (model.network.stock.config.vision_config.num_image_tokens)
     rows = []
     for image in images:
         for text in asked:
-            ids = torch.tensor([[*words.before_picture(), *seen, *words.question(text)]])
+            ids = torch.tensor([[*words.before_image(), *seen, *words.question(text)]])
             pixels = model.reader.read([image])
             out = model.network.stock(input_ids=ids, pixel_values=pixels, logits_to_keep=1)
             p = out.logits[0, -1].double().softmax(-1)
@@ -88,7 +88,7 @@ def compare(model: Janus, count: int, asked: int, repeats: int) -> measure.Compa
     if not worst <= TOLERANCE:
         raise RuntimeError(f"the two ways differ by {worst:.3g} in log p; their times cannot be compared")
     calls = {name: (lambda way=way: way(model, images, texts)) for name, way in WAYS.items()}
-    case = f"{count} picture{'s' * (count > 1)}, {asked} question{'s' * (asked > 1)}"
+    case = f"{count} image{'s' * (count > 1)}, {asked} question{'s' * (asked > 1)}"
     return measure.Comparison(case, count * asked, measure.interleaved(calls, repeats))
 
 
@@ -96,7 +96,7 @@ def main() -> None:
     """Print the table."""
     options = measure.arguments(__doc__ or "", repeats=5)
     model = random_model()
-    rows = [compare(model, pictures, asked, options.repeats) for pictures, asked in CASES]
+    rows = [compare(model, images, asked, options.repeats) for images, asked in CASES]
     measure.publish("vqa_prefix", "answers", "random", rows)
 
 

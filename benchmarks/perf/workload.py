@@ -1,4 +1,4 @@
-"""The work that is timed: the embedded model at its real size, prompts, candidates, pictures, questions."""
+"""The work that is timed: the embedded model at its real size, prompts, candidates, images, questions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 
-from silmm.contracts.models import Drawing, Image, Preference
+from silmm.contracts.models import Image, Preference, SamplingParams
 
 SEED = 0
 
@@ -56,16 +56,16 @@ def questions(count: int) -> list[str]:
 
 
 def preferences(model: TinyDiscrete, count: int, k: int) -> list[Preference]:
-    """Return top-k × last-k preferences on candidates that the model drew: k² pairs of 2k a prompt."""
+    """Return top-k × last-k preferences on candidates that the model sampled: k² pairs of 2k a prompt."""
     texts = prompts(count)
     repeated = [text for text in texts for _ in range(2 * k)]
-    drawn = model.represent(repeated, range(len(repeated)), Drawing())
+    sampled = model.represent(repeated, range(len(repeated)), SamplingParams())
     pairs = tuple((c, k + r) for c in range(k) for r in range(k))
     return [
-        Preference(text, tuple(drawn[2 * k * i : 2 * k * (i + 1)]), pairs) for i, text in enumerate(texts)
+        Preference(text, tuple(sampled[2 * k * i : 2 * k * (i + 1)]), pairs) for i, text in enumerate(texts)
     ]
 
 
-def pictures(model: TinyDiscrete, count: int) -> list[Image]:
-    """Return pictures that the model drew."""
-    return model.decode(model.represent(prompts(count), range(count), Drawing()), range(count))
+def images(model: TinyDiscrete, count: int) -> list[Image]:
+    """Return images that the model sampled."""
+    return model.decode(model.represent(prompts(count), range(count), SamplingParams()), range(count))

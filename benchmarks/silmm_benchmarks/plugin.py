@@ -16,13 +16,13 @@ from silmm_benchmarks.shapes.options import ShapesOptions
 from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
 
 if TYPE_CHECKING:
-    from silmm.bench.requests import PictureBench
+    from silmm.bench.requests import ImageBench
     from silmm.contracts.generators import Generator
     from silmm.contracts.judges import VqaJudge
     from silmm.contracts.models import Benchmark
     from silmm.contracts.registration import Register
     from silmm.probe import Prober
-    from silmm_benchmarks.shapes.picture_judge import ShapesJudge
+    from silmm_benchmarks.shapes.image_judge import ShapesJudge
 
 SILMM_PLUGIN_API = 2
 
@@ -33,32 +33,32 @@ def _shapes(options: ShapesOptions) -> Benchmark:
     return ShapesBenchmark(options)
 
 
-def _t2i_compbench(options: T2ICompBenchOptions) -> PictureBench:
+def _t2i_compbench(options: T2ICompBenchOptions) -> ImageBench:
     from silmm.bench.runner import Bench
     from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 
     return Bench(T2ICompBench(options))
 
 
-def _tifa(options: TifaOptions) -> PictureBench:
+def _tifa(options: TifaOptions) -> ImageBench:
     from silmm.bench.runner import Bench
     from silmm_benchmarks.tifa.benchmark import Tifa
 
     return Bench(Tifa(official=not options.custom))
 
 
-def _dpg_bench(options: DpgBenchOptions) -> PictureBench:
+def _dpg_bench(options: DpgBenchOptions) -> ImageBench:
     from silmm.bench.runner import Bench
     from silmm_benchmarks.dpg_bench.benchmark import DpgBench
 
     return Bench(DpgBench(
-        resolution=options.resolution, pictures=options.pictures, official=not options.custom
+        resolution=options.resolution, images=options.images, official=not options.custom
     ))
 
 
 @hookimpl
 def silmm_register_benchmarks(register: Register) -> None:
-    """Register `shapes` and the three benchmarks of real pictures."""
+    """Register `shapes` and the three benchmarks of real images."""
     register(
         "shapes",
         _shapes,
@@ -90,7 +90,7 @@ def silmm_register_benchmarks(register: Register) -> None:
 
 
 def _shapes_judge(_: NoOptions) -> ShapesJudge:
-    from silmm_benchmarks.shapes.picture_judge import ShapesJudge
+    from silmm_benchmarks.shapes.image_judge import ShapesJudge
 
     return ShapesJudge()
 
@@ -109,7 +109,7 @@ def _mplug_prober() -> Prober:
 
 @hookimpl
 def silmm_register_judges(register: Register) -> None:
-    """Register the judges that benchmarks read pictures with."""
+    """Register the judges that benchmarks read images with."""
     register(
         "shapes-parser",
         _shapes_judge,

@@ -108,7 +108,7 @@ def silmm_register_samplers(register: Register) -> None:
         options=RewriteOptions,
         requires=["chat", "rewrite"],
         paper="Sec. 4.3, Fig. 5",
-        summary="The model says the prompt in other words and draws that.",
+        summary="The model says the prompt in other words and samples that.",
     )
     register(
         "explain",
@@ -116,7 +116,7 @@ def silmm_register_samplers(register: Register) -> None:
         options=RewriteOptions,
         requires=["chat", "rewrite"],
         paper="Sec. 4.3, Fig. 5",
-        summary="The model adds imagined details to the prompt and draws that.",
+        summary="The model adds imagined details to the prompt and samples that.",
     )
 
 

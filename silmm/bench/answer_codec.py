@@ -88,5 +88,5 @@ def _png(depth: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
 def _map(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
     from PIL import Image as Pillow
 
-    with Pillow.open(io.BytesIO(data), formats=("PNG",)) as picture:
-        return np.asarray(picture, dtype=np.uint8)
+    with Pillow.open(io.BytesIO(data), formats=("PNG",)) as image:
+        return np.asarray(image, dtype=np.uint8)

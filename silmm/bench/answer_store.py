@@ -24,7 +24,7 @@ DIGITS = 32
 _REMEDY = "Delete this file and run the same command again: what it held is asked again."
 
 Key = tuple[str, str]
-"""A picture's content id (or another subject) and the canonical JSON of what was asked about it."""
+"""An image's content id (or another subject) and the canonical JSON of what was asked about it."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Checks that a judge's answers have the form that `judges.interfaces` promises, before any is stored.
 
-An answer that is not finite is sound in form: it is stored as a failure of its picture (`runner.forms`).
+An answer that is not finite is sound in form: it is stored as a failure of its image (`runner.forms`).
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ def depth(found: Any, size: tuple[int, int], role: str) -> Any:
     """Return a map of inverse depth.
 
     Raises:
-        DataError: it is not as large as its picture, whose width and height `size` is.
+        DataError: it is not as large as its image, whose width and height `size` is.
     """
     shape = np.asarray(found).shape
     if shape != size[::-1]:
-        raise faulty(role, f"a map of {shape} for a picture of {size[0]}x{size[1]} pixels")
+        raise faulty(role, f"a map of {shape} for an image of {size[0]}x{size[1]} pixels")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Canaries: before a judge scores, it answers known questions about pictures that are drawn here.
+"""Canaries: before a judge scores, it answers known questions about images that are sampled here.
 
 They compare answers with each other rather than with a threshold wherever a judge gives numbers: a right
 judge is never refused for being unsure, and random or broken weights seldom pass all of them.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SIDE = 512
 RED, WHITE = (220, 20, 20), (255, 255, 255)
 SURE = 0.5
-"""A detection of this score on a blank picture is a hallucination."""
+"""A detection of this score on a blank image is a hallucination."""
 
 TRUE, FALSE = "a red circle", "a green car"
 MATCHES = (
@@ -56,7 +56,7 @@ def circle() -> Image:
 
 
 def blank() -> Image:
-    """Return a white picture."""
+    """Return a white image."""
     from PIL import Image
 
     return Image.new("RGB", (SIDE, SIDE), WHITE)
@@ -81,7 +81,7 @@ def check(judge: Any) -> list[CanaryResult]:
 def _p_yes(judge: Any) -> Iterator[CanaryResult]:
     seen, empty = judge.p_yes([circle(), blank()], [[f"{TRUE}?", f"{FALSE}?"], [f"{TRUE}?"]])
     yield _larger("true over false", seen[0], seen[1], f"p_yes of {TRUE!r} and of {FALSE!r} on a red circle")
-    yield _larger("picture over blank", seen[0], empty[0], f"p_yes of {TRUE!r} on it and on a blank picture")
+    yield _larger("image over blank", seen[0], empty[0], f"p_yes of {TRUE!r} on it and on a blank image")
 
 
 def _answer(judge: Any) -> Iterator[CanaryResult]:
@@ -92,9 +92,9 @@ def _answer(judge: Any) -> Iterator[CanaryResult]:
     for name, question, said, right in (
         ("true", colour, seen[0], "red"), ("false", wrong, seen[1], "no"), ("blank", there, empty[0], "no"),
     ):
-        picture = "a blank picture" if name == "blank" else "a red circle"
+        image = "a blank image" if name == "blank" else "a red circle"
         passed = right in said.lower().split()
-        asked = f"{question.text!r} about {picture}"
+        asked = f"{question.text!r} about {image}"
         yield CanaryResult(name, passed, f"{asked}: {said[:40]!r}, right is {right!r}")
 
 
@@ -102,23 +102,23 @@ def _similarity(judge: Any) -> Iterator[CanaryResult]:
     seen = circle()
     right, wrong, empty = judge.similarity([seen, seen, blank()], [TRUE, FALSE, TRUE])
     yield _larger("right over wrong text", right, wrong, f"cosine of a red circle with {TRUE!r}, {FALSE!r}")
-    yield _larger("picture over blank", right, empty, f"cosine of {TRUE!r} with it and with a blank picture")
+    yield _larger("image over blank", right, empty, f"cosine of {TRUE!r} with it and with a blank image")
 
 
 def _detect(judge: Any) -> Iterator[CanaryResult]:
     (found,) = judge.detect([blank()])
     scores, boxes = np.asarray(found.scores), np.asarray(found.boxes)
     finite = bool(np.isfinite(scores).all() and np.isfinite(boxes).all())
-    yield CanaryResult("finite", finite, f"{len(scores)} scores and boxes on a blank picture")
+    yield CanaryResult("finite", finite, f"{len(scores)} scores and boxes on a blank image")
     best = float(scores.max()) if len(scores) else 0.0
     named = found.labels[int(scores.argmax())] if len(scores) else "nothing"
-    yield CanaryResult("blank", finite and best < SURE, f"best on a blank picture: {named} with {best:.3f}")
+    yield CanaryResult("blank", finite and best < SURE, f"best on a blank image: {named} with {best:.3f}")
 
 
 def _depth(judge: Any) -> Iterator[CanaryResult]:
     (depth,) = judge.depth([circle()])
     shaped = depth.shape == (SIDE, SIDE) and depth.dtype == np.uint8
-    yield CanaryResult("shape", shaped, f"{depth.dtype} {depth.shape} for a picture of {SIDE} x {SIDE}")
+    yield CanaryResult("shape", shaped, f"{depth.dtype} {depth.shape} for an image of {SIDE} x {SIDE}")
     low, high = int(depth.min()), int(depth.max())
     yield CanaryResult("not flat", high > low, f"from {low} to {high}")
 

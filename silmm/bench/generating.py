@@ -11,7 +11,7 @@ import PIL.Image
 from pydantic import Field
 
 from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOptions
-from silmm.contracts.models import BaseModel, Drawing
+from silmm.contracts.models import BaseModel, SamplingParams
 from silmm.contracts.options import Given, complete
 from silmm.errors import UsageError
 from silmm.lora.loading import load_adapter
@@ -89,7 +89,7 @@ def choose_generator(
         return GeneratorChoice(spec, entry, options, None)
     entry = registry.entry("model", name)
     options = complete(BaseModelGeneratorOptions, f"generator {name!r}", _given(sets, GENERATOR, spec))
-    if _drawing(options) != Drawing() and "nucleus" not in entry.capabilities:
+    if _sampling(options) != SamplingParams() and "nucleus" not in entry.capabilities:
         raise UsageError(f"--model {name} does not sample tokens: leave temperature, top_p and top_k out.")
     return GeneratorChoice(spec, entry, options, _model_options(entry, spec, place, options["device"], sets))
 
@@ -116,28 +116,28 @@ def _model_options(
     return complete(entry.options, f"model {entry.name!r}", given)
 
 
-def _drawing(options: Mapping[str, Any]) -> Drawing:
-    return Drawing(options["temperature"], options["top_p"], options["top_k"])
+def _sampling(options: Mapping[str, Any]) -> SamplingParams:
+    return SamplingParams(options["temperature"], options["top_p"], options["top_k"])
 
 
 @dataclass
 class BaseModelGenerator:
-    """Draws z and the decoder's noise from the picture's seed."""
+    """Samples z and the decoder's noise from the image's seed."""
 
     model: BaseModel
     identity: Mapping[str, Any]
-    drawing: Drawing
+    sampling: SamplingParams
     batch_size: int
 
     def announce(self, images: int) -> str:
-        """Say nothing: the pictures are free."""
+        """Say nothing: the images are free."""
         del images
         return ""
 
     def generate(
         self, prompts: Sequence[str], seeds: Sequence[int]
     ) -> list[PIL.Image.Image | GenerationFailure]:
-        """Draw one picture for each (prompt, seed); a prompt that the model cannot read has none."""
+        """Sample one image for each (prompt, seed); a prompt that the model cannot read has none."""
         read = [place for place, prompt in enumerate(prompts) if self.model.reads(prompt)]
         found: list[PIL.Image.Image | GenerationFailure] = [
             GenerationFailure("unreadable", f"the model cannot read the prompt {prompt!r:.200}")
@@ -146,7 +146,7 @@ class BaseModelGenerator:
         if not read:
             return found
         own = [seeds[place] for place in read]
-        latents = self.model.represent([prompts[place] for place in read], own, self.drawing)
+        latents = self.model.represent([prompts[place] for place in read], own, self.sampling)
         for place, pixels in zip(read, self.model.decode(latents, own), strict=True):
             found[place] = PIL.Image.fromarray(pixels)
         return found
@@ -160,7 +160,7 @@ def _open_base_model(
         raise UsageError(f"--model {entry.name}:{place}: there is no {place}.")
     model: BaseModel = registry.build(MODEL, entry.qualified, model_options)
     load_adapter(model, options.adapter)
-    drawing = _drawing(options.model_dump())
+    sampling = _sampling(options.model_dump())
     identity = {
         "generator": "base-model",
         "model": entry.qualified,
@@ -168,10 +168,10 @@ def _open_base_model(
         "weights": entry.revision or (_files(Path(place)) if place else ""),
         "options": {name: value for name, value in model_options.items() if name not in ("path", "device")},
         "adapter": _files(options.adapter) if options.adapter else None,
-        "sampling": {"temperature": drawing.temperature, "top_p": drawing.top_p, "top_k": drawing.top_k},
+        "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k},
         "prompt_rewriting": "none",
     }
-    return BaseModelGenerator(model, identity, drawing, options.batch_size or BATCH)
+    return BaseModelGenerator(model, identity, sampling, options.batch_size or BATCH)
 
 
 def _files(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Opens pictures that nobody vouches for: bounded in size, decoded to the end, never padded with black."""
+"""Opens images that nobody vouches for: bounded in size, decoded to the end, never padded with black."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ Box = tuple[int, int, int, int]
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64_000_000
-"""More than any text-to-image model draws (8000x8000), far less than what fills a memory."""
+"""More than any text-to-image model samples (8000x8000), far less than what fills a memory."""
 MAX_BYTES = 512 * 1024 * 1024
 _quiet = threading.Lock()
 """`warnings.catch_warnings` is of the whole process: two threads inside could leave warnings off for good."""
 _REMEDY = "Replace it, or take it out and give --allow-missing."
 
 
-class PictureError(DataError):
-    """Raised when a picture cannot be judged as it is."""
+class ImageError(DataError):
+    """Raised when an image cannot be judged as it is."""
 
     def __init__(self, kind: Literal["missing", "unreadable", "wrong-size"], where: Path, what: str) -> None:
         """Keep the kind of :class:`~silmm.contracts.benchmarks.Problem` that it is."""
@@ -54,31 +54,31 @@ def visible_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def read_picture(path: Path) -> bytes:
-    """Return the bytes of a picture file.
+def read_image(path: Path) -> bytes:
+    """Return the bytes of an image file.
 
     Raises:
-        PictureError: there is no such file, or it is larger than :data:`MAX_BYTES`.
+        ImageError: there is no such file, or it is larger than :data:`MAX_BYTES`.
         DataError: the system refused to read it.
     """
     if not path.is_file():
-        raise PictureError("missing", path, "there is no such file. Draw it, or give --allow-missing.")
+        raise ImageError("missing", path, "there is no such file. Sample it, or give --allow-missing.")
     with disk_errors(path, "reading"):
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise PictureError("unreadable", path, f"{size} bytes are no picture. Take it out or replace it.")
+            raise ImageError("unreadable", path, f"{size} bytes are no image. Take it out or replace it.")
         return path.read_bytes()
 
 
 @dataclass(frozen=True)
-class PictureFile:
-    """A file with one picture, or several parts of one: read, hashed and decoded once for all of them."""
+class ImageReader:
+    """A file with one image, or several parts of one: read, hashed and decoded once for all of them."""
 
     path: Path
 
     @cached_property
     def _data(self) -> bytes:
-        return read_picture(self.path)
+        return read_image(self.path)
 
     @cached_property
     def _sha256(self) -> str:
@@ -89,24 +89,24 @@ class PictureFile:
         return decode_rgb(self._data, self.path)
 
     def id(self, box: Box | None = None) -> str:
-        """Return the content id of a picture: the SHA-256 of the file, with the box where it is a part.
+        """Return the content id of an image: the SHA-256 of the file, with the box where it is a part.
 
         Raises:
-            PictureError, DataError: as :func:`read_picture`.
+            ImageError, DataError: as :func:`read_image`.
         """
         return self._sha256 if box is None else f"{self._sha256}@{','.join(map(str, box))}"
 
     def rgb(self, box: Box | None = None) -> Image:
-        """Return the picture, or the part of it in `box`.
+        """Return the image, or the part of it in `box`.
 
         Raises:
-            PictureError, DataError: as :func:`open_rgb`.
+            ImageError, DataError: as :func:`open_rgb`.
         """
         if box is None:
             return self._whole
         width, height = self._whole.size
         if not _inside(box, width, height):
-            raise PictureError(
+            raise ImageError(
                 "wrong-size", self.path,
                 f"it is {width}x{height} and has no part {box}. Check the resolution. {_REMEDY}",
             )
@@ -114,15 +114,15 @@ class PictureFile:
 
 
 def open_rgb(path: Path, box: Box | None = None) -> Image:
-    """Return a picture, or the part of it in `box`, as RGB.
+    """Return an image, or the part of it in `box`, as RGB.
 
     PNG, JPEG and WebP; alpha is dropped and EXIF rotation is not applied, as in the official scripts.
 
     Raises:
-        PictureError: the file is missing, not such a picture, cut off, larger than :data:`MAX_PIXELS`, or
+        ImageError: the file is missing, not such an image, cut off, larger than :data:`MAX_PIXELS`, or
             `box` is not inside it.
     """
-    return PictureFile(path).rgb(box)
+    return ImageReader(path).rgb(box)
 
 
 def decode_rgb(data: bytes, path: Path) -> Image:
@@ -133,19 +133,19 @@ def decode_rgb(data: bytes, path: Path) -> Image:
     try:
         with _quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on odd metadata; the size is checked here
-            with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
-                width, height = picture.size
+            with Pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height = image.size
                 if width * height > MAX_PIXELS:
-                    raise PictureError(
+                    raise ImageError(
                         "unreadable", path, f"{width}x{height} pixels are more than {MAX_PIXELS}. {_REMEDY}"
                     )
-                picture.load()
-                return picture.convert("RGB")
-    except (PictureError, MemoryError):
+                image.load()
+                return image.convert("RGB")
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # decoders of broken files raise nearly anything
         why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one tells an address
-        raise PictureError(
+        raise ImageError(
             "unreadable", path, f"it is no whole {', '.join(FORMATS)}{why}. {_REMEDY}"
         ) from error
 

@@ -16,13 +16,13 @@ def if_short(one_judge: bool) -> str:
 
 
 @dataclass
-class Chair:
+class JudgePool:
     """Holds open judges; with `one_judge`, opening another one lets go of the one before first."""
 
     one_judge: bool
     _judges: dict[str, Judge] = field(default_factory=dict)
 
-    def seat(self, key: str, build: Callable[[], Judge]) -> Judge:
+    def handle(self, key: str, build: Callable[[], Judge]) -> Judge:
         """Return the judge called `key`, built unless it is here."""
         if key not in self._judges:
             if self.one_judge:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from silmm.bench.answer_store import AnswerStore
 from silmm.bench.canaries import check
-from silmm.bench.judge_handle import Chair, if_short
+from silmm.bench.judge_handle import JudgePool, if_short
 from silmm.bench.requests import LEFT_OUT, PATH_OPTIONS, BenchRequest
 from silmm.bench.roles import check_ability, method_of
 from silmm.contracts.judges import Judge
@@ -30,7 +30,7 @@ _CANARIES = ("canaries", "failed")
 
 
 @dataclass(frozen=True)
-class Seat:
+class JudgeHandle:
     """One role, who holds it, and that judge's answers so far."""
 
     role: str
@@ -62,9 +62,9 @@ def identity_of(name: str, judge: Judge) -> dict[str, str]:
     return {"judge": name, **{key: str(value) for key, value in judge.identity.items()}}
 
 
-def seats(
-    roles: Mapping[str, str], request: BenchRequest, registry: Registry, needed: Sequence[str], chair: Chair
-) -> dict[str, Seat]:
+def open_judges(
+    roles: Mapping[str, str], request: BenchRequest, registry: Registry, needed: Sequence[str], judge_pool: JudgePool
+) -> dict[str, JudgeHandle]:
     """Open each judge of the roles that are needed once, to know who it is and whether canaries pass.
 
     A role that is left out has no seat. Two roles with one judge and equal options share the judge.
@@ -81,21 +81,21 @@ def seats(
         DataError, PluginError: weights that are missing, or judges that stopped, all of them in one message.
     """
     return _of_each(
-        roles, request, needed, lambda role, name, path: _seat(registry, role, name, path, request, chair)
+        roles, request, needed, lambda role, name, path: _handle(registry, role, name, path, request, judge_pool)
     )
 
 
 def check_named(
     roles: Mapping[str, str], request: BenchRequest, registry: Registry, needed: Sequence[str]
 ) -> None:
-    """Refuse judges and options of them that there are not; nothing is opened, so it is known before drawing.
+    """Refuse judges and options of them that there are not; nothing is opened, so it is known before sampling.
 
     Raises:
         UsageError, PluginError: as :func:`seats`.
     """
-    chair = Chair(one_judge=True)
+    judge_pool = JudgePool(one_judge=True)
     _of_each(
-        roles, request, needed, lambda role, name, path: _opener(registry, role, name, path, request, chair)
+        roles, request, needed, lambda role, name, path: _opener(registry, role, name, path, request, judge_pool)
     )
 
 
@@ -134,7 +134,7 @@ def _of_each(
     return found
 
 
-def check_canaries(seat: Seat, how: str, note: Callable[[str], None]) -> list[str]:
+def check_canaries(handle: JudgeHandle, how: str, note: Callable[[str], None]) -> list[str]:
     """Return what a judge failed when it was asked what is known; :func:`seats` asked it, once for all.
 
     Raises:
@@ -142,14 +142,14 @@ def check_canaries(seat: Seat, how: str, note: Callable[[str], None]) -> list[st
     """
     if how == "off":
         return []
-    failed = [str(text) for text in seat.store[_CANARIES]]
+    failed = [str(text) for text in handle.store[_CANARIES]]
     if failed and how == "stop":
         raise PluginError(
-            f"the judge {seat.name!r} ({seat.role}) fails its canaries, so no number of it is to be trusted: "
+            f"the judge {handle.name!r} ({handle.role}) fails its canaries, so no number of it is to be trusted: "
             f"{'; '.join(failed)}. Check its weights; --canaries warn scores all the same and says so."
         )
     for text in failed:
-        note(f"warning: the judge {seat.name!r} fails a canary: {text}")
+        note(f"warning: the judge {handle.name!r} fails a canary: {text}")
     return failed
 
 
@@ -161,7 +161,7 @@ def _failed_canaries(judge: Judge) -> list[str]:
 
 
 def _opener(
-    registry: Registry, role: str, name: str, path: str, request: BenchRequest, chair: Chair
+    registry: Registry, role: str, name: str, path: str, request: BenchRequest, judge_pool: JudgePool
 ) -> Callable[[], Judge]:
     entry = registry.entry("judge", name)
     given = {key: Given(value, f"--set {role}.{key}", text=True)
@@ -178,31 +178,31 @@ def _opener(
             judge: Judge = registry.build("judge", name, options)
         return judge
 
-    return partial(chair.seat, canonical([name, options]), build)
+    return partial(judge_pool.handle, canonical([name, options]), build)
 
 
-def _seat(
-    registry: Registry, role: str, name: str, path: str, request: BenchRequest, chair: Chair
-) -> Seat:
+def _handle(
+    registry: Registry, role: str, name: str, path: str, request: BenchRequest, judge_pool: JudgePool
+) -> JudgeHandle:
     """Open a judge and keep what is known of it; the chair decides how long the judge stays.
 
     Raises:
         DataError, UsageError: as :func:`seats` says of one judge.
         PluginError: it raised what is no error of ours, when it was opened or asked its canaries.
     """
-    opened = _opener(registry, role, name, path, request, chair)
+    opened = _opener(registry, role, name, path, request, judge_pool)
     try:
         judge = opened()
         check_ability(judge, role, name)
         store = _store(request.out, role, name, judge)
         if request.canaries != "off" and _CANARIES not in store:
             store.commit([(_CANARIES, _failed_canaries(judge))])
-        return Seat(role, name, identity_of(name, judge), store, opened)
+        return JudgeHandle(role, name, identity_of(name, judge), store, opened)
     except SilmmError:
         raise
     except Exception as error:  # judges are anybody's code, and memories end
         raise PluginError(
-            f"it stopped before it was asked about pictures: {type(error).__name__}: {error}; "
+            f"it stopped before it was asked about images: {type(error).__name__}: {error}; "
             f"{if_short(request.one_judge)}SILMM_DEBUG=1 shows where it stopped."
         ) from error
 

@@ -11,13 +11,13 @@ from silmm.contracts.options import canonical
 
 if TYPE_CHECKING:
     from silmm.bench.requests import BenchRequest
-    from silmm.contracts.benchmarks import PictureBenchmark
+    from silmm.contracts.benchmarks import ImageBenchmark
 
 PARTIAL, UNCHECKED = "partial", "unchecked"
 """How marks begin that have a place in the name."""
 
 
-def result_name(benchmark: PictureBenchmark, request: BenchRequest, marks: Sequence[str]) -> str:
+def result_name(benchmark: ImageBenchmark, request: BenchRequest, marks: Sequence[str]) -> str:
     """Return the name of a result's file without its suffix.
 
     Args:
@@ -36,7 +36,7 @@ def result_name(benchmark: PictureBenchmark, request: BenchRequest, marks: Seque
     return ".".join(parts)
 
 
-def _chosen(benchmark: PictureBenchmark, request: BenchRequest) -> dict[str, Any]:
+def _chosen(benchmark: ImageBenchmark, request: BenchRequest) -> dict[str, Any]:
     """Return the judges and the options, of them and of the benchmark, that are not the official ones."""
     kinds = {benchmark.name, *benchmark.roles}
     options = {

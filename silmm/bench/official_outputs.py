@@ -29,10 +29,10 @@ def write_official(finding: Finding, path: Path, note: Callable[[str], None]) ->
         return []
     counted = [one for one in finding.scored if one.failed is None]
     columns = benchmark.columns(
-        finding.items, [(one.item, one.picture.index, one.scores) for one in counted], finding.mode
+        finding.items, [(one.item, one.image.index, one.scores) for one in counted], finding.mode
     )
     texts = benchmark.official_files(
-        [(one.picture, one.judged, one.scores) for one in counted], columns, finding.folder, folder
+        [(one.image, one.judged, one.scores) for one in counted], columns, finding.folder, folder
     )
     for name, text in texts.items():
         atomic_write(folder / name, text.encode())

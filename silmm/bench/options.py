@@ -14,11 +14,11 @@ class TifaOptions(Options):
 
 
 class DpgBenchOptions(Options):
-    """How the picture files are cut, and which prompts are scored."""
+    """How the image files are cut, and which prompts are scored."""
 
     resolution: int | None = Field(
-        None, ge=1, description="side of one picture of a grid; None takes it from the file's own size",
+        None, ge=1, description="side of one image of a grid; None takes it from the file's own size",
         json_schema_extra={"unit": "pixels"},
     )
-    pictures: int = Field(4, ge=1, le=4, description="pictures in a file (the official --pic-num)")
+    images: int = Field(4, ge=1, le=4, description="images in a file (the official --pic-num)")
     custom: bool = Field(False, description="prompts and questions of your own in place of the official ones")

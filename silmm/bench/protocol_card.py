@@ -1,4 +1,4 @@
-"""The protocol card: everything that a benchmark's number depends on beside the pictures' author, hashed."""
+"""The protocol card: everything that a benchmark's number depends on beside the images' author, hashed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from silmm.contracts.benchmarks import Item
 from silmm.contracts.options import canonical
 
 UNKNOWN = "unknown"
-_DRAWING = (
+_SAMPLING = (
     "steps", "guidance", "scheduler", "dtype", "sampling", "quality", "prompt_rewriting", "negative_prompt",
 )
 
 
 @dataclass(frozen=True)
 class Card:
-    """How pictures became numbers (`scoring`), and how they were drawn as far as it is known (`drawing`).
+    """How images became numbers (`scoring`), and how they were sampled as far as it is known (`sampling`).
 
-    Results are ranked together only if all of `scoring` is equal; what differs in `drawing` is told.
+    Results are ranked together only if all of `scoring` is equal; what differs in `sampling` is told.
     """
 
     benchmark: str
@@ -39,22 +39,22 @@ class Card:
     """The benchmark's own: split, aggregation, parser."""
     judges: Mapping[str, Mapping[str, str]]
     """Identity of the judge of each role; an empty one where a role was left out."""
-    drawing: Mapping[str, Any]
+    sampling: Mapping[str, Any]
 
     @property
     def scoring(self) -> dict[str, Any]:
-        """All but the drawing, as JSON."""
+        """All but the sampling, as JSON."""
         data = asdict(self)
-        del data["drawing"]
+        del data["sampling"]
         return data
 
     def as_json(self) -> dict[str, Any]:
         """Return both parts, each with its SHA-256, and that of the whole."""
-        parts = {"scoring": self.scoring, "drawing": dict(self.drawing)}
+        parts = {"scoring": self.scoring, "sampling": dict(self.sampling)}
         return {
             **parts,
             "scoring_sha256": _sha256(parts["scoring"]),
-            "drawing_sha256": _sha256(parts["drawing"]),
+            "drawing_sha256": _sha256(parts["sampling"]),
             "sha256": _sha256(parts),
         }
 
@@ -64,24 +64,24 @@ def prompts_digest(items: Sequence[Item]) -> str:
     return _sha256([[item.id, item.prompt] for item in items])
 
 
-def drawing_of(
+def sampling_of(
     record: Mapping[str, Any] | None, sizes: Collection[tuple[int, int]], seeds: str
 ) -> dict[str, Any]:
-    """Say how pictures were drawn: their sizes, and what the generator's record tells.
+    """Say how images were sampled: their sizes, and what the generator's record tells.
 
     Args:
-        record: the content of `generator.json`, None for pictures of unknown origin.
+        record: the content of `generator.json`, None for images of unknown origin.
         sizes: width and height of what was judged.
         seeds: the benchmark's own rule, which a generator follows.
     """
     resolution = [f"{width}x{height}" for width, height in sorted(set(sizes))]
     if record is None:
-        return {"resolution": resolution, "seed_rule": UNKNOWN, **dict.fromkeys(_DRAWING, UNKNOWN)}
+        return {"resolution": resolution, "seed_rule": UNKNOWN, **dict.fromkeys(_SAMPLING, UNKNOWN)}
     identity = record.get("identity", {})
     return {
         "resolution": resolution,
         "seed_rule": seeds,
-        **{name: identity.get(name, UNKNOWN) for name in _DRAWING},
+        **{name: identity.get(name, UNKNOWN) for name in _SAMPLING},
     }
 
 

@@ -1,6 +1,6 @@
-"""What `silmm bench` asks of a benchmark that scores pictures: a request in, a result file out.
+"""What `silmm bench` asks of a benchmark that scores images: a request in, a result file out.
 
-A benchmark whose component has :meth:`PictureBench.bench` is one that `silmm bench` can run; the command
+A benchmark whose component has :meth:`ImageBench.bench` is one that `silmm bench` can run; the command
 line knows nothing else of it.
 """
 
@@ -29,13 +29,13 @@ class BenchRequest:
     """What to score, by which rules, and where it goes."""
 
     out: Path
-    """Answers, generated pictures and results; several benchmarks and modes share it."""
+    """Answers, generated images and results; several benchmarks and modes share it."""
     model: str | None = None
-    """Who draws, as ``diffusers:ID``, ``openai-images:MODEL`` or ``NAME[:DIR]``; or `images`."""
+    """Who samples, as ``diffusers:ID``, ``openai-images:MODEL`` or ``NAME[:DIR]``; or `images`."""
     images: Path | None = None
-    """A folder (or an index file) of pictures in the benchmark's official layout."""
+    """A folder (or an index file) of images in the benchmark's official layout."""
     name: str = ""
-    """How tables call it; empty: after the model or the folder of pictures."""
+    """How tables call it; empty: after the model or the folder of images."""
     data: Path | None = None
     """Folder of the official files, one folder a benchmark below it; None: where they are by default."""
     categories: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class BenchRequest:
     allow_missing: bool = False
     """Score what is there; marks the result as partial."""
     until: Literal["generate", "judge"] | None = None
-    """Stop when all pictures are drawn, or when all answers are stored."""
+    """Stop when all images are sampled, or when all answers are stored."""
     canaries: Literal["stop", "warn", "off"] = "stop"
     one_judge: bool = False
     """Keep one judge in memory at a time; changes memory and time, not the result."""
@@ -58,7 +58,7 @@ class BenchRequest:
     official_files: bool = False
     """Write beside the result what the official scripts write, for programs that read it."""
     dry_run: bool = False
-    """Tell how much there is to draw and to ask, and do nothing of it."""
+    """Tell how much there is to sample and to ask, and do nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class BenchOutcome:
 
 
 @runtime_checkable
-class PictureBench(Protocol):
-    """A benchmark that scores pictures of any origin."""
+class ImageBench(Protocol):
+    """A benchmark that scores images of any origin."""
 
     @property
     def takes_options_for(self) -> Collection[str]:
@@ -87,11 +87,11 @@ class PictureBench(Protocol):
         progress: Progress,
         note: Callable[[str], None],
     ) -> BenchOutcome:
-        """Draw what is missing, ask the judges what is not answered yet, apply the rules.
+        """Sample what is missing, ask the judges what is not answered yet, apply the rules.
 
         Raises:
             UsageError: a judge, a model or a category that cannot work.
-            DataError: pictures or data files that are missing or malformed, each named; a judge whose
+            DataError: images or data files that are missing or malformed, each named; a judge whose
                 weights are missing.
             Incomplete: with `shard`: this part is done, others are not.
         """

@@ -1,4 +1,4 @@
-"""The result of one benchmark: a JSON file with card and columns, and tables of pictures and prompts."""
+"""The result of one benchmark: a JSON file with card and columns, and tables of images and prompts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 from silmm.bench.answer_codec import Failure
 from silmm.bench.leaderboard.results import FORMAT, KIND, SEAL, seal
 from silmm.bench.protocol_card import Card
-from silmm.contracts.benchmarks import Column, Item, Judged, Mode, Picture, PictureBenchmark
+from silmm.contracts.benchmarks import Column, ImageBenchmark, ImageFile, Item, Judged, Mode
 from silmm.contracts.judges import Detections
 from silmm.contracts.options import canonical
 from silmm.errors import DataError
@@ -29,26 +29,26 @@ from silmm.storage.tables import to_parquet
 from silmm.version import __version__
 
 SHOWN = 20
-"""Pictures that a message lists."""
+"""Images that a message lists."""
 VERSIONS = ("torch", "transformers", "diffusers", "open_clip_torch", "numpy", "pillow", "spacy")
 
-PICTURES = pa.schema([
+IMAGES = pa.schema([
     ("item", pa.string()), ("category", pa.string()), ("prompt", pa.string()), ("index", pa.int32()),
     ("path", pa.string()),
-    ("sha256", pa.string()),   # of the file, with the box where the picture is a part of it
+    ("sha256", pa.string()),   # of the file, with the box where the image is a part of it
     ("answers", pa.string()),  # JSON: role -> the judge's answers; detections and depth maps shortened
     ("scores", pa.string()),   # JSON: what the rules made of them
-    ("failed", pa.string()),   # why the picture counts in no column, else null
+    ("failed", pa.string()),   # why the image counts in no column, else null
 ])
 PROMPTS = pa.schema([("item", pa.string()), ("column", pa.string()), ("value", pa.float64())])
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One picture after the rules."""
+    """One image after the rules."""
 
     item: Item
-    picture: Picture
+    image: ImageFile
     judged: Judged
     scores: Mapping[str, Any]
     failed: str | None
@@ -61,19 +61,19 @@ class Scored:
 class Finding:
     """All that a result is made of."""
 
-    benchmark: PictureBenchmark
+    benchmark: ImageBenchmark
     mode: Mode
     card: Card
     model: Mapping[str, Any]
     items: Sequence[Item]
     scored: Sequence[Scored]
-    ids: Mapping[Picture, str]
+    ids: Mapping[ImageFile, str]
     folder: Path
-    """What the pictures' paths are told from."""
+    """What the images' paths are told from."""
     marks: Sequence[str]
     """Why it is no full result: subset, partial; empty for a full one."""
     problems: Mapping[str, int]
-    """Kind -> pictures of the folder that are not scored."""
+    """Kind -> images of the folder that are not scored."""
     left_out: Sequence[str]
     """Roles without a judge."""
     canaries: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -81,31 +81,31 @@ class Finding:
 
 
 def score(
-    benchmark: PictureBenchmark, mode: Mode, judged: Sequence[tuple[Item, Picture, Judged, Sequence[str]]]
+    benchmark: ImageBenchmark, mode: Mode, judged: Sequence[tuple[Item, ImageFile, Judged, Sequence[str]]]
 ) -> list[Scored]:
-    """Apply the rules of `mode` to each picture; one with an unusable answer keeps its reason, no number."""
+    """Apply the rules of `mode` to each image; one with an unusable answer keeps its reason, no number."""
     found = []
-    for item, picture, answers, unusable in judged:
+    for item, image, answers, unusable in judged:
         scores = {} if unusable else _plain(benchmark.score(answers, mode))
         bad = [*unusable, *(f"not finite: {name}" for name in _not_finite(scores))]
         failed = "; ".join(bad) or scores.get("failed") or None
-        found.append(Scored(item, picture, answers, scores, failed, by_rule=not bad))
+        found.append(Scored(item, image, answers, scores, failed, by_rule=not bad))
     return found
 
 
 def unusable(scored: Sequence[Scored]) -> list[Scored]:
-    """Return the pictures that no rule drops and that still have no number."""
+    """Return the images that no rule drops and that still have no number."""
     return [one for one in scored if one.failed is not None and not one.by_rule]
 
 
 def refuse(bad: Sequence[Scored]) -> DataError:
     """Say which answers cannot be used; nothing was scored."""
-    lines = [f"  {one.item.id}, picture {one.picture.index}: {one.failed}" for one in bad[:SHOWN]]
+    lines = [f"  {one.item.id}, image {one.image.index}: {one.failed}" for one in bad[:SHOWN]]
     more = [f"  … and {len(bad) - SHOWN} more"] if len(bad) > SHOWN else []
     return DataError("\n".join([
-        f"{len(bad)} pictures have answers that cannot be used.", *lines, *more,
+        f"{len(bad)} images have answers that cannot be used.", *lines, *more,
         "Nothing was scored. Check the judge (its weights, its precision); --allow-missing leaves these "
-        "pictures out and marks the result as partial.",
+        "images out and marks the result as partial.",
     ]))
 
 
@@ -117,10 +117,10 @@ def write(finding: Finding, path: Path) -> Path:
     """
     counted = [one for one in finding.scored if one.failed is None]
     ruled = [one for one in finding.scored if one.failed is None or one.by_rule]  # columns tell of drops
-    rows = [(one.item, one.picture.index, one.scores) for one in ruled]
+    rows = [(one.item, one.image.index, one.scores) for one in ruled]
     columns = finding.benchmark.columns(finding.items, rows, finding.mode)
     tables = {
-        "pictures": to_parquet(_pictures(finding)),
+        "images": to_parquet(_images(finding)),
         "prompts": to_parquet(_prompts(finding, counted)),
     }
     files = {}
@@ -144,9 +144,9 @@ def write(finding: Finding, path: Path) -> Path:
         "marks": list(finding.marks),
         "counts": {
             "prompts": len(finding.items),
-            "pictures_expected": sum(item.images for item in finding.items),
-            "pictures_judged": len(finding.scored),
-            "pictures_counted": len(counted),
+            "images_expected": sum(item.images for item in finding.items),
+            "images_judged": len(finding.scored),
+            "images_counted": len(counted),
             "problems": dict(finding.problems),
             "failed": failures,
         },
@@ -175,30 +175,30 @@ def _column(column: Column) -> dict[str, Any]:
     data = asdict(column)
     for name in ("value", "low", "high"):
         if data[name] is not None and not math.isfinite(data[name]):
-            data[name] = None  # one prompt has no interval; a column without pictures has no value
+            data[name] = None  # one prompt has no interval; a column without images has no value
     return data
 
 
-def _pictures(finding: Finding) -> pa.Table:
+def _images(finding: Finding) -> pa.Table:
     rows = [
         {
             "item": one.item.id,
             "category": one.item.category,
             "prompt": one.item.prompt,
-            "index": one.picture.index,
-            "path": _shown(one.picture.path, finding.folder),
-            "sha256": finding.ids[one.picture],
+            "index": one.image.index,
+            "path": _shown(one.image.path, finding.folder),
+            "sha256": finding.ids[one.image],
             "answers": canonical({role: _short(given) for role, given in one.judged.answers.items()}),
             "scores": canonical(_finite(one.scores)),
             "failed": one.failed,
         }
         for one in finding.scored
     ]
-    return pa.Table.from_pylist(rows, schema=PICTURES)
+    return pa.Table.from_pylist(rows, schema=IMAGES)
 
 
 def _shown(path: Path, folder: Path) -> str:
-    """Return a path as seen from the folder of pictures, so that equal folders give equal tables."""
+    """Return a path as seen from the folder of images, so that equal folders give equal tables."""
     base = folder if folder.is_dir() else folder.parent
     return Path(os.path.relpath(path, base)).as_posix()
 
@@ -210,7 +210,7 @@ def _prompts(finding: Finding, counted: Sequence[Scored]) -> pa.Table:
         groups.setdefault(one.item.id, []).append(one)
     rows = []
     for item, group in groups.items():
-        scores = [(one.item, one.picture.index, one.scores) for one in group]
+        scores = [(one.item, one.image.index, one.scores) for one in group]
         for column in finding.benchmark.columns([group[0].item], scores, finding.mode):
             if column.value is not None and math.isfinite(column.value):
                 rows.append({"item": item, "column": column.name, "value": float(column.value)})

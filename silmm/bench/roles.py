@@ -23,9 +23,9 @@ METHODS: Mapping[str, str] = {
 """Role -> the method of `judges.interfaces` that answers it; `detector-2d` is a detector too."""
 
 UNSEEN = frozenset({"match"})
-"""Methods that read no picture."""
+"""Methods that read no image."""
 WHOLE = frozenset({"detect", "depth"})
-"""Methods that are asked nothing: one answer a picture."""
+"""Methods that are asked nothing: one answer an image."""
 
 
 def method_of(role: str) -> str:
@@ -58,13 +58,13 @@ def check_ability(judge: Judge, role: str, name: str) -> None:
 def ask(
     judge: Judge, role: str, images: Sequence[Image], queries: Sequence[Sequence[Any]]
 ) -> list[list[Any]]:
-    """Ask a judge about some pictures at once and return one list of answers a picture.
+    """Ask a judge about some images at once and return one list of answers an image.
 
     Args:
         judge: what :func:`check_ability` let through.
         role: decides the method.
-        images: RGB pictures; not looked at by a matcher.
-        queries: of each picture; for detectors and depth one empty query.
+        images: RGB images; not looked at by a matcher.
+        queries: of each image; for detectors and depth one empty query.
 
     Raises:
         DataError: the judge gave other answers than it was asked for.

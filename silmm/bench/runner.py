@@ -1,4 +1,4 @@
-"""One benchmark from pictures to result: draw, look, judge, apply the rules, write."""
+"""One benchmark from images to result: sample, look, judge, apply the rules, write."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silmm.bench import checking, planning, result
-from silmm.bench import sampling as drawing
+from silmm.bench import checking, planning, result, sampling
 from silmm.bench.answer_store import AnswerStore
 from silmm.bench.generating import GENERATOR, MODEL, GeneratorChoice, choose_generator
-from silmm.bench.judge_handle import Chair
-from silmm.bench.judge_pool import Seat, check_canaries, check_named, seats
-from silmm.bench.judging import Sitting
+from silmm.bench.judge_handle import JudgePool
+from silmm.bench.judge_pool import JudgeHandle, check_canaries, check_named, open_judges
+from silmm.bench.judging import JudgingSession
 from silmm.bench.naming import PARTIAL, UNCHECKED, result_name
 from silmm.bench.official_outputs import write_official
-from silmm.bench.protocol_card import Card, drawing_of, prompts_digest
+from silmm.bench.protocol_card import Card, prompts_digest, sampling_of
 from silmm.bench.requests import BenchOutcome, BenchRequest, Progress
 from silmm.bench.roles import UNSEEN, method_of
 from silmm.bench.selection import first_of_each, of_shard
-from silmm.contracts.benchmarks import Item, Mode, Picture, PictureBenchmark, Problem
+from silmm.contracts.benchmarks import ImageBenchmark, ImageFile, Item, Mode, Problem
 from silmm.errors import Incomplete, UsageError
 from silmm.storage.atomic_files import make_folder
 from silmm.storage.data_sets import data_root
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bench:
-    """A picture benchmark as a component: what `silmm bench` runs."""
+    """An image benchmark as a component: what `silmm bench` runs."""
 
-    benchmark: PictureBenchmark
+    benchmark: ImageBenchmark
 
     @property
     def takes_options_for(self) -> Collection[str]:
-        """The roles of its judges, and who draws."""
+        """The roles of its judges, and who samples."""
         return (*self.benchmark.roles, GENERATOR, MODEL)
 
     def bench(
@@ -48,7 +47,7 @@ class Bench:
         progress: Progress,
         note: Callable[[str], None],
     ) -> BenchOutcome:
-        """Do what :meth:`silmm.bench.requests.PictureBench.bench` says."""
+        """Do what :meth:`silmm.bench.requests.ImageBench.bench` says."""
         _check(request)
         session = _Session(self.benchmark, request, registry, progress, note)
         if request.dry_run:
@@ -77,7 +76,7 @@ class Bench:
 class _Session:
     """One call: what is asked, and what its stages find."""
 
-    benchmark: PictureBenchmark
+    benchmark: ImageBenchmark
     request: BenchRequest
     registry: Registry
     progress: Progress
@@ -88,7 +87,7 @@ class _Session:
 
     @property
     def home(self) -> Path:
-        """Folder of this benchmark's generated pictures and lists."""
+        """Folder of this benchmark's generated images and lists."""
         return self.request.out / self.benchmark.name
 
     def run(self) -> Path | None:
@@ -107,36 +106,36 @@ class _Session:
         if request.dry_run:
             self._plan(own)
             return None
-        record = self._draw(own) if request.model else None
+        record = self._sample(own) if request.model else None
         if request.until == "generate":
             return None
-        folder = request.images or self.home / drawing.PICTURES
+        folder = request.images or self.home / sampling.IMAGES
         if request.images is not None:
-            record = drawing.recorded(folder.parent)  # pictures that an earlier command drew
-        chair = Chair(request.one_judge)
-        panel = seats(self.benchmark.roles, request, self.registry, needed, chair)
-        seen, sitting, work = self._look(folder, own, panel)
+            record = sampling.recorded(folder.parent)  # images that an earlier command sampled
+        judge_pool = JudgePool(request.one_judge)
+        panel = open_judges(self.benchmark.roles, request, self.registry, needed, judge_pool)
+        seen, judging_session, work = self._look(folder, own, panel)
         self._stop_at(seen.problems)
         self.canaries = {
-            role: check_canaries(seat, request.canaries, self.note) for role, seat in panel.items()
+            role: check_canaries(handle, request.canaries, self.note) for role, handle in panel.items()
         }
-        sitting.judge(own, work, lambda role, done, total: self.progress(f"{name}: {role}", done, total))
-        chair.clear()
+        judging_session.judge(own, work, lambda role, done, total: self.progress(f"{name}: {role}", done, total))
+        judge_pool.clear()
         if request.until == "judge":
             return None
         if request.shard is not None:
-            seen, sitting, work = self._gather(folder, items, panel)
-        card = self._card(data, items, panel, drawing_of(record, seen.sizes, self._seed_rule()))
-        return self._write(card, items, work, sitting, seen.problems, record, folder)
+            seen, judging_session, work = self._gather(folder, items, panel)
+        card = self._card(data, items, panel, sampling_of(record, seen.sizes, self._seed_rule()))
+        return self._write(card, items, work, judging_session, seen.problems, record, folder)
 
     def _plan(self, items: Sequence[Item]) -> None:
         """Tell what there is to do."""
         if self.request.images is None:
-            files = drawing.targets(self.benchmark, self.home / drawing.PICTURES, items)
-            self.note(planning.to_draw(files, self._generator().options.get("price")))
+            files = sampling.targets(self.benchmark, self.home / sampling.IMAGES, items)
+            self.note(planning.to_sample(files, self._generator().options.get("price")))
         else:
-            pictures, problems = self._find(self.request.images, items)
-            self.note(planning.there(len(pictures), problems))
+            images, problems = self._find(self.request.images, items)
+            self.note(planning.there(len(images), problems))
         official = self.benchmark.roles
         judges = {role: self.request.judges.get(role, official[role]) for role in self._roles(items)}
         for line in planning.to_ask(self.benchmark, items, judges):
@@ -145,9 +144,9 @@ class _Session:
     def _generator(self) -> GeneratorChoice:
         return choose_generator(self.request.model or "", self.request.sets, self.registry)
 
-    def _draw(self, items: Sequence[Item]) -> Mapping[str, Any]:
+    def _sample(self, items: Sequence[Item]) -> Mapping[str, Any]:
         choice = self._generator()
-        return drawing.draw(
+        return sampling.sample(
             self.benchmark, items, self.home, spec=choice.spec, options=choice.recorded(),
             open_generator=lambda: choice.open(self.registry),
             progress=lambda done, total: self.progress(f"{self.benchmark.name}: generate", done, total),
@@ -155,28 +154,28 @@ class _Session:
         )
 
     def _look(
-        self, folder: Path, items: Sequence[Item], panel: Mapping[str, Seat]
-    ) -> tuple[checking.Seen, Sitting, list[tuple[Item, Picture]]]:
-        """Find the items' pictures, open each once, and seat them before the judges."""
-        pictures, problems = self._find(folder, items)
+        self, folder: Path, items: Sequence[Item], panel: Mapping[str, JudgeHandle]
+    ) -> tuple[checking.Seen, JudgingSession, list[tuple[Item, ImageFile]]]:
+        """Find the items' images, open each once, and seat them before the judges."""
+        images, problems = self._find(folder, items)
         name = self.benchmark.name
-        seen = checking.look_at(pictures, self._looked(), lambda d, t: self.progress(f"{name}: check", d, t))
+        seen = checking.look_at(images, self._looked(), lambda d, t: self.progress(f"{name}: check", d, t))
         seen.problems[:0] = problems
         by_id = {item.id: item for item in items}
-        work = [(by_id[picture.item], picture) for picture in pictures if picture in seen.ids]
-        return seen, Sitting(self.benchmark, panel, seen.ids, self.request.one_judge), work
+        work = [(by_id[image.item], image) for image in images if image in seen.ids]
+        return seen, JudgingSession(self.benchmark, panel, seen.ids, self.request.one_judge), work
 
-    def _find(self, folder: Path, items: Sequence[Item]) -> tuple[list[Picture], list[Problem]]:
+    def _find(self, folder: Path, items: Sequence[Item]) -> tuple[list[ImageFile], list[Problem]]:
         found = self.benchmark.find(folder, self.every)
         here = {item.id for item in items}
-        pictures = [one for one in found.pictures if one.item in here]
+        images = [one for one in found.images if one.item in here]
         problems = [one for one in found.problems if not one.item or one.item in here]
-        problems += checking.absent(items, pictures, problems)
+        problems += checking.absent(items, images, problems)
         if self.request.model is not None:
-            for item, why in sorted(drawing.failed(self.home).items()):
+            for item, why in sorted(sampling.failed(self.home).items()):
                 if item in here:
-                    self.note(f"no picture of {item}: {why}")
-        return pictures, problems
+                    self.note(f"no image of {item}: {why}")
+        return images, problems
 
     def _looked(self) -> AnswerStore:
         return AnswerStore(self.request.out / "answers" / "opened")
@@ -194,32 +193,32 @@ class _Session:
         return [role for role in self.benchmark.roles if role in asked or method_of(role) in UNSEEN]
 
     def _gather(
-        self, folder: Path, items: Sequence[Item], panel: Mapping[str, Seat]
-    ) -> tuple[checking.Seen, Sitting, list[tuple[Item, Picture]]]:
+        self, folder: Path, items: Sequence[Item], panel: Mapping[str, JudgeHandle]
+    ) -> tuple[checking.Seen, JudgingSession, list[tuple[Item, ImageFile]]]:
         """Look whether the other shards are done too.
 
         Raises:
             Incomplete: they are not.
         """
-        for seat in panel.values():
-            seat.store.load()
-        seen, sitting, work = self._look(folder, items, panel)
-        waiting = sitting.missing(work)
-        if self.request.model is not None:  # others may still draw
+        for handle in panel.values():
+            handle.store.load()
+        seen, judging_session, work = self._look(folder, items, panel)
+        waiting = judging_session.missing(work)
+        if self.request.model is not None:  # others may still sample
             waiting += sum(item.images for item in items) - len(work)
-        if waiting and not (self.request.allow_missing and not sitting.missing(work)):
+        if waiting and not (self.request.allow_missing and not judging_session.missing(work)):
             raise Incomplete(
-                f"{self.benchmark.name}: this shard is done; {waiting} pictures still wait for other shards. "
+                f"{self.benchmark.name}: this shard is done; {waiting} images still wait for other shards. "
                 "The last of the --shard commands writes the result, or the command without --shard."
             )
         self._stop_at(seen.problems)
-        return seen, sitting, work
+        return seen, judging_session, work
 
     def _seed_rule(self) -> str:
         return str(self.benchmark.protocol().get("seed_rule", "the benchmark's own"))
 
     def _card(
-        self, data: Path, items: Sequence[Item], panel: Mapping[str, Seat], drawn: Mapping[str, Any]
+        self, data: Path, items: Sequence[Item], panel: Mapping[str, JudgeHandle], sampled: Mapping[str, Any]
     ) -> Card:
         return Card(
             benchmark=self.benchmark.name,
@@ -232,21 +231,21 @@ class _Session:
             images_per_prompt=tuple(sorted({item.images for item in items})),
             protocol=dict(self.benchmark.protocol()),
             judges={role: panel[role].identity if role in panel else {} for role in self._roles(items)},
-            drawing=drawn,
+            sampling=sampled,
         )
 
     def _write(
         self,
         card: Card,
         items: Sequence[Item],
-        work: Sequence[tuple[Item, Picture]],
-        sitting: Sitting,
+        work: Sequence[tuple[Item, ImageFile]],
+        judging_session: JudgingSession,
         problems: Sequence[Problem],
         record: Mapping[str, Any] | None,
         folder: Path,
     ) -> Path:
         mode = Mode(self.request.mode)
-        judged = [(item, picture, *sitting.judged(item, picture)) for item, picture in work]
+        judged = [(item, image, *judging_session.judged(item, image)) for item, image in work]
         scored = result.score(self.benchmark, mode, judged)
         grave: dict[str, int] = {}
         for one in problems:
@@ -263,11 +262,11 @@ class _Session:
         if unusable and not self.request.allow_missing:
             raise result.refuse(unusable)
         if unusable:
-            told = f"{len(unusable)} pictures whose answers cannot be used"
+            told = f"{len(unusable)} images whose answers cannot be used"
             marks.append(f"{PARTIAL}: {told} (--allow-missing)")
         finding = result.Finding(
             benchmark=self.benchmark, mode=mode, card=card, model=self._model(record), items=items,
-            scored=scored, ids=sitting.ids, folder=folder, marks=marks, problems=grave,
+            scored=scored, ids=judging_session.ids, folder=folder, marks=marks, problems=grave,
             left_out=[role for role, judge in card.judges.items() if not judge],
             canaries={role: told for role, told in self.canaries.items() if told},
         )
@@ -286,10 +285,10 @@ class _Session:
 
 def _check(request: BenchRequest) -> None:
     if (request.model is None) == (request.images is None):
-        raise UsageError("say whose pictures are scored: --model NAME[:DIR] or --images DIR, one of them")
+        raise UsageError("say whose images are scored: --model NAME[:DIR] or --images DIR, one of them")
     if request.limit is not None and request.limit < 1:
         raise UsageError(f"--limit {request.limit} scores nothing; give 1 or more")
     if request.official_files and request.mode != Mode.OFFICIAL.value:
         raise UsageError("--official-files holds the official scripts' numbers; leave --mode fixed out")
     if request.until == "generate" and request.images is not None:
-        raise UsageError("--until generate draws pictures, and --images brings them; leave one out")
+        raise UsageError("--until generate samples images, and --images brings them; leave one out")

@@ -1,4 +1,4 @@
-"""The stage `generate`: draws the pictures that are not there yet, each from its own prompt and seed."""
+"""The stage `generate`: samples the images that are not there yet, each from its own prompt and seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silmm.bench.answer_store import AnswerStore
-from silmm.contracts.benchmarks import Item, PictureBenchmark
+from silmm.contracts.benchmarks import ImageBenchmark, Item
 from silmm.contracts.generators import GenerationFailure, Generator
 from silmm.errors import PluginError, SettingsChanged, SilmmError
 from silmm.storage.atomic_files import atomic_write
@@ -19,45 +19,45 @@ from silmm.storage.json_files import read_json, to_json
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PICTURES = "pictures"
-"""Folder of the generated pictures, in the benchmark's official layout."""
+IMAGES = "images"
+"""Folder of the generated images, in the benchmark's official layout."""
 RECORD = "generator.json"
-"""Beside it: who drew them, and how."""
+"""Beside it: who sampled them, and how."""
 FAILURES = "failures"
 NO_MATTER = frozenset({
     "device", "batch", "batch_size", "concurrency", "requests_per_minute", "attempts", "timeout", "price",
 })
-"""Options of generators and judges on which neither pictures nor answers depend, but by rounding."""
+"""Options of generators and judges on which neither images nor answers depend, but by rounding."""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One file to draw: an item's pictures that share a target."""
+class SampledFile:
+    """One file to sample: an item's images that share a target."""
 
     item: Item
     indices: tuple[int, ...]
     path: Path
 
 
-def targets(benchmark: PictureBenchmark, folder: Path, items: Sequence[Item]) -> list[Drawn]:
-    """Return every file that the items' pictures go to."""
+def targets(benchmark: ImageBenchmark, folder: Path, items: Sequence[Item]) -> list[SampledFile]:
+    """Return every file that the items' images go to."""
     found = []
     for item in items:
         places: dict[Path, list[int]] = {}
         for index in range(item.images):
             places.setdefault(benchmark.target(folder, item, index), []).append(index)
-        found += [Drawn(item, tuple(indices), path) for path, indices in places.items()]
+        found += [SampledFile(item, tuple(indices), path) for path, indices in places.items()]
     return found
 
 
 def recorded(home: Path) -> Mapping[str, Any] | None:
-    """Return what `home` says of who drew its pictures, or None."""
+    """Return what `home` says of who sampled its images, or None."""
     path = home / RECORD
     return read_json(path) if path.is_file() else None
 
 
-def draw(
-    benchmark: PictureBenchmark,
+def sample(
+    benchmark: ImageBenchmark,
     items: Sequence[Item],
     home: Path,
     *,
@@ -67,20 +67,20 @@ def draw(
     progress: Callable[[int, int], None],
     note: Callable[[str], None],
 ) -> Mapping[str, Any]:
-    """Draw what is missing under `home` and return its record: spec, options, identity of the generator.
+    """Sample what is missing under `home` and return its record: spec, options, identity of the generator.
 
-    What is there goes on only under the generator that drew it: its identity decides, whatever it was called
-    and wherever it computes. It is opened only if something is to be drawn, or if it is asked for otherwise
+    What is there goes on only under the generator that sampled it: its identity decides, whatever it was called
+    and wherever it computes. It is opened only if something is to be sampled, or if it is asked for otherwise
     than before. Refusals and other failures that another try would not change are kept, and not tried again.
 
     Raises:
-        SettingsChanged: `home` holds pictures of another generator or of other settings.
+        SettingsChanged: `home` holds images of another generator or of other settings.
         UsageError, DataError, PluginError: the generator cannot work, or stopped; the disk refused.
     """
     record = recorded(home)
     asked = {"spec": spec, "options": dict(options)}
     failures = AnswerStore(home / FAILURES).load()
-    files = targets(benchmark, home / PICTURES, items)
+    files = targets(benchmark, home / IMAGES, items)
     waiting = [
         one for one in files
         if not one.path.is_file() and (one.item.id, _of(one.indices)) not in failures
@@ -102,14 +102,14 @@ def draw(
     if cost := generator.announce(sum(len(one.indices) for one in waiting)):
         note(cost)
     for group in _groups(waiting, generator.batch_size):
-        _draw(benchmark, generator, group, failures, note)
+        _sample(benchmark, generator, group, failures, note)
         done += sum(len(one.indices) for one in group)
         progress(done, total)
     return record
 
 
 def failed(home: Path) -> dict[str, str]:
-    """Return why items have no picture, by item id."""
+    """Return why items have no image, by item id."""
     store = AnswerStore(home / FAILURES).load()
     return {item: f"{told['reason']}: {told['detail']}" for (item, _), told in store.items()}
 
@@ -118,50 +118,50 @@ def _of(indices: Sequence[int]) -> str:
     return ",".join(map(str, indices))
 
 
-def _groups(files: Sequence[Drawn], size: int) -> Iterator[list[Drawn]]:
-    """Yield files whose pictures together fill a batch of the generator."""
-    group: list[Drawn] = []
+def _groups(files: Sequence[SampledFile], size: int) -> Iterator[list[SampledFile]]:
+    """Yield files whose images together fill a batch of the generator."""
+    group: list[SampledFile] = []
     for one in files:
         group.append(one)
-        if sum(len(drawn.indices) for drawn in group) >= size:
+        if sum(len(sampled.indices) for sampled in group) >= size:
             yield group
             group = []
     if group:
         yield group
 
 
-def _draw(
-    benchmark: PictureBenchmark,
+def _sample(
+    benchmark: ImageBenchmark,
     generator: Generator,
-    group: Sequence[Drawn],
+    group: Sequence[SampledFile],
     failures: AnswerStore,
     note: Callable[[str], None],
 ) -> None:
     wanted = [(one, index) for one in group for index in one.indices]
     size = max(1, generator.batch_size)
-    pictures: list[Image | GenerationFailure] = []
+    images: list[Image | GenerationFailure] = []
     for start in range(0, len(wanted), size):
-        pictures += _generated(benchmark, generator, wanted[start : start + size])
+        images += _generated(benchmark, generator, wanted[start : start + size])
     kept: list[tuple[tuple[str, str], Any]] = []
-    rest = iter(pictures)
+    rest = iter(images)
     for one in group:
-        drawn = [next(rest) for _ in one.indices]
-        bad = [picture for picture in drawn if isinstance(picture, GenerationFailure)]
+        sampled = [next(rest) for _ in one.indices]
+        bad = [image for image in sampled if isinstance(image, GenerationFailure)]
         if bad:
-            note(f"no picture of {one.item.id}: {bad[0].reason}: {bad[0].detail}")
+            note(f"no image of {one.item.id}: {bad[0].reason}: {bad[0].detail}")
             if all(failure.final for failure in bad):
                 told = {"reason": bad[0].reason, "detail": bad[0].detail}
                 kept.append(((one.item.id, _of(one.indices)), told))
             continue
-        whole = benchmark.join([picture for picture in drawn if not isinstance(picture, GenerationFailure)])
+        whole = benchmark.join([image for image in sampled if not isinstance(image, GenerationFailure)])
         atomic_write(one.path, _png(whole))
     failures.commit(kept)
 
 
 def _generated(
-    benchmark: PictureBenchmark, generator: Generator, part: Sequence[tuple[Drawn, int]]
+    benchmark: ImageBenchmark, generator: Generator, part: Sequence[tuple[SampledFile, int]]
 ) -> list[Image | GenerationFailure]:
-    """Draw one batch.
+    """Sample one batch.
 
     Raises:
         PluginError: the generator raised what is no error of ours; the message names the prompts.
@@ -174,35 +174,35 @@ def _generated(
     except Exception as error:  # pipelines and models are anybody's code
         first, index = part[0]
         raise PluginError(
-            f"drawing stopped over {len(part)} pictures from {first.item.id}, picture {index} on: "
-            f"{type(error).__name__}: {error}. What was drawn before is kept, and the same command goes on "
+            f"sampling stopped over {len(part)} images from {first.item.id}, image {index} on: "
+            f"{type(error).__name__}: {error}. What was sampled before is kept, and the same command goes on "
             "there. If memory was short, --set generator.batch_size=1 needs the least. SILMM_DEBUG=1 shows "
             "where it stopped."
         ) from error
 
 
-def _png(picture: Image) -> bytes:
+def _png(image: Image) -> bytes:
     buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, format="PNG", compress_level=4)
+    image.convert("RGB").save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()
 
 
 def _said(record: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the generator's name and those options that its pictures depend on."""
+    """Return the generator's name and those options that its images depend on."""
     options = record.get("options") or {}
     return record.get("spec"), {name: value for name, value in options.items() if name not in NO_MATTER}
 
 
 def _other(home: Path, record: Mapping[str, Any], asked: Mapping[str, Any]) -> SettingsChanged:
-    """Say in what the generator of the pictures that are there differs from the one that is asked for."""
+    """Say in what the generator of the images that are there differs from the one that is asked for."""
     flat, now = _flat(record), _flat(asked)
     told = "; ".join(
         f"{key}: {flat.get(key)!r} there, {now.get(key)!r} now"
         for key in sorted({*flat, *now}) if flat.get(key) != now.get(key)
     )
     return SettingsChanged(
-        f"{home} holds pictures that were drawn otherwise ({told}). Take another --out, or the settings "
-        "of these pictures, or score them as they are with --images."
+        f"{home} holds images that were sampled otherwise ({told}). Take another --out, or the settings "
+        "of these images, or score them as they are with --images."
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from silmm.contracts.benchmarks import Item
 
 BLOCK = 32
-"""Pictures asked about, and committed, together: what a kill costs at most."""
+"""Images asked about, and committed, together: what a kill costs at most."""
 
 
 def first_of_each(items: Sequence[Item], limit: int | None) -> list[Item]:
@@ -27,19 +27,19 @@ def first_of_each(items: Sequence[Item], limit: int | None) -> list[Item]:
 
 
 def blocks(items: Sequence[Item]) -> list[list[Item]]:
-    """Cut items into blocks of about :data:`BLOCK` pictures.
+    """Cut items into blocks of about :data:`BLOCK` images.
 
     Judges are asked block by block, and a shard is made of whole ones: batches, on which the last digits of
     a network depend, are the same in one run, in shards and after a kill.
     """
     found: list[list[Item]] = []
-    pictures = BLOCK
+    images = BLOCK
     for item in items:
-        if pictures >= BLOCK:
+        if images >= BLOCK:
             found.append([])
-            pictures = 0
+            images = 0
         found[-1].append(item)
-        pictures += item.images
+        images += item.images
     return found
 
 

@@ -12,18 +12,18 @@ from silmm.contracts.records import Difference
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-DRAWS = 10_000
+RESAMPLES = 10_000
 """Bootstrap resamples: the Monte Carlo error of a 95% end point is then about 1% of its width."""
 
 _CELLS = 4_000_000  # resampled values held at once, about 32 MB
 
 
 def cluster_means(values: npt.ArrayLike, clusters: Sequence[str]) -> tuple[list[str], Floats]:
-    """Average the values of each cluster (the pictures of a prompt).
+    """Average the values of each cluster (the images of a prompt).
 
     Args:
-        values: one finite number a picture, shape (pictures,).
-        clusters: the prompt of each picture, same length.
+        values: one finite number an image, shape (images,).
+        clusters: the prompt of each image, same length.
 
     Returns:
         The distinct clusters in order of first appearance, and their means of shape (clusters,).
@@ -48,20 +48,20 @@ def paired_difference(
     after: npt.ArrayLike,
     *,
     seed: int = 0,
-    draws: int = DRAWS,
+    samples: int = RESAMPLES,
     level: float = 0.95,
 ) -> Difference:
     """Compare two models on the same prompts by a paired percentile bootstrap over prompts.
 
-    The prompt is the unit of resampling: its pictures are not independent, so they are averaged
-    first (:func:`cluster_means`), and both models keep their values of a drawn prompt together
+    The prompt is the unit of resampling: its images are not independent, so they are averaged
+    first (:func:`cluster_means`), and both models keep their values of a sampled prompt together
     (Efron & Tibshirani 1993, ch. 13: the percentile interval).
 
     Args:
         before: mean of each prompt under the first model, shape (n,).
         after: mean of the same prompts under the second model, same order, shape (n,).
         seed: seed of the resampling; the same seed gives the same interval.
-        draws: number of resamples.
+        samples: number of resamples.
         level: coverage of the interval.
 
     Returns:
@@ -77,7 +77,7 @@ def paired_difference(
             f"paired_difference: before has {len(first)} prompts and after {len(second)}; "
             "a paired comparison needs the same prompts on both sides"
         )
-    low, high = mean_interval(second - first, seed=seed, draws=draws, level=level)
+    low, high = mean_interval(second - first, seed=seed, samples=samples, level=level)
     mean_before, mean_after = float(first.mean()), float(second.mean())
     return Difference(
         before=mean_before, after=mean_after, diff=mean_after - mean_before,
@@ -86,7 +86,7 @@ def paired_difference(
 
 
 def mean_interval(
-    values: npt.ArrayLike, *, seed: int = 0, draws: int = DRAWS, level: float = 0.95
+    values: npt.ArrayLike, *, seed: int = 0, samples: int = RESAMPLES, level: float = 0.95
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a mean over clusters, values of shape (n,).
 
@@ -101,17 +101,17 @@ def mean_interval(
     if len(array) == 1:
         return float("nan"), float("nan")
     tail = (1 - level) / 2
-    low, high = np.quantile(_resampled_means(array, seed, draws), [tail, 1 - tail])
+    low, high = np.quantile(_resampled_means(array, seed, samples), [tail, 1 - tail])
     return float(low), float(high)
 
 
 def ratio_interval(
-    sums: npt.ArrayLike, counts: npt.ArrayLike, *, seed: int = 0, draws: int = DRAWS, level: float = 0.95
+    sums: npt.ArrayLike, counts: npt.ArrayLike, *, seed: int = 0, samples: int = RESAMPLES, level: float = 0.95
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of sum(sums) / sum(counts) over clusters, both of shape (n,).
 
     For averages over parts (questions) of clusters (prompts) that hold unequal numbers of them: a cluster
-    is drawn with all its parts. Both ends are NaN when n is 1.
+    is sampled with all its parts. Both ends are NaN when n is 1.
 
     Raises:
         ValueError: no values, one that is not finite, a count that is not positive, shapes that differ.
@@ -124,14 +124,14 @@ def ratio_interval(
     if len(top) == 1:
         return float("nan"), float("nan")
     tail = (1 - level) / 2
-    # the same seed draws the same clusters for both, so that each ratio is of one resample
-    ratios = _resampled_means(top, seed, draws) / _resampled_means(bottom, seed, draws)
+    # the same seed samples the same clusters for both, so that each ratio is of one resample
+    ratios = _resampled_means(top, seed, samples) / _resampled_means(bottom, seed, samples)
     low, high = np.quantile(ratios, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def grouped_interval(
-    groups: Sequence[npt.ArrayLike], *, seed: int = 0, draws: int = DRAWS, level: float = 0.95
+    groups: Sequence[npt.ArrayLike], *, seed: int = 0, samples: int = RESAMPLES, level: float = 0.95
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the mean of group means (a column of categories).
 
@@ -146,7 +146,7 @@ def grouped_interval(
         raise ValueError(f"grouped_interval: {len(arrays)} groups at level {level}; both must be above 0")
     if any(len(array) == 1 for array in arrays):
         return float("nan"), float("nan")
-    means = [_resampled_means(array, seed + place, draws) for place, array in enumerate(arrays)]
+    means = [_resampled_means(array, seed + place, samples) for place, array in enumerate(arrays)]
     tail = (1 - level) / 2
     low, high = np.quantile(np.mean(means, axis=0), [tail, 1 - tail])
     return float(low), float(high)
@@ -173,7 +173,7 @@ def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 def within_group_auc(
     scores: npt.ArrayLike, labels: npt.ArrayLike, groups: Sequence[str]
 ) -> float:
-    """Return the AUC over pairs of cases of the same group alone (pictures of the same prompt).
+    """Return the AUC over pairs of cases of the same group alone (images of the same prompt).
 
     Every (true, false) pair inside a group counts once, so easy prompts cannot help by being easy.
 
@@ -193,11 +193,11 @@ def within_group_auc(
     return sum(win for win, _ in counts) / pairs
 
 
-def _resampled_means(values: Floats, seed: int, draws: int) -> Floats:
-    """Means of `draws` resamples of `values`, in blocks that bound the memory; shape (draws,)."""
+def _resampled_means(values: Floats, seed: int, samples: int) -> Floats:
+    """Means of `samples` resamples of `values`, in blocks that bound the memory; shape (samples,)."""
     rng = np.random.default_rng(seed)
     block = max(1, _CELLS // len(values))
-    sizes = [min(block, draws - start) for start in range(0, draws, block)]
+    sizes = [min(block, samples - start) for start in range(0, samples, block)]
     parts = [
         values[rng.integers(len(values), size=(size, len(values)))].mean(axis=1) for size in sizes
     ]

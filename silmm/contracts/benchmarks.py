@@ -1,4 +1,4 @@
-"""What a picture benchmark is to the runner: items, where pictures lie, what to ask judges, how to score.
+"""What an image benchmark is to the runner: items, where images lie, what to ask judges, how to score.
 
 The runner does the rest for all of them: it generates, checks folders, asks the judges, stores their raw
 answers by content, applies the rules to what is stored, and writes the result with its protocol card.
@@ -35,18 +35,18 @@ class Item:
     category: str
     """The column group by which `--categories` chooses; "" where a benchmark has none."""
     images: int = 1
-    """Pictures that the protocol asks for."""
+    """Images that the protocol asks for."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """What the benchmark's own rules need (questions, parsed objects): JSON-able."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture of an item: a file, or a part of one (a quarter of DPG-Bench's grids)."""
+class ImageFile:
+    """One image of an item: a file, or a part of one (a quarter of DPG-Bench's grids)."""
 
     item: str
     index: int
-    """0-based among the item's pictures."""
+    """0-based among the item's images."""
     path: Path
     box: tuple[int, int, int, int] | None = None
     """Left, upper, right, lower in pixels; None for the whole file."""
@@ -54,7 +54,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a folder of pictures or a data file."""
+    """One thing that is wrong with a folder of images or a data file."""
 
     kind: str
     """missing, extra, unreadable, wrong-size, duplicate."""
@@ -68,15 +68,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Found:
-    """The pictures of a folder in item order, and what is wrong with it."""
+    """The images of a folder in item order, and what is wrong with it."""
 
-    pictures: tuple[Picture, ...]
+    images: tuple[ImageFile, ...]
     problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a judge is to be asked about each picture of an item."""
+    """What a judge is to be asked about each image of an item."""
 
     judge: str
     """The role: yes-no, vqa, clip, detector-2d, detector, depth (a benchmark maps roles to judges)."""
@@ -106,7 +106,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Judged:
-    """One picture with the judges' raw answers."""
+    """One image with the judges' raw answers."""
 
     item: Item
     index: int
@@ -120,7 +120,7 @@ class Judged:
     """
 
 
-class PictureBenchmark(Protocol):
+class ImageBenchmark(Protocol):
     """T2I-CompBench++, TIFA, DPG-Bench."""
 
     name: str
@@ -148,33 +148,33 @@ class PictureBenchmark(Protocol):
         ...
 
     def find(self, folder: Path, items: Sequence[Item]) -> Found:
-        """Match the official layout and naming of pictures against the items, without decoding pictures.
+        """Match the official layout and naming of images against the items, without decoding images.
 
         It is given all items that there are, also where only some of them are scored.
         """
         ...
 
     def target(self, folder: Path, item: Item, index: int) -> Path:
-        """Say where a generated picture is stored, so that `find` and the official scripts find it."""
+        """Say where a generated image is stored, so that `find` and the official scripts find it."""
         ...
 
-    def join(self, pictures: Sequence[Image]) -> Image:
-        """Make the picture that is stored from the generated ones that share a target, in index order.
+    def join(self, images: Sequence[Image]) -> Image:
+        """Make the image that is stored from the generated ones that share a target, in index order.
 
-        One picture comes back as it is; DPG-Bench makes a 2x2 grid of four.
+        One image comes back as it is; DPG-Bench makes a 2x2 grid of four.
         """
         ...
 
     def seed(self, item: Item, index: int) -> int:
-        """Return the seed of a generated picture by the benchmark's own rule."""
+        """Return the seed of a generated image by the benchmark's own rule."""
         ...
 
     def requests(self, item: Item) -> Sequence[Request]:
-        """Say what to ask about each picture of the item."""
+        """Say what to ask about each image of the item."""
         ...
 
     def follow_up(self, item: Item, answers: Mapping[str, Sequence[Any]]) -> Sequence[Request]:
-        """Say what to ask next about one picture, given its answers to :meth:`requests`; mostly nothing.
+        """Say what to ask next about one image, given its answers to :meth:`requests`; mostly nothing.
 
         TIFA: the free answers that are not literally a choice go to the role `matcher`. The answers arrive
         in :class:`Judged` under the role asked here.
@@ -182,10 +182,10 @@ class PictureBenchmark(Protocol):
         ...
 
     def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
-        """Apply the rules to one picture: its numbers by name, JSON-able, in the result's picture table.
+        """Apply the rules to one image: its numbers by name, JSON-able, in the result's image table.
 
         A role without answers (its judge is missing) leaves out the numbers that need it. Where the official
-        scripts would crash or drop the picture, the key "failed" says why.
+        scripts would crash or drop the image, the key "failed" says why.
         """
         ...
 
@@ -197,12 +197,12 @@ class PictureBenchmark(Protocol):
 
 
 @runtime_checkable
-class OfficialFiles(PictureBenchmark, Protocol):
+class OfficialFiles(ImageBenchmark, Protocol):
     """A benchmark whose official scripts write files that other programs read (`--official-files`)."""
 
     def official_files(
         self,
-        scored: Sequence[tuple[Picture, Judged, Mapping[str, Any]]],
+        scored: Sequence[tuple[ImageFile, Judged, Mapping[str, Any]]],
         columns: Sequence[Column],
         folder: Path,
         place: Path,
@@ -210,9 +210,9 @@ class OfficialFiles(PictureBenchmark, Protocol):
         """Return the files by name.
 
         Args:
-            scored: each picture that counts with the judges' answers and what :meth:`score` made of them.
+            scored: each image that counts with the judges' answers and what :meth:`score` made of them.
             columns: what :meth:`columns` made of all.
-            folder: where the pictures lie.
+            folder: where the images lie.
             place: where the files are going to lie.
 
         Raises:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 Reason = Literal["refused", "nsfw", "unreadable", "failed"]
 """refused: by the endpoint's rules. nsfw: blacked out by the pipeline's own safety checker. unreadable: the
-model cannot take this prompt. failed: no picture after all attempts."""
+model cannot take this prompt. failed: no image after all attempts."""
 
 
 @dataclass(frozen=True)
 class GenerationFailure:
-    """Why there is no picture of a prompt; it is recorded for the item and counted, never scored."""
+    """Why there is no image of a prompt; it is recorded for the item and counted, never scored."""
 
     reason: Reason
     detail: str
@@ -35,11 +35,11 @@ class GenerationFailure:
 
 @runtime_checkable
 class Generator(Protocol):
-    """Draws pictures; each depends on its own prompt and seed alone, never on what it was batched with."""
+    """Samples images; each depends on its own prompt and seed alone, never on what it was batched with."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Name everything that the pictures depend on, JSON-able, for the protocol card.
+        """Name everything that the images depend on, JSON-able, for the protocol card.
 
         Model, revision, sha256 of local weights, scheduler, steps, guidance, size, dtype, prompt rewriting.
         """
@@ -51,11 +51,11 @@ class Generator(Protocol):
         ...
 
     def announce(self, images: int) -> str:
-        """Say in one sentence what `images` pictures will cost, or "" where nothing is to be said."""
+        """Say in one sentence what `images` images will cost, or "" where nothing is to be said."""
         ...
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image | GenerationFailure]:
-        """Draw one RGB picture for each (prompt, seed), in order.
+        """Sample one RGB image for each (prompt, seed), in order.
 
         Raises:
             UsageError: the generator cannot work at all: a key is missing or not accepted.

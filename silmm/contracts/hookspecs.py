@@ -85,7 +85,7 @@ def silmm_register_benchmarks(register: Register) -> None:
 
 @hookspec
 def silmm_register_judges(register: Register) -> None:
-    """Register judges, the models that benchmarks score pictures with."""
+    """Register judges, the models that benchmarks score images with."""
 
 
 @hookspec

@@ -1,7 +1,7 @@
-"""What benchmarks ask of their judges: small batched contracts, one for each thing read off a picture.
+"""What benchmarks ask of their judges: small batched contracts, one for each thing read off an image.
 
 Every judge gives raw answers that do not depend on a benchmark's rules; they are stored, and rules are
-applied to what is stored. Answers of one picture never depend on what it was batched with. Pictures are RGB
+applied to what is stored. Answers of one image never depend on what it was batched with. Images are RGB
 and shared by the judges of a benchmark: a judge that changes one (`thumbnail`, `paste`) copies it first.
 """
 
@@ -38,7 +38,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """One question about a picture."""
+    """One question about an image."""
 
     text: str
     choices: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class YesNoJudge(Judge, Protocol):
     def p_yes(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]]:
-        """Return P(yes) / (P(yes) + P(no)) for each picture's questions, each picture encoded once."""
+        """Return P(yes) / (P(yes) + P(no)) for each image's questions, each image encoded once."""
         ...
 
 
@@ -61,16 +61,16 @@ class VqaJudge(Judge, Protocol):
     """Answers freely: mPLUG, BLIP, GIT, ViLT, BLIP-2 (spec/benchmarks.md 2.3, 3.3)."""
 
     def answer(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[list[str]]:
-        """Return the answers, as the model writes them, to each picture's questions."""
+        """Return the answers, as the model writes them, to each image's questions."""
         ...
 
 
 @runtime_checkable
 class ClipJudge(Judge, Protocol):
-    """Says how near a picture and a text are (spec/benchmarks.md 1.5)."""
+    """Says how near an image and a text are (spec/benchmarks.md 1.5)."""
 
     def similarity(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return the cosine of picture i and text i, shape (n,), in [-1, 1].
+        """Return the cosine of image i and text i, shape (n,), in [-1, 1].
 
         Raises:
             BadText: a text is longer than the model's context; nothing is cut.
@@ -80,7 +80,7 @@ class ClipJudge(Judge, Protocol):
 
 @dataclass(frozen=True)
 class Detections:
-    """What a detector found in one picture, in its own order (the official one: by descending score)."""
+    """What a detector found in one image, in its own order (the official one: by descending score)."""
 
     labels: tuple[str, ...]
     scores: NDArray[np.float32]
@@ -88,7 +88,7 @@ class Detections:
     boxes: NDArray[np.float32]
     """Shape (n, 4): x1, y1, x2, y2 in pixels of the frame."""
     frame: tuple[int, int]
-    """Width and height of the resized picture that the boxes refer to (spec/benchmarks.md 1.6)."""
+    """Width and height of the resized image that the boxes refer to (spec/benchmarks.md 1.6)."""
 
 
 @runtime_checkable
@@ -101,7 +101,7 @@ class Detector(Judge, Protocol):
         ...
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """Return what is in each picture."""
+        """Return what is in each image."""
         ...
 
 
@@ -110,9 +110,9 @@ class DepthJudge(Judge, Protocol):
     """Says what is nearer (spec/benchmarks.md 1.8)."""
 
     def depth(self, images: Sequence[Image]) -> list[NDArray[np.uint8]]:
-        """Return inverse depth of each picture at its own size, shape (height, width); larger is nearer.
+        """Return inverse depth of each image at its own size, shape (height, width); larger is nearer.
 
-        Min-max normalised for each picture and truncated to 8 bit, as the official script stores it.
+        Min-max normalised for each image and truncated to 8 bit, as the official script stores it.
         """
         ...
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from silmm.contracts.records import EvalResult
 
 Image: TypeAlias = "npt.NDArray[np.uint8]"
-"""A picture, uint8 of shape (height, width, 3), RGB."""
+"""An image, uint8 of shape (height, width, 3), RGB."""
 
 Latent: TypeAlias = "npt.NDArray[np.generic]"
 """A representation z: int32 image tokens (L,) if discrete, float32 features (L, D) if continuous."""
 
 Capability = Literal[
     "chat",            # text in, text out
-    "yes_no",          # answers yes/no questions about pictures
+    "yes_no",          # answers yes/no questions about images
     "log_likelihood",  # discrete: trainable log pi(z | x)
     "features",        # continuous: trainable H(x)
     "nucleus",         # represent() accepts temperature, top_p, top_k
@@ -51,8 +51,8 @@ class ChatRequest:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """How to draw from a model's own distribution; the defaults are plain sampling."""
+class SamplingParams:
+    """How to sample from a model's own distribution; the defaults are plain sampling."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -80,16 +80,16 @@ class BaseModel(ABC):
 
     @abstractmethod
     def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams
     ) -> list[Latent]:
-        """Draw one representation z for each prompt from that candidate's own seed.
+        """Sample one representation z for each prompt from that candidate's own seed.
 
-        A continuous model returns its H(x), which is the same for every seed and every `drawing`.
+        A continuous model returns its H(x), which is the same for every seed and every `sampling`.
         """
 
     @abstractmethod
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
-        """Turn each z into a picture with the frozen decoder; `seeds` feed decoder noise, if it has any.
+        """Turn each z into an image with the frozen decoder; `seeds` feed decoder noise, if it has any.
 
         The loop gives all candidates of a prompt the same seed, so that they differ by z alone
         (method.md, step 2).
@@ -99,16 +99,16 @@ class BaseModel(ABC):
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Answer each picture's questions: one (n_questions, 2) array of p(yes), p(no) a picture."""
+        """Answer each image's questions: one (n_questions, 2) array of p(yes), p(no) an image."""
 
     def reads(self, prompt: str) -> bool:  # noqa: ARG002 - for models that override it
-        """Say whether the model can draw `prompt` and be asked about it; others are dropped and counted."""
+        """Say whether the model can sample `prompt` and be asked about it; others are dropped and counted."""
         return True
 
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
         """Return log pi(z | x), shape (batch,), float32, differentiable in the backbone.
 
-        The softmax is over the tokens that may be drawn at each position, without guidance (method.md, DPO).
+        The softmax is over the tokens that may be sampled at each position, without guidance (method.md, DPO).
         """
         raise NotImplementedError(f"{type(self).__name__} does not declare 'log_likelihood'")
 
@@ -166,18 +166,18 @@ class PrompterResult:
 
 
 class Sampler(Protocol):
-    """Step 2: draws diverse representations.
+    """Step 2: samples diverse representations.
 
     A sampler may keep a `dropped: Counter[str]` of what it could not use and why, over all its calls; the
     stage writes the counts of each shard beside its table.
     """
 
-    def draw(
+    def sample(
         self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]
     ) -> list[Latent]:
-        """Draw one z for each (prompt, seed) pair; the same prompt comes many times with many seeds.
+        """Sample one z for each (prompt, seed) pair; the same prompt comes many times with many seeds.
 
-        Features are drawn a second time, from the same seeds, for the candidates that pairs use.
+        Features are sampled a second time, from the same seeds, for the candidates that pairs use.
         """
         ...
 
@@ -203,10 +203,10 @@ class Questioner(Protocol):
 
 
 class Scorer(Protocol):
-    """Step 4: turns the model's own answers into one score for each picture."""
+    """Step 4: turns the model's own answers into one score for each image."""
 
     def score(self, p_yes_no: npt.NDArray[np.float64], seed: int) -> float:
-        """Score one picture from its (n_questions, 2) array of p(yes), p(no) (Eq. 1).
+        """Score one image from its (n_questions, 2) array of p(yes), p(no) (Eq. 1).
 
         Raises:
             ValueError: no questions, or a probability that is not finite.

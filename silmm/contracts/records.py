@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-"""An encoded PNG in the column layout that `datasets` shows as a picture."""
+"""An encoded PNG in the column layout that `datasets` shows as an image."""
 FEATURES = pa.list_(pa.list_(pa.float32()))
 """H of a continuous model, L rows of D numbers."""
 
@@ -19,9 +19,9 @@ PROMPTS = pa.schema([
 CANDIDATES = pa.schema([
     ("prompt_id", pa.string()), ("candidate", pa.int32()), ("seed", pa.int64()),
     ("z", pa.list_(pa.int32())),            # image tokens of a discrete model, else null
-    ("shape", pa.list_(pa.int32())),        # shape of z, or of H, which is not kept but drawn again
+    ("shape", pa.list_(pa.int32())),        # shape of z, or of H, which is not kept but sampled again
     ("image", IMAGE),                       # under the first noise of the decoder
-    ("further_images", pa.list_(IMAGE)),    # under further noises (setting `decodes`); they count alike
+    ("further_images", pa.list_(IMAGE)),    # under further noises (setting `decodes_per_candidate`); they count alike
 ])
 QUESTIONS = pa.schema([
     ("prompt_id", pa.string()), ("index", pa.int32()),
@@ -72,15 +72,15 @@ class EvalResult:
     benchmark: str
     metric: str
     protocol: Mapping[str, object]
-    """The protocol card: prompts hash, images per prompt, seed rule, drawing settings, judge."""
+    """The protocol card: prompts hash, images per prompt, seed rule, sampling settings, judge."""
     overall: Difference
     categories: Mapping[str, Difference]
-    beside: Mapping[str, Difference] = field(default_factory=dict)
-    """Further before/after pairs, e.g. temperature 1, pictures entirely right, question answering."""
+    secondary: Mapping[str, Difference] = field(default_factory=dict)
+    """Further before/after pairs, e.g. temperature 1, all facts correct, VQA accuracy."""
     iterations: Mapping[str, Difference] = field(default_factory=dict)
     """Overall for each adapter in turn ("1", "2", …) against the base."""
-    beside_iterations: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
-    """Measures of `beside` that were taken of each adapter: name -> adapter -> against the base."""
+    secondary_by_iteration: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
+    """Measures of `secondary` that were taken of each adapter: name -> adapter -> against the base."""
     extra: Mapping[str, float] = field(default_factory=dict)
     """Single figures, e.g. the AUC of the self-feedback against the judge."""
     partial: bool = False

@@ -52,7 +52,7 @@ class Register(Protocol):
                 ``train(..., validate=...)`` as :class:`silmm.contracts.models.ValidatingTrainer`, and the
                 options are a :class:`silmm.contracts.validation_options.ValidationOptions`.
             defaults: Models only: settings that suit this model, for example
-                ``{"prompts": 384, "trainer.nll": 0.5}``; users' settings come before them.
+                ``{"prompts": 384, "trainer.nll_weight": 0.5}``; users' settings come before them.
             capabilities: Models only: what the model can do.
             kind: Models only: whether its representations are tokens or features.
             paper: Where the paper describes it, for example ``Eq. 3``.

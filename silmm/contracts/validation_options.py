@@ -18,7 +18,7 @@ class ValidationOptions(Options):
         default=0,
         ge=0,
         description="steps between validations by the model's own score on prompts that are not trained on; "
-        "0 is off. Each one draws and asks about validation_prompts × validation_pictures pictures: with "
+        "0 is off. Each one samples and asks about validation_prompts × validation_images images: with "
         "the defaults as much as 6 prompts of 10 candidates, and one more is for the reference",
         json_schema_extra={"paper": "ours", "unit": "steps"},
     )
@@ -29,12 +29,12 @@ class ValidationOptions(Options):
         "at most a quarter of all. The standard error falls with their square root",
         json_schema_extra={"paper": "ours", "unit": "prompts"},
     )
-    validation_pictures: int = Field(
+    validation_images: int = Field(
         default=2,
         ge=1,
-        description="pictures of each of these prompts, of seeds that stay the same: draws of a discrete "
+        description="images of each of these prompts, of seeds that stay the same: samples of a discrete "
         "model, decoder noises of a continuous one",
-        json_schema_extra={"paper": "ours", "unit": "pictures"},
+        json_schema_extra={"paper": "ours", "unit": "images"},
     )
     patience: int = Field(
         default=0,

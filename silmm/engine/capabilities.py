@@ -14,7 +14,7 @@ from silmm.registry.registry import Entry, Registry
 from silmm.suggestions import listed
 
 _MEET_MODEL = tuple(kind for kind in FIELD_OF_KIND if kind not in ("model", "judge_model"))
-_SKIPPED_WITH_OWN_PAIRS = frozenset({"prompter", "sampler", "questioner", "scorer", "pairs"})
+_SKIPPED_WITH_OWN_PAIRS = frozenset({"prompter", "sampler", "questioner", "scorer", "pair-rule"})
 """Kinds that have no work when the user brings pairs."""
 _ANSWERS: Capability = "yes_no"
 """What a judge model does in place of the model itself."""
@@ -88,7 +88,7 @@ def _meeting(registry: Registry, settings: RunSettings) -> list[Entry]:
 
 
 def _check_judge(registry: Registry, settings: RunSettings) -> None:
-    """Refuse a judge model that does not answer questions about pictures."""
+    """Refuse a judge model that does not answer questions about images."""
     if settings.judge_model is None:
         return
     judge = settings.entry(registry, "judge_model")

@@ -16,7 +16,7 @@ FIELD_OF_KIND: Mapping[str, str] = {
     "sampler": "sampler",
     "questioner": "questioner",
     "scorer": "scorer",
-    "pairs": "pair_rule",
+    "pair-rule": "pair_rule",
     "trainer": "trainer",
     "kernel": "kernel",
     "benchmark": "benchmark",
@@ -28,5 +28,5 @@ REGISTERED_AS: Mapping[str, str] = {"judge_model": "model"}
 """Kind of component to the kind that it is registered as, where that is another."""
 
 
-KIND_ALIASES = {"pair_rule": "pairs", "pair-rule": "pairs", "judge-model": "judge_model"}
+KIND_ALIASES = {"pair_rule": "pair-rule", "judge-model": "judge_model"}
 """Other spellings of kinds in option tables and in `--set`."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from silmm.engine import accelerators
 from silmm.engine.iteration import keeps_features
-from silmm.engine.stages import Place
+from silmm.engine.stages import SeedScope
 from silmm.engine.validation import trainer_input
 from silmm.lora.adapter_record import finished_adapter
 from silmm.storage.paths import FEATURES, IterationFolder, RunFolder
@@ -55,12 +55,12 @@ def accompany(
         while not (_ready(folder, settings, components) or finished_adapter(folder.adapter)):
             time.sleep(PAUSE)
         if not finished_adapter(folder.adapter):
-            place = Place(settings.seed, number)
-            preferences, validation = trainer_input(settings, components, folder, place)
+            scope = SeedScope(settings.seed, number)
+            preferences, validation = trainer_input(settings, components, folder, scope)
             with tempfile.TemporaryDirectory() as out:  # rank 0 keeps the adapter
                 components.get("trainer").train(
                     components.lend_model(), preferences, start=reference,
-                    out=Path(out), work=folder.work, seed=place.derive("train"),
+                    out=Path(out), work=folder.work, seed=scope.derive("train"),
                     observe=lambda step, metrics: None,  # noqa: ARG005 - the trainer's signature
                     **validation,
                 )

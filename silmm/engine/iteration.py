@@ -29,7 +29,7 @@ from silmm.storage.timings import Timings
 if TYPE_CHECKING:
     from silmm.engine.settings import RunSettings
 
-PICTURES = ("image", "further_images")
+IMAGES = ("image", "further_images")
 """Columns that observers are not given."""
 Progress = Callable[[str, int, int], None]
 """Called with a stage, the units done and their total (0: not known)."""
@@ -73,7 +73,7 @@ class Iteration:
         self._number = number
         self._reference = reference
         self._folder: IterationFolder = session.folder.iteration(number)
-        self._place = stages.Place(session.settings.seed, number)
+        self._scope = stages.SeedScope(session.settings.seed, number)
 
     # --------------------------------------------------------------------------------------- stages
 
@@ -90,7 +90,7 @@ class Iteration:
             self._folder.prompts.seal()
             self._session.progress("prompts", count := self._folder.prompt_count(), count)
 
-    def draw_candidates(self) -> None:
+    def sample_candidates(self) -> None:
         """Step 2: have the candidates of every prompt."""
         self._sharded("sample")
 
@@ -117,7 +117,7 @@ class Iteration:
                 self._folder.pairs.seal()
 
     def keep_features(self) -> None:
-        """Step 5, continuous models: have H of the candidates in pairs, drawn again from their seeds.
+        """Step 5, continuous models: have H of the candidates in pairs, sampled again from their seeds.
 
         Whoever comes first does all shards: with `--shard` the pairs are made by one process too.
         """
@@ -211,13 +211,13 @@ class Iteration:
         if usable <= 0:
             raise DataError(
                 f"Stage {stage} ended with nothing that the next one could use in {table.folder}: "
-                f"{_told(totals)}. Look at its tables, choose other prompts or another component, "
+                f"{_described(totals)}. Look at its tables, choose other prompts or another component, "
                 "and use a new run directory."
             )
         if announce and stage == FEATURES:
             self._announce(stage, None)
         elif announce:
-            columns = [name for name in table.read(0).column_names if name not in PICTURES]
+            columns = [name for name in table.read(0).column_names if name not in IMAGES]
             self._announce(stage, table.table(columns))
 
     def _require_all_shards(self) -> None:
@@ -253,7 +253,7 @@ class Iteration:
         return stages.write_prompts(
             self._session.components.model(self._reference),
             self._session.components.get("prompter"),
-            count, self._place, self._session.excluded,
+            count, self._scope, self._session.excluded,
         )
 
     def _prompter_counts(self, result: PrompterResult) -> dict[str, object]:
@@ -269,7 +269,7 @@ class Iteration:
     def _check_some(self, result: PrompterResult) -> None:
         if not result.prompts:
             raise DataError(
-                f"No prompt is left to work on: {_told(result.rejected)}. "
+                f"No prompt is left to work on: {_described(result.rejected)}. "
                 "Ask for more prompts, or give other ones with --prompts FILE."
             )
 
@@ -285,12 +285,12 @@ class Iteration:
         if not table.num_rows:
             if self._offline():
                 raise DataError(
-                    f"{self._settings.pairs} holds not one pair to train on ({_told(counts)}). Give pairs "
+                    f"{self._settings.pairs} holds not one pair to train on ({_described(counts)}). Give pairs "
                     "of prompts that the benchmark does not hold out, or --benchmark none."
                 )
             scored = self._folder.table("scores").totals()
             raise DataError(
-                f"There is not one pair to train on ({_told({**scored, **counts})}). Look at the "
+                f"There is not one pair to train on ({_described({**scored, **counts})}). Look at the "
                 f"scores in {self._folder.path}; another pair rule or scorer, or more images per "
                 "prompt, may help."
             )
@@ -309,7 +309,7 @@ class Iteration:
         return table
 
     def _chosen_pairs(self) -> tuple[pa.Table, dict[str, int]]:
-        rule = self._session.components.get("pairs")
+        rule = self._session.components.get("pair-rule")
         prompts, size = self._folder.prompts.table(), self._settings.shard_size
         candidates, scores = self._folder.table("candidates"), self._folder.table("scores")
         parts: list[pa.Table] = []
@@ -335,7 +335,7 @@ class Iteration:
             session.observers.train_step(session.folder.path, self._number, step, told)
 
         preferences, validation = trainer_input(
-            self._settings, session.components, folder, self._place
+            self._settings, session.components, folder, self._scope
         )
         model = session.components.lend_model()
         trainer = session.components.get("trainer")
@@ -343,13 +343,13 @@ class Iteration:
         with atomic_folder(folder.adapter) as out:
             metrics = trainer.train(
                 model, preferences, start=self._reference, out=out, work=folder.work,
-                seed=self._place.derive("train"), observe=observe, **validation,
+                seed=self._scope.derive("train"), observe=observe, **validation,
             )
         seal_adapter(folder.adapter, metrics)
 
 
 def keeps_features(settings: RunSettings, components: Components) -> bool:
-    """Say whether the run has a stage `features`: a continuous model whose candidates it draws itself."""
+    """Say whether the run has a stage `features`: a continuous model whose candidates it samples itself."""
     return settings.pairs is None and components.continuous
 
 
@@ -383,5 +383,5 @@ def _added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int
     return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _described(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name}: {number}" for name, number in counts.items()) or "no rows at all"

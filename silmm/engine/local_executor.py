@@ -84,7 +84,7 @@ class Components:
 
     @property
     def continuous(self) -> bool:
-        """Whether the model draws features; nothing is loaded to tell."""
+        """Whether the model samples features; nothing is loaded to tell."""
         return self._registry.entry("model", self._settings.model).model_kind == "continuous"
 
     @property
@@ -163,13 +163,13 @@ class Worker:
     def _model(self, task: Task) -> BaseModel:
         return self._components.model(Path(task.adapter) if task.adapter else None)
 
-    def _place(self, task: Task) -> stages.Place:
-        return stages.Place(self._settings.seed, task.iteration)
+    def _scope(self, task: Task) -> stages.SeedScope:
+        return stages.SeedScope(self._settings.seed, task.iteration)
 
     def _sample(self, task: Task, folder: IterationFolder, prompts: pa.Table) -> None:
-        table, counts = stages.draw_candidates(
+        table, counts = stages.sample_candidates(
             self._model(task), self._components.get("sampler"), prompts,
-            self._settings.images_per_prompt, self._place(task), self._settings.decodes,
+            self._settings.images_per_prompt, self._scope(task), self._settings.decodes_per_candidate,
         )
         folder.table("candidates").commit(task.shard, table, counts)
 
@@ -184,7 +184,7 @@ class Worker:
         questions = folder.table("questions").read(task.shard)
         answers, scores, counts = stages.score_candidates(
             self._components.judge() or self._model(task), self._components.get("scorer"), prompts,
-            candidates, questions, place=self._place(task),
+            candidates, questions, scope=self._scope(task),
         )
         folder.table("answers").commit(task.shard, answers)
         folder.table("scores").commit(task.shard, scores, counts)
@@ -193,7 +193,7 @@ class Worker:
         if self._used is None or self._used[0] != task.iteration:
             self._used = (task.iteration, candidates_of(folder.pairs.table()))
         columns = ["prompt_id", "candidate", "seed", "shape"]
-        features = stages.draw_again(
+        features = stages.resample_features(
             self._model(task), self._components.get("sampler"), prompts,
             folder.table("candidates").read(task.shard, columns), self._used[1],
         )

@@ -1,4 +1,4 @@
-"""The loop of Figure 2: the model writes, draws, asks, answers and learns from its preferences."""
+"""The loop of Figure 2: the model writes, samples, asks, answers and learns from its preferences."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def improve(session: Session) -> list[Path]:
     for number in range(1, session.settings.iterations + 1):
         iteration = Iteration(session, number, reference=adapters[-1] if adapters else None)
         iteration.write_prompts()  # step 1: compositional prompts
-        iteration.draw_candidates()  # step 2: diverse representations and pictures
+        iteration.sample_candidates()  # step 2: diverse representations and images
         iteration.ask_questions()  # step 3: prompts become yes/no questions
-        iteration.score_candidates()  # step 4: the model answers them about its pictures
+        iteration.score_candidates()  # step 4: the model answers them about its images
         iteration.choose_pairs()  # step 5: chosen and rejected ...
         iteration.keep_features()  # ... with their features, where z is no tokens, ...
         adapters.append(iteration.train_adapter())  # ... and the tuning on them

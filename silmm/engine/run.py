@@ -164,8 +164,8 @@ def _summary(
     return {
         "adapter": str(adapters[str(settings.iterations)]),
         "adapters": {name: str(path) for name, path in adapters.items()},
-        "beside": result.get("beside", {}),
-        "beside_iterations": result.get("beside_iterations", {}),
+        "secondary": result.get("secondary", {}),
+        "secondary_by_iteration": result.get("secondary_by_iteration", {}),
         "benchmark": result.get("benchmark"),
         "categories": result.get("categories", {}),
         "counts": {str(n): usable_totals(session.folder.iteration(n)) for n in numbers},
@@ -199,15 +199,15 @@ def _benchmark(settings: RunSettings, components: Components) -> Benchmark | Non
 
 
 def _check_pair_rule(settings: RunSettings, components: Components) -> None:
-    """Let the pair rule show, before hours of drawing, that it can make a pair at all."""
+    """Let the pair rule show, before hours of sampling, that it can make a pair at all."""
     if settings.pairs is not None:
         return
-    rule = cast(PairRule, components.get("pairs"))
+    rule = cast(PairRule, components.get("pair-rule"))
     candidates = settings.images_per_prompt
     if not rule.pairs(np.linspace(1.0, -1.0, candidates)):
         raise UsageError(
             f"--pair-rule {settings.pair_rule} makes no pair even of {candidates} candidates with scores "
-            f"from 1 to -1; change its options ({json.dumps(settings.options['pairs'])}) or "
+            f"from 1 to -1; change its options ({json.dumps(settings.options['pair-rule'])}) or "
             "--images-per-prompt"
         )
 
@@ -231,7 +231,7 @@ def _check_arguments(
         raise UsageError(f"--shard {shard[0]}/{shard[1]}: write i/n with 0 <= i < n.")
     if shard is not None and ranks.processes() > 1:
         raise UsageError(
-            "--shard shares out pictures and answers, a launcher such as torchrun the training: leave "
+            "--shard shares out images and answers, a launcher such as torchrun the training: leave "
             "--shard out here; run the shards with --until score first, then this command."
         )
 

@@ -47,7 +47,7 @@ class RunSettings(Options):
         "tuned. None: the model answers, as in the paper",
     )
     prompter: str = Field("self", description="who writes the prompts")
-    sampler: str = Field("nucleus", description="how representations are drawn")
+    sampler: str = Field("nucleus", description="how representations are sampled")
     questioner: str = Field("self-q", description="how prompts become questions")
     scorer: str = Field("diff-of-prob", description="how answers become a score")
     pair_rule: str = Field("top-last", description="which candidates become pairs")
@@ -61,8 +61,8 @@ class RunSettings(Options):
     prompts: int | str = Field(
         16000, union_mode="left_to_right", description="number of prompts, or a file of prompts"
     )
-    images_per_prompt: int = Field(10, ge=2, description="candidates drawn for each prompt")
-    decodes: int = Field(
+    images_per_prompt: int = Field(10, ge=2, description="candidates sampled for each prompt")
+    decodes_per_candidate: int = Field(
         1, ge=1, description="noises of the decoder that each candidate is decoded and scored under"
     )
     iterations: int = Field(1, ge=1, description="rounds; each tuned model is the next reference")

@@ -34,7 +34,7 @@ UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
-class Place:
+class SeedScope:
     """Where in the run a stage works: what its seeds depend on besides the unit of work."""
 
     seed: int
@@ -49,10 +49,10 @@ class Place:
 
 
 def write_prompts(
-    model: BaseModel, prompter: Prompter, count: int, place: Place, excluded: Callable[[str], bool]
+    model: BaseModel, prompter: Prompter, count: int, scope: SeedScope, excluded: Callable[[str], bool]
 ) -> PrompterResult:
     """Let the prompter write `count` prompts; drop and count what it should not have returned."""
-    result = prompter.write(model, count, place.derive("prompts"), excluded)
+    result = prompter.write(model, count, scope.derive("prompts"), excluded)
     return keep_prompts(result.prompts, count, excluded, result.rejected, reads=model.reads)
 
 
@@ -100,18 +100,18 @@ def keep_prompts(
 # ------------------------------------------------------------------------------------------- sample
 
 
-def draw_candidates(
+def sample_candidates(
     model: BaseModel,
     sampler: Sampler,
     prompts: pa.Table,
     images_per_prompt: int,
-    place: Place,
+    scope: SeedScope,
     decodes: int = 1,
 ) -> tuple[pa.Table, dict[str, int]]:
-    """Draw and decode `images_per_prompt` candidates of each prompt (PROMPTS -> CANDIDATES).
+    """Sample and decode `images_per_prompt` candidates of each prompt (PROMPTS -> CANDIDATES).
 
     All candidates of a prompt share the seeds of the decoder's noises: they differ by z alone. Each is
-    decoded under `decodes` noises. What the sampler says that it dropped is counted.
+    decoded under `decodes_per_candidate` noises. What the sampler says that it dropped is counted.
     """
     earlier = _dropped(sampler)
     units = [
@@ -120,25 +120,25 @@ def draw_candidates(
         for candidate in range(images_per_prompt)
     ]
     texts = [prompt for _, prompt, _ in units]
-    seeds = [place.derive("sample", prompt, candidate) for _, prompt, candidate in units]
-    latents = _same_length(sampler.draw(model, texts, seeds), units, "the sampler")
-    pictures = [_decoded(model, latents, texts, place, decode) for decode in range(decodes)]
+    seeds = [scope.derive("sample", prompt, candidate) for _, prompt, candidate in units]
+    latents = _same_length(sampler.sample(model, texts, seeds), units, "the sampler")
+    images = [_decoded(model, latents, texts, scope, decode) for decode in range(decodes)]
     rows = [
         {
             "prompt_id": identity, "candidate": candidate, "seed": seed,
             **latent_columns(latent), "image": image, "further_images": further,
         }
         for (identity, _, candidate), seed, latent, image, *further in zip(
-            units, seeds, latents, *pictures, strict=True
+            units, seeds, latents, *images, strict=True
         )
     ]
     return pa.Table.from_pylist(rows, schema=CANDIDATES), dict(_dropped(sampler) - earlier)
 
 
 def _decoded(
-    model: BaseModel, latents: Sequence[Latent], texts: Sequence[str], place: Place, decode: int
+    model: BaseModel, latents: Sequence[Latent], texts: Sequence[str], scope: SeedScope, decode: int
 ) -> list[dict[str, bytes | None]]:
-    noise = [place.derive("decode", prompt, decode) for prompt in texts]
+    noise = [scope.derive("decode", prompt, decode) for prompt in texts]
     return [encode_png(one) for one in _same_length(model.decode(latents, noise), latents, "the decoder")]
 
 
@@ -184,11 +184,11 @@ def score_candidates(
     candidates: pa.Table,
     questions: pa.Table,
     *,
-    place: Place,
+    scope: SeedScope,
 ) -> tuple[pa.Table, pa.Table, dict[str, int]]:
     """Answer and score each candidate (Eq. 1): ANSWERS, SCORES, and counts of the unscored.
 
-    A candidate's score is the mean over its pictures, one for each noise of the decoder. A candidate without
+    A candidate's score is the mean over its images, one for each noise of the decoder. A candidate without
     questions or with an answer that is not finite gets a status and no number.
     """
     texts = {row["prompt_id"]: row["prompt"] for row in prompts.to_pylist()}
@@ -204,7 +204,7 @@ def score_candidates(
         identity, candidate = row["prompt_id"], row["candidate"]
         key = {"prompt_id": identity, "candidate": candidate}
         told = answers.get((identity, candidate), [])
-        seed = place.derive("score", texts[identity], candidate)
+        seed = scope.derive("score", texts[identity], candidate)
         score, status = _score(scorer, told, seed)
         if status != OK:
             counts[status] = counts.get(status, 0) + 1
@@ -223,7 +223,7 @@ def score_candidates(
 def _answers(
     model: BaseModel, rows: Sequence[Mapping[str, Any]], asked: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, int], list[npt.NDArray[np.float64]]]:
-    """Return the answers about each picture of each candidate, (n_questions, 2) a picture."""
+    """Return the answers about each image of each candidate, (n_questions, 2) an image."""
     units = [(row, image) for row in rows for image in (row["image"], *(row["further_images"] or ()))]
     if not units:
         return {}
@@ -317,24 +317,24 @@ def allowed_pairs(
 # ----------------------------------------------------------------------------------------- features
 
 
-def draw_again(
+def resample_features(
     model: BaseModel,
     sampler: Sampler,
     prompts: pa.Table,
     candidates: pa.Table,
     used: Mapping[str, Collection[int]],
 ) -> dict[tuple[str, int], Latent]:
-    """Draw H of the candidates that a pair uses from their seeds once more, without decoding them.
+    """Sample H of the candidates that a pair uses from their seeds once more, without decoding them.
 
     Args:
-        model: carries the adapter that the candidates were drawn with.
-        sampler: the one that drew them.
+        model: carries the adapter that the candidates were sampled with.
+        sampler: the one that sampled them.
         prompts: PROMPTS of one shard.
         candidates: columns prompt_id, candidate, seed and shape of the same prompts.
         used: prompt_id -> numbers of the candidates that are in some pair.
 
     Raises:
-        PluginError: a redrawn H has another shape than the candidate had, or is not finite.
+        PluginError: a sampled again H has another shape than the candidate had, or is not finite.
     """
     texts = dict(zip(*(prompts.column(name).to_pylist() for name in ("prompt_id", "prompt")), strict=True))
     columns = ["prompt_id", "candidate", "seed", "shape"]
@@ -342,12 +342,12 @@ def draw_again(
         row for row in candidates.select(columns).to_pylist()
         if row["candidate"] in used.get(row["prompt_id"], ())
     ]
-    latents = sampler.draw(model, [texts[row["prompt_id"]] for row in rows], [row["seed"] for row in rows])
+    latents = sampler.sample(model, [texts[row["prompt_id"]] for row in rows], [row["seed"] for row in rows])
     found: dict[tuple[str, int], Latent] = {}
     for row, latent in zip(rows, _same_length(latents, rows, "the sampler"), strict=True):
         if list(latent.shape) != row["shape"] or not np.isfinite(latent).all():
             raise PluginError(
-                f"Candidate {row['candidate']} of {texts[row['prompt_id']]!r} was drawn again as features "
+                f"Candidate {row['candidate']} of {texts[row['prompt_id']]!r} was sampled again as features "
                 f"of shape {list(latent.shape)}, finite or not, in place of finite {row['shape']}: the "
                 "sampler or the model does not go by the seed alone. Report it to their plugins."
             )

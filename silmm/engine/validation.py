@@ -1,6 +1,6 @@
-"""Validation of a training: the score of the model's pictures of prompts that it never trains on.
+"""Validation of a training: the score of the model's images of prompts that it never trains on.
 
-The policy draws and decodes as in stage `sample`, and whoever answers in stage `score` (the policy itself, or
+The policy samples and decodes as in stage `sample`, and whoever answers in stage `score` (the policy itself, or
 the run's judge model) answers here, with the run's own questions and scorer. No benchmark is involved.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from silmm.contracts.models import BaseModel, Drawing, Latent, Preference, Validate, ValidationScore
+from silmm.contracts.models import BaseModel, Latent, Preference, SamplingParams, Validate, ValidationScore
 from silmm.contracts.records import QUESTIONS
 from silmm.engine import stages
 from silmm.engine.preferences import stored_preferences
@@ -31,7 +31,7 @@ FEWEST = 2
 
 
 def trainer_input(
-    settings: RunSettings, components: Components, folder: IterationFolder, place: stages.Place
+    settings: RunSettings, components: Components, folder: IterationFolder, scope: stages.SeedScope
 ) -> tuple[list[Preference], dict[str, Validate]]:
     """Return the pairs that the trainer sees, and `validate` for one that validates.
 
@@ -45,8 +45,8 @@ def trainer_input(
         return preferences, {}
     prompts = held_out(folder, options.validation_prompts)
     validate = HeldOutScore(
-        components, prompts, _questions(folder, prompts), place, pictures=options.validation_pictures,
-        decodes=settings.decodes, batch=settings.shard_size,
+        components, prompts, _questions(folder, prompts), scope, images=options.validation_images,
+        decodes=settings.decodes_per_candidate, batch=settings.shard_size,
     )
     texts = set(prompts.column("prompt").to_pylist())
     kept = [preference for preference in preferences if preference.prompt not in texts]
@@ -83,11 +83,11 @@ def _questions(folder: IterationFolder, prompts: pa.Table) -> pa.Table:
 
 
 class PlainFeatures:
-    """Draws H(x) of a continuous model as it is: what makes candidates differ is off."""
+    """Samples H(x) of a continuous model as it is: what makes candidates differ is off."""
 
-    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
         """Return H of each prompt."""
-        return model.represent(prompts, seeds, Drawing())
+        return model.represent(prompts, seeds, SamplingParams())
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,17 @@ class HeldOutScore:
     """PROMPTS."""
     questions: pa.Table
     """QUESTIONS about them."""
-    place: stages.Place
+    scope: stages.SeedScope
     """Seeds are those of stages `sample` and `score`: a discrete reference gets its candidates' scores."""
-    pictures: int
-    """Of each prompt: draws of a discrete model, decoder noises of a continuous one."""
+    images: int
+    """Of each prompt: samples of a discrete model, decoder noises of a continuous one."""
     decodes: int
-    """Decoder noises of each draw of a discrete model."""
+    """Decoder noises of each sample of a discrete model."""
     batch: int
-    """Prompts that are drawn at once."""
+    """Prompts that are sampled at once."""
 
     def __call__(self) -> ValidationScore:
-        """Return the mean over the prompts, each the mean over its pictures that have a score.
+        """Return the mean over the prompts, each the mean over its images that have a score.
 
         Raises:
             DataError: fewer than two prompts have a score.
@@ -129,16 +129,16 @@ class HeldOutScore:
     def _means(self, prompts: pa.Table) -> list[float]:
         model: BaseModel = self.components.get("model")
         if self.components.continuous:
-            drawn, _ = stages.draw_candidates(
-                model, PlainFeatures(), prompts, 1, self.place, self.pictures
+            sampled, _ = stages.sample_candidates(
+                model, PlainFeatures(), prompts, 1, self.scope, self.images
             )
         else:
-            drawn, _ = stages.draw_candidates(
-                model, self.components.get("sampler"), prompts, self.pictures, self.place, self.decodes
+            sampled, _ = stages.sample_candidates(
+                model, self.components.get("sampler"), prompts, self.images, self.scope, self.decodes
             )
         _, scores, _ = stages.score_candidates(
-            self.components.judge() or model, self.components.get("scorer"), prompts, drawn, self.questions,
-            place=self.place,
+            self.components.judge() or model, self.components.get("scorer"), prompts, sampled, self.questions,
+            scope=self.scope,
         )
         by_prompt: dict[str, list[float]] = {}
         for row in scores.to_pylist():

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, and whether it works: base models draw and train, judges look.
+"""What a checkpoint says of itself, and whether it works: base models sample and train, judges look.
 
 `silmm probe` shows it. With real weights it settles what a plugin's author could not see, and a bug report
 should hold it.
@@ -83,7 +83,7 @@ def probe(
     name: str,
     options: Mapping[str, Any],
     texts: Sequence[str] = (),
-    pictures: Sequence[Path] = (),
+    images: Sequence[Path] = (),
     kind: Kind | None = None,
 ) -> Probe:
     """Load a component and put it to work.
@@ -92,13 +92,13 @@ def probe(
         registry: where it is found.
         name: its name.
         options: its options, complete.
-        texts: two prompts that a base model can read, or what a judge is asked about pictures; empty: such
+        texts: two prompts that a base model can read, or what a judge is asked about images; empty: such
             as are known to work.
-        pictures: files that a judge is to look at beside its own; a base model takes none.
+        images: files that a judge is to look at beside its own; a base model takes none.
         kind: of the component; None: the name tells.
 
     Raises:
-        UsageError: there is no such component, or texts or pictures that it does not take.
+        UsageError: there is no such component, or texts or images that it does not take.
         SilmmError: a base model does not load; the message is the plugin's own. A judge that does not load
             is a finding.
     """
@@ -107,11 +107,11 @@ def probe(
     build = partial(registry.build, kind, entry.qualified, options)
     found = Probe(kind, entry.qualified, options)
     if kind == "model":
-        if pictures:
-            raise UsageError("a base model looks at the pictures that it draws; leave --picture out")
+        if images:
+            raise UsageError("a base model looks at the images that it samples; leave --image out")
         probe_model(entry, build, found, texts or PROMPTS)
     else:
         found.facts |= environment(entry)
-        probe_judge(entry, options, build, found, pictures, texts)
+        probe_judge(entry, options, build, found, images, texts)
     found.facts["peak memory, MB"] = peak_memory()
     return found

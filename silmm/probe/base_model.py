@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Latent, SamplingParams
 from silmm.errors import UsageError
 from silmm.probe.environment import environment
 from silmm.probe.findings import Finding, Probe, Step, error_text
@@ -114,19 +114,19 @@ def _smoke(model: BaseModel, prompts: Sequence[str], found: Probe) -> None:
         return "both prompts"
 
     def represent() -> Finding | str:
-        latents.extend(model.represent(prompts, [0, 1], Drawing()))
+        latents.extend(model.represent(prompts, [0, 1], SamplingParams()))
         z = latents[0]
         return f"z is {z.dtype} {z.shape}, {z.nbytes} bytes a candidate"
 
     def decode() -> Finding | str:
-        found.pictures.extend(model.decode(latents, [0, 0]))
-        height, width, _ = found.pictures[0].shape
-        flat = [i for i, image in enumerate(found.pictures) if image.min() == image.max()]
+        found.images.extend(model.decode(latents, [0, 0]))
+        height, width, _ = found.images[0].shape
+        flat = [i for i, image in enumerate(found.images) if image.min() == image.max()]
         told = f"{width}x{height} pixels"
-        return Finding("decode", "warn", f"{told}; picture {flat[0]} has one colour") if flat else told
+        return Finding("decode", "warn", f"{told}; image {flat[0]} has one colour") if flat else told
 
     def yes_no() -> Finding | str:
-        answers = model.yes_no(found.pictures, [list(QUESTIONS)] * 2)
+        answers = model.yes_no(found.images, [list(QUESTIONS)] * 2)
         mass = [float(pair.sum()) for one in answers for pair in one]
         told = f"p(yes) {', '.join(f'{pair[0]:.3f}' for one in answers for pair in one)}"
         if not all(0 <= value <= 1 + 1e-6 for value in mass):
@@ -154,8 +154,8 @@ def _smoke(model: BaseModel, prompts: Sequence[str], found: Probe) -> None:
             ("train step", lambda: _train_step(model, prompts, latents)),
         ]
     for name, step in steps:
-        if not found.attempt(name, step) and not found.pictures:
-            return  # the rest needs z and pictures
+        if not found.attempt(name, step) and not found.images:
+            return  # the rest needs z and images
 
 
 def _value(model: BaseModel, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:

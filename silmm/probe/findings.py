@@ -39,8 +39,8 @@ class Probe:
     options: Mapping[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    pictures: list[Image] = field(default_factory=list)
-    """What a base model drew."""
+    images: list[Image] = field(default_factory=list)
+    """What a base model sampled."""
 
     @property
     def sound(self) -> bool:
@@ -75,7 +75,7 @@ class Probe:
             self.findings.append(Finding(section, "ok", f"tells {', '.join(facts) or 'nothing'}"))
 
     def as_object(self) -> dict[str, Any]:
-        """Return JSON-able data, without the pictures."""
+        """Return JSON-able data, without the images."""
         return {
             "ok": self.sound,
             self.kind: self.name,

@@ -1,4 +1,4 @@
-"""Probes a judge: what its files hold even where it does not load, then pictures through it."""
+"""Probes a judge: what its files hold even where it does not load, then images through it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Prober(Protocol):
         ...
 
     def examine(
-        self, judge: Any, pictures: Sequence[Path], texts: Sequence[str]
+        self, judge: Any, images: Sequence[Path], texts: Sequence[str]
     ) -> Iterable[tuple[str, Step]]:
-        """Return named steps that put known pictures, and those of the user, through the built judge.
+        """Return named steps that put known images, and those of the user, through the built judge.
 
         Args:
             judge: what the factory returned.
-            pictures: files that the user named.
-            texts: what the user wants asked about the pictures; empty: what the plugin thinks of.
+            images: files that the user named.
+            texts: what the user wants asked about the images; empty: what the plugin thinks of.
         """
         ...
 
@@ -45,17 +45,17 @@ def probe_judge(
     options: Mapping[str, Any],
     build: Callable[[], Any],
     found: Probe,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     texts: Sequence[str],
 ) -> None:
-    """Look at a judge's files, load it, and put pictures through it; each is a finding, none an error.
+    """Look at a judge's files, load it, and put images through it; each is a finding, none an error.
 
     Args:
         entry: how the judge is registered.
         options: its options, complete.
         build: builds it from these.
         found: takes what is found.
-        pictures: of the user, beside those that the plugin knows.
+        images: of the user, beside those that the plugin knows.
         texts: of the user, in place of those that the plugin knows.
     """
     prober = cast("Prober", entry.probe()) if entry.probe else None
@@ -68,10 +68,10 @@ def probe_judge(
         return f"it is a {type(built[0]).__name__}"
 
     if not found.attempt("load", load):
-        _told_before(found)
+        _described_before(found)
         return
     found.facts["identity"] = {key: str(value) for key, value in built[0].identity.items()}
-    steps = prober.examine(built[0], pictures, texts) if prober else _own_canaries(built[0])
+    steps = prober.examine(built[0], images, texts) if prober else _own_canaries(built[0])
     for name, step in steps:
         found.attempt(name, step)
 
@@ -89,7 +89,7 @@ def _files(prober: Prober, options: pydantic.BaseModel, found: Probe) -> None:
         found.facts["files"]["seconds to read"] = round(seconds, 2)
 
 
-def _told_before(found: Probe) -> None:
+def _described_before(found: Probe) -> None:
     """Shorten the last finding if an earlier one says the same."""
     *before, last = found.findings
     if any(finding.detail == last.detail for finding in before):

@@ -26,7 +26,7 @@ KIND_OF_HOOK: Mapping[str, str] = MappingProxyType({
     "silmm_register_samplers": "sampler",
     "silmm_register_questioners": "questioner",
     "silmm_register_scorers": "scorer",
-    "silmm_register_pair_rules": "pairs",
+    "silmm_register_pair_rules": "pair-rule",
     "silmm_register_trainers": "trainer",
     "silmm_register_aggregations": "aggregation",
     "silmm_register_distances": "distance",
@@ -39,19 +39,19 @@ KIND_OF_HOOK: Mapping[str, str] = MappingProxyType({
 COMPOSED = "kernel"
 """The kind that nobody registers: a kernel is an aggregation with a distance."""
 KINDS = (
-    *("model", "prompter", "sampler", "questioner", "scorer", "pairs", "trainer"),
+    *("model", "prompter", "sampler", "questioner", "scorer", "pair-rule", "trainer"),
     *("aggregation", "distance", COMPOSED, "benchmark", "judge", "generator", "data", "tracker"),
 )
-"""Kinds of components as the command line and TOML tables call them; "pairs" is the pair rule."""
+"""Kinds of components as the command line and TOML tables call them."""
 
 
 def canonical_kind(kind: str) -> str:
-    """Return the registry's word for a kind; "pair_rule" and "pair-rule" are "pairs".
+    """Return the registry's word for a kind; "pair_rule" is "pair-rule".
 
     Raises:
         UsageError: There is no such kind.
     """
-    word = "pairs" if kind in ("pair_rule", "pair-rule") else kind
+    word = kind.replace("_", "-")
     if word not in KINDS:
         raise UsageError(
             f"there is no kind of component {kind!r}{did_you_mean(kind, KINDS)} "

@@ -19,7 +19,7 @@ Points = Sequence[tuple[float, float]]
 def line_chart(
     title: str, series: Mapping[str, Points], *, x_label: str = "step", level: float | None = None
 ) -> Markup:
-    """Draw named lines over a common x; points that are not finite break the line.
+    """Sample named lines over a common x; points that are not finite break the line.
 
     A dashed line at `level` marks what the values are to be compared with.
     """
@@ -46,7 +46,7 @@ def histogram(
     x_label: str = "score",
     means: bool = False,
 ) -> Markup:
-    """Draw the share of values in each bin of `span`, one translucent layer for each name.
+    """Sample the share of values in each bin of `span`, one translucent layer for each name.
 
     With `means`, a dashed line in the layer's colour marks its mean, which stands in the legend too.
     """
@@ -86,7 +86,7 @@ def histogram(
 
 
 def interval_chart(title: str, base: float, points: Sequence[tuple[int, float, float, float]]) -> Markup:
-    """Draw (iteration, low, value, high) with whiskers, after the `base` at iteration 0.
+    """Sample (iteration, low, value, high) with whiskers, after the `base` at iteration 0.
 
     The scale covers at least 0.1, so that noise does not fill the chart; an end that is not finite
     has no whisker.
@@ -112,7 +112,7 @@ def interval_chart(title: str, base: float, points: Sequence[tuple[int, float, f
 
 
 def interval_bar(low: float, diff: float, high: float, reach: float) -> Markup:
-    """Draw a difference with its interval on a scale from -reach to +reach, zero marked."""
+    """Sample a difference with its interval on a scale from -reach to +reach, zero marked."""
     width, height = 180, 18
 
     def x(value: float) -> float:

@@ -25,12 +25,12 @@ FACTS = "candidates_facts_differ_"
 
 @dataclass(frozen=True)
 class PixelDiversity:
-    """How different the pictures of one prompt's candidates are."""
+    """How different the images of one prompt's candidates are."""
 
     rms: float
     """Mean over pairs of the root mean square difference; 0 is equal, 1 is black against white."""
     distinct: float
-    """Different pictures over all pictures; 1 where no two are alike."""
+    """Different images over all images; 1 where no two are alike."""
 
 
 def diversity(run: RunRecord) -> Markup:
@@ -50,15 +50,15 @@ def diversity(run: RunRecord) -> Markup:
     if not rows:
         return NOTHING
     head = [
-        "iteration", "pixel difference", "distinct pictures", "facts that differ", "prompts (pixels)",
+        "iteration", "pixel difference", "distinct images", "facts that differ", "prompts (pixels)",
     ]
     parts = [
         tag("h2", "Diversity of the candidates"),
         tag(
             "p",
-            f"Of candidates drawn by {sampler_label(run.settings)}; means over the pairs of a prompt's "
-            "candidates, then over prompts. Pixel difference: root mean square over two pictures; 0 is "
-            "equal, 1 is black against white. Distinct pictures: share of different ones. Facts that "
+            f"Of candidates sampled by {sampler_label(run.settings)}; means over the pairs of a prompt's "
+            "candidates, then over prompts. Pixel difference: root mean square over two images; 0 is "
+            "equal, 1 is black against white. Distinct images: share of different ones. Facts that "
             "differ: share of the prompt's facts that hold for one of two candidates and not for the other, "
             f"by the benchmark's judge. Pixels are compared on about {PROMPTS} prompts at most.",
             class_="soft",
@@ -83,25 +83,25 @@ def pixel_diversity(iteration: IterationRecord) -> list[PixelDiversity]:
     for index in sorted(range(shards.count), key=lambda index: index * 0.618034 % 1.0):
         rows = shards.read(index, ["prompt_id", "image"]).to_pylist()
         for members in group(rows, lambda row: str(row["prompt_id"])).values():
-            pictures = [decode_png(row["image"]) for row in members]
-            if len(pictures) > 1 and len({picture.shape for picture in pictures}) == 1:
-                found.append(_compare(pictures))
+            images = [decode_png(row["image"]) for row in members]
+            if len(images) > 1 and len({image.shape for image in images}) == 1:
+                found.append(_compare(images))
         if len(found) >= PROMPTS:
             break
     return found
 
 
-def _compare(pictures: list[npt.NDArray[np.uint8]]) -> PixelDiversity:
+def _compare(images: list[npt.NDArray[np.uint8]]) -> PixelDiversity:
     import numpy as np
 
-    flat = np.stack(pictures).reshape(len(pictures), -1).astype(np.float64) / 255.0
+    flat = np.stack(images).reshape(len(images), -1).astype(np.float64) / 255.0
     square = (flat**2).sum(axis=1)
     # ||a - b||² = ||a||² + ||b||² - 2ab, so that no array of all pairs' pixels is needed
     squared = np.maximum(square[:, None] + square - 2 * flat @ flat.T, 0.0)
     pairs = np.triu_indices(len(flat), k=1)
     return PixelDiversity(
         float(np.sqrt(squared[pairs] / flat.shape[1]).mean()),
-        len({picture.tobytes() for picture in pictures}) / len(pictures),
+        len({image.tobytes() for image in images}) / len(images),
     )
 
 

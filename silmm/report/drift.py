@@ -11,8 +11,8 @@ from silmm.report.reading import IterationRecord, RunRecord, in_turn
 from silmm.report.training import last_mean
 
 NOTHING = Markup("")
-OWN_SCORE = "own score of the pictures"
-"""What a benchmark calls the model's score of its own pictures of held-out prompts, in `beside`."""
+OWN_SCORE = "self-score (Eq. 1)"
+"""What a benchmark calls the model's score of its own images of held-out prompts, in `secondary`."""
 FALL = 0.02
 """Falls of the held-out score within a training that are taken for noise; scores of Eq. 1 span 2."""
 RISE = 0.01
@@ -48,7 +48,7 @@ def _collapse(iteration: IterationRecord, allowed: float | None) -> Iterator[str
     if allowed is not None and mean and mean[0] < -allowed:
         yield (
             f"the likelihood of the chosen candidates fell by {-mean[0]:.3f} nats per token against the "
-            "reference: likelihood collapse begins. A larger trainer.nll, a smaller trainer.learning_rate "
+            "reference: likelihood collapse begins. A larger trainer.nll_weight, a smaller trainer.learning_rate "
             "or fewer steps hold it."
         )
 
@@ -59,7 +59,7 @@ def _away(iteration: IterationRecord, options: Mapping[str, object]) -> Iterator
     allowed = options.get("warn_rise", RISE)
     if not means or not isinstance(allowed, int | float) or means[0] <= (1.0 + allowed) * means[1]:
         return
-    known = [name for name in ("restraint", "anchor") if name in options]
+    known = [name for name in ("reference_weight", "chosen_weight") if name in options]
     guards = [f"a trainer.{name} above {options[name]}" for name in known]
     if isinstance(options.get("gamma"), int | float):
         guards.append("trainer.gamma=auto")
@@ -94,19 +94,19 @@ def _points(steps: Sequence[Mapping[str, float]]) -> list[tuple[float, float, fl
 
 
 def _held_out(run: RunRecord) -> Iterator[str]:
-    """Tell where the margin grew in training, but the model thinks less of its pictures afterwards.
+    """Tell where the margin grew in training, but the model thinks less of its images afterwards.
 
     Only falls whose interval is below 0 count.
     """
     summary, margins = run.summary, _margins(run)
-    rounds: Mapping[str, Any] = summary.get("beside_iterations", {}).get(OWN_SCORE, {})
-    last: Mapping[str, Any] = summary.get("beside", {}).get(OWN_SCORE, {})
+    rounds: Mapping[str, Any] = summary.get("secondary_by_iteration", {}).get(OWN_SCORE, {})
+    last: Mapping[str, Any] = summary.get("secondary", {}).get(OWN_SCORE, {})
     for name, one in in_turn(rounds or {str(max(margins, default=0)): last}).items():
         margin, high = margins.get(int(name)) if name.isdecimal() else None, one.get("ci_high")
         if margin is not None and margin > 0 and high is not None and high < 0:
             yield (
                 f"Iteration {name}: the policy drifts: the margin grew to {margin:.3g} in training, but the "
-                f"model's own score of its pictures of held-out prompts fell from {one['before']:+.3f} to "
+                f"model's own score of its images of held-out prompts fell from {one['before']:+.3f} to "
                 f"{one['after']:+.3f} (95% interval of the difference [{one['ci_low']:+.3f}, {high:+.3f}]). "
                 f"{GENTLER}"
             )

@@ -1,4 +1,4 @@
-"""The pictures of a report: before and after by category, and where the pairs came from."""
+"""The images of a report: before and after by category, and where the pairs came from."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from silmm.report.markup import Markup, join, table, tag
 from silmm.report.reading import IterationRecord, Row, RunRecord, all_rows, group, rows_where
 
 NOTHING = Markup("")
-FOLDER = "pictures"
+FOLDER = "images"
 PER_SIDE = 4
 CANDIDATES_SHOWN = 12
 
 
 class Album:
-    """Keeps pictures as files under content names and remembers which ones a page uses."""
+    """Keeps images as files under content names and remembers which ones a page uses."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -29,7 +29,7 @@ class Album:
         return f"{FOLDER}/{name}"
 
     def write(self, report: Path) -> None:
-        """Write all pictures below the report's folder."""
+        """Write all images below the report's folder."""
         if self.files:
             (report / FOLDER).mkdir()
         for name, content in sorted(self.files.items()):
@@ -38,24 +38,24 @@ class Album:
 
 def before_after(run: RunRecord, album: Album) -> Markup:
     """Show, of each category, the prompts of greatest gain, median and greatest loss."""
-    names = list(run.pictures)
+    names = list(run.images)
     if len(names) < 2:
         return NOTHING
     columns = ["prompt_id", "prompt", "category", "holds"]
-    means = [_means(all_rows(run.pictures[name], columns)) for name in (names[0], names[-1])]
+    means = [_means(all_rows(run.images[name], columns)) for name in (names[0], names[-1])]
     chosen = _chosen(*means)
     wanted = frozenset(prompt for prompts in chosen.values() for prompt in prompts)
     sides = [
-        group(rows_where(run.pictures[name], "prompt_id", wanted), _prompt_id)
+        group(rows_where(run.images[name], "prompt_id", wanted), _prompt_id)
         for name in (names[0], names[-1])
     ]
     parts = [
-        tag("h2", "Pictures before and after"),
+        tag("h2", "Images before and after"),
         tag(
             "p",
             "Chosen by rule: in each category the prompt with the greatest gain, the median "
-            "and the one with the greatest loss (ties by prompt id), with first pictures, drawn "
-            "from the same seeds on both sides. A green frame marks a picture in which all facts "
+            "and the one with the greatest loss (ties by prompt id), with first images, sampled "
+            "from the same seeds on both sides. A green frame marks an image in which all facts "
             "hold. Below each: facts that hold by the judge, and the model's own score.",
             class_="soft",
         ),
@@ -74,10 +74,10 @@ def candidates(iteration: IterationRecord, album: Album) -> Markup:
         name: min(rows, key=_prompt_id) for name, rows in groups.items()
     }
     wanted = frozenset(str(row["prompt_id"]) for row in shown.values())
-    pictures = rows_where(
+    images = rows_where(
         iteration.folder / "candidates", "prompt_id", wanted, ["prompt_id", "candidate", "image"]
     )
-    if not pictures or not iteration.scores:
+    if not images or not iteration.scores:
         return NOTHING
     asked = rows_where(iteration.folder / "questions", "prompt_id", wanted)
     answers = rows_where(iteration.folder / "answers", "prompt_id", wanted)
@@ -87,13 +87,13 @@ def candidates(iteration: IterationRecord, album: Album) -> Markup:
             "p",
             "One prompt of each category, the one with the smallest content id. Candidates by the "
             "model's own score, beside p(yes) − p(no) of each question; where a candidate was decoded "
-            "under several noises (--decodes), its first picture and means over all of them.",
+            "under several noises (--decodes-per-candidate), its first image and means over all of them.",
             class_="soft",
         ),
     ]
     for row in shown.values():
         key = row["prompt_id"]
-        tables = (pictures, asked, answers, iteration.scores, iteration.pairs)
+        tables = (images, asked, answers, iteration.scores, iteration.pairs)
         mine = [[one for one in rows if one["prompt_id"] == key] for rows in tables]
         parts.append(_ranking(row, mine, album))
     return join(parts)
@@ -104,8 +104,8 @@ def _means(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for category, members in group(rows, lambda row: str(row["category"])).items():
         found[category] = {
-            prompt: sum(sum(r["holds"]) / len(r["holds"]) for r in pictures) / len(pictures)
-            for prompt, pictures in group(members, _prompt_id).items()
+            prompt: sum(sum(r["holds"]) / len(r["holds"]) for r in images) / len(images)
+            for prompt, images in group(members, _prompt_id).items()
         }
     return found
 
@@ -134,7 +134,7 @@ def _chosen(
 
 def _example(label: str, before: Sequence[Row], after: Sequence[Row], album: Album) -> Markup:
     sides = [
-        tag("div", tag("h4", name), _pictures(rows, album), class_="side")
+        tag("div", tag("h4", name), _images(rows, album), class_="side")
         for name, rows in (("before", before), ("after", after))
     ]
     head = tag(
@@ -145,7 +145,7 @@ def _example(label: str, before: Sequence[Row], after: Sequence[Row], album: Alb
     )
 
 
-def _pictures(rows: Sequence[Row], album: Album) -> Markup:
+def _images(rows: Sequence[Row], album: Album) -> Markup:
     figures = []
     for row in _first(rows):
         share = sum(row["holds"]) / len(row["holds"])
@@ -155,10 +155,10 @@ def _pictures(rows: Sequence[Row], album: Album) -> Markup:
             caption += f" · {own:+.2f}"
         image = tag(
             "img", src=album.place(row["image"]["bytes"]), class_="right" if share == 1 else None,
-            alt=f"{row['prompt']}, picture {row['image_index']}", loading="lazy",
+            alt=f"{row['prompt']}, image {row['image_index']}", loading="lazy",
         )
-        figures.append(tag("figure", image, tag("figcaption", caption), class_="picture"))
-    return tag("div", figures, class_="pictures")
+        figures.append(tag("figure", image, tag("figcaption", caption), class_="image"))
+    return tag("div", figures, class_="images")
 
 
 def _first(rows: Sequence[Row]) -> list[Row]:
@@ -178,7 +178,7 @@ def _own_score(row: Row) -> float | None:
 
 
 def _verdicts(before: Sequence[Row], after: Sequence[Row]) -> Markup:
-    """Return, for each question, the answer of model and judge on the pictures of both sides."""
+    """Return, for each question, the answer of model and judge on the images of both sides."""
     sides = [_first(rows) for rows in (before, after)]
     rows = []
     for index, question in enumerate(before[0]["questions"]):
@@ -201,7 +201,7 @@ def _ranking(prompt: Row, tables: Sequence[Sequence[Row]], album: Album) -> Mark
     scores = {row["candidate"]: row["score"] for row in scored if row["score"] is not None}
     questions = [str(row["question"]) for row in sorted(asked, key=lambda row: int(row["index"]))]
     answered = [row for row in answers if None not in (row["p_yes"], row["p_no"])]
-    told = group(answered, lambda row: f"{row['candidate']} {row['index']}")  # once a picture
+    told = group(answered, lambda row: f"{row['candidate']} {row['index']}")  # once an image
     role = {row["rejected"]: "rejected" for row in pairs}
     role |= {row["chosen"]: "chosen" for row in pairs}
     ranked = sorted((c for c in images if c in scores), key=lambda c: (-scores[c], c))
@@ -224,7 +224,7 @@ def _ranking(prompt: Row, tables: Sequence[Sequence[Row]], album: Album) -> Mark
         tag("span", str(prompt["category"]), class_="mark"),
         tag("span", f"{len(ranked)} candidates, {len(pairs)} pairs", class_="soft"),
     )
-    names = ["picture", "score", "", *(f"“{question}”" for question in questions)]
+    names = ["image", "score", "", *(f"“{question}”" for question in questions)]
     return tag("div", head, table(names, rows), class_="example")
 
 

@@ -16,14 +16,14 @@ NOTHING = Markup("")
 FEEDBACK: Mapping[str, str] = {
     "auc": "AUC of the score for \"all facts hold\", over all candidates",
     "auc_within_prompt": "the same within a prompt",
-    "feedback_pictures": "candidates compared",
+    "feedback_images": "candidates compared",
     "feedback_left_out": "candidates left out (no score, or a prompt that the judge cannot read)",
     "candidates_facts_mean": "facts right: mean of all candidates",
     "candidates_facts_best_by_own_score": "facts right: best of each prompt by own score",
     "candidates_facts_best_by_judge": "facts right: best of each prompt by the judge",
 }
 
-COUNTS = frozenset({"feedback_pictures", "feedback_left_out"})
+COUNTS = frozenset({"feedback_images", "feedback_left_out"})
 
 
 def headline(run: RunRecord) -> Markup:
@@ -51,8 +51,8 @@ def evaluation(run: RunRecord) -> Markup:
         return NOTHING
     parts = [tag("h2", "Before and after"), _partial(run)]
     parts.append(_differences({"overall": summary["overall"], **summary.get("categories", {})}))
-    if summary.get("beside"):
-        parts += [tag("h3", "Beside the headline"), _differences(summary["beside"], total=False)]
+    if summary.get("secondary"):
+        parts += [tag("h3", "Beside the headline"), _differences(summary["secondary"], total=False)]
     if len(summary.get("iterations", {})) > 1:
         parts += _rounds(run)
     return join(parts)
@@ -113,8 +113,8 @@ def finite(value: object) -> bool:
 
 
 def _rounds(run: RunRecord) -> list[Markup]:
-    """Return the course over the iterations: each one's figures against the base, drawn and in a table."""
-    measures = {_metric(run): run.summary["iterations"], **run.summary.get("beside_iterations", {})}
+    """Return the course over the iterations: each one's figures against the base, sampled and in a table."""
+    measures = {_metric(run): run.summary["iterations"], **run.summary.get("secondary_by_iteration", {})}
     charts: list[Markup] = []
     rows: dict[str, Mapping[str, Any]] = {}
     for name, by_model in measures.items():

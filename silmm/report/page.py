@@ -21,7 +21,7 @@ PARTS = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer", 
 
 
 def page(run: RunRecord, album: gallery.Album) -> str:
-    """Return the whole page as HTML; pictures that it names are put into `album`."""
+    """Return the whole page as HTML; images that it names are put into `album`."""
     title = f"SILMM run · {run.settings.get('model', 'model')}"
     head = join(
         tag("meta", charset="utf-8"),

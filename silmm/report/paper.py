@@ -16,8 +16,8 @@ LOOP: Mapping[str, object] = {
     "iterations": 3,
     "trainer.rank": 32,
     "trainer.alpha": 32.0,
-    "trainer.batch": 32,
-    "trainer.accumulation": 4,
+    "trainer.batch_size": 32,
+    "trainer.gradient_accumulation_steps": 4,
 }
 """Settings that the paper states for both kinds of model, by the name that the command line has."""
 
@@ -37,12 +37,12 @@ DISCRETE = Paper(
         "sampler": "nucleus",
         "trainer": "dpo",
         "images_per_prompt": 10,
-        "pairs.k": 1,
-        "trainer.steps": 1000,
-        "trainer.warmup": 100,
+        "pair-rule.k": 1,
+        "trainer.max_steps": 1000,
+        "trainer.warmup_steps": 100,
         "trainer.learning_rate": 5e-5,
         "trainer.beta": 0.2,
-        "trainer.nll": 0.0,
+        "trainer.nll_weight": 0.0,
     },
 )
 CONTINUOUS = Paper(
@@ -53,25 +53,25 @@ CONTINUOUS = Paper(
         "trainer": "kc-dpo",
         "kernel": "avgpool-cos",
         "images_per_prompt": 30,
-        "pairs.k": 10,
-        "trainer.steps": 2000,
-        "trainer.warmup": 200,
+        "pair-rule.k": 10,
+        "trainer.max_steps": 2000,
+        "trainer.warmup_steps": 200,
         "trainer.learning_rate": 8e-6,
         "trainer.gamma": 3.0,
-        "trainer.anchor": 0.0,
+        "trainer.chosen_weight": 0.0,
     },
 )
 
 
 REASONS: Mapping[str, str] = {
     "prompts": "scale: a tiny model learns from fewer prompts",
-    "trainer.nll": "a likelihood term on the chosen: the paper's loss alone let the likelihood of "
+    "trainer.nll_weight": "a likelihood term on the chosen: the paper's loss alone let the likelihood of "
     "the chosen fall with the rejected's on the tiny model",
-    "trainer.anchor": "a pull towards the chosen: the paper's loss alone let the policy run away from both "
+    "trainer.chosen_weight": "a pull towards the chosen: the paper's loss alone let the policy run away from both "
     "sides on the tiny model",
     "trainer.gamma": "auto divides by the typical distance of the candidates: kernels' scales differ",
     "trainer.learning_rate": "a tiny model needs larger steps",
-    "trainer.steps": "scale: fewer pairs",
+    "trainer.max_steps": "scale: fewer pairs",
     "judge_model": "another model answers: no self-improvement",
     "scorer": "another scorer, for comparison or as a control",
 }

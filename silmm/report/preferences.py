@@ -1,4 +1,4 @@
-"""The pictures that training learns from: chosen and rejected candidates side by side."""
+"""The images that training learns from: chosen and rejected candidates side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PER_SIDE = 10
 
 
 def preferences(iteration: IterationRecord, album: Album) -> Markup:
-    """Show chosen and rejected pictures of the prompts with the widest, median and narrowest gap."""
+    """Show chosen and rejected images of the prompts with the widest, median and narrowest gap."""
     pairs = group([r for r in iteration.pairs if _scored(r)], lambda row: str(row["prompt_id"]))
     labels = _shown({key: _gap(rows) for key, rows in pairs.items()})
     candidate_rows = rows_where(
@@ -32,8 +32,8 @@ def preferences(iteration: IterationRecord, album: Album) -> Markup:
         tag(
             "p",
             "Chosen by rule: the prompts whose pairs have the widest, the middle and the narrowest mean "
-            f"gap of scores (ties by prompt id), {EACH} of each; at most {PER_SIDE} pictures a side. "
-            "Below each picture the model's own score.",
+            f"gap of scores (ties by prompt id), {EACH} of each; at most {PER_SIDE} images a side. "
+            "Below each image the model's own score.",
             class_="soft",
         ),
     ]
@@ -81,9 +81,9 @@ def _side(
             "figure",
             tag("img", src=album.place(images[key, c]), alt=f"{name}, candidate {c}", loading="lazy"),
             tag("figcaption", f"{scores[c]:+.3f}"),
-            class_="picture",
+            class_="image",
         )
         for c in best_first
         if (key, c) in images
     ][:PER_SIDE]
-    return tag("div", tag("h4", name), tag("div", figures, class_="pictures"), class_="side")
+    return tag("div", tag("h4", name), tag("div", figures, class_="images"), class_="side")

@@ -46,10 +46,10 @@ class RunRecord:
     summary: Mapping[str, Any]
     """The evaluation, or empty before there is one."""
     iterations: Sequence[IterationRecord]
-    pictures: Mapping[str, Path]
-    """The benchmark's drawn pictures: model ("before", then "1", …) to a folder of shards.
+    images: Mapping[str, Path]
+    """The benchmark's sampled images: model ("before", then "1", …) to a folder of shards.
 
-    Their columns: prompt_id, prompt, category, picture, image, statements, questions, holds (the
+    Their columns: prompt_id, prompt, category, image, image, statements, questions, holds (the
     judge's verdicts), p_yes and p_no (the model's own answers, or null).
     """
     continuous: bool = False
@@ -71,7 +71,7 @@ def read_run(folder: Path) -> RunRecord:
         settings=stored.get("settings", stored),
         summary=read_json(summary) if summary.is_file() else {},
         iterations=iterations,
-        pictures=_pictures(folder / "eval"),
+        images=_images(folder / "eval"),
         continuous=any(_has_features(iteration) for iteration in iterations[:1]),
     )
 
@@ -92,7 +92,7 @@ def require_run(folder: Path) -> None:
 def rows_where(
     folder: Path, column: str, wanted: frozenset[str], columns: Sequence[str] | None = None
 ) -> list[Row]:
-    """Return the rows of a table whose `column` is wanted; other shards' pictures stay unread."""
+    """Return the rows of a table whose `column` is wanted; other shards' images stay unread."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -183,8 +183,8 @@ def _counts(path: Path) -> dict[str, int]:
     return {str(k): v for k, v in counts.items() if isinstance(v, int)}
 
 
-def _pictures(work: Path) -> dict[str, Path]:
-    index = work / "pictures.json"
+def _images(work: Path) -> dict[str, Path]:
+    index = work / "images.json"
     if not index.is_file():
         return {}
     found = {}

@@ -74,7 +74,7 @@ def scores(run: RunRecord) -> Markup:
         tag("h2", "The model's own scores"),
         tag(
             "p",
-            f"Of candidates drawn by {label}. Deviation: the standard deviation of a prompt's scores, mean "
+            f"Of candidates sampled by {label}. Deviation: the standard deviation of a prompt's scores, mean "
             "over prompts; at 0 the model finds no candidate better than another.",
             class_="soft",
         ),

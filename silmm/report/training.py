@@ -14,7 +14,7 @@ NOTHING = Markup("")
 LAST = 10
 """Steps whose mean stands for the end of a training; a single batch says little."""
 SIDES: Mapping[str, str] = {"chosen": "k(H, H_w), to the chosen", "rejected": "k(H, H_l), to the rejected"}
-SET: Sequence[str] = ("gamma", "gamma_scale", "anchor", "beta", "sigma")
+SET: Sequence[str] = ("gamma", "gamma_scale", "chosen_weight", "beta", "sigma")
 """Options of trainers of distances that stand beside the table of distances."""
 
 CURVES: Sequence[tuple[str, Mapping[str, str], float | None]] = (
@@ -26,7 +26,7 @@ CURVES: Sequence[tuple[str, Mapping[str, str], float | None]] = (
         {"chosen_logp": "chosen", "rejected_logp": "rejected"},
         0.0,
     ),
-    ("KL to the reference, nats per picture", {"kl": "KL"}, 0.0),
+    ("KL to the reference, nats per image", {"kl": "KL"}, 0.0),
     (
         "kernel distance over the reference's (1 is the reference)",
         {"chosen_relative": SIDES["chosen"], "rejected_relative": SIDES["rejected"]},

@@ -15,7 +15,7 @@ PAPER_IMAGES = 30
 
 @dataclass(frozen=True)
 class Square:
-    """`NxN` of the paper's 30 candidates: the same share of the candidates that are drawn here."""
+    """`NxN` of the paper's 30 candidates: the same share of the candidates that are sampled here."""
 
     side: int
 
@@ -28,7 +28,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks `low`-`high` of the paper's 30 candidates, as the same share of those drawn here."""
+    """Ranks `low`-`high` of the paper's 30 candidates, as the same share of those sampled here."""
 
     low: int
     high: int
@@ -61,7 +61,7 @@ class PromptShare:
 
 Value: TypeAlias = "str | int | float | Square | Ranks | PromptShare"
 Settings: TypeAlias = Mapping[str, Value]
-"""Settings of a run by their name on the command line: `scorer`, `pairs.shape`, …"""
+"""Settings of a run by their name on the command line: `scorer`, `pair-rule.shape`, …"""
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Chart:
-    """How a figure is drawn."""
+    """How a figure is sampled."""
 
     form: Literal["lines", "boxes"]
     """lines: gains over x, a panel for each group; boxes: scores of candidates, a panel for each column."""
     columns: tuple[str, ...]
-    """Names of the columns that are drawn."""
+    """Names of the columns that are sampled."""
     x_label: str = ""
     paper: bool = False
     """Whether panels with the paper's numbers stand below (lines only)."""

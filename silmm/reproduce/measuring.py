@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from silmm.bench.statistics import DRAWS, cluster_means, paired_difference
+from silmm.bench.statistics import RESAMPLES, cluster_means, paired_difference
 from silmm.errors import DataError
 from silmm.report.reading import all_rows, read_run, stored_shards
 from silmm.reproduce.experiment import OVERALL, Column
@@ -47,7 +47,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class PromptMeans:
-    """The benchmark's measure for each prompt, mean over its pictures, before and after."""
+    """The benchmark's measure for each prompt, mean over its images, before and after."""
 
     categories: tuple[str, ...]
     before: Floats
@@ -99,15 +99,15 @@ def benchmark_cells(
 def _prompt_means(run: Path, iteration: int | None) -> PromptMeans | None:
     """Read the share of facts that hold for each prompt; None where the benchmark keeps no such figures."""
     record = read_run(run)
-    tuned = [name for name in record.pictures if name != BEFORE]
-    if BEFORE not in record.pictures or not tuned:
+    tuned = [name for name in record.images if name != BEFORE]
+    if BEFORE not in record.images or not tuned:
         return None
     after = {None: tuned[-1], 0: BEFORE}.get(iteration, str(iteration))
     sides = {}
     for name in dict.fromkeys((BEFORE, after, tuned[-1])):
-        if name not in record.pictures:
+        if name not in record.images:
             return None
-        sides[name] = _shares(record.pictures[name])
+        sides[name] = _shares(record.images[name])
         if sides[name] is None or sides[name][0] != sides[BEFORE][0]:
             return None
     overall = record.summary["overall"]
@@ -133,7 +133,7 @@ def _shares(folder: Path) -> Any:  # (prompt ids, categories, means), or None
 
 
 def _difference(means: PromptMeans, groups: Sequence[npt.NDArray[np.intp]]) -> Cell:
-    """Compare the means over categories; prompts are drawn anew inside each category."""
+    """Compare the means over categories; prompts are sampled anew inside each category."""
     if len(groups) == 1:
         one = paired_difference(means.before[groups[0]], means.after[groups[0]])
         return Cell(one.after, one.ci_low, one.ci_high, one.n, one.before, one.diff)
@@ -144,19 +144,19 @@ def _difference(means: PromptMeans, groups: Sequence[npt.NDArray[np.intp]]) -> C
 
 
 def stratified_interval(
-    groups: Sequence[Floats], *, seed: int = 0, draws: int = DRAWS
+    groups: Sequence[Floats], *, seed: int = 0, samples: int = RESAMPLES
 ) -> tuple[float, float]:
     """Return the 95% percentile interval of the mean over groups of the groups' means.
 
     Bootstrap over prompts inside each group, so that every resample has each category as often.
     """
     rng = np.random.default_rng(seed)
-    total = np.zeros(draws)
+    total = np.zeros(samples)
     for values in groups:
         block = max(1, _CELLS // len(values))
         parts = [
-            values[rng.integers(len(values), size=(min(block, draws - start), len(values)))].mean(axis=1)
-            for start in range(0, draws, block)
+            values[rng.integers(len(values), size=(min(block, samples - start), len(values)))].mean(axis=1)
+            for start in range(0, samples, block)
         ]
         total += np.concatenate(parts)
     low, high = np.quantile(total / len(groups), [0.025, 0.975])

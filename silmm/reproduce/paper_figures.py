@@ -32,7 +32,7 @@ FIG4 = Experiment(
     name="fig4",
     title="Figure 4: how much data",
     about="(a) the share of the prompts that are used; (b) N x N pairs a prompt of 30 candidates, as the "
-    "same share of the candidates drawn here. The paper reports no numbers beside the curves.",
+    "same share of the candidates sampled here. The paper reports no numbers beside the curves.",
     columns=FOUR,
     rows=(
         *(
@@ -44,7 +44,7 @@ FIG4 = Experiment(
         ),
         *(
             Row(
-                f"{PAPER_MODEL[kind]}, {side}x{side} pairs", {"pairs.shape": Square(side)}, kind=kind,
+                f"{PAPER_MODEL[kind]}, {side}x{side} pairs", {"pair-rule.shape": Square(side)}, kind=kind,
                 group="(b) N of N x N pairs (of 30)", x=float(side), line=PAPER_MODEL[kind],
             )
             for kind in PAPER_MODEL for side in _SIDES

@@ -113,16 +113,16 @@ TABLE4 = Experiment(
 TABLE7 = Experiment(
     name="table7",
     title="Table 7: ranks that the rejected candidates come from",
-    about="In the paper: DreamLLM after one iteration, ranks of 30 candidates. Where another number is drawn "
+    about="In the paper: DreamLLM after one iteration, ranks of 30 candidates. Where another number is sampled "
     "they are the same shares of it, and so is the number of pairs (10x10 of 30).",
     columns=EIGHT,
     rows=(
         Row(
-            "base", {"pairs.rejected": Ranks(20, 30)}, iteration=0, group="base",
+            "base", {"pair-rule.rejected": Ranks(20, 30)}, iteration=0, group="base",
             paper=ITERATIONS["continuous"][0],
         ),
         *(
-            Row(f"{low}-{high}", {"pairs.rejected": Ranks(low, high)}, group="ranks of 30", paper=paper)
+            Row(f"{low}-{high}", {"pair-rule.rejected": Ranks(low, high)}, group="ranks of 30", paper=paper)
             for (low, high), paper in (
                 ((14, 24), (23.58, 26.03, 31.02, 7.65, 27.44, 41.47, 29.08, 24.83)),
                 ((16, 26), (25.57, 26.13, 32.70, 8.28, 27.28, 40.27, 29.06, 24.85)),
@@ -131,7 +131,7 @@ TABLE7 = Experiment(
             )
         ),
     ),
-    base={"pairs.shape": Square(10)},
+    base={"pair-rule.shape": Square(10)},
 )
 
 TABLES = (TABLE2, TABLE3, TABLE4, TABLE7)

@@ -28,11 +28,11 @@ _PANEL = (4.6, 3.4)
 """Inches of a panel."""
 
 
-def draw(result: Reproduction) -> dict[str, bytes]:
+def sample(result: Reproduction) -> dict[str, bytes]:
     """Return the figure as {"svg": …, "png": …}.
 
     Raises:
-        ImportError: matplotlib is missing; :func:`silmm.reproduce.reproduction.check_drawable` asks before.
+        ImportError: matplotlib is missing; :func:`silmm.reproduce.reproduction.check_generatable` asks before.
     """
     import matplotlib as mpl
 
@@ -86,7 +86,7 @@ def _lines(result: Reproduction, chart: Chart) -> Figure:
 
 
 def _gains(axis: Axes, members: Sequence[Line], columns: Sequence[Column], *, log: bool) -> None:
-    """Draw the difference to the base over x with its interval, one line a column (or named line)."""
+    """Sample the difference to the base over x with its interval, one line a column (or named line)."""
     names = list(dict.fromkeys(line.plan.row.line for line in members))
     places = [line.plan.row.x or 0.0 for line in members]
     curves = [(name, column) for name in names for column in columns]
@@ -190,7 +190,7 @@ def _boxes(result: Reproduction, chart: Chart) -> Figure:
 
 
 def _box_panel(axis: Axes, shown: Sequence[Line], names: Sequence[str], column: Column) -> None:
-    """Draw how the scores of all candidates lie, their mean, and the mean of each prompt's best."""
+    """Sample how the scores of all candidates lie, their mean, and the mean of each prompt's best."""
     groups = [_scores(line, column) for line in shown]
     kept = [(place, group) for place, group in enumerate(groups) if group]
     if not kept:

@@ -125,11 +125,11 @@ def reproduce(
         note: told what is done, a line at a time.
 
     Raises:
-        UsageError: no row is possible, or a figure cannot be drawn here.
+        UsageError: no row is possible, or a figure cannot be sampled here.
         SilmmError: a full disk, a busy directory, or no run that ended well; what is committed stays, and the
             same call goes on from there.
     """
-    check_drawable(experiment)
+    check_generatable(experiment)
     if experiment.measure == "benchmark" and request.benchmark == NO_BENCHMARK:
         raise UsageError(f"{experiment.name} compares by a benchmark: leave --benchmark none out")
     plans = plan_rows(registry, experiment, request, note)
@@ -173,7 +173,7 @@ def others_beside(out: Path) -> list[Path]:
     return [path for path in folders if path != out and (path / RUNS).is_dir()]
 
 
-def check_drawable(experiment: Experiment) -> None:
+def check_generatable(experiment: Experiment) -> None:
     """Refuse a figure where matplotlib is missing, before hours of work.
 
     Raises:
@@ -181,7 +181,7 @@ def check_drawable(experiment: Experiment) -> None:
     """
     if experiment.chart is not None and importlib.util.find_spec("matplotlib") is None:
         raise UsageError(
-            f"{experiment.name} is a figure, and matplotlib, which draws it, is not installed: "
+            f"{experiment.name} is a figure, and matplotlib, which samples it, is not installed: "
             "pip install 'silmm[figures]'"
         )
 
@@ -300,7 +300,7 @@ def _orders(result: Reproduction) -> tuple[Order, ...]:
 def _notes(experiment: Experiment, request: Request, plans: Sequence[Plan]) -> tuple[str, ...]:
     notes = []
     if request.quick:
-        notes.append("Made with --quick: fewer prompts, steps and pictures than the defaults.")
+        notes.append("Made with --quick: fewer prompts, steps and images than the defaults.")
     if any(one.limit is not None for plan in plans for one in plan.settings):
         notes.append("PARTIAL (limit): these are not benchmark results.")
     same: dict[tuple[tuple[str, ...], int | None], list[str]] = {}

@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 
 
 class _Recorded:
-    """Gives stored answers to whoever asks the same questions about the same pictures in the same order."""
+    """Gives stored answers to whoever asks the same questions about the same images in the same order."""
 
     def __init__(self, answers: pa.Table) -> None:
-        """Group the rows of ANSWERS by picture, in their order."""
-        self._by_picture: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
+        """Group the rows of ANSWERS by image, in their order."""
+        self._by_image: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
         for row in answers.to_pylist():
             pair = tuple(np.nan if row[side] is None else row[side] for side in ("p_yes", "p_no"))
-            picture = (row["prompt_id"], row["candidate"], row["decode"])
-            pictures = self._by_picture.setdefault(picture, [])
-            pictures.append(cast("tuple[float, float]", pair))
+            image = (row["prompt_id"], row["candidate"], row["decode"])
+            images = self._by_image.setdefault(image, [])
+            images.append(cast("tuple[float, float]", pair))
 
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Return the stored (n_questions, 2) array of each picture; stage `score` checks their number."""
+        """Return the stored (n_questions, 2) array of each image; stage `score` checks their number."""
         del images, questions
-        return [np.array(pairs, dtype=np.float64) for pairs in self._by_picture.values()]
+        return [np.array(pairs, dtype=np.float64) for pairs in self._by_image.values()]
 
 
 def score_stored_answers(
@@ -58,7 +58,7 @@ def score_stored_answers(
         told, scores, counts = stages.score_candidates(
             cast("BaseModel", _Recorded(answers.read(shard))), scorer, prompts.slice(shard * size, size),
             folder.table("candidates").read(shard, stages.SCORED_COLUMNS),
-            folder.table("questions").read(shard), place=stages.Place(settings.seed, iteration),
+            folder.table("questions").read(shard), scope=stages.SeedScope(settings.seed, iteration),
         )
         folder.table("answers").commit(shard, told)
         folder.table("scores").commit(shard, scores, counts)

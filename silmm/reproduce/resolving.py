@@ -21,8 +21,8 @@ from silmm.suggestions import listed
 EMBEDDED: Mapping[ModelKind, str] = {"discrete": "tiny-discrete", "continuous": "tiny-continuous"}
 """The base model of each kind that rows use where none is asked for."""
 QUICK: Mapping[str, Value] = {
-    "prompts": 128, "images_per_prompt": 16, "trainer.steps": 48, "trainer.warmup": 5,
-    "benchmark.images": 2, "benchmark.plain_images": 0, "benchmark.questions": 0,
+    "prompts": 128, "images_per_prompt": 16, "trainer.max_steps": 48, "trainer.warmup_steps": 5,
+    "benchmark.images": 2, "benchmark.images_at_temperature_1": 0, "benchmark.questions": 0,
 }
 """What `--quick` sets where there is such an option; with 16 candidates Table 7's ranks stay apart."""
 

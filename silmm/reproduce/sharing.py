@@ -32,11 +32,11 @@ ANSWERS = "answers"
 """Part of stage `score`: the model's answers, which do not depend on the scorer."""
 DEPENDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "prompts": (("start",), ("prompter", "benchmark", ".prompts", ".limit")),
-    "sample": (("prompts",), ("sampler", ".images_per_prompt", ".decodes")),
+    "sample": (("prompts",), ("sampler", ".images_per_prompt", ".decodes_per_candidate")),
     "questions": (("prompts",), ("questioner",)),
     ANSWERS: (("sample", "questions"), ("judge_model",)),
     "score": ((ANSWERS,), ("scorer",)),
-    "pairs": (("score",), ("pairs", ".pairs")),
+    "pairs": (("score",), ("pair-rule", ".pairs")),
     "features": (("sample", "pairs"), ()),
     "train": (("pairs",), ("trainer", "kernel")),
 }
@@ -206,8 +206,8 @@ def _evaluated_alike(ours: Digests, known: Sequence[tuple[Path, Digests]]) -> li
     alike = [(donor, theirs) for donor, theirs in known if theirs[0, EVALUATION] == ours[0, EVALUATION]]
     trained = {key: digest for key, digest in ours.items() if key[1] == "train"}
     equal = [donor for donor, theirs in alike if any(theirs.get(key) == trained[key] for key in trained)]
-    drawn = [donor for donor, _ in alike if (donor / "eval").is_dir()]
-    return list(dict.fromkeys([*equal, *drawn[:1]]))
+    sampled = [donor for donor, _ in alike if (donor / "eval").is_dir()]
+    return list(dict.fromkeys([*equal, *sampled[:1]]))
 
 
 def _tables(stage: str) -> tuple[str, ...]:

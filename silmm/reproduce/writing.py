@@ -37,9 +37,9 @@ def write_results(result: Reproduction, out: Path) -> list[Path]:
         f"{name}.json": to_json(as_object(result)),
     }
     if result.experiment.chart is not None:
-        from silmm.reproduce.plotting import draw
+        from silmm.reproduce.plotting import sample
 
-        files |= {f"{name}.{form}": data for form, data in draw(result).items()}
+        files |= {f"{name}.{form}": data for form, data in sample(result).items()}
     for file, data in files.items():
         atomic_write(out / file, data)
     return [out / file for file in files]

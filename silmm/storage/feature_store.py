@@ -75,7 +75,7 @@ class FeatureReader:
             raise DataError(
                 f"{self._shards.data(index)} holds no features of candidate {candidate} of prompt "
                 f"{prompt_id}, which a pair uses. Delete the folder {self._shards.folder} and run the same "
-                "command again: the features will be drawn again."
+                "command again: the features will be sampled again."
             ) from error
         return found
 

@@ -1,4 +1,4 @@
-"""Tables as bytes: Parquet that is the same for the same rows; pictures and latents in columns."""
+"""Tables as bytes: Parquet that is the same for the same rows; images and latents in columns."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def from_parquet(data: bytes, origin: Path, columns: Sequence[str] | None = None
 
 
 def _features(schema: pa.Schema) -> dict[str, str]:
-    """Describe the columns as `datasets` stores them, so that it shows the pictures."""
+    """Describe the columns as `datasets` stores them, so that it shows the images."""
     features = {field.name: _feature(field.type) for field in schema}
     return {"huggingface": json.dumps({"info": {"features": features}}, sort_keys=True)}
 
@@ -63,7 +63,7 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
 
 
 def encode_png(image: Image) -> dict[str, bytes | None]:
-    """Return a picture as a value of the image column: PNG bytes and no path."""
+    """Return an image as a value of the image column: PNG bytes and no path."""
     from PIL import Image as Pillow
 
     buffer = io.BytesIO()
@@ -72,11 +72,11 @@ def encode_png(image: Image) -> dict[str, bytes | None]:
 
 
 def decode_png(value: Mapping[str, Any]) -> Image:
-    """Return the picture (height, width, 3) uint8 of a value of the image column."""
+    """Return the image (height, width, 3) uint8 of a value of the image column."""
     from PIL import Image as Pillow
 
-    with Pillow.open(io.BytesIO(value["bytes"]), formats=("PNG",)) as picture:
-        return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+    with Pillow.open(io.BytesIO(value["bytes"]), formats=("PNG",)) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 
 def latent_columns(latent: Latent) -> dict[str, list[Any] | None]:

@@ -12,7 +12,7 @@ from peft import PeftModel
 from silmm.contracts.models import BaseModel
 from silmm.lora.adapters import save_adapter
 from silmm.lora.loading import load_adapter
-from silmm.testing.cases import Cases, Nonconformance, array, compare, drawn, trained_value
+from silmm.testing.cases import Cases, Nonconformance, array, compare, sampled, trained_value
 from silmm.testing.training import tuned_adapter
 
 
@@ -26,7 +26,7 @@ def check_adapter_round_trip(make: Callable[[], BaseModel], cases: Cases, folder
         folder: an empty folder for two adapters.
     """
     model = make()
-    latents = drawn(model, cases)
+    latents = sampled(model, cases)
     base = array(trained_value(model, cases.prompts, latents))
     with tuned_adapter(model):
         expected = array(trained_value(model, cases.prompts, latents))

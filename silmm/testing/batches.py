@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from silmm.contracts.models import BaseModel
-from silmm.testing.cases import Cases, Nonconformance, array, compare, drawn, pictured
+from silmm.testing.cases import Cases, Nonconformance, array, compare, decoded_images, sampled
 
 Compute = Callable[[Sequence[int]], Sequence[object]]
 """Results of the cases with these numbers, computed in one call, in this order."""
@@ -23,7 +23,7 @@ def check_represent_by_batch(model: BaseModel, cases: Cases) -> float:
 
     def compute(rows: Sequence[int]) -> Sequence[object]:
         prompts = [cases.prompts[i] for i in rows]
-        return model.represent(prompts, [seeds[i] for i in rows], cases.drawing)
+        return model.represent(prompts, [seeds[i] for i in rows], cases.sampling)
 
     tolerance = 0.0 if model.kind == "discrete" else cases.tolerance
     return _compare("represent", compute, cases, tolerance)
@@ -32,7 +32,7 @@ def check_represent_by_batch(model: BaseModel, cases: Cases) -> float:
 @torch.no_grad()
 def check_likelihood_by_batch(model: BaseModel, cases: Cases) -> float:
     """Check that log pi(z|x) of a sequence is the same alone and in a padded batch."""
-    latents = drawn(model, cases)
+    latents = sampled(model, cases)
 
     def compute(rows: Sequence[int]) -> Sequence[object]:
         values = model.log_likelihood([cases.prompts[i] for i in rows], [latents[i] for i in rows])
@@ -50,14 +50,14 @@ def check_features_by_batch(model: BaseModel, cases: Cases) -> float:
 
     worst = _compare("features", compute, cases, cases.tolerance)
     together = compute(range(len(cases.prompts)))
-    for own, given in zip(together, drawn(model, cases), strict=True):
+    for own, given in zip(together, sampled(model, cases), strict=True):
         worst = max(worst, compare(given, own, cases.tolerance, "represent gives what features gives"))  # type: ignore[arg-type]
     return worst
 
 
 def check_decode_by_batch(model: BaseModel, cases: Cases) -> float:
-    """Check that a picture is the same alone and among others, within a few levels of 255."""
-    latents, seeds = drawn(model, cases), cases.seeds
+    """Check that an image is the same alone and among others, within a few levels of 255."""
+    latents, seeds = sampled(model, cases), cases.seeds
 
     def compute(rows: Sequence[int]) -> Sequence[object]:
         images = model.decode([latents[i] for i in rows], [seeds[i] for i in rows])
@@ -67,8 +67,8 @@ def check_decode_by_batch(model: BaseModel, cases: Cases) -> float:
 
 
 def check_answers_by_batch(model: BaseModel, cases: Cases) -> float:
-    """Check that p(yes), p(no) are the same with other pictures and other questions beside them."""
-    images = pictured(model, cases)
+    """Check that p(yes), p(no) are the same with other images and other questions beside them."""
+    images = decoded_images(model, cases)
 
     def compute(rows: Sequence[int]) -> Sequence[object]:
         return model.yes_no([images[i] for i in rows], [cases.questions[i] for i in rows])
@@ -78,7 +78,7 @@ def check_answers_by_batch(model: BaseModel, cases: Cases) -> float:
         together = model.yes_no([image], [asked])[0]
         for row, question in enumerate(asked):
             single = model.yes_no([image], [[question]])[0]
-            promise = f"yes_no: the answer to {question!r} does not depend on the picture's other questions"
+            promise = f"yes_no: the answer to {question!r} does not depend on the image's other questions"
             worst = max(worst, compare(together[row : row + 1], single, cases.tolerance, promise))
     return worst
 

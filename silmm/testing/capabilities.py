@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import torch
 
-from silmm.contracts.models import BaseModel, Capability, ChatRequest, Drawing, Image, Task
+from silmm.contracts.models import BaseModel, Capability, ChatRequest, Image, SamplingParams, Task
 from silmm.errors import SilmmError
-from silmm.testing.cases import Cases, Nonconformance, compare, drawn, pictured
+from silmm.testing.cases import Cases, Nonconformance, compare, decoded_images, sampled
 
 if TYPE_CHECKING:
     from silmm.registry.registration import Entry
@@ -33,11 +33,11 @@ def check_registration(entry: Entry, model: BaseModel) -> None:
 
 
 def check_shapes(model: BaseModel, cases: Cases) -> None:
-    """Check types, shapes and order of representations and pictures, and that prompts are readable."""
+    """Check types, shapes and order of representations and images, and that prompts are readable."""
     unread = [prompt for prompt in cases.prompts if not model.reads(prompt)]
     if unread:
         raise Nonconformance(f"reads: the model cannot read {unread[0]!r}; give the check other prompts")
-    latents = drawn(model, cases)
+    latents = sampled(model, cases)
     dtype, dimensions = (np.int32, 1) if model.kind == "discrete" else (np.float32, 2)
     if len(latents) != len(cases.prompts):
         raise Nonconformance(f"represent: {len(latents)} z for {len(cases.prompts)} prompts")
@@ -47,10 +47,10 @@ def check_shapes(model: BaseModel, cases: Cases) -> None:
             raise Nonconformance(f"represent: z of a {model.kind} model is {want}, not {z.dtype} {z.shape}")
     images = model.decode(latents, cases.seeds)
     if len(images) != len(latents):
-        raise Nonconformance(f"decode: {len(images)} pictures of {len(latents)} z")
+        raise Nonconformance(f"decode: {len(images)} images of {len(latents)} z")
     for image in images:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise Nonconformance(f"decode: a picture is uint8 (H, W, 3), not {image.dtype} {image.shape}")
+            raise Nonconformance(f"decode: an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
 
 
 def check_capabilities(model: BaseModel, cases: Cases) -> None:
@@ -65,7 +65,7 @@ def check_capabilities(model: BaseModel, cases: Cases) -> None:
     foreign = _OF_KIND["continuous" if model.kind == "discrete" else "discrete"] & model.capabilities
     if foreign:
         raise Nonconformance(f"capabilities: a {model.kind} model cannot have {sorted(foreign)[0]!r}")
-    images = pictured(model, cases)
+    images = decoded_images(model, cases)
     uses: Mapping[Capability, Callable[[], None]] = {
         "chat": lambda: _chat(model, cases),
         "yes_no": lambda: _yes_no(model, cases, images),
@@ -112,7 +112,7 @@ def _yes_no(model: BaseModel, cases: Cases, images: list[Image]) -> None:
 
 
 def _log_likelihood(model: BaseModel, cases: Cases) -> None:
-    value = model.log_likelihood(cases.prompts, drawn(model, cases))
+    value = model.log_likelihood(cases.prompts, sampled(model, cases))
     if value.dtype != torch.float32 or value.shape != (len(cases.prompts),):
         raise Nonconformance(f"log_likelihood: float32 (batch,), not {value.dtype} {tuple(value.shape)}")
     if not (value < 0).all():
@@ -121,7 +121,7 @@ def _log_likelihood(model: BaseModel, cases: Cases) -> None:
 
 def _features(model: BaseModel, cases: Cases) -> None:
     value = model.features(cases.prompts)
-    shape = (len(cases.prompts), *drawn(model, cases)[0].shape)
+    shape = (len(cases.prompts), *sampled(model, cases)[0].shape)
     if value.shape != shape:
         raise Nonconformance(f"features: H has the shape {tuple(value.shape)}, and z {shape}")
 
@@ -152,16 +152,16 @@ def _query_embeddings(model: BaseModel, cases: Cases) -> None:
 def _nucleus(model: BaseModel, cases: Cases) -> None:
     """With top_k 1 no seed has a choice; with a temperature near 0 neither."""
     prompts = [cases.prompts[0]] * 4
-    greedy = model.represent(prompts, range(4), Drawing(top_k=1))
+    greedy = model.represent(prompts, range(4), SamplingParams(top_k=1))
     if any(not np.array_equal(z, greedy[0]) for z in greedy):
-        raise Nonconformance("nucleus: top_k=1 leaves one token, so all seeds draw the same z")
-    narrow = model.represent(prompts, range(4), Drawing(top_p=1e-6))
+        raise Nonconformance("nucleus: top_k=1 leaves one token, so all seeds sample the same z")
+    narrow = model.represent(prompts, range(4), SamplingParams(top_p=1e-6))
     if any(not np.array_equal(z, greedy[0]) for z in narrow):
         raise Nonconformance("nucleus: a top_p near 0 leaves the likeliest token, as top_k=1 does")
-    warm = model.represent(prompts, range(4), Drawing(temperature=100.0))
-    cold = model.represent(prompts, range(4), Drawing(temperature=1.0))
+    warm = model.represent(prompts, range(4), SamplingParams(temperature=100.0))
+    cold = model.represent(prompts, range(4), SamplingParams(temperature=1.0))
     if all(np.array_equal(one, other) for one, other in zip(warm, cold, strict=True)):
-        raise Nonconformance("nucleus: a temperature of 100 draws what a temperature of 1 does")
+        raise Nonconformance("nucleus: a temperature of 100 samples what a temperature of 1 does")
 
 
 def _rewrite(model: BaseModel, cases: Cases) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.seeds import derive
 
 
@@ -28,12 +28,12 @@ class Cases:
     prompts: Sequence[str]
     """At least two, of unequal length."""
     questions: Sequence[Sequence[str]]
-    """The questions about each prompt's picture; unequal numbers of them, of unequal length."""
-    drawing: Drawing = field(default_factory=Drawing)
+    """The questions about each prompt's image; unequal numbers of them, of unequal length."""
+    sampling: SamplingParams = field(default_factory=SamplingParams)
     tolerance: float = 1e-4
     """Largest |a - b| / (1 + |b|) of numbers that should be equal, in float32."""
     levels: int = 1
-    """Largest difference of a pixel, of 255, of pictures decoded in different company."""
+    """Largest difference of a pixel, of 255, of images decoded in different company."""
     bf16: float = 0.05
     """Largest difference of bfloat16 from float32: nats a token, or a share of the norm of H."""
 
@@ -44,7 +44,7 @@ class Cases:
         if len(self.questions) != len(self.prompts):
             raise ValueError(f"{len(self.prompts)} prompts need as many lists of questions")
         if len({len(asked) for asked in self.questions}) < 2:
-            raise ValueError("give the pictures unequal numbers of questions")
+            raise ValueError("give the images unequal numbers of questions")
 
     @property
     def seeds(self) -> list[int]:
@@ -62,14 +62,14 @@ class Cases:
         ]
 
 
-def drawn(model: BaseModel, cases: Cases) -> list[Latent]:
+def sampled(model: BaseModel, cases: Cases) -> list[Latent]:
     """Return one z for each prompt."""
-    return model.represent(cases.prompts, cases.seeds, cases.drawing)
+    return model.represent(cases.prompts, cases.seeds, cases.sampling)
 
 
-def pictured(model: BaseModel, cases: Cases) -> list[Image]:
-    """Return one picture for each prompt."""
-    return model.decode(drawn(model, cases), cases.seeds)
+def decoded_images(model: BaseModel, cases: Cases) -> list[Image]:
+    """Return one image for each prompt."""
+    return model.decode(sampled(model, cases), cases.seeds)
 
 
 def trained_value(model: BaseModel, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:

@@ -15,24 +15,24 @@ _SEEDS = range(4)
 
 
 def check_sampler(sampler: Sampler, model: BaseModel, cases: Cases) -> float:
-    """Check that prompt and seed decide a candidate, in any company, and that seeds draw differently."""
+    """Check that prompt and seed decide a candidate, in any company, and that seeds sample differently."""
     prompts = [prompt for prompt in cases.prompts for _ in _SEEDS]
     seeds = [seed for _ in cases.prompts for seed in _SEEDS]
-    with own_randomness("draw"):
-        together = sampler.draw(model, prompts, seeds)
+    with own_randomness("sample"):
+        together = sampler.sample(model, prompts, seeds)
     if len(together) != len(prompts):
-        raise Nonconformance(f"draw: {len(together)} z for {len(prompts)} prompts")
+        raise Nonconformance(f"sample: {len(together)} z for {len(prompts)} prompts")
     with other_randomness():
-        backwards = sampler.draw(model, prompts[::-1], seeds[::-1])[::-1]
+        backwards = sampler.sample(model, prompts[::-1], seeds[::-1])[::-1]
     tolerance = 0.0 if model.kind == "discrete" else cases.tolerance
     worst = 0.0
     for row, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-        alone = sampler.draw(model, [prompt], [seed])[0]
+        alone = sampler.sample(model, [prompt], [seed])[0]
         for how, other in (("alone", alone), ("in another order", backwards[row])):
-            promise = f"draw: seed {seed} of {prompt!r} is the same {how} and in a batch"
+            promise = f"sample: seed {seed} of {prompt!r} is the same {how} and in a batch"
             worst = max(worst, compare(together[row], other, tolerance, promise))
     if all(_alike(together[first : first + len(_SEEDS)]) for first in range(0, len(prompts), len(_SEEDS))):
-        raise Nonconformance("draw: all seeds give one and the same z, so there is nothing to prefer")
+        raise Nonconformance("sample: all seeds give one and the same z, so there is nothing to prefer")
     return worst
 
 

@@ -32,8 +32,8 @@ class BaseModelConformance:
     largest differences are properties of the tests, which `pytest --junit-xml` writes.
     """
 
-    draws: ClassVar[int] = 256
-    """Candidates drawn where the likelihood is compared with the sampler."""
+    samples: ClassVar[int] = 256
+    """Candidates sampled where the likelihood is compared with the sampler."""
     _built: BaseModel | None = None
 
     @pytest.fixture
@@ -70,7 +70,7 @@ class BaseModelConformance:
             pytest.skip(f"the model does not declare {capability!r}")
 
     def test_types_shapes_and_order(self, model: BaseModel, cases: Cases) -> None:
-        """Representations and pictures have the types and shapes of the contract, one for each input."""
+        """Representations and images have the types and shapes of the contract, one for each input."""
         kit.check_shapes(model, cases)
 
     def test_capabilities_tell_the_truth(self, model: BaseModel, cases: Cases) -> None:
@@ -92,11 +92,11 @@ class BaseModelConformance:
         record("difference", kit.check_features_by_batch(model, cases))
 
     def test_decode_by_batch(self, model: BaseModel, cases: Cases, record: Record) -> None:
-        """A picture does not depend on what it was decoded with."""
+        """An image does not depend on what it was decoded with."""
         record("difference", kit.check_decode_by_batch(model, cases))
 
     def test_answers_by_batch(self, model: BaseModel, cases: Cases, record: Record) -> None:
-        """p(yes), p(no) do not depend on other pictures and questions."""
+        """p(yes), p(no) do not depend on other images and questions."""
         self._need(model, "yes_no")
         record("difference", kit.check_answers_by_batch(model, cases))
 
@@ -110,7 +110,7 @@ class BaseModelConformance:
         kit.check_represent_by_seed(model, cases)
 
     def test_decode_by_seed(self, model: BaseModel, cases: Cases) -> None:
-        """One z and one seed give one picture, to the last bit."""
+        """One z and one seed give one image, to the last bit."""
         kit.check_decode_by_seed(model, cases)
 
     def test_chat_by_seed(self, model: BaseModel, cases: Cases) -> None:
@@ -119,9 +119,9 @@ class BaseModelConformance:
         kit.check_chat_by_seed(model, cases)
 
     def test_likelihood_is_the_samplers(self, model: BaseModel, cases: Cases, record: Record) -> None:
-        """log pi(z|x) is the distribution that plain sampling draws from."""
+        """log pi(z|x) is the distribution that plain sampling samples from."""
         self._need(model, "log_likelihood")
-        record("standard_errors", kit.check_sampler_distribution(model, cases, self.draws))
+        record("standard_errors", kit.check_sampler_distribution(model, cases, self.samples))
 
     def test_lora_targets(self, model: BaseModel, record: Record) -> None:
         """`lora_targets` is anchored in the text backbone and matches something."""
@@ -156,7 +156,7 @@ class BaseModelConformance:
         record("difference", kit.check_bf16(model, cases))
 
     def test_loading_is_safe(self, make: Callable[[], BaseModel], cases: Cases) -> None:
-        """Loading and drawing use no network, no pickle and no remote code."""
+        """Loading and sampling use no network, no pickle and no remote code."""
         kit.check_safe_loading(make, cases)
 
     def _need_training(self, model: BaseModel) -> None:

@@ -1,4 +1,4 @@
-"""Whether log pi(z|x) is the distribution that `represent` draws from, without looking inside the model."""
+"""Whether log pi(z|x) is the distribution that `represent` samples from, without looking inside the model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from silmm.contracts.models import BaseModel, Drawing, Latent
+from silmm.contracts.models import BaseModel, Latent, SamplingParams
 from silmm.lora.loading import load_adapter
 from silmm.testing.cases import Cases, Nonconformance
 
@@ -17,26 +17,26 @@ LIMIT = 6.0
 _BATCH = 32
 
 
-def check_sampler_distribution(model: BaseModel, cases: Cases, draws: int = 256) -> float:
+def check_sampler_distribution(model: BaseModel, cases: Cases, samples: int = 256) -> float:
     """Check that the likelihood is that of the plain sampler (constrained softmax, one temperature).
 
-    The mean of the score d log pi(z|x) / d theta over z drawn from pi itself is 0, and it is not where the
+    The mean of the score d log pi(z|x) / d theta over z sampled from pi itself is 0, and it is not where the
     two differ: by a temperature, by guidance, by tokens that only one of them allows. It is tested along the
-    direction in which half of the draws have the largest mean, and along every weight itself: growing or
+    direction in which half of the samples have the largest mean, and along every weight itself: growing or
     shrinking the last ones is a change of temperature. theta is the whole backbone.
 
     Args:
         model: a discrete model, with guidance off: guided sampling is not sampling from pi.
-        cases: its first prompt is drawn.
-        draws: how many candidates; what differs little needs more.
+        cases: its first prompt is sampled.
+        samples: how many candidates; what differs little needs more.
 
     Returns:
         The largest mean along these directions, in its standard errors.
     """
     prompt = cases.prompts[0]
     load_adapter(model, None)
-    latents = model.represent([prompt] * draws, list(range(draws)), Drawing())
-    half = draws // 2
+    latents = model.represent([prompt] * samples, list(range(samples)), SamplingParams())
+    half = samples // 2
     with _differentiable(model) as parameters:
         direction = _mean_gradient(model, prompt, latents[:half], parameters)
         scores = torch.stack([
@@ -49,9 +49,9 @@ def check_sampler_distribution(model: BaseModel, cases: Cases, draws: int = 256)
     errors = float((scores.mean(0).abs() / spread)[spread > 0].max())
     if not errors <= LIMIT:
         raise Nonconformance(
-            f"log_likelihood is not the distribution that represent draws from: the mean of its gradient "
-            f"over {half} drawn z is {errors:.1f} standard errors from 0 (allowed {LIMIT:g}). Take the "
-            "softmax over the tokens that may be drawn at each position, at temperature 1, without guidance"
+            f"log_likelihood is not the distribution that represent samples from: the mean of its gradient "
+            f"over {half} sampled z is {errors:.1f} standard errors from 0 (allowed {LIMIT:g}). Take the "
+            "softmax over the tokens that may be sampled at each position, at temperature 1, without guidance"
         )
     return errors
 

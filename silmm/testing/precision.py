@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from silmm.contracts.models import BaseModel
-from silmm.testing.cases import Cases, Nonconformance, array, drawn, trained_value
+from silmm.testing.cases import Cases, Nonconformance, array, sampled, trained_value
 
 
 @torch.no_grad()
@@ -16,7 +16,7 @@ def check_bf16(model: BaseModel, cases: Cases) -> float:
     Returns:
         The largest difference: nats a token for likelihoods, a share of the norm of H for features.
     """
-    latents = drawn(model, cases)
+    latents = sampled(model, cases)
     exact = array(trained_value(model, cases.prompts, latents))
     device = next(model.backbone.parameters()).device
     with torch.autocast(device.type, torch.bfloat16):

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from silmm.contracts.models import BaseModel
-from silmm.testing.cases import Cases, Nonconformance, pictured
+from silmm.testing.cases import Cases, Nonconformance, decoded_images
 
 
 def check_safe_loading(make: Callable[[], BaseModel], cases: Cases) -> None:
-    """Check that building the model, drawing and decoding need neither network nor pickle nor remote code."""
+    """Check that building the model, sampling and decoding need neither network nor pickle nor remote code."""
     with no_network(), no_pickle():
-        pictured(make(), cases)
+        decoded_images(make(), cases)
 
 
 @contextmanager

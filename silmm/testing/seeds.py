@@ -10,44 +10,44 @@ import numpy as np
 import torch
 
 from silmm.contracts.models import BaseModel
-from silmm.testing.cases import Cases, Nonconformance, compare, drawn
+from silmm.testing.cases import Cases, Nonconformance, compare, sampled
 
 _TRIES = 8
-"""Seeds among which at least two have to draw differently."""
+"""Seeds among which at least two have to sample differently."""
 
 
 def check_represent_by_seed(model: BaseModel, cases: Cases) -> None:
-    """Check that a seed draws the same z each time, and that seeds draw differently (discrete models).
+    """Check that a seed samples the same z each time, and that seeds sample differently (discrete models).
 
-    A continuous model gives its H for every seed and every `drawing`.
+    A continuous model gives its H for every seed and every `sampling`.
     """
     prompt = cases.prompts[-1]
     seeds = [seed for seed in range(_TRIES // 2) for _ in (0, 1)]
     with own_randomness("represent"):
-        first = model.represent([prompt] * len(seeds), seeds, cases.drawing)
+        first = model.represent([prompt] * len(seeds), seeds, cases.sampling)
     with other_randomness():
-        again = model.represent([prompt] * len(seeds), seeds, cases.drawing)
+        again = model.represent([prompt] * len(seeds), seeds, cases.sampling)
     tolerance = 0.0 if model.kind == "discrete" else cases.tolerance
     for row in range(0, len(seeds), 2):
-        compare(first[row + 1], first[row], tolerance, f"represent: seed {seeds[row]} draws the same z twice")
+        compare(first[row + 1], first[row], tolerance, f"represent: seed {seeds[row]} samples the same z twice")
         compare(again[row], first[row], tolerance, "represent: the process's random state decides nothing")
     distinct = {z.tobytes() for z in first[::2]}
     if model.kind == "discrete" and len(distinct) < 2:
-        raise Nonconformance(f"represent: {len(seeds) // 2} seeds drew one and the same z of {prompt!r}")
+        raise Nonconformance(f"represent: {len(seeds) // 2} seeds sampled one and the same z of {prompt!r}")
     if model.kind == "continuous":
         for z in first[1:]:
             compare(z, first[0], tolerance, "represent: a continuous model gives the same H for every seed")
 
 
 def check_decode_by_seed(model: BaseModel, cases: Cases) -> None:
-    """Check that z and seed decide the picture, to the last bit."""
-    latents = drawn(model, cases)
+    """Check that z and seed decide the image, to the last bit."""
+    latents = sampled(model, cases)
     with own_randomness("decode"):
         first = model.decode(latents, cases.seeds)
     with other_randomness():
         again = model.decode(latents, cases.seeds)
     for prompt, one, other in zip(cases.prompts, first, again, strict=True):
-        compare(other, one, 0.0, f"decode: one z and one seed of {prompt!r} give one picture")
+        compare(other, one, 0.0, f"decode: one z and one seed of {prompt!r} give one image")
 
 
 def check_chat_by_seed(model: BaseModel, cases: Cases) -> None:
@@ -72,7 +72,7 @@ def own_randomness(what: str) -> Iterator[None]:
     for name, state in _states().items():
         if state != before[name]:
             raise Nonconformance(
-                f"{what} moved the random state of {name}; draw from a generator of the candidate's own seed"
+                f"{what} moved the random state of {name}; sample from a generator of the candidate's own seed"
             )
 
 

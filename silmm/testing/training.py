@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from silmm.contracts.models import BaseModel
 from silmm.lora.adapters import detach, new_adapter, trainable_parameters
-from silmm.testing.cases import Cases, Nonconformance, array, compare, drawn, trained_value
+from silmm.testing.cases import Cases, Nonconformance, array, compare, sampled, trained_value
 from silmm.testing.seeds import other_randomness
 
 RANK, ALPHA, BETA = 2, 4.0, 0.2
@@ -22,7 +22,7 @@ _DEPTH = 3
 
 def check_gradients(model: BaseModel, cases: Cases) -> None:
     """Check that gradients reach every LoRA weight and nothing else, in the backbone or outside of it."""
-    latents = drawn(model, cases)
+    latents = sampled(model, cases)
     with tuned_adapter(model) as adapter:
         for _, parameter in _all_parameters(model):
             parameter.grad = None
@@ -49,7 +49,7 @@ def check_first_step(model: BaseModel, cases: Cases) -> float:
     Returns:
         The largest |margin|, in nats for likelihoods, or in mean squares of H.
     """
-    latents = drawn(model, cases)
+    latents = sampled(model, cases)
     detach(model)
     with torch.no_grad():
         reference = trained_value(model, cases.prompts, latents).float()
@@ -75,7 +75,7 @@ def check_first_step(model: BaseModel, cases: Cases) -> float:
 
 def check_dropout_is_off(model: BaseModel, cases: Cases) -> None:
     """Check that a forward pass with gradients has no chance in it, and that networks are in eval mode."""
-    latents = drawn(model, cases)
+    latents = sampled(model, cases)
     with tuned_adapter(model):
         first = array(trained_value(model, cases.prompts, latents))
         promise = "training: the same weights give the same value, so dropout is off"

@@ -17,7 +17,7 @@ from silmm.storage.shards import Shards
 from silmm.storage.tables import encode_png, prompt_table
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
-DRAWN = pa.schema([
+SAMPLED = pa.schema([
     ("prompt_id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
     ("image_index", pa.int32()), ("image", IMAGE),
     ("statements", pa.list_(pa.string())), ("questions", pa.list_(pa.string())),
@@ -26,7 +26,7 @@ DRAWN = pa.schema([
 ])
 
 
-def picture(shade):
+def image(shade):
     return encode_png(np.full((32, 32, 3), shade % 256, np.uint8))
 
 
@@ -49,7 +49,7 @@ def make_run(
         "prompts": prompt_table([Prompt(texts[0], "color"), Prompt(texts[1], "numeracy")]),
         "candidates": pa.Table.from_pylist(
             [{"prompt_id": k, "candidate": c, "seed": c, "z": [c] if tokens else None, "shape": [1],
-              "image": picture(40 * c)}
+              "image": image(40 * c)}
              for k, c in cells],
             schema=CANDIDATES),
         "questions": pa.Table.from_pylist(
@@ -77,22 +77,22 @@ def make_run(
     for skill in (0, 1):
         rows = [
             {"prompt_id": key, "prompt": text, "category": category, "image_index": p,
-             "image": picture(90 * skill + p), "statements": [text], "questions": [f"{text}?"],
+             "image": image(90 * skill + p), "statements": [text], "questions": [f"{text}?"],
              "holds": [p < 1 + skill], "p_yes": [0.8], "p_no": [0.2]}
             for key, text, category in zip(keys, texts, ("color", "numeracy"), strict=True)
             for p in range(2)
         ]
         shards = Shards(folder / "eval" / f"drawn-{skill}", 1)
-        shards.commit(0, pa.Table.from_pylist(rows, schema=DRAWN))
-    atomic_write(folder / "eval" / "pictures.json", to_json({"before": "drawn-0", "1": "drawn-1"}))
-    options = {"pairs": {"k": 2}, "trainer": {"nll": 0.5, "learning_rate": 5e-5, "warn_drop": 0.05}}
+        shards.commit(0, pa.Table.from_pylist(rows, schema=SAMPLED))
+    atomic_write(folder / "eval" / "images.json", to_json({"before": "drawn-0", "1": "drawn-1"}))
+    options = {"pair-rule": {"k": 2}, "trainer": {"nll_weight": 0.5, "learning_rate": 5e-5, "warn_drop": 0.05}}
     settings = {"model": "tiny-discrete", "scorer": "diff-of-prob", "prompts": 2, "seed": 0,
                 "iterations": 1, "options": options}
     atomic_write(folder / "run.json", to_json({"settings": settings}))
     atomic_write(folder / "summary.json", to_json({
         "benchmark": "shapes", "metric": "facts", "overall": figures(0.6, 0.7),
         "categories": {"color": figures(0.5, 0.8), "numeracy": figures(0.7, 0.6)},
-        "beside": {"question answering": figures(0.93, 0.93)}, "extra": {"auc": 0.91},
+        "secondary": {"VQA accuracy": figures(0.93, 0.93)}, "extra": {"auc": 0.91},
         "iterations": {"1": figures(0.6, 0.7)}, "protocol": {"prompts": 20}, "partial": False,
         "wall_seconds": {"sample": 3.2},
     }))

@@ -22,8 +22,8 @@ DRAW = ["bench", "shapes", "--model", "tiny-discrete", "--limit", "8", "--set", 
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """Draw and score eight pictures of the embedded model once."""
+def sampled(tmp_path_factory):
+    """Sample and score eight images of the embedded model once."""
     out = tmp_path_factory.mktemp("bench") / "out"
     done = CliRunner().invoke(main, [*DRAW, "--out", str(out), "--json"])
     assert done.exit_code == 0, done.stderr
@@ -34,9 +34,9 @@ def silmm(*arguments):
     return CliRunner().invoke(main, list(map(str, arguments)))
 
 
-def test_json_names_the_result_and_its_columns(drawn):
+def test_json_names_the_result_and_its_columns(sampled):
     """`--json` prints each result's file, card, marks and columns."""
-    _, answer = drawn
+    _, answer = sampled
     (result,) = answer["results"]
     assert Path(result["result"]).is_file()
     assert result["benchmark"] == "shapes"
@@ -45,10 +45,10 @@ def test_json_names_the_result_and_its_columns(drawn):
     assert 0 <= result["columns"]["Overall"]["value"] <= 1
 
 
-def test_the_pictures_of_a_model_can_be_scored_as_a_folder(drawn, tmp_path):
-    """`--images` on what `--model` drew gives the same numbers, and still knows who drew them."""
-    out, answer = drawn
-    done = silmm("bench", "shapes", "--images", out / "shapes" / "pictures", "--limit", 8,
+def test_the_images_of_a_model_can_be_scored_as_a_folder(sampled, tmp_path):
+    """`--images` on what `--model` sampled gives the same numbers, and still knows who sampled them."""
+    out, answer = sampled
+    done = silmm("bench", "shapes", "--images", out / "shapes" / "images", "--limit", 8,
                  "--set", "shapes.images=1", "--out", tmp_path / "again", "--json")
     assert done.exit_code == 0, done.stderr
     (again,) = json.loads(done.stdout)["results"]
@@ -58,16 +58,16 @@ def test_the_pictures_of_a_model_can_be_scored_as_a_folder(drawn, tmp_path):
     assert again["model"] == "tiny-discrete"
 
 
-def test_the_table_shows_value_interval_and_n(drawn):
+def test_the_table_shows_value_interval_and_n(sampled):
     """People get a table with the interval and both n, the marks, and where the result lies."""
-    out, _ = drawn
+    out, _ = sampled
     done = silmm(*DRAW, "--out", out)
     assert done.exit_code == 0, done.stderr
-    for part in ("Overall", "95% interval", "prompts", "pictures", "subset: 8 prompts", "result   "):
+    for part in ("Overall", "95% interval", "prompts", "images", "subset: 8 prompts", "result   "):
         assert part in done.stdout, part
 
 
-def test_score_may_be_left_out(drawn):
+def test_score_may_be_left_out(sampled):
     """`silmm bench shapes …` and `silmm bench score shapes …` are one command."""
     assert silmm("bench", "shapes", "--help").output == silmm("bench", "score", "shapes", "--help").output
     assert "compare" in silmm("bench", "--help").output
@@ -92,24 +92,24 @@ def test_wrong_usage_exits_2_and_says_what_is_wrong(tmp_path, monkeypatch, argum
 
 
 def test_a_dry_run_counts_and_does_nothing(tmp_path):
-    """Prompts, pictures, their price and questions are told; no key is needed, and no file is written."""
+    """Prompts, images, their price and questions are told; no key is needed, and no file is written."""
     out = tmp_path / "out"
     shown = ["--limit", 8, "--set", "shapes.images=1", "--dry-run", "--out", out]
     done = silmm("bench", "shapes", "--model", "openai-images:m", "--set", "generator.price=0.04", *shown)
     assert done.exit_code == 0, done.stderr
-    for part in ("shapes: 8 prompts, 8 pictures", "8 are to be drawn, at 0.04 each about 0.32",
+    for part in ("shapes: 8 prompts, 8 images", "8 are to be sampled, at 0.04 each about 0.32",
                  "yes-no: shapes-parser"):
         assert part in done.stderr, part
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "stray.png").write_bytes(b"")
-    done = silmm("bench", "shapes", "--images", tmp_path / "pictures", *shown, "--judge", "yes-no=none")
-    assert "0 pictures are there, 8 missing, 1 extra" in done.stderr
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "stray.png").write_bytes(b"")
+    done = silmm("bench", "shapes", "--images", tmp_path / "images", *shown, "--judge", "yes-no=none")
+    assert "0 images are there, 8 missing, 1 extra" in done.stderr
     assert "yes-no: nobody" in done.stderr
     assert not out.exists()
 
 
-def test_missing_pictures_exit_4_by_name(tmp_path):
-    """A folder without the pictures is a data error that names the first of them."""
+def test_missing_images_exit_4_by_name(tmp_path):
+    """A folder without the images is a data error that names the first of them."""
     (tmp_path / "empty").mkdir()
     done = silmm("bench", "shapes", "--images", tmp_path / "empty", "--limit", 8, "--out", tmp_path / "out")
     assert done.exit_code == 4
@@ -125,7 +125,7 @@ def test_judges_and_options_are_read_from_their_texts():
         parse_judges(["vqa=a", "vqa=b"])
 
 
-def test_the_default_folder_follows_whose_pictures_they_are(tmp_path):
+def test_the_default_folder_follows_whose_images_they_are(tmp_path):
     """Equal models meet in one folder, others never; a name from the command line is no path."""
     assert default_out("diffusers:a/b", None) == default_out("diffusers:a/b", None)
     assert default_out("diffusers:a/b", None) != default_out("diffusers:a-b", None)
@@ -133,9 +133,9 @@ def test_the_default_folder_follows_whose_pictures_they_are(tmp_path):
     assert default_out(None, tmp_path).name.startswith(tmp_path.name[:10])
 
 
-def test_compare_gives_paired_differences(drawn):
+def test_compare_gives_paired_differences(sampled):
     """A result against itself differs by nothing, with n; other benchmarks are refused."""
-    _, answer = drawn
+    _, answer = sampled
     path = answer["results"][0]["result"]
     done = silmm("bench", "compare", path, path, "--json")
     assert done.exit_code == 0, done.stderr
@@ -148,9 +148,9 @@ def test_compare_gives_paired_differences(drawn):
 
 
 @pytest.mark.slow
-def test_the_command_survives_sigkill_at_any_stage(drawn, tmp_path):
-    """Killed while it draws and before it judges, the same command ends with the same bytes."""
-    expected = results_of(drawn[0])
+def test_the_command_survives_sigkill_at_any_stage(sampled, tmp_path):
+    """Killed while it samples and before it judges, the same command ends with the same bytes."""
+    expected = results_of(sampled[0])
     out = tmp_path / "out"
     command = [sys.executable, "-m", "silmm_cli", *DRAW, "--out", str(out)]
     for line in ("generate 4/8", "check "):
@@ -175,6 +175,6 @@ def kill_at(command, line):
 
 
 def results_of(out):
-    """Return the hashes of pictures and results."""
+    """Return the hashes of images and results."""
     files = [*sorted(out.glob("*.json")), *sorted(out.glob("*.parquet")), *sorted(out.rglob("*.png"))]
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

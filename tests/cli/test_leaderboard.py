@@ -51,7 +51,7 @@ def write(tmp_path):
             "kind": KIND, "format": FORMAT, "benchmark": benchmark, "title": "DPG-Bench", "mode": mode,
             "model": {"name": model}, "marks": list(marks), "left_out": [],
             "canaries_failed": canaries or {}, "columns": [column, empty],
-            "card": {"scoring": scoring, "drawing": {"steps": steps}, "sha256": "0" * 64},
+            "card": {"scoring": scoring, "sampling": {"steps": steps}, "sha256": "0" * 64},
             "tables": {"prompts": {"file": f"{name}.prompts.parquet",
                                    "sha256": hashlib.sha256(table).hexdigest()}},
         }
@@ -89,7 +89,7 @@ def test_what_is_no_fair_comparison_is_not_ranked_and_says_why(write, changes, r
     assert {measured(board)[name].rank for name in ("one", "two")} == {1, 2}
 
 
-def test_other_drawing_is_told_but_ranked(write):
+def test_other_sampling_is_told_but_ranked(write):
     """Other steps do not forbid a rank; the difference is named below the table."""
     results = [read_result(write("one", [0.5])), read_result(write("two", [0.6], steps=50))]
     (board,) = boards(results)

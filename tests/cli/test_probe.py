@@ -144,8 +144,8 @@ def test_run_and_reproduce_take_a_path(in_folder, monkeypatch, tmp_path):
 
 
 def test_a_sound_checkpoint_is_told_and_passes(in_folder, tmp_path):
-    """Facts of the checkpoint, every step with its time, memory, and the two pictures."""
-    result = silmm("probe", f"in-folder:{WEIGHTS}", "--json", "--pictures", tmp_path / "seen")
+    """Facts of the checkpoint, every step with its time, memory, and the two images."""
+    result = silmm("probe", f"in-folder:{WEIGHTS}", "--json", "--images", tmp_path / "seen")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["ok"] is True
@@ -180,7 +180,7 @@ def test_a_folder_that_does_not_load_is_the_plugins_own_error(in_folder, tmp_pat
     [
         (["--prompt", "a red circle"], "two different prompts"),
         (["--set", "sampler.top_p=1"], "options of the model only"),
-        (["--picture", "a.png"], "looks at the pictures that it draws"),
+        (["--image", "a.png"], "looks at the images that it samples"),
         (["--set", "model.colour=red"], "no option 'colour'"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_model_that_does_not_work_is_found(name, monkeypatch):
 
 
 def test_prompts_that_cannot_be_read_end_the_smoke():
-    """Nothing is drawn from a prompt that the model refuses; the message says what to give."""
+    """Nothing is sampled from a prompt that the model refuses; the message says what to give."""
     result = silmm("probe", "tiny-discrete", "--prompt", "ein Kreis", "--prompt", "a circle")
     assert result.exit_code == 1
     assert "cannot read 'ein Kreis'; give two others with --prompt" in result.stdout
@@ -251,7 +251,7 @@ def test_the_name_decides_the_kind(lenient):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lenient", "--pictures", "DIR"], "draws nothing"),
+        (["lenient", "--images", "DIR"], "samples nothing"),
         (["lenient", "--set", "model.device=cpu"], "options of the judge only"),
         (["lenient:"], "ends with its colon"),
         (["lenient:a", "--set", "judge.weights=b"], "both give the path"),
@@ -259,7 +259,7 @@ def test_the_name_decides_the_kind(lenient):
     ],
 )
 def test_wrong_usage_of_a_judge_is_refused(lenient, arguments, message):
-    """Pictures to write, options of a model, an empty path, two paths, and a judge without files."""
+    """Images to write, options of a model, an empty path, two paths, and a judge without files."""
     result = silmm("probe", *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr

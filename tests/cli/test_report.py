@@ -24,7 +24,7 @@ from silmm.storage.json_files import to_json
 from silmm.storage.lock import hold
 from silmm.storage.shards import Shards
 from silmm_cli import main
-from tests.cli.report_run import DRAWN, EVIL, Page, make_run
+from tests.cli.report_run import EVIL, SAMPLED, Page, make_run
 
 
 @pytest.fixture
@@ -48,12 +48,12 @@ def test_the_page_holds_what_was_measured(run):
     text = Page(write_report(run).read_text()).text
     for part in ("0.600 → 0.700", "+0.100", "[+0.050, +0.150]", "numeracy", "0.910", "duplicate 3",
                  "is there two blue squares?", "greatest gain", "chosen", "rejected",
-                 "trainer.nll", "log-likelihood against the reference", "question answering"):
+                 "trainer.nll_weight", "log-likelihood against the reference", "VQA accuracy"):
         assert part in text, part
 
 
 def test_before_stands_before_after(run):
-    """The side called before shows the base's pictures, although files sort their keys."""
+    """The side called before shows the base's images, although files sort their keys."""
     text = write_report(run).read_text()
     found = text.index("<h4>before</h4>"), text.index("<h4>after</h4>")
     captions = [re.findall(r"<figcaption>(\d)/1", text[start:])[:2] for start in found]
@@ -83,7 +83,7 @@ def test_same_run_same_bytes(run):
 def test_a_run_without_evaluation_has_a_report_too(run):
     """With `--until train` the page says that there is no evaluation and shows the rest."""
     (run / "summary.json").unlink()
-    (run / "eval" / "pictures.json").unlink()
+    (run / "eval" / "images.json").unlink()
     text = Page(write_report(run).read_text()).text
     assert "no evaluation yet" in text
     assert "Training" in text
@@ -114,15 +114,15 @@ def test_an_answer_that_was_not_finite_is_a_dash(run):
     rows = answers.table().to_pylist()
     rows[0] |= {"p_yes": None, "p_no": None}
     answers.commit(0, pa.Table.from_pylist(rows, schema=ANSWERS))
-    drawn = Shards(run / "eval/drawn-0", 1)
-    pictures = drawn.table().to_pylist()
-    pictures[0] |= {"p_yes": [None], "p_no": [None]}
-    drawn.commit(0, pa.Table.from_pylist(pictures, schema=DRAWN))
+    sampled = Shards(run / "eval/drawn-0", 1)
+    images = sampled.table().to_pylist()
+    images[0] |= {"p_yes": [None], "p_no": [None]}
+    sampled.commit(0, pa.Table.from_pylist(images, schema=SAMPLED))
     assert "<td>–</td>" in write_report(run).read_text()
 
 
-def test_answers_about_several_pictures_of_a_candidate_are_averaged(run):
-    """With --decodes, the table of candidates shows the mean answer over their pictures."""
+def test_answers_about_several_images_of_a_candidate_are_averaged(run):
+    """With --decodes-per-candidate, the table of candidates shows the mean answer over their images."""
     answers = Shards(run / "iter-1/answers", 1)
     rows = [{**row, "decode": 0} for row in answers.table().to_pylist()]
     further = {**rows[0], "decode": 1, "p_yes": 0.3, "p_no": 0.7}  # the first one's are 0.9 and 0.1
@@ -169,7 +169,7 @@ def test_a_line_cut_short_by_a_kill_is_left_out(run):
 
 def test_a_name_from_a_file_never_leaves_the_run(run):
     """A manipulated index cannot make the report read outside of the run directory."""
-    atomic_write(run / "eval" / "pictures.json", to_json({"before": "../../x", "1": "drawn-1"}))
+    atomic_write(run / "eval" / "images.json", to_json({"before": "../../x", "1": "drawn-1"}))
     with pytest.raises(DataError, match="no plain folder"):
         write_report(run)
 
@@ -194,9 +194,9 @@ def test_command_prints_the_page_and_refuses_other_folders(run, tmp_path):
 
 def test_deviations_are_what_differs_from_the_paper():
     """Settings of the paper are no deviation, others are, with both values."""
-    options = {"trainer": {"nll": 0.5, "beta": 0.2}, "pairs": {"k": 1}}
+    options = {"trainer": {"nll_weight": 0.5, "beta": 0.2}, "pair-rule": {"k": 1}}
     found = {d.setting: (d.paper, d.here) for d in deviations({"prompts": 384, "options": options})}
-    assert found == {"prompts": ("16000", "384"), "trainer.nll": ("0.0", "0.5")}
+    assert found == {"prompts": ("16000", "384"), "trainer.nll_weight": ("0.0", "0.5")}
 
 
 def test_attributes_are_escaped():

@@ -15,7 +15,7 @@ from silmm.report.scores import Spread, sampler_label
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import read_json, to_json
 from silmm.storage.shards import Shards
-from tests.cli.report_run import EVIL, Page, figures, make_run, picture
+from tests.cli.report_run import EVIL, Page, figures, image, make_run
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_sampler_without_options_is_its_name():
     assert sampler_label({"sampler": "rephrase"}) == "rephrase"
 
 
-def test_a_mean_is_drawn_where_it_lies():
+def test_a_mean_is_sampled_where_it_lies():
     """The dashed line of a layer stands at the mean of its finite values, in the layer's colour."""
     chart = histogram("s", {"a": [-1.0, 0.0, float("nan")], "b": [1.0]}, span=(-1, 1), means=True)
     places = re.findall(r'class="line mean (c\d)" x1="([\d.]+)"', chart)
@@ -78,15 +78,15 @@ def test_a_mean_is_drawn_where_it_lies():
 
 
 def test_diversity_by_pixels(run):
-    """Grey pictures 40 levels apart have the mean of their distances; no two of them are equal."""
+    """Grey images 40 levels apart have the mean of their distances; no two of them are equal."""
     expected = (3 * 40 + 2 * 80 + 120) / 6 / 255
     assert following(cells(run), ["1", f"{expected:.3f}"], 3) == ["1.00", "–", "2"]
 
 
 def test_equal_candidates_have_no_diversity(run):
-    """Four equal pictures are one distinct picture of four, and 0 apart."""
+    """Four equal images are one distinct image of four, and 0 apart."""
     shards = Shards(run / "iter-1/candidates", 1)
-    rows = [{**row, "image": picture(7)} for row in shards.table().to_pylist()]
+    rows = [{**row, "image": image(7)} for row in shards.table().to_pylist()]
     shards.commit(0, pa.Table.from_pylist(rows, schema=CANDIDATES))
     assert following(cells(run), ["1", "0.000"], 1) == ["0.25"]
 
@@ -101,31 +101,31 @@ def test_diversity_by_facts_is_the_benchmarks_figure(run):
 
 
 def test_chosen_and_rejected_stand_side_by_side(run):
-    """Each side shows the pictures of its candidates with their scores, and the pairs' gap."""
+    """Each side shows the images of its candidates with their scores, and the pairs' gap."""
     page = write_report(run)
     section = page.read_text().split("Chosen and rejected")[1].split("Where this run deviates")[0]
     chosen, rejected = re.search(r"<h4>chosen</h4>(.*?)<h4>rejected</h4>(.*?)</div></div>", section).groups()
     for side, candidate, score in ((chosen, 0, "+0.900"), (rejected, 3, "-0.300")):
         assert re.findall(r"<figcaption>([^<]*)<", side) == [score]
         source = re.search(r'src="([^"]*)"', side)[1]
-        assert (page.parent / source).read_bytes() == picture(40 * candidate)["bytes"]
+        assert (page.parent / source).read_bytes() == image(40 * candidate)["bytes"]
     assert "widest gap: 1.200" in section
 
 
 def test_the_course_over_the_iterations_has_its_intervals(run):
-    """With more than one iteration, each one's figures against the base are drawn and in a table."""
+    """With more than one iteration, each one's figures against the base are sampled and in a table."""
     assert "Each iteration against the base" not in write_report(run).read_text()
     change(
         run / "summary.json",
         iterations={"1": figures(0.6, 0.7), "10": figures(0.6, 0.75), "2": figures(0.6, 0.64)},
-        beside_iterations={"question answering": {"1": figures(0.93, 0.92), "2": figures(0.93, 0.91)}},
+        secondary_by_iteration={"VQA accuracy": {"1": figures(0.93, 0.92), "2": figures(0.93, 0.91)}},
     )
     text = write_report(run).read_text()
     order = [text.index(f"facts, iteration {number}<") for number in (1, 2, 10)]
     assert order == sorted(order)
     found = cells(run)
     assert following(found, ["facts, iteration 2"], 4) == ["0.600", "0.640", "+0.040 ·", "[-0.010, +0.090]"]
-    assert following(found, ["question answering, iteration 2"], 2) == ["0.930", "0.910"]
+    assert following(found, ["VQA accuracy, iteration 2"], 2) == ["0.930", "0.910"]
     assert text.count('class="dot c1"') == 4 + 3
 
 
@@ -144,7 +144,7 @@ def test_whiskers_span_the_interval_and_noise_does_not_fill_the_chart():
 def test_names_of_figures_are_escaped(run):
     """Markup in a measure's name stays text."""
     change(run / "summary.json", iterations={"1": figures(0.6, 0.7), "2": figures(0.6, 0.7)},
-           beside_iterations={EVIL: {"1": figures(0.5, 0.5)}})
+           secondary_by_iteration={EVIL: {"1": figures(0.5, 0.5)}})
     page = write_report(run).read_text()
     assert "<script" not in page
     assert EVIL in Page(page).text

@@ -77,7 +77,7 @@ def test_gamma_anchor_and_kernel_stand_beside_the_distances(run):
 
 
 def test_distance_curves_are_relative_to_the_reference(run):
-    """The curves of k(H, H_w) and k(H, H_l) run over the reference's, whose level is drawn dashed."""
+    """The curves of k(H, H_w) and k(H, H_l) run over the reference's, whose level is sampled dashed."""
     log(run, {**DISTANCES, "chosen_distance": 0.04, "rejected_distance": 0.06}, DISTANCES)
     page = write_report(run).read_text()
     start = page.index("kernel distance over the reference")
@@ -140,9 +140,9 @@ def test_the_warning_names_guards_that_are_not_on(run):
     """It proposes gamma=auto only where gamma is a number, and guards only to trainers that have them."""
     log(run, {**DISTANCES, "chosen_distance": 0.05})
     for options, told in (
-        ({"gamma": 3.0, "anchor": 0.0}, "A trainer.anchor above 0.0, trainer.gamma=auto, a smaller"),
+        ({"gamma": 3.0, "anchor": 0.0}, "A trainer.chosen_weight above 0.0, trainer.gamma=auto, a smaller"),
         ({"gamma": "auto", "restraint": 0.2, "anchor": 0.5},
-         "A trainer.restraint above 0.2, a trainer.anchor above 0.5, a smaller"),
+         "A trainer.reference_weight above 0.2, a trainer.chosen_weight above 0.5, a smaller"),
         ({"beta": 0.2, "sigma": 1.0}, "0.04. A smaller trainer.learning_rate"),
     ):
         settings(run, options={"trainer": options})
@@ -187,7 +187,7 @@ def test_a_warning_says_when_the_adapter_is_not_of_the_end(run, every, best, tol
 def test_a_lower_own_score_after_the_run_is_warned_of(run, after, margin, warned):
     """A growing margin warns when the interval of the own score's difference lies below 0, only then."""
     log(run, *[{"margin": margin}] * 3)
-    summary(run, beside={"own score of the pictures": figures(0.4, after)})
+    summary(run, secondary={"self-score (Eq. 1)": figures(0.4, after)})
     assert ("the policy drifts" in text(run)) == warned
 
 
@@ -195,14 +195,14 @@ def test_the_iteration_that_drifted_is_named(run):
     """With figures of each iteration, the warning is of the one whose own score fell."""
     (run / "iter-1").rename(run / "iter-2")
     rounds = {"1": figures(0.4, 0.5), "2": figures(0.4, 0.2)}
-    summary(run, beside_iterations={"own score of the pictures": rounds})
+    summary(run, secondary_by_iteration={"self-score (Eq. 1)": rounds})
     assert "Iteration 2: the policy drifts" in text(run)
 
 
 def test_no_box_without_a_warning(run):
     """A sound run has no box of warnings, and one without an interval is not warned of either."""
     alone = {**figures(0.4, 0.1), "ci_low": None, "ci_high": None}
-    summary(run, beside={"own score of the pictures": alone})
+    summary(run, secondary={"self-score (Eq. 1)": alone})
     assert 'class="warning"' not in write_report(run).read_text()
 
 

@@ -30,7 +30,7 @@ from silmm_cli.display import (
     with_relative,
 )
 from silmm_cli.outcome import as_object, outcome_table, print_outcome
-from silmm_cli.run_cmd import default_run_dir, parse_shard, split_pairs
+from silmm_cli.run_cmd import default_run_dir, parse_shard
 
 TOY = [
     flag
@@ -149,16 +149,16 @@ def test_slips_are_answered_with_a_suggestion(toy, arguments, message):
 def test_options_come_from_set_and_config(toy):
     """A TOML file and --set reach the component, and --set wins."""
     Path("silmm.toml").write_text("seed = 3\n[trainer]\nsteps = 4\n")
-    result = silmm("--config", "silmm.toml", "--set", "trainer.steps=2", "--run-dir", "r")
+    result = silmm("--config", "silmm.toml", "--set", "trainer.max_steps=2", "--run-dir", "r")
     assert result.exit_code == 0, result.stderr
     settings = json.loads(Path("r/run.json").read_text())["settings"]
-    assert (settings["seed"], settings["options"]["trainer"]["steps"]) == (3, 2)
+    assert (settings["seed"], settings["options"]["trainer"]["max_steps"]) == (3, 2)
     assert len(Path("r/iter-1/metrics.jsonl").read_text().splitlines()) == 2
 
 
 def test_one_shard_of_several_says_that_others_are_missing(toy):
     """`--shard 0/2` ends with 75 while the other half is missing; that one then ends the run."""
-    small = ["--run-dir", "r", "--set", "trainer.steps=2"]
+    small = ["--run-dir", "r", "--set", "trainer.max_steps=2"]
     Path("c.toml").write_text("shard_size = 2\n")
     first = silmm(*small, "--config", "c.toml", "--shard", "0/2")
     assert first.exit_code == 75, first.stderr
@@ -175,24 +175,20 @@ def test_default_directory_is_a_plain_name(toy):
     assert len(default_run_dir(elsewhere).parts) == 2
 
 
-def test_pairs_is_a_file_or_a_shape(tmp_path, monkeypatch):
-    """`--pairs 10x5` sets the pair rule's shape whatever files there are; ./10x5 is the file."""
-    assert split_pairs("10x5", ("a.b=1",)) == (None, ("pairs.shape=10x5", "a.b=1"))
-    assert split_pairs("mine.parquet", ()) == ("mine.parquet", ())
-    assert split_pairs(None, ()) == (None, ())
-    monkeypatch.chdir(tmp_path)
-    Path("10x5").write_text("")
-    assert split_pairs("10x5", ()) == (None, ("pairs.shape=10x5",))
-    assert split_pairs("./10x5", ()) == ("./10x5", ())
-
-
-def test_pairs_as_a_shape_is_the_pair_rules_option():
-    """`--pairs 10x5` gives the very settings that `--set pairs.shape=10x5` gives."""
-    registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
-    _, sets = split_pairs("10x5", ())
-    named = resolve_settings(registry, sets=sets)
-    assert named == resolve_settings(registry, sets=["pairs.shape=10x5"])
-    assert registry.build("pairs", "top-last", named.options["pairs"]).options.sides() == (10, 5)
+def test_pair_shape_is_the_pair_rules_option(tmp_path):
+    """`--pair-shape 3x2` gives the very settings that `--set pair-rule.shape=3x2` gives; a wrong one is refused."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red circle\n")
+    shapes = {"short": ("--pair-shape", "3x2"), "long": ("--set", "pair-rule.shape=3x2")}
+    for name, given in shapes.items():
+        arguments = ["run", "--prompts", str(prompts), "--until", "prompts", "--run-dir", str(tmp_path / name), *given]
+        assert CliRunner().invoke(main, arguments).exit_code == 0
+    short, long = (json.loads((tmp_path / name / "run.json").read_text()) for name in shapes)
+    assert short["settings"]["options"]["pair-rule"]["shape"] == "3x2"
+    assert short["settings"] == long["settings"]
+    wrong = CliRunner().invoke(main, ["run", "--pair-shape", "10x", "--run-dir", str(tmp_path / "wrong")])
+    assert isinstance(wrong.exception, SystemExit | UsageError)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_shards_are_counted_from_zero():
@@ -228,7 +224,7 @@ def test_stages_are_named_with_their_iteration():
 
 
 def test_live_display_shows_bars_and_the_training_panel():
-    """On a terminal the bars and the last training figures are drawn, and the cursor comes back."""
+    """On a terminal the bars and the last training figures are sampled, and the cursor comes back."""
     screen = console(force_terminal=True)
     display = make_display(screen)
     assert isinstance(display, LiveDisplay)
@@ -238,10 +234,10 @@ def test_live_display_shows_bars_and_the_training_panel():
         display.progress("train", 1, 0)
         display.silmm_train_step(1, 1, {"loss": 0.6931, "margin": 0.0})
         display.silmm_train_step(1, 2, {"loss": 0.5, "margin": 0.4})
-    drawn = screen.file.getvalue()
+    sampled = screen.file.getvalue()
     for part in ("runs/x", "iter 1 sample", "3/10", "step 2", "0.5", "margin"):
-        assert part in drawn, part
-    assert drawn.endswith("\x1b[?25h")
+        assert part in sampled, part
+    assert sampled.endswith("\x1b[?25h")
 
 
 def test_the_panel_of_a_continuous_model_shows_distances_over_the_references():
@@ -257,10 +253,10 @@ def test_the_panel_of_a_continuous_model_shows_distances_over_the_references():
     screen = console(force_terminal=True)
     with make_display(screen) as display:
         display.silmm_train_step(1, 1, step)
-    drawn = screen.file.getvalue()
+    sampled = screen.file.getvalue()
     for label, value in (("k(H, H_w), reference = 1", "0.75"), ("k(H, H_l), reference = 1", "1.5")):
-        assert label in drawn
-        assert value in drawn
+        assert label in sampled
+        assert value in sampled
     plain = console()
     make_display(plain).silmm_train_step(1, 1, step)
     assert "chosen_relative=0.75 rejected_relative=1.5" in plain.file.getvalue()

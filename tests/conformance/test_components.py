@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from silmm import testing as kit
-from silmm.contracts.models import Drawing, Preference
+from silmm.contracts.models import Preference, SamplingParams
 from silmm.registry.registry import Registry
 from silmm.testing import Nonconformance
 from tests.conformance.small_models import CASES, continuous, discrete
@@ -26,10 +26,10 @@ def test_the_papers_scorers_keep_the_contract(name):
     kit.check_scorer(REGISTRY.build("scorer", name, {}))
 
 
-@pytest.mark.parametrize("name", names("pairs"))
+@pytest.mark.parametrize("name", names("pair-rule"))
 def test_the_papers_pair_rule_keeps_the_contract(name):
     """Pairs name two candidates that have a score."""
-    kit.check_pair_rule(REGISTRY.build("pairs", name, {}))
+    kit.check_pair_rule(REGISTRY.build("pair-rule", name, {}))
 
 
 @pytest.mark.parametrize("name", names("aggregation"))
@@ -56,7 +56,7 @@ def preferences(model):
     """Return two candidates of each prompt, the first one chosen."""
     found = []
     for prompt in CASES.prompts:
-        latents = model.represent([prompt] * 2, [0, 1], Drawing())
+        latents = model.represent([prompt] * 2, [0, 1], SamplingParams())
         if model.kind == "continuous":
             latents = [latents[0] + 0.1, latents[1] - 0.1]
         found.append(Preference(prompt, latents, ((0, 1),)))
@@ -66,7 +66,8 @@ def preferences(model):
 @pytest.mark.parametrize(("name", "make"), [("dpo", discrete), ("kc-dpo", continuous)])
 def test_the_papers_trainers_keep_the_contract(name, make, tmp_path):
     """Killed and called again, the training writes the bytes of the whole one."""
-    options = {"steps": 4, "warmup": 1, "batch": 2, "accumulation": 1, "checkpoint_every": 1}
+    options = {"max_steps": 4, "warmup_steps": 1, "batch_size": 2, "gradient_accumulation_steps": 1,
+        "checkpoint_every": 1}
     parts = {"kernel": REGISTRY.build("kernel", "avgpool-cos", {})} if name == "kc-dpo" else {}
     model = make()
     metrics = kit.check_trainer(
@@ -76,17 +77,17 @@ def test_the_papers_trainers_keep_the_contract(name, make, tmp_path):
 
 
 class Copies:
-    """Draws every candidate from one seed."""
+    """Samples every candidate from one seed."""
 
-    def draw(self, model, prompts, seeds):
-        return model.represent(prompts, [3] * len(seeds), Drawing())
+    def sample(self, model, prompts, seeds):
+        return model.represent(prompts, [3] * len(seeds), SamplingParams())
 
 
 class ByPosition:
-    """Draws a candidate from its place in the batch."""
+    """Samples a candidate from its place in the batch."""
 
-    def draw(self, model, prompts, seeds):
-        return model.represent(prompts, list(range(len(seeds))), Drawing())
+    def sample(self, model, prompts, seeds):
+        return model.represent(prompts, list(range(len(seeds))), SamplingParams())
 
 
 @pytest.mark.parametrize(("broken", "message"), [(Copies, "nothing to prefer"), (ByPosition, "is the same")])
@@ -200,7 +201,7 @@ class Forgetful:
         Forgetful.calls += 1
         for step in range(1, 5):
             observe(step, {"loss": 1.0})
-        sound = REGISTRY.build("trainer", "dpo", {"steps": Forgetful.calls, "warmup": 0, "batch": 2})
+        sound = REGISTRY.build("trainer", "dpo", {"max_steps": Forgetful.calls, "warmup_steps": 0, "batch_size": 2})
         return sound.train(
             model, preferences, start=start, out=out, work=work, seed=seed, observe=lambda *a: None
         )

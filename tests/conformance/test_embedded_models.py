@@ -20,7 +20,7 @@ CASES = Cases(
 class TestTinyDiscrete(BaseModelConformance):
     """The shipped discrete model."""
 
-    draws = 64
+    samples = 64
 
     @pytest.fixture
     def make(self):

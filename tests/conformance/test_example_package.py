@@ -122,7 +122,7 @@ def test_its_model_and_sampler_go_through_a_whole_iteration(site, tmp_path):
     done = run(
         site, "-m", "silmm_cli", "run", "--model", "plugin-example-model",
         "--sampler", "plugin-example-spread", "--questioner", "prompt-q", "--prompts", "prompts.txt",
-        "--images-per-prompt", "4", "--set", "trainer.steps=3", "--set", "trainer.warmup=1",
+        "--images-per-prompt", "4", "--set", "trainer.max_steps=3", "--set", "trainer.warmup_steps=1",
         "--run-dir", "run", "--json", cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from silmm import testing as kit
-from silmm.contracts.models import BaseModel, Drawing
+from silmm.contracts.models import BaseModel, SamplingParams
 from silmm.lora.adapters import load_peft_adapter
 from silmm.registry.registry import Registry
 from silmm.testing import Cases, Nonconformance
@@ -66,17 +66,17 @@ def noisy(right, *args):
     return [np.clip(x + torch.randint(0, 9, ()).item(), 0, 255).astype(x.dtype) for x in right(*args)]
 
 
-def global_z(right, prompts, seeds, drawing):
-    return right(prompts, [int(torch.randint(0, 2**31, ())) for _ in seeds], drawing)
+def global_z(right, prompts, seeds, sampling):
+    return right(prompts, [int(torch.randint(0, 2**31, ())) for _ in seeds], sampling)
 
 
-def by_order(right, prompts, seeds, drawing):
+def by_order(right, prompts, seeds, sampling):
     moved = len(prompts) > 1 and prompts[0] == CASES.prompts[-1]
-    return right(prompts, [seed + moved for seed in seeds], drawing)
+    return right(prompts, [seed + moved for seed in seeds], sampling)
 
 
 def full_vocabulary(model):
-    """Let the likelihood's softmax run over words too, which are never drawn."""
+    """Let the likelihood's softmax run over words too, which are never sampled."""
     lm = model.language_model
 
     def code_likelihoods(out, codes):
@@ -140,14 +140,14 @@ BATCH = [
      instead("decode", lambda right, z, s: [x // len(z) for x in right(z, s)])),
     ("discrete", kit.check_answers_by_batch, "yes_no",
      instead("yes_no", lambda right, i, q: [a * 0 + 0.1 * len(i) for a in right(i, q)])),
-    ("discrete", kit.check_answers_by_batch, "does not depend on the picture's other questions",
+    ("discrete", kit.check_answers_by_batch, "does not depend on the image's other questions",
      instead("yes_no", lambda right, i, q: [a * 0 + 0.1 * len(a) for a in right(i, q)])),
     ("discrete", kit.check_chat_by_batch, "does not depend on other requests",
      instead("chat", lambda right, r: [f"{x} {len(r)}" for x in right(r)])),
 ]
 SEEDS = [
     ("discrete", kit.check_represent_by_seed, "random state", instead("represent", global_z)),
-    ("discrete", kit.check_represent_by_seed, "drew one and the same",
+    ("discrete", kit.check_represent_by_seed, "sampled one and the same",
      instead("represent", lambda right, p, s, d: right(p, [7] * len(s), d))),
     ("continuous", kit.check_represent_by_seed, "the same",
      instead("represent", lambda right, p, s, d: [z + x for z, x in zip(right(p, s, d), s, strict=True)])),
@@ -156,7 +156,7 @@ SEEDS = [
      instead("chat", lambda right, r: [str(np.random.rand()) for _ in r])),
 ]
 TRAINING = [
-    ("discrete", kit.check_sampler_distribution, "tokens that may be drawn", full_vocabulary),
+    ("discrete", kit.check_sampler_distribution, "tokens that may be sampled", full_vocabulary),
     ("discrete", kit.check_sampler_distribution, "standard errors", warmer),
     ("discrete", kit.check_gradients, "no LoRA weight", unfrozen),
     ("discrete", kit.check_gradients, "no gradient flows", instead("log_likelihood", detached)),
@@ -340,7 +340,7 @@ def test_every_check_of_models_is_in_the_class():
             and f"kit.{name}(" not in source] == []
 
 
-def test_plain_drawing_is_what_the_distribution_is_checked_with():
-    """Whatever the cases draw with, the likelihood is compared with plain sampling."""
-    cold = Cases(CASES.prompts, CASES.questions, drawing=Drawing(temperature=0.1), tolerance=2e-4)
+def test_plain_sampling_is_what_the_distribution_is_checked_with():
+    """Whatever the cases sample with, the likelihood is compared with plain sampling."""
+    cold = Cases(CASES.prompts, CASES.questions, sampling=SamplingParams(temperature=0.1), tolerance=2e-4)
     assert kit.check_sampler_distribution(discrete(), cold, 64) < 5

@@ -21,7 +21,7 @@ _KINDS = (
 
 
 def toy_run_settings(registry: Registry, **changes: Any) -> RunSettings:
-    """Return settings of a toy run: 7 prompts in 3 shards, 4 pictures each."""
+    """Return settings of a toy run: 7 prompts in 3 shards, 4 images each."""
     sets = changes.pop("sets", ())
     sizes = {"prompts": 7, "images_per_prompt": 4, "shard_size": 3}
     flags = dict.fromkeys(_KINDS, "toy") | sizes | changes

@@ -105,7 +105,7 @@ def test_a_folder_has_no_revision(folder):
 
 def test_an_empty_option_counts_what_is_taken_beside_the_folder(folder):
     """The patterns of a mark find it, moved together it is the same, and a word of the mark is no place."""
-    mark = CheckpointMark(beside=("Chat*", "*/eva.pth"), words=("self",))
+    mark = CheckpointMark(secondary=("Chat*", "*/eva.pth"), words=("self",))
     assert told(folder, mark, other="") == {"other": ""}
     assert told(folder, mark, other="self") == {"other": "self"}
     for name in ("Chat-hf/config.json", "vit/eva.pth", "vit/notes.txt", "Gen/config.json"):
@@ -150,7 +150,7 @@ def test_a_repository_is_its_commit(hub, monkeypatch):
     assert told("org/janus", mark, revision=None)["path"] == f"hub:org/janus@{OTHER}"
     with pytest.raises(DataError, match=r"'org/none' is no folder here.*no network.*--set model\.path"):
         told("org/none", mark, revision=None)
-    asked = type("Told", (), {"sha": OTHER})
+    asked = type("Described", (), {"sha": OTHER})
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: asked)
     assert told("org/none")["path"] == f"hub:org/none@{OTHER}"
 
@@ -164,7 +164,7 @@ def test_marks_that_say_nothing_known_make_a_broken_plugin():
         })
 
     assert checkpoint_options(options(True)) == {"path": CheckpointMark()}
-    assert checkpoint_options(options({"beside": ["x"]})) == {"path": CheckpointMark(beside=("x",))}
+    assert checkpoint_options(options({"secondary": ["x"]})) == {"path": CheckpointMark(secondary=("x",))}
     assert checkpoint_options(options(False)) == {}
     for wrong in ("yes", {"besides": []}, {"words": "self"}, {"revision": 3}):
         assert "'path'" in _options_problem(options(wrong)), wrong
@@ -315,7 +315,7 @@ def test_stages_are_shared_by_the_content_of_weights(go, tmp_path, of_folder, fo
 
 
 def test_weights_that_change_while_they_are_loaded_are_not_used(go, tmp_path, of_folder, folder, monkeypatch):
-    """What was loaded is compared with run.json before anything is drawn with it."""
+    """What was loaded is compared with run.json before anything is sampled with it."""
     go(tmp_path / "run", of_folder(), until="prompts")
     toy = importlib.import_module("silmm_toy")
     real = toy.ToyFolder.__init__

@@ -1,4 +1,4 @@
-"""Features are kept for candidates in pairs alone: drawn again, committed by the shard, read when touched."""
+"""Features are kept for candidates in pairs alone: sampled again, committed by the shard, read when touched."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def used(folder):
     return {(row["prompt_id"], row[side]) for row in rows for side in ("chosen", "rejected")}
 
 
-def test_what_is_drawn_again_is_what_was_decoded(go, tmp_path, continuous, decoded, monkeypatch):
+def test_what_is_sampled_again_is_what_was_decoded(go, tmp_path, continuous, decoded, monkeypatch):
     """In every iteration each H is, bit for bit, one that was decoded, and is kept rounded to bfloat16."""
     again = {}
-    real = stages.draw_again
-    monkeypatch.setattr(stages, "draw_again", lambda *given: again.update(real(*given)) or real(*given))
+    real = stages.resample_features
+    monkeypatch.setattr(stages, "resample_features", lambda *given: again.update(real(*given)) or real(*given))
     go(tmp_path / "run", continuous(iterations=2))
     run = RunFolder(tmp_path / "run", 3)
     wanted = used(run.iteration(1)) | used(run.iteration(2))
@@ -74,7 +74,7 @@ def test_what_is_drawn_again_is_what_was_decoded(go, tmp_path, continuous, decod
         assert torch.equal(kept, torch.from_numpy(again[identity, int(number)]).bfloat16())
 
 
-def test_iterations_draw_again_with_their_own_reference(go, tmp_path, continuous, decoded):
+def test_iterations_sample_again_with_their_own_reference(go, tmp_path, continuous, decoded):
     """H of iteration 2 comes from the adapter of iteration 1: its shards are near what that one decoded."""
     go(tmp_path / "run", continuous(iterations=2))
     known = np.stack([np.frombuffer(h, np.float32).reshape(SHAPE) for h in decoded])
@@ -121,17 +121,17 @@ def test_preferences_read_when_touched(iteration):
 
 
 def test_further_noises_change_no_features(go, tmp_path, continuous, artefacts):
-    """With `decodes` 2 the candidates are the same, observers see no pictures, a resumed run is equal."""
+    """With `decodes` 2 the candidates are the same, observers see no images, a resumed run is equal."""
     told = {}
 
     class Observer:
         def silmm_stage_finished(self, stage, table):
             told[stage] = table
 
-    go(tmp_path / "run", continuous(decodes=2), until="sample", observers=[Observer()])
+    go(tmp_path / "run", continuous(decodes_per_candidate=2), until="sample", observers=[Observer()])
     assert not {"image", "further_images"} & set(told["sample"].column_names)
-    go(tmp_path / "run", continuous(decodes=2))
-    go(tmp_path / "whole", continuous(decodes=2))
+    go(tmp_path / "run", continuous(decodes_per_candidate=2))
+    go(tmp_path / "whole", continuous(decodes_per_candidate=2))
     assert artefacts.hashes(tmp_path / "run") == artefacts.hashes(tmp_path / "whole")
     go(tmp_path / "one", continuous(), until="sample")
     columns = ["prompt_id", "candidate", "seed", "image"]
@@ -187,7 +187,7 @@ def test_workers_and_shards_write_the_same_bytes(go, artefacts, tmp_path, contin
 
 
 def test_a_corrupt_shard_is_told_and_made_again(go, artefacts, tmp_path, continuous, expected):
-    """A changed byte is an error with file and remedy when it is read; deleted, it is drawn again."""
+    """A changed byte is an error with file and remedy when it is read; deleted, it is sampled again."""
     go(tmp_path / "run", continuous(), until="features")
     path = tmp_path / "run/iter-1/features/shard-00001.safetensors"
     data = path.read_bytes()
@@ -253,16 +253,16 @@ def test_a_shard_without_pairs_is_empty(go, tmp_path, continuous):
 
 
 @pytest.mark.parametrize("broken", [np.zeros((2, 8), np.float32), np.full(SHAPE, np.nan, np.float32)])
-def test_an_other_draw_is_refused(toy_registry, broken):
-    """Features drawn again in another shape, or not finite, are an error that names the candidate."""
+def test_an_other_sample_is_refused(toy_registry, broken):
+    """Features sampled again in another shape, or not finite, are an error that names the candidate."""
 
     class Other:
-        def draw(self, model, prompts, seeds):
+        def sample(self, model, prompts, seeds):
             return [broken for _ in prompts]
 
     row = {"prompt_id": prompt_id("a"), "candidate": 2, "seed": 5, "shape": list(SHAPE)}
-    with pytest.raises(PluginError, match="Candidate 2 of 'a' was drawn again"):
-        stages.draw_again(
+    with pytest.raises(PluginError, match="Candidate 2 of 'a' was sampled again"):
+        stages.resample_features(
             None, Other(), prompt_table([Prompt("a", "x")]), pa.Table.from_pylist([row]),
             {prompt_id("a"): {2}},
         )

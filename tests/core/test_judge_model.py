@@ -51,7 +51,7 @@ def table(run_dir, name, number=1):
 
 
 def test_scores_are_the_judges_and_all_else_is_the_models(go, tmp_path, judged, taste, whole_run):
-    """Answers equal those that the judge gives to the run's pictures; candidates are those of any run."""
+    """Answers equal those that the judge gives to the run's images; candidates are those of any run."""
     from silmm.storage.tables import decode_png
 
     go(tmp_path / "run", judged(), until="score")
@@ -70,7 +70,7 @@ def test_scores_are_the_judges_and_all_else_is_the_models(go, tmp_path, judged, 
 
 
 def test_the_judge_is_never_tuned(go, tmp_path, judged, monkeypatch):
-    """In the second iteration the model draws with its adapter, and the judge answers without one."""
+    """In the second iteration the model samples with its adapter, and the judge answers without one."""
     toy = importlib.import_module("silmm_toy")
     answered, loaded = [], []
     real_answer, real_load = toy.ToyFolder._answer, toy.ToyModel.load_adapter
@@ -194,7 +194,7 @@ def test_a_settings_file_names_a_judge(toy_registry, taste, tmp_path):
 
 def test_validation_asks_the_judge(go, tmp_path, judged, built, monkeypatch):
     """While training, too, the judge scores: the reference's score is the mean of the judge's stored ones."""
-    sets = ["trainer.validate_every=2", "trainer.validation_prompts=3", "trainer.validation_pictures=4"]
+    sets = ["trainer.validate_every=2", "trainer.validation_prompts=3", "trainer.validation_images=4"]
     settings = judged(trainer="toy-validating", prompts=12, sets=sets)
     go(tmp_path / "run", settings, until="pairs")
     built.clear()

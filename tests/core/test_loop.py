@@ -45,13 +45,13 @@ def test_workers_end_before_a_training_begins(go, tmp_path, toy_settings, monkey
         alive.append(multiprocessing.active_children())
         return real(*given, **named)
 
-    class Told:
+    class Described:
         def progress(self, stage, done, total):
             if stage == "sample" and done:
                 seen.append(len(multiprocessing.active_children()))
 
     monkeypatch.setattr(toy.ToyTrainer, "train", train)
-    go(tmp_path / "run", toy_settings(iterations=2), workers=2, observers=(Told(),))
+    go(tmp_path / "run", toy_settings(iterations=2), workers=2, observers=(Described(),))
     assert alive == [[], []]
     assert set(seen) == {2}
 
@@ -92,11 +92,11 @@ def test_changed_settings_are_refused_field_by_field(go, artefacts, tmp_path, to
     """Other settings on an old directory: an error with each difference, and not a byte changed."""
     go(tmp_path / "run", until="sample")
     before = artefacts.hashes(tmp_path / "run")
-    changed = toy_settings(seed=4, sets=["trainer.steps=9"])
+    changed = toy_settings(seed=4, sets=["trainer.max_steps=9"])
     with pytest.raises(SettingsChanged) as error:
         go(tmp_path / "run", changed)
     assert "seed: 0 there, 4 now" in str(error.value)
-    assert "options.trainer.steps: 6 there, 9 now" in str(error.value)
+    assert "options.trainer.max_steps: 6 there, 9 now" in str(error.value)
     assert "images_per_prompt" not in str(error.value)
     assert artefacts.hashes(tmp_path / "run") == before
 
@@ -126,20 +126,20 @@ def test_another_package_or_other_weights_are_refused(go, tmp_path, toy_registry
 
 
 def test_the_next_iteration_starts_from_the_tuned_model(go, tmp_path, toy_settings, monkeypatch):
-    """Iteration 2 draws, answers and trains with the adapter of iteration 1, which is as if alone."""
+    """Iteration 2 samples, answers and trains with the adapter of iteration 1, which is as if alone."""
     go(tmp_path / "one")
     toy = importlib.import_module("silmm_toy")
-    drawn, answered, starts = [], [], []
+    sampled, answered, starts = [], [], []
 
     def watch(kind, name, tell):
         real = getattr(kind, name)
         monkeypatch.setattr(kind, name, lambda *given, **named: tell(given, named) or real(*given, **named))
 
-    def tell_draw(given, _):
+    def note_sampling(given, _):
         if given[1] != toy.HELD_OUT:  # that is the evaluation's
-            drawn.append(given[0].bias.tolist())
+            sampled.append(given[0].bias.tolist())
 
-    watch(toy.ToyModel, "_draw", tell_draw)
+    watch(toy.ToyModel, "_sample", note_sampling)
     watch(toy.ToyModel, "_answer", lambda given, _: answered.append(given[0].bias.tolist()))
     watch(toy.ToyTrainer, "train", lambda _, named: starts.append(named["start"]))
     result = go(tmp_path / "two", toy_settings(iterations=2))
@@ -148,7 +148,7 @@ def test_the_next_iteration_starts_from_the_tuned_model(go, tmp_path, toy_settin
     assert list(result.adapters) == ["1", "2"]
     assert starts == [None, two]
     tuned = json.loads((two / "adapter.json").read_text())["bias"]
-    for seen in (drawn, answered):
+    for seen in (sampled, answered):
         half = len(seen) // 2
         assert seen == [[0.0] * len(tuned)] * half + [tuned] * half
     assert len((tmp_path / "two/iter-2/metrics.jsonl").read_text().splitlines()) == 6
@@ -191,7 +191,7 @@ def test_a_run_with_nothing_usable_says_why(go, tmp_path, toy_settings, text, wo
 
 
 def test_own_pairs_are_trained_on_alone(go, tmp_path, toy_settings):
-    """`--pairs FILE` trains on the file: nothing is drawn or asked, and an adapter comes out."""
+    """`--pairs FILE` trains on the file: nothing is sampled or asked, and an adapter comes out."""
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"prompt": "a", "chosen_z": [1, 1], "rejected_z": [2, 2]}\n')
     result = go(tmp_path / "run", toy_settings(pairs=str(path)))
@@ -223,7 +223,7 @@ def test_own_pairs_of_held_out_prompts_are_dropped_and_counted(go, tmp_path, toy
 def test_a_pair_rule_that_makes_no_pair_is_refused_at_the_start(
     go, tmp_path, toy_settings, toy_registry, monkeypatch
 ):
-    """Ranks beyond the candidates are named before anything is drawn; with own pairs no rule is asked."""
+    """Ranks beyond the candidates are named before anything is sampled; with own pairs no rule is asked."""
     rule = importlib.import_module("silmm_toy").ToyRule
     monkeypatch.setattr(rule, "pairs", lambda self, scores: [(0, 5)] if len(scores) > 5 else [])
     with pytest.raises(UsageError, match=r"makes no pair even of 4 candidates.*--images-per-prompt"):

@@ -125,6 +125,6 @@ def test_kinds_have_one_spelling_and_a_suggestion():
     """Each hook has its kind, "pairs" in any spelling, and an unknown kind gets a suggestion."""
     registry = Registry()
     assert {*KIND_OF_HOOK.values(), COMPOSED} == {*KINDS}
-    assert registry.entries("pair_rule") == registry.entries("pairs") == ()
+    assert registry.entries("pair_rule") == registry.entries("pair-rule") == ()
     with pytest.raises(UsageError, match="did you mean 'sampler'"):
         registry.entries("samplr")

@@ -32,8 +32,8 @@ class Drop(Options):
     layers: str = Field("last:2", description="L.")
 
 class Train(Options):
-    steps: int = Field(100, description="S.")
-    warmup: int = Field(10, description="W.")
+    max_steps: int = Field(100, description="S.")
+    warmup_steps: int = Field(10, description="W.")
     beta: float = Field(0.2, description="B.")
 
 class Gamma(Train):
@@ -188,13 +188,13 @@ def test_without_a_model_each_kind_has_its_embedded_one(house):
 
 def test_a_set_reaches_every_row_that_has_the_option(house):
     """--set wins over the base, a row's own setting wins over --set, and a row without it is told."""
-    sets = ("trainer.gamma=5", "trainer.steps=7", "trainer.warmup=0")
+    sets = ("trainer.gamma=5", "trainer.max_steps=7", "trainer.warmup_steps=0")
     plans = plan_rows(house, EXPERIMENTS["table3"], Request("queries", sets=sets))
     gammas = {plan.row.name: plan.settings[0].options["trainer"].get("gamma") for plan in plans}
     assert gammas["KC-DPO cos"] == 5
     assert gammas["SFT cos"] is None
     assert {plan.row.group for plan in plans if plan.left_out} == {"SFT"}
-    assert {plan.settings[0].options["trainer"]["steps"] for plan in plans} == {7}
+    assert {plan.settings[0].options["trainer"]["max_steps"] for plan in plans} == {7}
     sweep = plan_rows(house, EXPERIMENTS["fig7"], Request("queries", sets=("trainer.gamma=5",)))
     assert [plan.changes["trainer.gamma"] for plan in sweep if plan.settings] == [
         "0.75", "1.5", "3.0", "6.0", "12.0", *["auto"] * 5,
@@ -207,10 +207,10 @@ def test_quick_numbers_are_smaller_and_yield_to_the_user(house):
     """--quick sets what the components have, and --prompts comes before it."""
     quick = plan_rows(house, EXPERIMENTS["table7"], Request("queries", quick=True))[0].settings[0]
     assert quick.prompts == QUICK["prompts"]
-    assert quick.options["trainer"]["steps"] == QUICK["trainer.steps"]
+    assert quick.options["trainer"]["max_steps"] == QUICK["trainer.max_steps"]
     ours = plan_rows(house, EXPERIMENTS["table7"], Request("queries", prompts="9", quick=True))
     assert ours[0].settings[0].prompts == 9
-    assert len({plan.changes["pairs.rejected"] for plan in ours}) == 4
+    assert len({plan.changes["pair-rule.rejected"] for plan in ours}) == 4
 
 
 def test_seeds_and_settings_name_the_runs(house):
@@ -218,7 +218,7 @@ def test_seeds_and_settings_name_the_runs(house):
     one = plan_rows(house, EXPERIMENTS["table7"], Request("queries", seeds=2))
     assert [settings.seed for settings in one[0].settings] == [0, 1]
     assert len(set(one[0].runs)) == 2
-    other = plan_rows(house, EXPERIMENTS["table7"], Request("queries", sets=("trainer.steps=20",)))
+    other = plan_rows(house, EXPERIMENTS["table7"], Request("queries", sets=("trainer.max_steps=20",)))
     assert not set(one[1].runs) & set(other[1].runs)
     again = plan_rows(house, EXPERIMENTS["table7"], Request("queries"))
     assert again[1].runs == one[1].runs[:1]

@@ -26,12 +26,12 @@ def silmm_register_models(register):
 @hookimpl
 def silmm_register_benchmarks(register):
     from tests.core.test_reproduce_continuous import Brightness
-    register("brightness", lambda options: Brightness(), summary="How bright the pictures are.")
+    register("brightness", lambda options: Brightness(), summary="How bright the images are.")
 """
 
 
 class Brightness:
-    """Measures the mean of the pictures of two prompts."""
+    """Measures the mean of the images of two prompts."""
 
     def excluded(self, prompt):
         return False
@@ -40,8 +40,8 @@ class Brightness:
         means = {}
         for name, folder in adapters.items():
             load_adapter(model, folder)
-            pictures = model.decode(list(model.features(PROMPTS[:2]).detach().numpy()), [0, 1])
-            means[name] = float(np.mean(pictures))
+            images = model.decode(list(model.features(PROMPTS[:2]).detach().numpy()), [0, 1])
+            means[name] = float(np.mean(images))
         before, after = means["before"], means[max(set(means) - {"before"})]
         overall = Difference(before, after, after - before, after - before, after - before, 2)
         return EvalResult("brightness", "brightness", {"seed": seed}, overall, {"color": overall})
@@ -61,7 +61,7 @@ def request_(tmp_path):
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(PROMPTS))
     small = (
-        "images_per_prompt=6", "shard_size=2", "trainer.steps=2", "trainer.warmup=1",
+        "images_per_prompt=6", "shard_size=2", "trainer.max_steps=2", "trainer.warmup_steps=1",
         "questioner=prompt-q",  # the random model has no words for self-q
     )
     return Request("random", "brightness", str(path), small)
@@ -69,7 +69,7 @@ def request_(tmp_path):
 
 @pytest.fixture
 def forwards(monkeypatch):
-    """Count the candidates that are decoded: all that is drawn, the evaluation's pictures included."""
+    """Count the candidates that are decoded: all that is sampled, the evaluation's images included."""
     counted = []
     real = TinyContinuousRandom.decode
     monkeypatch.setattr(
@@ -80,7 +80,7 @@ def forwards(monkeypatch):
 
 
 def test_table3_trains_every_kernel_on_the_same_candidates(registry, request_, forwards, artefacts, tmp_path):
-    """All rows have numbers; candidates are drawn once, features are shared, all bytes are as if alone."""
+    """All rows have numbers; candidates are sampled once, features are shared, all bytes are as if alone."""
     table = EXPERIMENTS["table3"]
     result = reproduce(table, request_, tmp_path / "out", registry=registry)
     assert [line.status for line in result.lines] == [""] * len(table.rows)
@@ -99,7 +99,7 @@ def test_table3_trains_every_kernel_on_the_same_candidates(registry, request_, f
 
 @pytest.mark.parametrize("name", ["fig5", "fig6", "fig9"])
 def test_figures_of_candidates_have_every_row(registry, request_, name, tmp_path):
-    """Each sampler, rate and range of layers draws ten candidates a prompt, which are scored."""
+    """Each sampler, rate and range of layers samples ten candidates a prompt, which are scored."""
     sets = tuple(text for text in request_.sets if not text.startswith(("images", "trainer")))
     request = Request("random", "brightness", request_.prompts, sets)
     result = reproduce(EXPERIMENTS[name], request, tmp_path / "out", registry=registry)

@@ -17,8 +17,8 @@ from silmm.reproduce.catalog import EXPERIMENTS
 from silmm.reproduce.experiment import FOUR, OVERALL, Chart, Column, Experiment, Row
 from silmm.reproduce.measuring import Cell, benchmark_cells, own_columns, score_cells, stratified_interval
 from silmm.reproduce.ordering import compare_order, spearman
-from silmm.reproduce.plotting import draw
-from silmm.reproduce.reproduction import Line, Reproduction, check_drawable, reproduce
+from silmm.reproduce.plotting import sample
+from silmm.reproduce.reproduction import Line, Reproduction, check_generatable, reproduce
 from silmm.reproduce.resolving import Plan, Request
 from silmm.reproduce.writing import CSV_COLUMNS, as_object, markdown, write_results
 from silmm.storage.atomic_files import atomic_write
@@ -26,7 +26,7 @@ from silmm.storage.json_files import to_json
 from silmm.storage.shards import Shards
 
 CATEGORIES = ("color", "shape", "texture", "complex")
-DRAWN = pa.schema([
+SAMPLED = pa.schema([
     ("prompt_id", pa.string()), ("category", pa.string()), ("holds", pa.list_(pa.bool_())),
 ])
 
@@ -36,7 +36,7 @@ def share(rng, chance, facts=8):
 
 
 def make_run(folder, seed=0, metric_shift=0.0):
-    """Write a finished run of two iterations as shapes leaves it: 12 prompts of 2 pictures each."""
+    """Write a finished run of two iterations as shapes leaves it: 12 prompts of 2 images each."""
     rng = np.random.default_rng(seed)
     sides, means = {"before": 0.3, "1": 0.5, "2": 0.7}, {}
     prompts = [(f"p{number}", CATEGORIES[number % 4]) for number in range(12)]
@@ -45,10 +45,10 @@ def make_run(folder, seed=0, metric_shift=0.0):
             {"prompt_id": key, "category": category, "holds": share(rng, chance)}
             for key, category in prompts for _ in range(2)
         ]
-        Shards(folder / "eval" / f"drawn-{name}", 1).commit(0, pa.Table.from_pylist(rows, schema=DRAWN))
+        Shards(folder / "eval" / f"drawn-{name}", 1).commit(0, pa.Table.from_pylist(rows, schema=SAMPLED))
         values = np.array([np.mean(row["holds"]) for row in rows]).reshape(-1, 2).mean(axis=1)
         means[name] = values + metric_shift
-    atomic_write(folder / "eval" / "pictures.json", to_json({name: f"drawn-{name}" for name in sides}))
+    atomic_write(folder / "eval" / "images.json", to_json({name: f"drawn-{name}" for name in sides}))
     own = np.array([category for _, category in prompts])
     summary = {
         "overall": vars(paired_difference(means["before"], means["2"])), "metric": "facts",
@@ -100,7 +100,7 @@ def test_seeds_are_averaged_by_prompt(tmp_path):
 
 
 def test_another_headline_than_shares_of_facts_is_taken_from_the_summary(tmp_path):
-    """Where the pictures' facts are not the benchmark's measure, its own summary counts."""
+    """Where the images' facts are not the benchmark's measure, its own summary counts."""
     run, means, own = make_run(tmp_path / "run", metric_shift=0.1)
     cells = benchmark_cells([run], [*FOUR, OVERALL], None)
     assert cells["overall"].value == pytest.approx(means["2"].mean())
@@ -208,16 +208,16 @@ def test_names_cannot_break_the_markdown_table():
         Chart("boxes", ("color", "overall")),
     ],
 )
-def test_a_figure_is_drawn_as_svg_and_png_with_its_words(chart):
-    """Both files are pictures, the SVG holds titles and labels and says what lacks; same bytes again."""
+def test_a_figure_is_sampled_as_svg_and_png_with_its_words(chart):
+    """Both files are images, the SVG holds titles and labels and says what lacks; same bytes again."""
     measure = "scores" if chart.form == "boxes" else "benchmark"
     made = result(chart, measure)
-    files = draw(made)
+    files = sample(made)
     assert files["png"].startswith(b"\x89PNG")
     text = files["svg"].decode()
     for words in ("Figure 0", "color", "no numbers"):
         assert words in text
-    assert draw(made) == files
+    assert sample(made) == files
 
 
 def test_without_matplotlib_a_figure_says_how_to_get_it_before_it_runs(monkeypatch, tmp_path):
@@ -225,7 +225,7 @@ def test_without_matplotlib_a_figure_says_how_to_get_it_before_it_runs(monkeypat
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UsageError, match=r"pip install 'silmm\[figures\]'"):
         reproduce(EXPERIMENTS["fig6"], Request(), tmp_path, registry=None)
-    check_drawable(EXPERIMENTS["table3"])
+    check_generatable(EXPERIMENTS["table3"])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -64,7 +64,7 @@ BASE = Row("base", iteration=0, paper=(10.0,))
 PLAIN = Row("plain", paper=(20.0,))
 SCORER = Row("mean of yes", {"scorer": "mean-yes"}, paper=(15.0,))
 QUESTIONS = Row("one question", {"questioner": "one"}, paper=(12.0,))
-STEPS = Row("three steps", {"trainer.steps": 3}, paper=(18.0,))
+STEPS = Row("three steps", {"trainer.max_steps": 3}, paper=(18.0,))
 TWICE = Row("two iterations", {"iterations": 2})
 ROWS = (BASE, PLAIN, SCORER, QUESTIONS, STEPS, TWICE)
 
@@ -80,7 +80,7 @@ def registry(toy_site, fake_distribution, monkeypatch):
 
 @pytest.fixture
 def counts(registry, monkeypatch):
-    """Count the real work: candidates drawn, questions asked, pictures answered about, trainings."""
+    """Count the real work: candidates sampled, questions asked, images answered about, trainings."""
     toy = sys.modules["silmm_toy"]
     counted = Counter()
 
@@ -93,9 +93,9 @@ def counts(registry, monkeypatch):
 
         monkeypatch.setattr(owner, method, wrapper)
 
-    count(toy.ToySampler, "draw", lambda model, prompts, seeds: len(prompts))
+    count(toy.ToySampler, "sample", lambda model, prompts, seeds: len(prompts))
     count(toy.ToyModel, "yes_no", lambda images, questions: len(images))
-    count(toy.ToyModel, "represent", lambda prompts, seeds, drawing: len(prompts))
+    count(toy.ToyModel, "represent", lambda prompts, seeds, sampling: len(prompts))
     count(toy.ToyPrompter, "write", lambda *arguments: 1)
     count(toy.ToyTrainer, "train", lambda *arguments, **named: 1)
     return counted
@@ -106,14 +106,14 @@ def all_hashes(artefacts, home):
 
 
 def test_what_rows_share_is_made_once(registry, counts, tmp_path):
-    """Five runs: one prompting and drawing per iteration, answers per questions, trainings per pairs."""
+    """Five runs: one prompting and sampling per iteration, answers per questions, trainings per pairs."""
     result = reproduce(experiment(*ROWS), REQUEST, tmp_path, registry=registry)
     candidates = 7 * 4
     assert counts["write"] == 1 + 1  # the second is the second iteration's own
-    assert counts["draw"] == 2 * candidates
+    assert counts["sample"] == 2 * candidates
     assert counts["yes_no"] == 3 * candidates  # two questioners, and the second iteration
     assert counts["train"] == 4 + 1  # plain, mean of yes, one question, three steps; one more iteration
-    evaluated = counts["represent"] - counts["draw"]
+    evaluated = counts["represent"] - counts["sample"]
     assert evaluated == 8 * (1 + 4 + 2)  # the base once, and each run's adapters
     runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
     assert len(runs) == 5
@@ -226,10 +226,10 @@ def test_other_results_share_only_where_they_are_named(registry, counts, tmp_pat
     """`reuse` takes the stages of another result's runs; without it everything is made anew."""
     reproduce(experiment(PLAIN), REQUEST, tmp_path / "one", registry=registry)
     reproduce(experiment(STEPS), REQUEST, tmp_path / "two", registry=registry)
-    assert counts["draw"] == 2 * 28
+    assert counts["sample"] == 2 * 28
     assert others_beside(tmp_path / "three") == [tmp_path / "one", tmp_path / "two"]
     reproduce(experiment(PLAIN), REQUEST, tmp_path / "three", registry=registry, reuse=[tmp_path / "one"])
-    assert counts["draw"] == 2 * 28
+    assert counts["sample"] == 2 * 28
     assert counts["train"] == 2  # equal settings share the training too
 
 

@@ -34,7 +34,7 @@ class Nucleus(Options):
         return tuple(value.split("-")) if isinstance(value, str) else value
 
 class Dpo(Options):
-    nll: float = 0.0
+    nll_weight: float = 0.0
     beta: float = 0.1
 
 class Rule(Options):
@@ -57,8 +57,8 @@ def make(options):
 @hookimpl
 def silmm_register_models(register):
     register("tiny-discrete", make, summary="M.", kind="discrete",
-             defaults={"benchmark": "shapes", "prompts": 384, "trainer.nll": 0.5, "sampler.top_p": 0.8,
-                       "pairs.depth": 4, "pairs.style": "own"})
+             defaults={"benchmark": "shapes", "prompts": 384, "trainer.nll_weight": 0.5, "sampler.top_p": 0.8,
+                       "pair-rule.depth": 4, "pair-rule.style": "own"})
     register("plain", make, summary="M.", kind="discrete")
     register("odd", make, summary="M.", kind="discrete", defaults={"promts": 3})
 
@@ -108,24 +108,24 @@ def test_no_argument_gives_the_models_defaults_and_complete_options(registry):
     assert settings.options["trainer"] == {"nll": 0.5, "beta": 0.1}
     assert settings.options["sampler"]["temperature"] == 1.0
     assert set(settings.options) == {
-        "model", "prompter", "sampler", "questioner", "scorer", "pairs", "trainer", "benchmark",
+        "model", "prompter", "sampler", "questioner", "scorer", "pair-rule", "trainer", "benchmark",
     }
 
 
 def test_sources_win_in_the_documented_order(registry, tmp_path):
     """Option default < model default < TOML < --set, each visible where the next is silent."""
     toml = tmp_path / "run.toml"
-    toml.write_text('seed = 7\n[sampler]\ntop_p = 0.7\n[trainer]\nnll = 0.25\n[pairs]\nk = 2\n')
+    toml.write_text('seed = 7\n[sampler]\ntop_p = 0.7\n[trainer]\nnll_weight = 0.25\n[pair-rule]\nk = 2\n')
     only_toml = resolve_settings(registry, toml)
     both = resolve_settings(registry, toml, {"seed": 9, "limit": None}, ["sampler.top_p=0.6"])
     assert (only_toml.seed, only_toml.options["sampler"]["top_p"]) == (7, 0.7)
     assert (both.seed, both.options["sampler"]["top_p"]) == (9, 0.6)
-    assert (both.options["trainer"]["nll"], both.options["pairs"]["k"]) == (0.25, 2)
+    assert (both.options["trainer"]["nll_weight"], both.options["pair-rule"]["k"]) == (0.25, 2)
     assert resolve_settings(registry, flags={"model": "plain"}).prompts == 16000
 
 
 def test_a_models_default_is_skipped_by_a_component_without_that_option(registry):
-    """`trainer.nll` of the model does not trip a trainer that has no such option."""
+    """`trainer.nll_weight` of the model does not trip a trainer that has no such option."""
     assert resolve_settings(registry, flags={"trainer": "sft"}).options["trainer"] == {}
 
 
@@ -148,10 +148,10 @@ def test_command_line_text_becomes_typed_values(registry):
 def test_a_toml_table_can_pick_its_component(registry, tmp_path):
     """`name` in a table chooses the component, since TOML allows no key and table of one name."""
     toml = tmp_path / "run.toml"
-    toml.write_text('[scorer]\nname = "random"\n[pairs]\nname = "top-last"\nk = 1\n')
+    toml.write_text('[scorer]\nname = "random"\n[pair-rule]\nname = "top-last"\nk = 1\n')
     settings = resolve_settings(registry, toml)
     assert (settings.scorer, settings.pair_rule) == ("random", "top-last")
-    assert settings.options["pairs"]["k"] == 1
+    assert settings.options["pair-rule"]["k"] == 1
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_identity_is_json_and_survives_storage(registry):
 
 def test_every_option_is_part_of_the_identity(registry):
     """Any changed option or setting changes the digest."""
-    changes = ["seed=1", "sampler.top_p=0.5", "pairs.k=2", "threads=2", "limit=3"]
+    changes = ["seed=1", "sampler.top_p=0.5", "pair-rule.k=2", "threads=2", "limit=3"]
     digests = {resolve_settings(registry, sets=[change]).digest for change in changes}
     digests.add(resolve_settings(registry).digest)
     assert len(digests) == len(changes) + 1
@@ -249,9 +249,9 @@ def test_files_named_by_options_count_by_content(registry, tmp_path):
 def test_a_refused_combination_names_the_values_that_clash(registry):
     """Values that do not fit together are named with who gave them, and no others are."""
     with pytest.raises(UsageError) as error:
-        resolve_settings(registry, sets=["pairs.k=6"])
+        resolve_settings(registry, sets=["pair-rule.k=6"])
     message = str(error.value)
-    assert "k='6' (from --set pairs.k=6)" in message
+    assert "k='6' (from --set pair-rule.k=6)" in message
     assert "depth=4 (from defaults of model 'tiny-discrete')" in message
     assert "style" not in message
 

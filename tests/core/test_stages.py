@@ -15,25 +15,25 @@ from silmm.engine.preferences import preferences
 from silmm.errors import DataError, PluginError
 from silmm.storage.tables import prompt_table
 
-PLACE = stages.Place(seed=3, iteration=1)
+PLACE = stages.SeedScope(seed=3, iteration=1)
 
 
 @pytest.fixture
 def parts(toy_registry):
-    kinds = ("model", "sampler", "questioner", "scorer", "pairs")
+    kinds = ("model", "sampler", "questioner", "scorer", "pair-rule")
     return {kind: toy_registry.build(kind, "toy", {}) for kind in kinds}
 
 
 def tables(parts, *texts):
     prompts = prompt_table([Prompt(text, "toy") for text in texts])
-    drawn, _ = stages.draw_candidates(parts["model"], parts["sampler"], prompts, 4, PLACE)
+    sampled, _ = stages.sample_candidates(parts["model"], parts["sampler"], prompts, 4, PLACE)
     asked, counts = stages.ask_questions(parts["model"], parts["questioner"], prompts)
-    return prompts, drawn, asked, counts
+    return prompts, sampled, asked, counts
 
 
-def score(parts, prompts, drawn, asked):
+def score(parts, prompts, sampled, asked):
     return stages.score_candidates(
-        parts["model"], parts["scorer"], prompts, drawn, asked, place=PLACE
+        parts["model"], parts["scorer"], prompts, sampled, asked, place=PLACE
     )
 
 
@@ -82,9 +82,9 @@ def test_prompts_that_the_model_cannot_read_are_dropped_and_counted():
 
 def test_what_cannot_be_scored_has_a_status_and_no_number(parts):
     """A prompt without questions and an answer that is not finite give null scores and counts."""
-    prompts, drawn, asked, counts = tables(parts, "fine", "silent", "broken")
+    prompts, sampled, asked, counts = tables(parts, "fine", "silent", "broken")
     assert counts == {"no-questions": 1}
-    answers, scores, counts = score(parts, prompts, drawn, asked)
+    answers, scores, counts = score(parts, prompts, sampled, asked)
     assert counts == {"no-questions": 4, "non-finite": 4}
     by_status = {row["status"]: row["score"] for row in scores.to_pylist()}
     assert by_status["no-questions"] is None
@@ -96,40 +96,40 @@ def test_what_cannot_be_scored_has_a_status_and_no_number(parts):
 
 def test_unscored_candidates_are_in_no_pair(parts):
     """Pairs come from scored candidates and hold both z; prompts without pairs are counted."""
-    prompts, drawn, asked, _ = tables(parts, "fine", "silent", "broken")
-    _, scores, _ = score(parts, prompts, drawn, asked)
-    pairs, counts = stages.choose_pairs(parts["pairs"], prompts, drawn, scores)
+    prompts, sampled, asked, _ = tables(parts, "fine", "silent", "broken")
+    _, scores, _ = score(parts, prompts, sampled, asked)
+    pairs, counts = stages.choose_pairs(parts["pair-rule"], prompts, sampled, scores)
     rows = pairs.to_pylist()
     assert [row["prompt"] for row in rows] == ["fine"]
     assert rows[0]["chosen_score"] > rows[0]["rejected_score"]
-    z = {row["candidate"]: row["z"] for row in drawn.to_pylist()[:4]}
+    z = {row["candidate"]: row["z"] for row in sampled.to_pylist()[:4]}
     assert rows[0]["chosen_z"] == z[rows[0]["chosen"]]
     assert counts == {"prompts-without-pairs": 2}
 
 
 def test_a_rule_that_picks_the_unscored_is_an_error(parts):
     """A pair with a candidate that has no score is refused, not trained on."""
-    prompts, drawn, asked, _ = tables(parts, "silent")
-    _, scores, _ = score(parts, prompts, drawn, asked)
+    prompts, sampled, asked, _ = tables(parts, "silent")
+    _, scores, _ = score(parts, prompts, sampled, asked)
 
     class Careless:
         def pairs(self, scores):
             return [(0, 1)]
 
     with pytest.raises(PluginError, match="silent"):
-        stages.choose_pairs(Careless(), prompts, drawn, scores)
+        stages.choose_pairs(Careless(), prompts, sampled, scores)
 
 
 def test_too_few_results_are_an_error(parts):
     """A component that loses an input is found out before anything is stored."""
 
     class Loses:
-        def draw(self, model, prompts, seeds):
+        def sample(self, model, prompts, seeds):
             return []
 
     prompts = prompt_table([Prompt("a", "x")])
     with pytest.raises(PluginError, match="0 results for 2"):
-        stages.draw_candidates(parts["model"], Loses(), prompts, 2, PLACE)
+        stages.sample_candidates(parts["model"], Loses(), prompts, 2, PLACE)
 
 
 def pair(chosen, rejected, chosen_z, rejected_z):
@@ -166,22 +166,22 @@ def test_candidates_of_a_prompt_share_the_decoders_noise(parts):
             seen.extend(seeds)
             return super().decode(latents, seeds)
 
-    _, drawn, _, _ = tables({**parts, "model": Noisy()}, "a", "b")
+    _, sampled, _, _ = tables({**parts, "model": Noisy()}, "a", "b")
     assert seen[:4] == [seen[0]] * 4
     assert seen[4:] == [seen[4]] * 4
     assert seen[0] != seen[4]
-    assert len({*drawn["seed"].to_pylist(), seen[0], seen[4]}) == 10
+    assert len({*sampled["seed"].to_pylist(), seen[0], seen[4]}) == 10
 
 
 def test_a_candidates_score_is_the_mean_over_its_noises(toy_registry):
-    """With `decodes` 3 each candidate has pictures under three shared noises; its score is their mean."""
+    """With `decodes` 3 each candidate has images under three shared noises; its score is their mean."""
     parts = {kind: toy_registry.build(kind, "toy", {}) for kind in ("questioner", "scorer")}
     model = toy_registry.build("model", "toy-continuous", {})
     sampler = toy_registry.build("sampler", "toy-noise", {})
     prompts = prompt_table([Prompt("a", "x"), Prompt("b", "x")])
     asked, _ = stages.ask_questions(model, parts["questioner"], prompts)
-    one, _ = stages.draw_candidates(model, sampler, prompts, 4, PLACE)
-    three, _ = stages.draw_candidates(model, sampler, prompts, 4, PLACE, 3)
+    one, _ = stages.sample_candidates(model, sampler, prompts, 4, PLACE)
+    three, _ = stages.sample_candidates(model, sampler, prompts, 4, PLACE, 3)
     assert three.drop_columns("further_images").equals(one.drop_columns("further_images"))
     assert [len(further) for further in three["further_images"].to_pylist()] == [2] * 8
     answers, scores, _ = stages.score_candidates(model, parts["scorer"], prompts, three, asked, place=PLACE)
@@ -201,14 +201,14 @@ def test_what_the_sampler_drops_is_counted_for_each_shard(parts):
         def __init__(self):
             self.dropped = Counter({"earlier": 3})
 
-        def draw(self, model, prompts, seeds):
+        def sample(self, model, prompts, seeds):
             self.dropped["unreadable rewriting"] += 1
-            return super().draw(model, prompts, seeds)
+            return super().sample(model, prompts, seeds)
 
     picky = Picky()
     for text in ("a", "b"):
         prompts = prompt_table([Prompt(text, "x")])
-        _, counts = stages.draw_candidates(parts["model"], picky, prompts, 2, PLACE)
+        _, counts = stages.sample_candidates(parts["model"], picky, prompts, 2, PLACE)
         assert counts == {"unreadable rewriting": 1}
 
 

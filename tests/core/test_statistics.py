@@ -21,8 +21,8 @@ from silmm.bench.statistics import (
 )
 
 
-def test_pictures_of_a_prompt_are_averaged_before_anything_else():
-    """A prompt with many pictures counts once, in order of first appearance."""
+def test_images_of_a_prompt_are_averaged_before_anything_else():
+    """A prompt with many images counts once, in order of first appearance."""
     names, means = cluster_means([1, 0, 0, 1, 1, 1], ["b", "a", "a", "b", "b", "b"])
     assert names == ["b", "a"]
     assert means.tolist() == [1.0, 0.0]
@@ -49,7 +49,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(5)
     covered = 0
     for trial in range(200):
-        low, high = mean_interval(rng.binomial(4, 0.6, 100) / 4, seed=trial, draws=500)
+        low, high = mean_interval(rng.binomial(4, 0.6, 100) / 4, seed=trial, samples=500)
         covered += low <= 0.6 <= high
     assert 180 <= covered <= 198
 
@@ -62,7 +62,7 @@ def test_pairing_is_used():
 
 
 def test_clusters_widen_the_interval():
-    """Pictures of a prompt that agree are worth one observation, not four."""
+    """Images of a prompt that agree are worth one observation, not four."""
     rng = np.random.default_rng(2)
     prompts = np.repeat(rng.integers(0, 2, 60), 4).astype(float)
     _, means = cluster_means(prompts, [str(i // 4) for i in range(240)])
@@ -77,7 +77,7 @@ def test_same_seed_same_interval_other_seed_other_interval():
     assert mean_interval(values, seed=7) != mean_interval(values, seed=8)
 
 
-def test_blocks_do_not_lose_draws(monkeypatch):
+def test_blocks_do_not_lose_samples(monkeypatch):
     """Memory blocks change neither the number nor the kind of the resamples."""
     monkeypatch.setattr(statistics, "_CELLS", 100)
     assert statistics._resampled_means(np.arange(30.0), 0, 1000).shape == (1000,)

@@ -122,8 +122,8 @@ def test_equal_rows_are_equal_bytes(tmp_path):
     assert to_parquet(whole) == to_parquet(pieces)
 
 
-def test_datasets_shows_the_pictures(tmp_path):
-    """`datasets.load_dataset("parquet", ...)` shows the image column as pictures by itself."""
+def test_datasets_shows_the_images(tmp_path):
+    """`datasets.load_dataset("parquet", ...)` shows the image column as images by itself."""
     datasets = pytest.importorskip("datasets")
     path = tmp_path / "shard-00000.parquet"
     path.write_bytes(to_parquet(candidates(2)))
@@ -136,7 +136,7 @@ def test_datasets_shows_the_pictures(tmp_path):
     assert loaded[1]["z"] == [0, 1, 2, 3]
 
 
-def test_pictures_and_tokens_come_back_exactly():
+def test_images_and_tokens_come_back_exactly():
     """PNG and the token column lose nothing; of features the table holds the shape alone."""
     image = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
     assert np.array_equal(decode_png(encode_png(image)), image)
@@ -144,8 +144,8 @@ def test_pictures_and_tokens_come_back_exactly():
     assert latent_columns(np.zeros((3, 2), np.float32)) == {"z": None, "shape": [3, 2]}
 
 
-def test_only_png_is_read_as_a_picture():
-    """Bytes of another picture format in the image column are refused."""
+def test_only_png_is_read_as_a_image():
+    """Bytes of another image format in the image column are refused."""
     buffer = io.BytesIO()
     Image.new("RGB", (2, 2)).save(buffer, format="BMP")
     with pytest.raises(UnidentifiedImageError):

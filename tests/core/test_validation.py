@@ -10,13 +10,13 @@ import pytest
 
 import silmm.engine.run
 from silmm.engine.local_executor import Components
-from silmm.engine.stages import Place
+from silmm.engine.stages import SeedScope
 from silmm.engine.validation import HeldOutScore, held_out
 from silmm.errors import DataError
 from silmm.registry.registry import Registry
 from silmm.storage.paths import RunFolder
 
-EVERY, PROMPTS, PICTURES = 2, 3, 2
+EVERY, PROMPTS, IMAGES = 2, 3, 2
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def validated(toy_settings):
     """Return a maker of settings for a run of 16 prompts, of which validation takes the last three."""
 
     def make(every=EVERY, prompts=PROMPTS, **changes):
-        options = {"validate_every": every, "validation_prompts": prompts, "validation_pictures": PICTURES}
+        options = {"validate_every": every, "validation_prompts": prompts, "validation_images": IMAGES}
         sets = [f"trainer.{name}={value}" for name, value in options.items()] + changes.pop("sets", [])
         return toy_settings(**{"trainer": "toy-validating", "prompts": 16, "sets": sets, **changes})
 
@@ -74,7 +74,7 @@ def test_the_reference_is_scored_as_its_candidates_were(go, tmp_path, validated)
     last = folder.prompts.table().column("prompt_id").to_pylist()[-PROMPTS:]
     rows = folder.table("scores").table().to_pylist()
     means = [
-        np.mean([row["score"] for row in rows if row["prompt_id"] == one and row["candidate"] < PICTURES])
+        np.mean([row["score"] for row in rows if row["prompt_id"] == one and row["candidate"] < IMAGES])
         for one in last
     ]
     told = lines(tmp_path / "run")[EVERY - 1]
@@ -83,7 +83,7 @@ def test_the_reference_is_scored_as_its_candidates_were(go, tmp_path, validated)
 
 
 def test_the_score_is_that_of_the_tuned_weights(go, tmp_path, validated, toy_registry):
-    """The last score, with its standard error, is found again with the adapter on: the policy was drawn."""
+    """The last score, with its standard error, is found again with the adapter on: the policy was sampled."""
     settings = validated()
     go(tmp_path / "run", settings)
     folder, steps = iteration(tmp_path / "run"), lines(tmp_path / "run")
@@ -102,17 +102,17 @@ def test_the_score_is_that_of_the_tuned_weights(go, tmp_path, validated, toy_reg
     assert again.error == steps[-1]["validation_error"]
 
 
-def own_score(components, folder, prompts, pictures=PICTURES, batch=2):
+def own_score(components, folder, prompts, images=IMAGES, batch=2):
     questions = folder.table("questions").table()
     return HeldOutScore(
-        components, prompts, questions, Place(0, 1), pictures=pictures, decodes=1, batch=batch
+        components, prompts, questions, SeedScope(0, 1), images=images, decodes=1, batch=batch
     )
 
 
-def test_a_continuous_model_is_drawn_plain_under_several_noises(
+def test_a_continuous_model_is_sampled_plain_under_several_noises(
     go, tmp_path, validated, toy_registry, monkeypatch
 ):
-    """H as it is, without the sampler's noise, decoded with as many fixed seeds as pictures are asked for."""
+    """H as it is, without the sampler's noise, decoded with as many fixed seeds as images are asked for."""
     settings = validated(model="toy-continuous", sampler="toy-noise")
     go(tmp_path / "run", settings, until="features")
     toy = importlib.import_module("silmm_toy")
@@ -127,10 +127,10 @@ def test_a_continuous_model_is_drawn_plain_under_several_noises(
     score = own_score(components, folder, prompts, batch=8)
     first, second = score(), score()
     plain = np.stack(model.represent(prompts.column("prompt").to_pylist(), [0] * PROMPTS, None))
-    assert len(decoded) == 2 * PICTURES
+    assert len(decoded) == 2 * IMAGES
     assert all(np.array_equal(features, plain) for features, _ in decoded)
-    assert len({seeds for _, seeds in decoded[:PICTURES]}) == PICTURES
-    assert decoded[:PICTURES][0][1] == decoded[PICTURES:][0][1]
+    assert len({seeds for _, seeds in decoded[:IMAGES]}) == IMAGES
+    assert decoded[:IMAGES][0][1] == decoded[IMAGES:][0][1]
     assert first == second
     assert own_score(components, folder, prompts, batch=1)() == first
 

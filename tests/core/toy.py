@@ -22,13 +22,13 @@ from silmm import hookimpl
 from silmm.contracts.models import (
     BaseModel,
     ChatRequest,
-    Drawing,
     Image,
     Latent,
     Preference,
     Prompt,
     PrompterResult,
     Question,
+    SamplingParams,
     Validate,
 )
 from silmm.contracts.options import NoOptions, Options
@@ -65,7 +65,7 @@ def _numbers(text: str, count: int) -> np.ndarray:
 
 
 class ToyModel(BaseModel):
-    """Draws tokens from a softmax of the prompt's own logits plus the adapter's bias."""
+    """Samples tokens from a softmax of the prompt's own logits plus the adapter's bias."""
 
     kind = "discrete"
     capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus"})
@@ -82,15 +82,15 @@ class ToyModel(BaseModel):
         return [request.input for request in requests]
 
     def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams
     ) -> list[Latent]:
-        return [self._draw(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+        return [self._sample(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
 
-    def _draw(self, prompt: str, seed: int) -> Latent:
+    def _sample(self, prompt: str, seed: int) -> Latent:
         weights = np.exp(2 * _numbers(prompt, VOCABULARY) + self.bias)
         chances = weights / weights.sum()
-        drawn = np.random.default_rng(seed).choice(VOCABULARY, size=LENGTH, p=chances)
-        return drawn.astype(np.int32)
+        sampled = np.random.default_rng(seed).choice(VOCABULARY, size=LENGTH, p=chances)
+        return sampled.astype(np.int32)
 
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
         rows = [np.repeat(z, 4).reshape(4, 6, 1).astype(np.uint8) for z in latents]
@@ -138,7 +138,7 @@ class ToyContinuous(ToyModel):
     capabilities = frozenset({"chat", "yes_no", "features"})
 
     def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams
     ) -> list[Latent]:
         own = (_numbers(prompt, 3 * VOCABULARY).reshape(3, VOCABULARY) for prompt in prompts)
         return [(one + self.bias).astype(np.float32) for one in own]
@@ -151,8 +151,8 @@ class ToyContinuous(ToyModel):
 class ToyNoise:
     """Adds noise to features, each candidate from its own seed."""
 
-    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
-        plain = model.represent(prompts, seeds, Drawing())
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+        plain = model.represent(prompts, seeds, SamplingParams())
         return [
             (h + np.random.default_rng(seed).normal(size=h.shape)).astype(np.float32)
             for h, seed in zip(plain, seeds, strict=True)
@@ -172,10 +172,10 @@ class ToyPrompter:
 
 
 class ToySampler:
-    """Draws from the model as it is."""
+    """Samples from the model as it is."""
 
-    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
-        return model.represent(prompts, seeds, Drawing())
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+        return model.represent(prompts, seeds, SamplingParams())
 
 
 class ToyQuestioner:
@@ -210,14 +210,14 @@ class ToyRule:
 class ToyTrainerOptions(Options):
     """Options of the toy trainer."""
 
-    steps: int = Field(6, description="optimizer steps", json_schema_extra={"unit": "steps"})
+    max_steps: int = Field(6, description="optimizer steps", json_schema_extra={"unit": "steps"})
 
 
 class ToyTrainer:
     """Moves the bias towards chosen tokens, with a checkpoint every second step."""
 
     def __init__(self, options: ToyTrainerOptions) -> None:
-        self.steps = options.steps
+        self.steps = options.max_steps
 
     def train(
         self,
@@ -319,8 +319,8 @@ class ToyBenchmark:
                 means[name] = json.loads(done.read_text())["mean"]
                 continue
             load_adapter(model, folder)
-            drawn = model.represent([HELD_OUT] * 8, list(range(8)), Drawing())
-            means[name] = float(np.mean(drawn))
+            sampled = model.represent([HELD_OUT] * 8, list(range(8)), SamplingParams())
+            means[name] = float(np.mean(sampled))
             atomic_write(done, to_json({"mean": means[name]}))
             progress("evaluate", len(means), len(adapters))
         before, after = means["before"], means[max(name for name in means if name != "before")]
@@ -356,7 +356,7 @@ def silmm_register_prompters(register: Any) -> None:
 
 @hookimpl
 def silmm_register_samplers(register: Any) -> None:
-    register("toy", lambda options: ToySampler(), summary="Plain draws.")
+    register("toy", lambda options: ToySampler(), summary="Plain samples.")
     register("toy-noise", lambda options: ToyNoise(), summary="Noise.", kinds=("continuous",))
 
 

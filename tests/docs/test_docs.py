@@ -59,7 +59,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def links() -> Iterator[tuple[Path, str]]:
-    """Yield each page with each of its relative links and pictures."""
+    """Yield each page with each of its relative links and images."""
     for page in PAGES:
         for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", page.read_text("utf-8"))):
             if not re.match(r"[a-z]+:", target):
@@ -164,7 +164,7 @@ def guide_package(fake_distribution: Callable[..., Path]) -> Path:
 def test_the_guides_package_works_in_a_real_run(
     guide_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Copied from the page and installed, its sampler and scorer draw and score a whole run."""
+    """Copied from the page and installed, its sampler and scorer sample and score a whole run."""
     _install_toy(guide_package)
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-weakest,silmm-toy")
     registry = Registry.load()
@@ -192,11 +192,11 @@ def test_the_guides_sampler_keeps_order_and_company(guide_package: Path) -> None
     sampler = registry.build("sampler", "cold-warm", {"cold": 0.5, "warm": 2.0})
 
     class Echo:
-        def represent(self, prompts: Any, seeds: Any, drawing: Any) -> list[Any]:
-            return [(p, s, drawing.temperature) for p, s in zip(prompts, seeds, strict=True)]
+        def represent(self, prompts: Any, seeds: Any, sampling: Any) -> list[Any]:
+            return [(p, s, sampling.temperature) for p, s in zip(prompts, seeds, strict=True)]
 
-    drawn = sampler.draw(Echo(), ["a", "b", "c"], [3, 4, 7])
-    assert drawn == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
+    sampled = sampler.sample(Echo(), ["a", "b", "c"], [3, 4, 7])
+    assert sampled == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
 
 
 def _install_toy(site: Path) -> None:
@@ -309,10 +309,10 @@ def test_the_embedded_model_deviates_as_told() -> None:
     """Fewer prompts and steps, a higher rate, more pairs and a likelihood term, as the page says."""
     defaults: dict[str, Any] = dict(Registry.load().entry("model", "tiny-discrete").defaults)
     assert defaults["prompts"] < 16000
-    assert defaults["trainer.steps"] < 1000
+    assert defaults["trainer.max_steps"] < 1000
     assert defaults["trainer.learning_rate"] > 5e-5
-    assert defaults["pairs.k"] > 1
-    assert defaults["trainer.nll"] > 0
+    assert defaults["pair-rule.k"] > 1
+    assert defaults["trainer.nll_weight"] > 0
 
 
 def test_one_version_everywhere() -> None:
@@ -356,6 +356,6 @@ def test_the_readmes_library_example_resolves():
     scope = {}
     exec(compile(before, "README.md", "exec"), scope)  # noqa: S102 - our own page
     assert start
-    assert scope["settings"].options["trainer"]["steps"] == 20
+    assert scope["settings"].options["trainer"]["max_steps"] == 20
     bound = inspect.signature(silmm.engine.run.start).bind
     bound(scope["settings"], Path("runs/mine"), registry=scope["registry"])

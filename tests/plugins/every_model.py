@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from silmm.contracts.models import BaseModel, Drawing, Latent, Preference
+from silmm.contracts.models import BaseModel, Latent, Preference, SamplingParams
 from silmm.registry.registry import Registry
 from tests.plugins.seed_llama.tiny_checkpoint import HEADS, write_unclip
 from tests.plugins.vlm_diffusion.tiny_pipeline import write as write_pipeline
@@ -59,15 +59,15 @@ class EveryModel:
 def preferences(model: BaseModel) -> list[Preference]:
     """Return two candidates for each prompt, of which the first is preferred."""
     if model.kind == "continuous":
-        latents = model.represent(PROMPTS, [0, 1], Drawing())
+        latents = model.represent(PROMPTS, [0, 1], SamplingParams())
         pairs = [[z * np.float32(0.9) - np.float32(0.01), z * np.float32(1.1)] for z in latents]
     else:
-        pairs = [_drawn(model, prompt) for prompt in PROMPTS]
+        pairs = [_sampled(model, prompt) for prompt in PROMPTS]
     return [
         Preference(prompt, tuple(candidates), ((0, 1),))
         for prompt, candidates in zip(PROMPTS, pairs, strict=True)
     ]
 
 
-def _drawn(model: BaseModel, prompt: str) -> list[Latent]:
-    return model.represent([prompt] * 2, [0, 1], Drawing())
+def _sampled(model: BaseModel, prompt: str) -> list[Latent]:
+    return model.represent([prompt] * 2, [0, 1], SamplingParams())

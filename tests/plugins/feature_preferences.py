@@ -1,4 +1,4 @@
-"""Preferences of the tiny continuous model: features that it drew itself under dropout, with pairs."""
+"""Preferences of the tiny continuous model: features that it sampled itself under dropout, with pairs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def feature_preferences(count: int = 8, k: int = 2, seed: int = 0) -> list[Prefe
         seeds = [1000 * seed + 2 * k * index + number for number in range(2 * k)]
         dropout = MlpDropoutOptions(layers="all", rate=0.3)
         with torch.no_grad(), mlp_dropout(model, seeds, dropout, QUERIES):
-            drawn = model.features([prompt] * 2 * k).numpy()
-        order = np.argsort(-drawn[:, :, 0].mean(1))
+            sampled = model.features([prompt] * 2 * k).numpy()
+        order = np.argsort(-sampled[:, :, 0].mean(1))
         pairs = tuple((c, k + r) for c in range(k) for r in range(k))
-        made.append(Preference(prompt, tuple(drawn[order]), pairs))
+        made.append(Preference(prompt, tuple(sampled[order]), pairs))
     return made

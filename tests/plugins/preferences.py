@@ -1,4 +1,4 @@
-"""Preferences of the tiny random model: candidates that it drew itself, with pairs."""
+"""Preferences of the tiny random model: candidates that it sampled itself, with pairs."""
 
 from __future__ import annotations
 

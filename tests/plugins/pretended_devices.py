@@ -1,6 +1,6 @@
 """Two devices that are none: numbers in main memory, each labelled with a device; labels may not meet.
 
-Run as a script with names of models: it spreads each over both devices, lets it draw, paint, answer, chat and
+Run as a script with names of models: it spreads each over both devices, lets it sample, decode, answer, chat and
 give what training differentiates, and prints how far all of it is from the same on one CPU. An operation on
 tensors of two devices, or of a device and main memory, is an error as on real ones; that is shown last, by
 taking the hooks away. A process of its own, since torch knows a registered backend for good.
@@ -168,21 +168,21 @@ def spread(model: Any, devices: list[torch.device]) -> list[str]:
 
 
 def outputs(model: Any, seen: Any = None) -> tuple[list[Any], Any, list[str]]:
-    """Return what a model draws, answers and trains on, what it paints, and what it writes.
+    """Return what a model samples, answers and trains on, what it decodes, and what it writes.
 
-    It is asked about `seen`, or about what it painted.
+    It is asked about `seen`, or about what it decoded.
     """
-    from silmm.contracts.models import ChatRequest, Drawing
+    from silmm.contracts.models import ChatRequest, SamplingParams
     from silmm.testing.cases import trained_value
     from tests.plugins.every_model import PROMPTS, QUESTIONS
 
-    latents = model.represent(PROMPTS, [0, 1], Drawing())
-    pictures = model.decode(latents, [5, 6])
-    numbers = [*latents, *model.yes_no(pictures if seen is None else seen, QUESTIONS)]
+    latents = model.represent(PROMPTS, [0, 1], SamplingParams())
+    images = model.decode(latents, [5, 6])
+    numbers = [*latents, *model.yes_no(images if seen is None else seen, QUESTIONS)]
     requests = [ChatRequest("list", "cats", "Name it.", temperature=1.0, seed=s, max_words=4) for s in (0, 1)]
     with torch.no_grad():
         numbers.append(trained_value(model, PROMPTS, latents).cpu().numpy())
-    return numbers, pictures, model.chat(requests)
+    return numbers, images, model.chat(requests)
 
 
 def _furthest(some: Any, others: Any) -> float:
@@ -202,10 +202,10 @@ def main(shared: str, *names: str) -> None:
         devices = begin()
         for name, model in models.items():
             places = spread(model, devices)
-            known, painted, written = expected[name]
+            known, decoded, written = expected[name]
             with Pretend():
-                numbers, pictures, words = outputs(model, painted)
-            told = (_furthest(numbers, known), _furthest(pictures, painted), words == written)
+                numbers, images, words = outputs(model, decoded)
+            told = (_furthest(numbers, known), _furthest(images, decoded), words == written)
             print(name, *told, ",".join(sorted(set(places))), flush=True)
         for module in model.backbone.modules():
             module._forward_pre_hooks.clear()

@@ -1,4 +1,4 @@
-"""The continuous half as a whole: every sampler draws, features are kept, and `kc-dpo` learns from them."""
+"""The continuous half as a whole: every sampler samples, features are kept, and `kc-dpo` learns from them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def test_a_run_of_two_iterations(sampler, tmp_path: Path, fake_distribution, mon
             "questioner": "prompt-q", "prompts": str(path), "images_per_prompt": 6, "shard_size": 3,
             "iterations": 2,
         },
-        sets=["pairs.k=2", "trainer.steps=3", "trainer.warmup=1", "trainer.accumulation=1"],
+        sets=["pair-rule.k=2", "trainer.max_steps=3", "trainer.warmup_steps=1",
+            "trainer.gradient_accumulation_steps=1"],
     )
     result = silmm.engine.run.start(settings, tmp_path / "run", registry=registry)
     assert result.summary is not None

@@ -26,7 +26,7 @@ from tests.plugins.tiny_continuous_random import PROMPTS, TinyContinuousRandom
 from tests.plugins.training_run import QUICK, KilledError, train, weights
 
 CALM = QUICK | {"warn_rise": 1e9}
-ANCHORED = {"gamma": "auto", "anchor": 0.5}
+ANCHORED = {"gamma": "auto", "chosen_weight": 0.5}
 BY_DISTANCE = {
     "kc-dpo": KcDpo(KcDpoOptions(**CALM)),
     "kc-dpo, guarded": KcDpo(KcDpoOptions(**CALM, **ANCHORED), one_minus_cosine),
@@ -113,7 +113,7 @@ def test_accumulation_changes_rounding_alone(tmp_path, data, name):
     one, four = (
         train(
             tmp_path / str(parts),
-            type(ALL[name])(ALL[name].options.model_copy(update={"accumulation": parts})),
+            type(ALL[name])(ALL[name].options.model_copy(update={"gradient_accumulation_steps": parts})),
             model(), data, kill_at=0,
         )[0]
         for parts in (1, 4)
@@ -125,7 +125,7 @@ def test_accumulation_changes_rounding_alone(tmp_path, data, name):
 @each
 def test_training_learns_the_preference(tmp_path, data, name):
     """With more steps nearly all pairs are ranked right, and the loss falls."""
-    options = ALL[name].options.model_copy(update={"steps": 40})
+    options = ALL[name].options.model_copy(update={"max_steps": 40})
     kernel = {"kernel": ALL[name].kernel} if hasattr(ALL[name], "kernel") else {}
     seen = train(tmp_path, type(ALL[name])(options, **kernel), model(), data)
     assert seen[-1]["loss"] < seen[0]["loss"]
@@ -178,7 +178,7 @@ def test_bf16_runs_the_model_alone_in_half_precision(tmp_path, data):
 
 def test_a_resumed_training_reuses_the_stored_reference(tmp_path, data):
     """The reference is computed once: a resumed run asks for the remaining steps alone."""
-    trainer = KcDpo(KcDpoOptions(**CALM, accumulation=1))
+    trainer = KcDpo(KcDpoOptions(**CALM, gradient_accumulation_steps=1))
     with pytest.raises(KilledError):
         train(tmp_path, trainer, model(), data, kill_at=7)
     resumed = model()
@@ -212,7 +212,7 @@ def test_k_by_k_pairs_cost_one_forward_pass_and_2k_distances(tmp_path):
         return squared_euclidean(a, b)
 
     one = model()
-    options = KcDpoOptions(**CALM | {"steps": 1, "warmup": 0, "batch": 16})
+    options = KcDpoOptions(**CALM | {"max_steps": 1, "warmup_steps": 0, "batch_size": 16})
     train(tmp_path, KcDpo(options, kernel), one, feature_preferences(1, k=4))
     assert one.feature_calls == [1, 1]
     assert sum(counted) == 8 + 8 + 1 + 1  # the last: the kernel's identity
@@ -229,7 +229,7 @@ def test_other_data_or_another_kernel_does_not_meet_old_checkpoints(tmp_path, da
 
 def test_moving_away_from_the_chosen_warns_once(tmp_path, data):
     """Running away is said aloud: one warning a run, and the metric `chosen_recedes` of each step."""
-    trainer = KcDpo(KcDpoOptions(**QUICK | {"warn_rise": 1e-6, "steps": 12}))
+    trainer = KcDpo(KcDpoOptions(**QUICK | {"warn_rise": 1e-6, "max_steps": 12}))
     opposite = [Preference(p.prompt, p.latents, tuple((r, c) for c, r in p.pairs)) for p in data]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -25,7 +25,7 @@ from tests.plugins.tiny_random import PROMPTS, TinyRandom
 
 STEPS = 4
 QUICK: dict[str, Any] = {
-    "steps": STEPS, "warmup": 1, "learning_rate": 5e-3, "batch": 16, "rank": 4, "alpha": 8,
+    "max_steps": STEPS, "warmup_steps": 1, "learning_rate": 5e-3, "batch_size": 16, "rank": 4, "alpha": 8,
 }  # fmt: skip
 
 
@@ -36,14 +36,14 @@ def discrete() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
 
 def continuous() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
     """Return `kc-dpo` with what it trains."""
-    options = KcDpoOptions(**QUICK, gamma="auto", anchor=0.5, warn_rise=1e9)
+    options = KcDpoOptions(**QUICK, gamma="auto", chosen_weight=0.5, warn_rise=1e9)
     return KcDpo(options), TinyContinuousRandom(), feature_preferences()
 
 
 def validated() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
     """Return `kc-dpo` that has seen its best after the first step, and stops two later."""
     options = KcDpoOptions(
-        **QUICK, gamma="auto", warn_rise=1e9, validate_every=1, patience=2, recompute=True
+        **QUICK, gamma="auto", warn_rise=1e9, validate_every=1, patience=2, gradient_checkpointing=True
     )
     return KcDpo(options), TinyContinuousRandom(), feature_preferences()
 
@@ -128,7 +128,7 @@ def test_a_run_of_two_processes_trains_as_one(
     toy.install(site)
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     kinds = [f"--{kind}=toy" for kind in ("prompter", "sampler", "questioner", "scorer", "pair-rule")]
-    options = {"steps": STEPS, "warmup": 1, "learning_rate": 5e-3, "batch": 4, "rank": 4, "alpha": 8}
+    options = {"max_steps": STEPS, "warmup_steps": 1, "learning_rate": 5e-3, "batch_size": 4, "rank": 4, "alpha": 8}
     options |= {"validate_every": 2, "keep_best": "false"}
     sets = [f"--set=trainer.{name}={value}" for name, value in options.items()]
     run = [

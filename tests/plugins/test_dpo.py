@@ -116,7 +116,7 @@ def test_gradients_reach_the_lora_weights_and_nothing_else(tmp_path: Path) -> No
 
 def test_training_widens_the_margin(tmp_path: Path) -> None:
     """DPO learns the preference: loss falls, the implicit reward ranks nearly all pairs right."""
-    seen = run(tmp_path, Dpo(DpoOptions(**QUICK | {"steps": 40, "nll": 1.0, "learning_rate": 2e-2})))
+    seen = run(tmp_path, Dpo(DpoOptions(**QUICK | {"max_steps": 40, "nll_weight": 1.0, "learning_rate": 2e-2})))
     assert seen[-1]["loss"] < seen[0]["loss"]
     assert seen[-1]["margin"] > 0.3
     assert seen[-1]["accuracy"] > 0.9
@@ -125,14 +125,14 @@ def test_training_widens_the_margin(tmp_path: Path) -> None:
 def test_the_likelihood_term_holds_the_chosen_up(tmp_path: Path) -> None:
     """`nll` adds weight × the chosen's nats per token, and the chosen end likelier than without."""
     plain = run(tmp_path / "plain", Dpo(DpoOptions(**QUICK)))
-    held = run(tmp_path / "held", Dpo(DpoOptions(**QUICK | {"nll": 5.0})))
+    held = run(tmp_path / "held", Dpo(DpoOptions(**QUICK | {"nll_weight": 5.0})))
     assert held[-1]["chosen_logp"] > plain[-1]["chosen_logp"]
     assert held[0]["loss"] > plain[0]["loss"]
 
 
 def test_sft_raises_the_chosen(tmp_path: Path) -> None:
     """The baseline makes the chosen likelier than under the reference."""
-    seen = run(tmp_path, Sft(SftOptions(**QUICK | {"steps": 20})))
+    seen = run(tmp_path, Sft(SftOptions(**QUICK | {"max_steps": 20})))
     assert seen[0]["chosen_logp"] == pytest.approx(0.0, abs=1e-5)
     assert seen[-1]["chosen_logp"] > 0.05
 
@@ -168,7 +168,7 @@ def test_killed_before_the_adapter_is_written(tmp_path: Path) -> None:
 
 def test_a_resumed_training_reuses_the_stored_reference(tmp_path: Path) -> None:
     """The reference is computed once: a resumed run asks for the remaining steps alone."""
-    trainer = Dpo(DpoOptions(**QUICK | {"accumulation": 1}))
+    trainer = Dpo(DpoOptions(**QUICK | {"gradient_accumulation_steps": 1}))
     with pytest.raises(KilledError):
         run(tmp_path, trainer, kill_at=7)
     model = TinyRandom()
@@ -179,15 +179,16 @@ def test_a_resumed_training_reuses_the_stored_reference(tmp_path: Path) -> None:
 def test_k_by_k_pairs_cost_2k_likelihoods(tmp_path: Path) -> None:
     """16 pairs of a prompt take 8 sequences through the model, not 32."""
     model = TinyRandom()
-    options = DpoOptions(**QUICK | {"steps": 1, "warmup": 0, "batch": 16, "accumulation": 1})
+    options = DpoOptions(**QUICK | {"max_steps": 1, "warmup_steps": 0, "batch_size": 16,
+        "gradient_accumulation_steps": 1})
     run(tmp_path, Dpo(options), model=model, data=preferences(1, k=4))
     assert model.likelihood_calls == [8, 8]
 
 
 def test_accumulation_changes_rounding_alone(tmp_path: Path) -> None:
     """One micro-batch or four: the same loss at every step up to float32 rounding."""
-    one = run(tmp_path / "one", Dpo(DpoOptions(**QUICK | {"accumulation": 1})))
-    four = run(tmp_path / "four", Dpo(DpoOptions(**QUICK | {"accumulation": 4})))
+    one = run(tmp_path / "one", Dpo(DpoOptions(**QUICK | {"gradient_accumulation_steps": 1})))
+    four = run(tmp_path / "four", Dpo(DpoOptions(**QUICK | {"gradient_accumulation_steps": 4})))
     assert [m["loss"] for m in one] == pytest.approx([m["loss"] for m in four], abs=1e-3)
     assert one[0]["grad_norm"] == pytest.approx(four[0]["grad_norm"], rel=1e-3)
 
@@ -240,7 +241,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path
             values = super().log_likelihood(prompts, latents)
             return values * math.nan if len(self.likelihood_calls) > 6 else values
 
-    options = DpoOptions(**QUICK | {"accumulation": 1})
+    options = DpoOptions(**QUICK | {"gradient_accumulation_steps": 1})
     with pytest.raises(SilmmError, match=r"loss is not finite at step \d of 8"):
         run(tmp_path, Dpo(options), model=Breaks())
     assert list((tmp_path / "work").glob("checkpoint-*"))
@@ -249,7 +250,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path
 
 def test_a_falling_chosen_likelihood_warns_once(tmp_path: Path) -> None:
     """Collapse is said aloud: one warning a run, and the metric `chosen_falls` of each step."""
-    trainer = Dpo(DpoOptions(**QUICK | {"warn_drop": 1e-9, "steps": 12}))
+    trainer = Dpo(DpoOptions(**QUICK | {"warn_drop": 1e-9, "max_steps": 12}))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         data = [Preference(p.prompt, p.latents[:1] + p.latents[2:3], ((1, 0),)) for p in preferences()]
@@ -304,7 +305,7 @@ def test_the_learning_rate_warms_up_and_ends_near_zero() -> None:
     """Linear to the peak at step `warmup`, then transformers' cosine, one step ahead of it."""
     from transformers import get_cosine_schedule_with_warmup
 
-    options = DpoOptions(steps=20, warmup=5, learning_rate=1.0)
+    options = DpoOptions(max_steps=20, warmup_steps=5, learning_rate=1.0)
     assert [options.learning_rate_at(s) for s in (1, 5, 6)] == pytest.approx([0.2, 1.0, 1.0])
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = get_cosine_schedule_with_warmup(optimizer, 5, 20)

@@ -70,7 +70,7 @@ class Looked:
         self.seen: list[dict[str, torch.Tensor]] = []
 
     def __call__(self) -> ValidationScore:
-        """Return the next score; draw random numbers as a model's own drawing may."""
+        """Return the next score; sample random numbers as a model's own sampling may."""
         torch.rand(3)
         self.seen.append(tuned(self.model))
         if isinstance(self.scores, list):

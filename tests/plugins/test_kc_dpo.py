@@ -52,13 +52,13 @@ def grouped(model, data, reference, trainer, gamma, kernel) -> torch.Tensor:
 
 @pytest.mark.parametrize(("anchor", "restraint"), [(0.0, 0.0), (0.5, 0.0), (0.25, 0.4)])
 @pytest.mark.parametrize("kernel", [squared_euclidean, lambda a, b: one_minus_cosine(maxpool(a), maxpool(b))])
-def test_grouped_pairs_are_equation_6_pair_by_pair(kernel, anchor, restraint):
+def test_grouped_pairs_are_equation_6_pair_by_pair(kernel, anchor, reference_weight):
     """Loss, guards and gradients are those of each pair alone with a forward pass of its own."""
     data, gamma = mixed(), 0.7
     with torch.no_grad():
         reference = [TinyContinuousRandom().features([p.prompt])[0] for p in data]
     model, parameters = tuned_model()
-    trainer = KcDpo(KcDpoOptions(anchor=anchor, restraint=restraint))
+    trainer = KcDpo(KcDpoOptions(chosen_weight=anchor, reference_weight=reference_weight))
     ours = grouped(model, data, reference, trainer, gamma, kernel)
     mine = torch.autograd.grad(ours.mean(), list(parameters.values()))
 
@@ -67,7 +67,7 @@ def test_grouped_pairs_are_equation_6_pair_by_pair(kernel, anchor, restraint):
         for w, r in p.pairs:
             h, h_w, h_l = model.features([p.prompt])[0], *(torch.from_numpy(p.latents[i]) for i in (w, r))
             inner = -kernel(h, h_w) + kernel(h_r, h_w) + kernel(h, h_l) - kernel(h_r, h_l)
-            guards = anchor * gamma * kernel(h, h_w) + restraint * gamma * kernel(h, h_r)
+            guards = anchor * gamma * kernel(h, h_w) + reference_weight * gamma * kernel(h, h_r)
             singles.append(-torch.sigmoid(gamma * inner).log() + guards)
     theirs = torch.stack(singles)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -111,7 +111,7 @@ def test_auto_gamma_is_the_scale_over_the_median_distance(tmp_path):
 
 def test_with_auto_gamma_the_scale_of_the_kernel_does_not_matter(tmp_path):
     """A kernel 1000 times as large gives the same losses and accuracies, the anchor included."""
-    options = KcDpoOptions(**CALM, gamma="auto", anchor=0.5)
+    options = KcDpoOptions(**CALM, gamma="auto", chosen_weight=0.5)
     runs = [
         train(
             tmp_path / str(scale), KcDpo(options, lambda a, b, s=scale: s * squared_euclidean(a, b)),
@@ -137,7 +137,7 @@ def test_the_restraint_keeps_the_policy_near_the_reference(tmp_path):
     drifts = [
         train(
             tmp_path / str(weight),
-            KcDpo(KcDpoOptions(**CALM | {"steps": 30}, gamma="auto", restraint=weight)),
+            KcDpo(KcDpoOptions(**CALM | {"max_steps": 30}, gamma="auto", reference_weight=weight)),
             TinyContinuousRandom(), data,
         )[-1]["drift"]
         for weight in (0.0, 0.5)
@@ -150,7 +150,7 @@ def test_the_anchor_keeps_the_policy_near_the_chosen(tmp_path):
     data = feature_preferences()
     ends = [
         train(
-            tmp_path / str(anchor), KcDpo(KcDpoOptions(**CALM | {"steps": 30}, gamma="auto", anchor=anchor)),
+            tmp_path / str(anchor), KcDpo(KcDpoOptions(**CALM | {"max_steps": 30}, gamma="auto", chosen_weight=anchor)),
             TinyContinuousRandom(), data,
         )[-1]
         for anchor in (0.0, 0.5)
@@ -181,7 +181,7 @@ class Lazy(Sequence[Latent]):
 def test_only_the_candidates_of_the_batch_are_read(tmp_path):
     """A step loads the candidates of its own prompts; all others are read once, for the digest."""
     data = [Preference(p.prompt, Lazy(p.latents), p.pairs) for p in feature_preferences(6)]
-    options = KcDpoOptions(**CALM | {"steps": 1, "warmup": 0, "batch": 4})
+    options = KcDpoOptions(**CALM | {"max_steps": 1, "warmup_steps": 0, "batch_size": 4})
     train(tmp_path, KcDpo(options), TinyContinuousRandom(), data)
     reads = [p.latents.reads for p in data]
     reads[0] -= 2  # the first pair tells the kernel's identity

@@ -25,15 +25,15 @@ def likelihoods(data, seed=1, model=None):
 
 
 def test_it_is_the_gaussian_of_the_passes():
-    """Each pass drawn alone, then torch's own normal distribution with their mean and variance."""
+    """Each pass sampled alone, then torch's own normal distribution with their mean and variance."""
     data, model = feature_preferences(1), TinyContinuousRandom()
     dropout = MlpDropoutOptions(rate=0.2, layers="all", positions="all")
-    drawn = []
+    sampled = []
     for number in range(5):
         seeds = [derive(1, "mc-dropout", data[0].prompt, number)]
         with torch.no_grad(), mlp_dropout(model, seeds, dropout, QUERIES):
-            drawn.append(model.features([data[0].prompt])[0])
-    stacked = torch.stack(drawn)
+            sampled.append(model.features([data[0].prompt])[0])
+    stacked = torch.stack(sampled)
     normal = torch.distributions.Normal(stacked.mean(0), (stacked.var(0) + 0.03).sqrt())
     expected = torch.stack([normal.log_prob(torch.from_numpy(z)).sum() for z in data[0].latents])
     with torch.no_grad():
@@ -61,7 +61,8 @@ def test_it_reaches_the_backbone_through_the_dropout():
 def test_a_prompt_costs_as_many_passes_as_asked(tmp_path):
     """Beside kc-dpo's one row: `passes` rows of each prompt, for the reference and at every step."""
     model = TinyContinuousRandom()
-    options = OPTIONS.model_copy(update={"steps": 2, "warmup": 0, "batch": 4, "accumulation": 1})
+    options = OPTIONS.model_copy(update={"max_steps": 2, "warmup_steps": 0, "batch_size": 4,
+        "gradient_accumulation_steps": 1})
     train(tmp_path, McDpo(options), model, feature_preferences(1))
     assert model.feature_calls == [5, 5, 5]
 

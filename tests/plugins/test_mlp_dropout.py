@@ -22,7 +22,7 @@ def model() -> TinyContinuousRandom:
     return TinyContinuousRandom()
 
 
-def draw(model, prompts, seeds, **options):
+def sample(model, prompts, seeds, **options):
     with torch.no_grad(), mlp_dropout(model, seeds, MlpDropoutOptions(**options), QUERIES):
         return model.features(prompts)
 
@@ -32,20 +32,20 @@ def draw(model, prompts, seeds, **options):
 def test_a_row_does_not_depend_on_company_or_padding(model, site, positions):
     """Alone or among longer prompts in any order, a prompt and a seed give one H (promise 4)."""
     options = {"site": site, "positions": positions, "layers": "all"}
-    together = draw(model, PROMPTS, [5, 6, 7, 8], **options)
-    backwards = draw(model, PROMPTS[::-1], [8, 7, 6, 5], **options).flip(0)
+    together = sample(model, PROMPTS, [5, 6, 7, 8], **options)
+    backwards = sample(model, PROMPTS[::-1], [8, 7, 6, 5], **options).flip(0)
     for row, (prompt, seed) in enumerate(zip(PROMPTS, [5, 6, 7, 8], strict=True)):
-        alone = draw(model, [prompt], [seed], **options)[0]
+        alone = sample(model, [prompt], [seed], **options)[0]
         torch.testing.assert_close(alone, together[row], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(alone, backwards[row], atol=1e-4, rtol=1e-4)
 
 
 def test_seeds_differ_and_rate_0_is_the_plain_model(model):
     """Other seeds give other H; rate 0 gives the model's own H bit for bit."""
-    rows = draw(model, [PROMPTS[0]] * 3, [1, 2, 1])
+    rows = sample(model, [PROMPTS[0]] * 3, [1, 2, 1])
     torch.testing.assert_close(rows[0], rows[2], atol=1e-4, rtol=1e-4)
     assert (rows[0] - rows[1]).abs().max() > 1e-2
-    assert torch.equal(draw(model, PROMPTS, [1, 2, 3, 4], rate=0.0), model.features(PROMPTS))
+    assert torch.equal(sample(model, PROMPTS, [1, 2, 3, 4], rate=0.0), model.features(PROMPTS))
 
 
 def test_dropout_is_by_the_rate_and_keeps_the_mean():
@@ -177,4 +177,4 @@ def test_what_cannot_work_is_an_error(model):
     with pytest.raises(UsageError, match="second-half"):
         chosen_layers("middle", 4)
     with pytest.raises(PluginError, match="1 seeds met values of shape"):
-        draw(model, PROMPTS, [1])
+        sample(model, PROMPTS, [1])

@@ -11,7 +11,7 @@ import torch
 from silmm_plugins.models._shared.loading_options import Offload
 from silmm_plugins.models._shared.placement import Movable, Placement
 
-from silmm.contracts.models import BaseModel, Drawing
+from silmm.contracts.models import BaseModel, SamplingParams
 from silmm.testing.cases import trained_value
 from silmm.testing.training import tuned_adapter
 from tests.plugins.every_model import ADAPTERS, PROMPTS, QUESTIONS, EveryModel
@@ -22,7 +22,7 @@ FROZEN = {
     "emu3": {"judge", "vision"},
     "seed-llama": {"image tokenizer", "unCLIP"},
     "dreamllm": {"vision", "decoder"},
-    "vlm-diffusion": {"vision", "painter"},
+    "vlm-diffusion": {"vision", "decoder"},
 }
 
 
@@ -60,10 +60,10 @@ def watched(model: Any, offload: Offload, here: str = "") -> list[tuple[str, str
 
 
 def everything(model: BaseModel) -> tuple[list[Any], list[Any]]:
-    """Draw, paint and answer; return pictures and answers."""
-    latents = model.represent(PROMPTS, [0, 1], Drawing())
-    pictures = model.decode(latents, [5, 6])
-    return pictures, model.yes_no(pictures, QUESTIONS)
+    """Sample, decode and answer; return images and answers."""
+    latents = model.represent(PROMPTS, [0, 1], SamplingParams())
+    images = model.decode(latents, [5, 6])
+    return images, model.yes_no(images, QUESTIONS)
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
@@ -71,10 +71,10 @@ def everything(model: BaseModel) -> tuple[list[Any], list[Any]]:
 def test_frozen_parts_leave_for_training_and_come_back_unchanged(
     every_model: EveryModel, name: str, offload: Offload
 ) -> None:
-    """Drawing, training, validating and training again: same pictures, answers and gradients as unmoved."""
+    """Sampling, training, validating and training again: same images, answers and gradients as unmoved."""
     model: Any = every_model.load(name)
     expected = everything(model)
-    latents = model.represent(PROMPTS, [0, 1], Drawing())
+    latents = model.represent(PROMPTS, [0, 1], SamplingParams())
     with tuned_adapter(model) as adapter:
 
         def gradients() -> list[torch.Tensor]:
@@ -100,17 +100,17 @@ def test_frozen_parts_leave_for_training_and_come_back_unchanged(
 
 
 def same(found: tuple[list[Any], list[Any]], expected: tuple[list[Any], list[Any]]) -> None:
-    """Compare pictures and answers bit by bit."""
+    """Compare images and answers bit by bit."""
     for one, other in zip(found, expected, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("which", ADAPTERS)
 def test_nothing_moves_while_the_work_stays_the_same(every_model: EveryModel, which: str) -> None:
-    """Each part comes once for any number of pictures and answers, and goes once for any number of steps."""
+    """Each part comes once for any number of images and answers, and goes once for any number of steps."""
     model: Any = every_model.load(which)
     everything(model)
-    latents = model.represent(PROMPTS, [0, 1], Drawing())
+    latents = model.represent(PROMPTS, [0, 1], SamplingParams())
     moves, parts = watched(model, "training"), model.placement.parts
     for _ in range(2):
         everything(model)
@@ -126,16 +126,16 @@ def test_nothing_moves_while_the_work_stays_the_same(every_model: EveryModel, wh
 def test_emu3_takes_turns_and_a_training_finds_its_policy(every_model: EveryModel) -> None:
     """With offload=always the policy leaves for the judge, and is back after it while it is being trained."""
     model: Any = every_model.load("emu3")
-    pictures, _ = everything(model)
+    images, _ = everything(model)
     moves = watched(model, "always", here="policy")
-    model.yes_no(pictures, QUESTIONS)
+    model.yes_no(images, QUESTIONS)
     assert moves[0] == ("policy", "cpu")
     assert ("judge", "cuda") in moves
-    model.represent(PROMPTS, [0, 1], Drawing())
+    model.represent(PROMPTS, [0, 1], SamplingParams())
     assert moves[-1] == ("policy", "cuda")
     with tuned_adapter(model):
         moves.clear()
-        model.yes_no(pictures, QUESTIONS)
+        model.yes_no(images, QUESTIONS)
     assert (moves[0], moves[-1]) == (("policy", "cpu"), ("policy", "cuda"))
     assert moves.index(("judge", "cpu")) < moves.index(("policy", "cuda"))
 

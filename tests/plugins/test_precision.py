@@ -12,7 +12,7 @@ import pytest
 import torch
 from silmm_plugins.models._shared.dtypes import dtype_of
 
-from silmm.contracts.models import BaseModel, Drawing
+from silmm.contracts.models import BaseModel, SamplingParams
 from silmm.errors import DataError
 from silmm.lora.adapters import new_adapter, trainable_parameters
 from silmm.testing.cases import array, trained_value
@@ -21,12 +21,13 @@ from tests.plugins.training_run import train
 
 NATS, SHARE = 0.05, 0.05
 """How far bfloat16 weights may move a likelihood, a token, and H, of its norm."""
-STEPS: dict[str, Any] = {"steps": 2, "warmup": 1, "batch": 2, "accumulation": 1, "rank": 2}
+STEPS: dict[str, Any] = {"max_steps": 2, "warmup_steps": 1, "batch_size": 2, "gradient_accumulation_steps": 1,
+    "rank": 2}
 
 
 def distance(rough: BaseModel, exact: BaseModel) -> float:
     """Return how far bfloat16 is from float32 on the same candidates: nats a token, or a share of |H|."""
-    latents = exact.represent(PROMPTS, [0, 1], Drawing())
+    latents = exact.represent(PROMPTS, [0, 1], SamplingParams())
     with torch.no_grad():
         a, b = (array(trained_value(model, PROMPTS, latents).float()) for model in (rough, exact))
     if exact.kind == "discrete":
@@ -36,7 +37,7 @@ def distance(rough: BaseModel, exact: BaseModel) -> float:
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_bfloat16_is_near_and_trains(every_model: EveryModel, name: str, tmp_path: Path) -> None:
-    """In bfloat16 a model stays near float32, draws, answers, and takes finite steps on 32-bit LoRA."""
+    """In bfloat16 a model stays near float32, samples, answers, and takes finite steps on 32-bit LoRA."""
     exact, rough = (every_model.load(name, dtype=dtype) for dtype in ("float32", "bfloat16"))
     assert {p.dtype for p in layers(exact)} == {torch.float32}
     assert {p.dtype for p in layers(rough)} == {torch.bfloat16}
@@ -48,7 +49,7 @@ def test_bfloat16_is_near_and_trains(every_model: EveryModel, name: str, tmp_pat
     new_adapter(rough, rank=2, alpha=2, seed=0)
     assert {p.dtype for p in trainable_parameters(rough).values()} == {torch.float32}
     trainer = every_model.registry.build(
-        "trainer", "dpo" if exact.kind == "discrete" else "kc-dpo", {**STEPS, "recompute": True}
+        "trainer", "dpo" if exact.kind == "discrete" else "kc-dpo", {**STEPS, "gradient_checkpointing": True}
     )
     seen: list[Mapping[str, float]] = train(tmp_path, trainer, rough, data)
     assert len(seen) == 2

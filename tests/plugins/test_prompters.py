@@ -155,7 +155,7 @@ def test_an_unknown_category_is_refused() -> None:
 
 
 def test_what_the_model_cannot_read_is_not_written() -> None:
-    """Self-written prompts that the model itself cannot read are drawn anew and counted."""
+    """Self-written prompts that the model itself cannot read are sampled anew and counted."""
 
     class Colorblind(Talker):
         def reads(self, prompt: str) -> bool:

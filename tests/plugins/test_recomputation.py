@@ -11,7 +11,7 @@ from silmm_plugins.training.dpo import Dpo, DpoOptions
 from silmm_plugins.training.lora.gradient_checkpointing import recomputable_layers, recomputed
 from silmm_plugins.training.mc_dpo import McDpoOptions
 
-from silmm.contracts.models import BaseModel, Drawing
+from silmm.contracts.models import BaseModel, SamplingParams
 from silmm.errors import UsageError
 from silmm.testing.cases import trained_value
 from silmm.testing.training import tuned_adapter
@@ -23,7 +23,7 @@ from tests.plugins.training_run import QUICK, train, weights
 
 def gradients(model: BaseModel, *, again: bool, autocast: bool = False) -> list[torch.Tensor]:
     """Return the value of the prompts' candidates and its gradients, with recomputation or without."""
-    latents = model.represent(PROMPTS, [0, 1], Drawing())
+    latents = model.represent(PROMPTS, [0, 1], SamplingParams())
     with tuned_adapter(model) as adapter:
         layers = recomputable_layers(model.backbone) if again else ()
         with recomputed(layers), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
@@ -70,7 +70,7 @@ def test_under_autocast_too(every_model: EveryModel, name: str) -> None:
 def test_less_is_remembered(every_model: EveryModel, name: str) -> None:
     """What a forward pass remembers for the backward pass shrinks to less than a quarter."""
     model = every_model.load(name)
-    latents = model.represent(PROMPTS * 4, range(8), Drawing())
+    latents = model.represent(PROMPTS * 4, range(8), SamplingParams())
     with tuned_adapter(model):
         def value() -> torch.Tensor:
             return trained_value(model, PROMPTS * 4, latents)
@@ -84,7 +84,7 @@ def test_less_is_remembered(every_model: EveryModel, name: str) -> None:
 def test_nothing_is_left_behind(every_model: EveryModel) -> None:
     """Layers run twice inside and once outside; no module is ever in training mode; errors change nothing."""
     model = every_model.load("emu3")
-    latents = model.represent(PROMPTS, [0, 1], Drawing())
+    latents = model.represent(PROMPTS, [0, 1], SamplingParams())
     layers = model.policy.text.layers  # type: ignore[attr-defined]
     before = [dict(vars(layer)) for layer in layers]
     runs: list[bool] = []
@@ -111,8 +111,8 @@ def test_nothing_is_left_behind(every_model: EveryModel) -> None:
 
 
 def test_a_training_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    """With trainer.recompute a training writes the adapter that it writes without, killed or not."""
-    options = [DpoOptions(**QUICK, recompute=again) for again in (False, True)]
+    """With trainer.gradient_checkpointing a training writes the adapter that it writes without, killed or not."""
+    options = [DpoOptions(**QUICK, gradient_checkpointing=again) for again in (False, True)]
     for number, one in enumerate(options):
         train(tmp_path / str(number), Dpo(one), TinyRandom(), preferences())
     assert weights(tmp_path / "1") == weights(tmp_path / "0")
@@ -132,7 +132,7 @@ def test_a_backbone_without_such_layers_is_refused(tmp_path: Path) -> None:
     model = TinyRandom()
     model.backbone = Home(model.backbone)
     model.lora_targets = r"model\.layers\.\d+\.mlp"
-    trainer = Dpo(DpoOptions(**QUICK, recompute=True))
+    trainer = Dpo(DpoOptions(**QUICK, gradient_checkpointing=True))
     with pytest.raises(UsageError, match=r"trainer\.recompute=true: Home has no layers"):
         train(tmp_path, trainer, model, preferences())
 
@@ -140,4 +140,4 @@ def test_a_backbone_without_such_layers_is_refused(tmp_path: Path) -> None:
 def test_mc_dpo_refuses_it() -> None:
     """Its dropout is in the layers during the forward pass alone, so it says what to do instead."""
     with pytest.raises(ValueError, match=r"mc-dpo cannot recompute layers; more trainer\.accumulation"):
-        McDpoOptions(recompute=True)
+        McDpoOptions(gradient_checkpointing=True)

@@ -9,12 +9,12 @@ from tests.plugins.tiny_random import LENGTH, PROMPTS, TinyRandom
 
 
 def test_a_candidate_does_not_depend_on_its_neighbours() -> None:
-    """One at a time or all at once, in any order: the same seed draws the same z."""
+    """One at a time or all at once, in any order: the same seed samples the same z."""
     sampler, model = Nucleus(NucleusOptions()), TinyRandom()
     seeds = list(range(6))
-    together = sampler.draw(model, [PROMPTS[0]] * 6, seeds)
-    backwards = sampler.draw(model, [PROMPTS[0]] * 6, seeds[::-1])[::-1]
-    alone = [sampler.draw(model, [PROMPTS[0]], [seed])[0] for seed in seeds]
+    together = sampler.sample(model, [PROMPTS[0]] * 6, seeds)
+    backwards = sampler.sample(model, [PROMPTS[0]] * 6, seeds[::-1])[::-1]
+    alone = [sampler.sample(model, [PROMPTS[0]], [seed])[0] for seed in seeds]
     for a, b, c in zip(together, backwards, alone, strict=True):
         assert np.array_equal(a, b)
         assert np.array_equal(a, c)
@@ -24,6 +24,6 @@ def test_a_candidate_does_not_depend_on_its_neighbours() -> None:
 
 def test_top_k_is_off_unless_asked() -> None:
     """The options reach the model as they are; a library's own top-k of 50 is not among them."""
-    assert Nucleus(NucleusOptions()).drawing.top_k == 0
-    drawing = Nucleus(NucleusOptions(temperature=0.7, top_p=0.5, top_k=3)).drawing
-    assert (drawing.temperature, drawing.top_p, drawing.top_k) == (0.7, 0.5, 3)
+    assert Nucleus(NucleusOptions()).sampling.top_k == 0
+    sampling = Nucleus(NucleusOptions(temperature=0.7, top_p=0.5, top_k=3)).sampling
+    assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.7, 0.5, 3)

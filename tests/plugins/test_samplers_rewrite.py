@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from silmm_plugins.sampling.rewriting import Rewrite, RewriteOptions
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm.engine import capabilities
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import UsageError
@@ -27,32 +27,32 @@ def units(prompt, count=6):
 
 
 @pytest.mark.parametrize("task", ["rephrase", "explain"])
-def test_a_continuous_model_draws_what_it_wrote(task):
-    """H is that of the rewriting, each distinct text drawn once; alone or in company alike (promise 4)."""
+def test_a_continuous_model_samples_what_it_wrote(task):
+    """H is that of the rewriting, each distinct text sampled once; alone or in company alike (promise 4)."""
     model = TinyContinuousRandom()
     sampler = Rewrite(task, RewriteOptions())
     prompts, seeds = [*PROMPTS[:1] * 6, PROMPTS[1]], [*range(20, 26), 9]
-    drawn = sampler.draw(model, prompts, seeds)
+    sampled = sampler.sample(model, prompts, seeds)
     texts = model.chat(model.requests[:7])
     assert len(set(texts[:6])) > 1
     assert model.feature_calls[0] == len(set(texts))
-    for text, h, prompt, seed in zip(texts, drawn, prompts, seeds, strict=True):
-        np.testing.assert_allclose(h, model.represent([text], [0], Drawing())[0], atol=1e-4)
-        (alone,) = Rewrite(task, RewriteOptions()).draw(model, [prompt], [seed])
+    for text, h, prompt, seed in zip(texts, sampled, prompts, seeds, strict=True):
+        np.testing.assert_allclose(h, model.represent([text], [0], SamplingParams())[0], atol=1e-4)
+        (alone,) = Rewrite(task, RewriteOptions()).sample(model, [prompt], [seed])
         np.testing.assert_allclose(h, alone, atol=1e-4)
     assert not sampler.dropped
 
 
-def test_a_discrete_model_draws_tokens_of_what_it_wrote():
-    """z is drawn from the rewriting with the candidate's seed and the options of nucleus sampling."""
+def test_a_discrete_model_samples_tokens_of_what_it_wrote():
+    """z is sampled from the rewriting with the candidate's seed and the options of nucleus sampling."""
     model = Rewriter()
     options = RewriteOptions(temperature=0.7, top_p=0.8, top_k=5)
     prompts, seeds = units("a red circle")
-    drawn = Rewrite("rephrase", options).draw(model, prompts, seeds)
+    sampled = Rewrite("rephrase", options).sample(model, prompts, seeds)
     texts = [model._rephrase(request) for request in model.requests]
     assert set(texts) == {"a blue circle", "a striped circle"}
-    expected = model.represent(texts, seeds, Drawing(0.7, 0.8, 5))
-    assert [z.tolist() for z in drawn] == [z.tolist() for z in expected]
+    expected = model.represent(texts, seeds, SamplingParams(0.7, 0.8, 5))
+    assert [z.tolist() for z in sampled] == [z.tolist() for z in expected]
 
 
 @pytest.mark.parametrize("task", ["rephrase", "explain"])
@@ -60,7 +60,7 @@ def test_each_request_carries_what_a_large_model_needs(task):
     """One batch of requests: task, instruction, examples, temperature, a seed of the candidate's own."""
     model = TinyContinuousRandom()
     prompts, seeds = units(PROMPTS[0], 4)
-    Rewrite(task, RewriteOptions(rewrite_temperature=0.6, max_words=20)).draw(model, prompts, seeds)
+    Rewrite(task, RewriteOptions(rewrite_temperature=0.6, max_words=20)).sample(model, prompts, seeds)
     assert len(model.requests) == 4
     assert len({request.seed for request in model.requests}) == 4
     for request in model.requests:
@@ -76,7 +76,7 @@ def test_each_request_carries_what_a_large_model_needs(task):
      ("a red <eos> circle", "malformed rewriting"), ("a red zebra", "unreadable rewriting")],
 )
 def test_unusable_rewritings_leave_the_prompt_and_are_counted(reply, reason):
-    """An empty, malformed or unreadable rewriting draws the prompt itself, one count a candidate."""
+    """An empty, malformed or unreadable rewriting samples the prompt itself, one count a candidate."""
 
     class Mumbles(TinyContinuousRandom):
         def chat(self, requests):
@@ -84,10 +84,10 @@ def test_unusable_rewritings_leave_the_prompt_and_are_counted(reply, reason):
 
     model = Mumbles()
     sampler = Rewrite("explain", RewriteOptions())
-    drawn = sampler.draw(model, *units(PROMPTS[0], 3))
+    sampled = sampler.sample(model, *units(PROMPTS[0], 3))
     assert sampler.dropped == {reason: 3}
-    (own,) = model.represent([PROMPTS[0]], [0], Drawing())
-    assert all(np.array_equal(h, own) for h in drawn)
+    (own,) = model.represent([PROMPTS[0]], [0], SamplingParams())
+    assert all(np.array_equal(h, own) for h in sampled)
 
 
 @pytest.mark.parametrize("sampler", ["rephrase", "explain"])

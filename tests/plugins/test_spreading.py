@@ -15,7 +15,7 @@ from silmm_plugins.models._shared.devices import check_devices, device_of
 from silmm_plugins.models._shared.spreading import Spread
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from silmm.contracts.models import BaseModel, Drawing
+from silmm.contracts.models import BaseModel, SamplingParams
 from silmm.errors import UsageError
 from silmm.lora.adapters import new_adapter, save_adapter
 from silmm.lora.loading import load_adapter
@@ -36,10 +36,10 @@ def llama(layers: int = 4, vocabulary: int = 8) -> Any:
 
 
 def outputs(model: BaseModel) -> list[Any]:
-    """Return what a model draws, paints and answers."""
-    latents = model.represent(PROMPTS, [0, 1], Drawing())
-    pictures = model.decode(latents, [5, 6])
-    return [*latents, *pictures, *model.yes_no(pictures, QUESTIONS)]
+    """Return what a model samples, decodes and answers."""
+    latents = model.represent(PROMPTS, [0, 1], SamplingParams())
+    images = model.decode(latents, [5, 6])
+    return [*latents, *images, *model.yes_no(images, QUESTIONS)]
 
 
 def gradients(model: BaseModel, latents: list[Any]) -> list[torch.Tensor]:
@@ -57,7 +57,7 @@ def test_spread_over_two_of_the_same(every_model: EveryModel, name: str, tmp_pat
     assert len(hooks) >= 3  # two layers at least, and the norm
     for a, b in zip(outputs(one), outputs(two), strict=True):
         assert np.array_equal(a, b)
-    latents = one.represent(PROMPTS, [0, 1], Drawing())
+    latents = one.represent(PROMPTS, [0, 1], SamplingParams())
     for a, b in zip(gradients(one, latents), gradients(two, latents), strict=True):
         assert torch.equal(a, b)
     new_adapter(two, rank=2, alpha=2, seed=3)

@@ -1,4 +1,4 @@
-"""Promises of `tiny-continuous` as a base model: H, pictures and answers by their own inputs alone."""
+"""Promises of `tiny-continuous` as a base model: H, images and answers by their own inputs alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_drop
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 from silmm_plugins.models.tiny.weights import verify
 from silmm_plugins.models.tiny_continuous import registration as register
-from silmm_plugins.models.tiny_continuous.decoder import Painter
+from silmm_plugins.models.tiny_continuous.decoder import Decoder
 from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 from silmm_plugins.models.tiny_continuous.model import TinyContinuous
 
-from silmm.contracts.models import ChatRequest, Drawing
+from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm.errors import DataError, UsageError
 from silmm.lora.adapters import new_adapter, trainable_parameters
 from training.tiny_continuous import measure
@@ -29,7 +29,7 @@ QUESTIONS = [
     ["is there a circle?"], ["is there a red circle?", "is there a blue square?"],
     ["are there three rings?"], [],
 ]  # fmt: skip
-FILES = ("config.json", "language_model.safetensors", "painter.safetensors")
+FILES = ("config.json", "language_model.safetensors", "decoder.safetensors")
 ATOL = 2e-4  # float32 sums in another order, after six layers
 
 
@@ -40,12 +40,12 @@ def model():
     language_model = LanguageModel(
         Vocabulary(WORDS), hidden=32, layers=2, heads=2, mlp=48, queries=5, patch_mlp=16
     )
-    painter = Painter(32, 16, 2, 2, codes=20, noise_slots=6, noise_levels=24)
+    decoder = Decoder(32, 16, 2, 2, codes=20, noise_slots=6, noise_levels=24)
     with torch.no_grad():
         language_model.backbone.get_input_embeddings().weight *= 20
-        painter.noise.weight *= 5
-        painter.codebook[:] = torch.rand(20, 48)
-    return TinyContinuous(language_model, painter)
+        decoder.noise.weight *= 5
+        decoder.codebook[:] = torch.rand(20, 48)
+    return TinyContinuous(language_model, decoder)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def either(request):
 
 def represent(model, prompts):
     """Return H of each prompt as one array."""
-    return np.stack(model.represent(prompts, list(range(len(prompts))), Drawing()))
+    return np.stack(model.represent(prompts, list(range(len(prompts))), SamplingParams()))
 
 
 def test_h_does_not_depend_on_the_batch(either):
@@ -76,28 +76,28 @@ def test_h_does_not_depend_on_the_batch(either):
 
 
 def test_h_has_no_chance_in_it(either):
-    """Every seed and every way of drawing gives the same H: diversity is the sampler's affair."""
-    first = either.represent([PROMPTS[1]] * 2, [1, 2], Drawing())
-    second = either.represent([PROMPTS[1]], [3], Drawing(0.1, 0.2))
+    """Every seed and every way of sampling gives the same H: diversity is the sampler's affair."""
+    first = either.represent([PROMPTS[1]] * 2, [1, 2], SamplingParams())
+    second = either.represent([PROMPTS[1]], [3], SamplingParams(0.1, 0.2))
     assert np.array_equal(first[0], first[1])
     assert np.array_equal(first[0], second[0])
 
 
-def test_a_picture_is_of_its_h_and_its_seed_alone(either):
-    """The same H and seed paint the same picture in any company; another seed paints another one."""
+def test_a_image_is_of_its_h_and_its_seed_alone(either):
+    """The same H and seed decode the same image in any company; another seed decodes another one."""
     latents = list(represent(either, PROMPTS))
     together = either.decode(latents, [1, 2, 3, 4])
-    for latent, seed, picture in zip(latents, [1, 2, 3, 4], together, strict=True):
-        assert picture.shape == (32, 32, 3)
-        assert picture.dtype == np.uint8
-        assert np.array_equal(either.decode([latent], [seed])[0], picture)
+    for latent, seed, image in zip(latents, [1, 2, 3, 4], together, strict=True):
+        assert image.shape == (32, 32, 3)
+        assert image.dtype == np.uint8
+        assert np.array_equal(either.decode([latent], [seed])[0], image)
     others = either.decode([latents[0]] * 8, list(range(8)))
-    assert len({picture.tobytes() for picture in others}) > 1
+    assert len({image.tobytes() for image in others}) > 1
 
 
 @pytest.mark.parametrize("broken", ["shape", "nan"])
 def test_features_that_are_not_the_models_own_are_refused(model, broken):
-    """Another shape or a NaN is an error that says what is asked, before anything is painted."""
+    """Another shape or a NaN is an error that says what is asked, before anything is decoded."""
     latent = represent(model, PROMPTS[:1])[0]
     wrong = latent[:-1] if broken == "shape" else np.where(latent == latent.max(), np.nan, latent)
     with pytest.raises(DataError, match="finite features of the shape"):
@@ -105,16 +105,16 @@ def test_features_that_are_not_the_models_own_are_refused(model, broken):
 
 
 def test_gradients_reach_the_adapter_and_nothing_else():
-    """H is differentiable in the LoRA weights; queries, painter and words stay as they are."""
+    """H is differentiable in the LoRA weights; queries, decoder and words stay as they are."""
     torch.manual_seed(0)
     own = TinyContinuous(
         LanguageModel(Vocabulary(WORDS), hidden=32, layers=2, heads=2, mlp=48, queries=5, patch_mlp=16),
-        Painter(32, 16, 1, 2, codes=20, noise_slots=6, noise_levels=24),
+        Decoder(32, 16, 1, 2, codes=20, noise_slots=6, noise_levels=24),
     )
     new_adapter(own, rank=2, alpha=2, seed=0)
     parameters = trainable_parameters(own)
     own.features(PROMPTS).square().sum().backward()
-    everything = [*own.language_model.named_parameters(), *own.painter.named_parameters()]
+    everything = [*own.language_model.named_parameters(), *own.decoder.named_parameters()]
     touched = {name for name, p in everything if p.grad is not None}
     assert touched
     assert all("lora_" in name and ".1." in name for name in touched)
@@ -146,13 +146,13 @@ def test_dropout_reaches_h_and_leaves_no_trace(either):
 
 
 def test_answers_do_not_depend_on_the_batch(either):
-    """p(yes), p(no) of a picture are the same alone and among others with other questions."""
-    pictures = either.decode(list(represent(either, PROMPTS)), [0] * 4)
-    together = either.yes_no(pictures, QUESTIONS)
+    """p(yes), p(no) of an image are the same alone and among others with other questions."""
+    images = either.decode(list(represent(either, PROMPTS)), [0] * 4)
+    together = either.yes_no(images, QUESTIONS)
     assert [a.shape for a in together] == [(len(q), 2) for q in QUESTIONS]
-    for picture, questions, answers in zip(pictures, QUESTIONS, together, strict=True):
+    for image, questions, answers in zip(images, QUESTIONS, together, strict=True):
         for row, question in enumerate(questions):
-            alone = either.yes_no([picture], [[question]])[0][0]
+            alone = either.yes_no([image], [[question]])[0][0]
             assert alone == pytest.approx(answers[row], abs=ATOL)
 
 
@@ -195,18 +195,18 @@ def test_what_the_card_says_was_measured_on_these_weights():
     measured = json.loads(MEASURED.read_text())
     card = register.WEIGHTS / "sha256.json"
     assert measured["weights"] == hashlib.sha256(card.read_bytes()).hexdigest()
-    assert measured["question answering"]["overall"]["right"] >= 0.92
-    assert 0.35 <= measured["drawing on the tune prompts"]["facts"] <= 0.75
+    assert measured["VQA accuracy"]["overall"]["right"] >= 0.92
+    assert 0.35 <= measured["sampling on the tune prompts"]["facts"] <= 0.75
     head = measured["headroom on the tune prompts, ten candidates"]
     assert head["best H, fresh noise"] >= head["mean"] + 0.10
-    assert measured["painter behind its teacher"]["training captions"]["facts"] >= 0.95
+    assert measured["decoder behind its teacher"]["training captions"]["facts"] >= 0.95
 
 
 @pytest.mark.slow
-def test_the_shipped_model_answers_and_draws_as_measured(shipped):
+def test_the_shipped_model_answers_and_samples_as_measured(shipped):
     """A small part of the measurement, done anew, agrees with the figures on file."""
     measured = json.loads(MEASURED.read_text())
     again = measure.answering(shipped, scenes=200)["overall"]["right"]
-    assert again == pytest.approx(measured["question answering"]["overall"]["right"], abs=0.03)
-    drawn = measure.drawing(shipped, measure.tune_prompts())["facts"]
-    assert drawn == pytest.approx(measured["drawing on the tune prompts"]["facts"], abs=0.01)
+    assert again == pytest.approx(measured["VQA accuracy"]["overall"]["right"], abs=0.03)
+    sampled = measure.sampling(shipped, measure.tune_prompts())["facts"]
+    assert sampled == pytest.approx(measured["sampling on the tune prompts"]["facts"], abs=0.01)

@@ -26,7 +26,7 @@ PAD = "<pad>"
 
 
 class WholeVocabulary(TinyRandom):
-    """Normalises over the whole vocabulary, as TRL does, instead of over what may be drawn."""
+    """Normalises over the whole vocabulary, as TRL does, instead of over what may be sampled."""
 
     def log_likelihood(self, prompts: list[str], latents: list[Any]) -> torch.Tensor:
         """Return log pi(z|x), shape (batch,), one sequence at a time, without any padding."""
@@ -88,7 +88,7 @@ def ours(model: TinyRandom, reference: TinyRandom, data: list[Preference], nll: 
             stored.append(reference.log_likelihood([p.prompt] * len(p.latents), list(p.latents)))
     batch = preference_data.collate(data, stored, torch.device("cpu"))
     policy = model.log_likelihood(batch.prompts, batch.latents)
-    return Dpo(DpoOptions(beta=BETA, nll=nll)).objective(policy, batch).mean()
+    return Dpo(DpoOptions(beta=BETA, nll_weight=nll)).objective(policy, batch).mean()
 
 
 @pytest.mark.parametrize("nll", [0.0, 5.0])

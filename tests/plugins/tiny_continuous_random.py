@@ -10,7 +10,7 @@ import torch
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 
 WORDS = (
     "yes", "no", "a", "an", "and", "red", "blue", "circle", "square", "striped", "three", "big", "small",
@@ -26,7 +26,7 @@ PROMPTS = (
 
 
 class TinyContinuousRandom(BaseModel):
-    """H of 4 queries and 16 dimensions; pictures of 4x4 pixels that show H and the decoder's seed."""
+    """H of 4 queries and 16 dimensions; images of 4x4 pixels that show H and the decoder's seed."""
 
     def __init__(self, seed: int = 0) -> None:
         self.kind = "continuous"
@@ -62,7 +62,7 @@ class TinyContinuousRandom(BaseModel):
         """Return H, (batch, QUERIES, HIDDEN)."""
         self.feature_calls.append(len(prompts))
         words = self.lm.vocabulary
-        ids = [[words.bos, words.draw, *words.encode(prompt)] for prompt in prompts]
+        ids = [[words.bos, words.sample, *words.encode(prompt)] for prompt in prompts]
         return self.lm.features(ids, query_offsets)
 
     def mlp_blocks(self) -> Sequence[torch.nn.Module]:
@@ -74,12 +74,12 @@ class TinyContinuousRandom(BaseModel):
         return self.lm.queries
 
     @torch.no_grad()
-    def represent(self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing) -> list[Latent]:
+    def represent(self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams) -> list[Latent]:
         """Return H(x), the same for every seed."""
         return list(self.features(prompts).float().numpy())
 
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
-        """Paint the first values of H as grey levels, brighter or darker by the seed."""
+        """Decode the first values of H as grey levels, brighter or darker by the seed."""
         return [
             np.repeat(np.clip(H[:4, :4] * 30 + 100 + seed % 50, 0, 255).astype(np.uint8)[..., None], 3, 2)
             for H, seed in zip(latents, seeds, strict=True)
@@ -88,7 +88,7 @@ class TinyContinuousRandom(BaseModel):
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Answer from the brightness of the picture."""
+        """Answer from the brightness of the image."""
         return [
             np.tile([image.mean() / 255, 1 - image.mean() / 255], (len(asked), 1))
             for image, asked in zip(images, questions, strict=True)

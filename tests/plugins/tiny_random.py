@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 
 WORDS = (
     "<pad>",
@@ -79,28 +79,28 @@ class TinyRandom(BaseModel):
         return [WORDS.index(word) for word in prompt.split()] + [1]
 
     @torch.no_grad()
-    def represent(self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing) -> list[Latent]:
-        """Draw LENGTH codes from the temperature-scaled distribution, one sequence at a time."""
-        return [self._draw(p, s, drawing) for p, s in zip(prompts, seeds, strict=True)]
+    def represent(self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams) -> list[Latent]:
+        """Sample LENGTH codes from the temperature-scaled distribution, one sequence at a time."""
+        return [self._sample(p, s, sampling) for p, s in zip(prompts, seeds, strict=True)]
 
-    def _draw(self, prompt: str, seed: int, drawing: Drawing) -> Latent:
+    def _sample(self, prompt: str, seed: int, sampling: SamplingParams) -> Latent:
         generator = torch.Generator().manual_seed(seed % 2**63)
         ids = self.encode(prompt)
         start = len(ids)
         for _ in range(LENGTH):
             logits = self.backbone(torch.tensor([ids])).logits[0, -1, len(WORDS) :]
-            probabilities = (logits / drawing.temperature).softmax(-1)
+            probabilities = (logits / sampling.temperature).softmax(-1)
             ids.append(len(WORDS) + int(torch.multinomial(probabilities, 1, generator=generator)))
         return np.array(ids[start:], dtype=np.int32) - len(WORDS)
 
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
-        """Paint the codes as grey levels."""
+        """Decode the codes as grey levels."""
         return [np.repeat(z.astype(np.uint8).reshape(2, 3, 1) * 20, 3, axis=2) for z in latents]
 
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Answer from the brightness of the picture."""
+        """Answer from the brightness of the image."""
         return [
             np.tile([image.mean() / 255, 1 - image.mean() / 255], (len(asked), 1))
             for image, asked in zip(images, questions, strict=True)

@@ -9,10 +9,10 @@ from typing import Any
 from silmm.contracts.models import BaseModel, Preference, Trainer
 
 QUICK: dict[str, Any] = {
-    "steps": 8,
-    "warmup": 2,
+    "max_steps": 8,
+    "warmup_steps": 2,
     "learning_rate": 5e-3,
-    "batch": 8,
+    "batch_size": 8,
     "rank": 4,
     "alpha": 8,
     "checkpoint_every": 3,

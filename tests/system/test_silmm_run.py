@@ -27,9 +27,9 @@ pytestmark = pytest.mark.slow
 
 SMALL = (
     "--prompts", "24", "--images-per-prompt", "6", "--limit", "24", "--iterations", "2",
-    "--set", "trainer.steps=6", "--set", "trainer.warmup=2", "--set", "trainer.checkpoint_every=2",
+    "--set", "trainer.max_steps=6", "--set", "trainer.warmup_steps=2", "--set", "trainer.checkpoint_every=2",
     "--set", "trainer.validate_every=3",  # so that validation is killed, resumed and kept from the judge too
-    "--set", "benchmark.images=1", "--set", "benchmark.plain_images=1", "--set", "benchmark.batch=16",
+    "--set", "benchmark.images=1", "--set", "benchmark.images_at_temperature_1=1", "--set", "benchmark.batch=16",
 )  # fmt: skip
 STAGES = (
     "iter-1/prompts/shard-00000.parquet",
@@ -96,7 +96,7 @@ def test_a_run_killed_in_every_stage_ends_in_the_same_bytes(finished, tmp_path):
 
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(finished, tmp_path):
-    """SIGINT while drawing and while training: exit code 130, then the uninterrupted run's bytes."""
+    """SIGINT while sampling and while training: exit code 130, then the uninterrupted run's bytes."""
     stopped = tmp_path / "run"
     for pattern in (STAGES[1], STAGES[5]):
         assert kill_when(stopped, pattern, signal.SIGINT) == 130
@@ -105,17 +105,17 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(finished, tmp_path):
 
 
 def test_the_report_of_a_real_run_holds_what_it_promises(finished):
-    """Pictures before and after, scores, both likelihoods, and the feedback against the judge."""
+    """Images before and after, scores, both likelihoods, and the feedback against the judge."""
     folder = finished[0] / "report"
     page = (folder / "index.html").read_text()
     for title in (
         "Before and after", "Self-feedback against the judge", "Training", "The model&#x27;s own scores",
-        "Pictures before and after", "chosen", "rejected", "AUC",
+        "Images before and after", "chosen", "rejected", "AUC",
     ):  # fmt: skip
         assert title in page, title
-    pictures = set(re.findall(r'<img[^>]* src="([^"]+)"', page))
-    assert len(pictures) > 16
-    assert all((folder / name).is_file() for name in pictures if not name.startswith("data:"))
+    images = set(re.findall(r'<img[^>]* src="([^"]+)"', page))
+    assert len(images) > 16
+    assert all((folder / name).is_file() for name in images if not name.startswith("data:"))
 
 
 def test_two_workers_write_the_same_bytes(finished, tmp_path):
@@ -177,8 +177,8 @@ def test_the_loop_does_not_need_the_judge(finished, tmp_path):
     assert loop == whole
 
 
-def test_candidates_open_as_pictures(finished):
-    """`datasets` shows the image column as pictures of 32x32."""
+def test_candidates_open_as_images(finished):
+    """`datasets` shows the image column as images of 32x32."""
     files = sorted(map(str, (finished[0] / "iter-1" / "candidates").glob("*.parquet")))
     data = datasets.load_dataset(
         "parquet", data_files=files, split="train", cache_dir=str(finished[0].parent / "cache")

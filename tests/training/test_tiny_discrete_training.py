@@ -23,7 +23,7 @@ from training.tiny_discrete.train_tokenizer import fit
 LOUD = pools.Noise(swap=1.0, turn=1.0, count=1.0, attribute=0.0)
 QUIET = pools.Noise(swap=0.0, turn=0.0, count=0.0, attribute=0.0)
 PLAN = language.Plan(
-    steps=4, draw_from=1, polish_from=3, pictures=4, questions=3, drawings=4, texts=4, text_every=1
+    steps=4, sample_from=1, polish_from=3, images=4, questions=3, sampled_images=4, texts=4, text_every=1
 )
 
 
@@ -32,20 +32,20 @@ def data(tmp_path_factory):
     """Small pools, a tokenizer and the text tasks."""
     folder = tmp_path_factory.mktemp("pools")
     files = {}
-    for kind, job in {"understanding": (0, 40), "drawing": (0, 40, LOUD)}.items():
-        worker = {"understanding": pools.understanding_pool, "drawing": pools.drawing_pool}[kind]
+    for kind, job in {"understanding": (0, 40), "sampling": (0, 40, LOUD)}.items():
+        worker = {"understanding": pools.understanding_pool, "sampling": pools.image_pool}[kind]
         files[kind] = folder / f"{kind}.npz"
         np.savez(files[kind], **worker(job))
-    tokenizer = fit(np.load(files["drawing"])["images"], codes=64)
+    tokenizer = fit(np.load(files["sampling"])["images"], codes=64)
     tasks = TextTask(make_vocabulary())
     loaded = language.load_pools(
-        files["understanding"], files["drawing"], tokenizer, tasks.vocabulary
+        files["understanding"], files["sampling"], tokenizer, tasks.vocabulary
     )
     return files, loaded, tokenizer, tasks
 
 
 def test_noise_changes_what_is_shown_and_no_noise_does_not():
-    """Without noise the picture is the caption's; full noise changes most two-object captions."""
+    """Without noise the image is the caption's; full noise changes most two-object captions."""
     rng = np.random.default_rng(0)
     specs = [training_spec(rng, category) for category in CATEGORIES for _ in range(20)]
     assert all(pools.mutate(rng, spec, QUIET) == spec for spec in specs)
@@ -58,7 +58,7 @@ def test_no_training_text_is_held_out(data):
     """Neither captions, questions nor chat tasks hold a combination of the evaluation prompts."""
     files, _, _, tasks = data
     questions = [str(q) for q in np.load(files["understanding"])["questions"].ravel()]
-    captions = [str(c) for c in np.load(files["drawing"])["captions"]]
+    captions = [str(c) for c in np.load(files["sampling"])["captions"]]
     rng = np.random.default_rng(1)
     texts = [tasks.texts(rng) for _ in range(200)]
     written = [answer for task, _, answer in texts if task == "write"]
@@ -160,11 +160,11 @@ def test_the_word_loss_is_zero_only_for_a_look_at_the_right_word():
 def test_the_pool_knows_which_patches_each_mention_covers(data):
     """Every caption's first mention covers some patches, and no pool row has patches beyond its mentions."""
     files, loaded, _, _ = data
-    captions = np.load(files["drawing"])["captions"]
-    assert loaded.draw_owned.shape == (len(captions), pools.MENTIONS, 64)
-    assert loaded.draw_owned[:, 0].any(1).mean() > 0.95  # a thing inside or behind may be hidden
+    captions = np.load(files["sampling"])["captions"]
+    assert loaded.sample_owned.shape == (len(captions), pools.MENTIONS, 64)
+    assert loaded.sample_owned[:, 0].any(1).mean() > 0.95  # a thing inside or behind may be hidden
     mentions = [len(parse_caption(str(c)).mentions) for c in captions]
-    assert all(not owned[n:].any() for owned, n in zip(loaded.draw_owned, mentions, strict=True))
+    assert all(not owned[n:].any() for owned, n in zip(loaded.sample_owned, mentions, strict=True))
 
 
 def test_a_work_directory_belongs_to_one_recipe(tmp_path):

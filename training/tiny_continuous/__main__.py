@@ -1,7 +1,7 @@
 """Make `tiny-continuous`: ``python -m training.tiny_continuous --work DIR [--out DIR]``.
 
 It starts from the shipped weights of `tiny-discrete` (words, transformer, codebook), which have a script of
-their own. Four steps, each kept in the work directory and resumed after a kill: pools of scenes, the painter
+their own. Four steps, each kept in the work directory and resumed after a kill: pools of scenes, the decoder
 behind a strong backbone, the backbone that ships, export of the weights. A work directory belongs to one
 recipe. The cost is in the model's card.
 """
@@ -18,11 +18,11 @@ from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 
 from training.tiny_continuous import base, pools, strong
-from training.tiny_continuous.drawing import load_drawings
 from training.tiny_continuous.export import export
+from training.tiny_continuous.sampling import load_sampled_images
 from training.tiny_discrete import pools as discrete_pools
 
-DRAWING, EXAM, PART = 120_000, 16_000, 2_000
+SAMPLING, EXAM, PART = 120_000, 16_000, 2_000
 
 
 def main() -> None:
@@ -32,14 +32,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to export the weights (default: the package)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--until", choices=["pools", "painter", "export"], default="export")
+    parser.add_argument("--until", choices=["pools", "decoder", "export"], default="export")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     work: Path = args.work
     work.mkdir(parents=True, exist_ok=True)
     keep_recipe(work / "recipe.json", args.seed)
     first = args.seed * 1000
-    drawing = pools.make(work / "drawing.npz", [(first + i, PART) for i in range(DRAWING // PART)])
+    sampling = pools.make(work / "sampling.npz", [(first + i, PART) for i in range(SAMPLING // PART)])
     # Other seeds than the pools of tiny-discrete: these are questions that it was not trained on.
     exam = discrete_pools.make(
         "understanding", work / "understanding.npz",
@@ -51,10 +51,10 @@ def main() -> None:
     words, weights = discrete.vocabulary, WEIGHTS / "language_model.safetensors"
     torch.manual_seed(args.seed)
     teacher = strong.train(
-        load_drawings(drawing, discrete.tokenizer, words), discrete.tokenizer,
+        load_sampled_images(sampling, discrete.tokenizer, words), discrete.tokenizer,
         strong.new_language_model(words, weights), work / "strong", strong.Plan(), args.seed,
     )  # fmt: skip
-    if args.until == "painter":
+    if args.until == "decoder":
         return
     plan = base.Plan()
     torch.manual_seed(args.seed + 1)
@@ -64,7 +64,7 @@ def main() -> None:
     left = base.fit_patches(student, discrete.tokenizer.codebook, codes, plan.patch_steps)
     print(f"patch encoder: {left:.4f} of the codes' embeddings left unexplained", flush=True)
     model = base.train(student, teacher.model, base.load_exam(exam), work / "base", plan, args.seed)
-    export(model, teacher.painter, args.out)
+    export(model, teacher.decoder, args.out)
 
 
 def keep_recipe(path: Path, seed: int) -> None:
@@ -75,7 +75,7 @@ def keep_recipe(path: Path, seed: int) -> None:
     """
     recipe = {
         "seed": seed, "strong": asdict(strong.Plan()), "base": asdict(base.Plan()),
-        "sizes": {"drawing": DRAWING, "exam": EXAM, "part": PART},
+        "sizes": {"sampling": SAMPLING, "exam": EXAM, "part": PART},
         "start": json.loads((WEIGHTS / "sha256.json").read_text()),
     }  # fmt: skip
     if not path.exists():

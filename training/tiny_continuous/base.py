@@ -1,10 +1,10 @@
-"""Train the backbone that ships: it answers and writes well, and has drawn too little to draw well.
+"""Train the backbone that ships: it answers and writes well, and has sampled too little to sample well.
 
 First the patch encoder learns to say what the image codes of `tiny-discrete` said, so that all that model
-knows of pictures is kept. Then the backbone practises answering and writing, rewriting prompts included.
-Then it learns to draw beside that, by matching the H that the strong backbone gives to *noisy* captions:
+knows of images is kept. Then the backbone practises answering and writing, rewriting prompts included.
+Then it learns to sample beside that, by matching the H that the strong backbone gives to *noisy* captions:
 attributes exchanged, relations turned round, numbers off by one. Its H is then a mean of the right reading
-and of wrong ones, while the frozen painter could paint the right one. That gap is what SILMM lives on: every
+and of wrong ones, while the frozen decoder could decode the right one. That gap is what SILMM lives on: every
 prompt's H has to move the same way, toward the right reading.
 """
 
@@ -37,13 +37,13 @@ class Plan:
     practice: int = 400
     """Steps of answering and writing alone."""
     practice_peak: float = 5e-4
-    drawing: int = 260
-    """Steps of drawing, with answering and writing beside it."""
-    drawing_peak: float = 1e-3
+    sampling: int = 260
+    """Steps of sampling, with answering and writing beside it."""
+    sampling_peak: float = 1e-3
     settling: int = 120
     """Steps of all three, down to a learning rate of 0."""
     noise: Noise = NOISE
-    pictures: int = 32
+    images: int = 32
     questions: int = 8
     texts: int = 32
     captions: int = 64
@@ -51,7 +51,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Exam:
-    """Pictures with questions and their answers."""
+    """Images with questions and their answers."""
 
     images: NDArray[np.uint8]
     questions: NDArray[np.str_]
@@ -85,10 +85,10 @@ def answering_loss(
     model: LanguageModel, exam: Exam, rng: np.random.Generator, plan: Plan
 ) -> tuple[Tensor, float]:
     """Return the cross-entropy of yes and no, and the share of right answers."""
-    rows = rng.integers(len(exam.images), size=plan.pictures)
-    # Relations are the hardest kind: they are drawn three times as often.
+    rows = rng.integers(len(exam.images), size=plan.images)
+    # Relations are the hardest kind: they are sampled three times as often.
     weight = np.where(exam.is_relation[rows], 3.0, 1.0)
-    keys = rng.random((plan.pictures, exam.answers.shape[1])) ** (1 / weight)
+    keys = rng.random((plan.images, exam.answers.shape[1])) ** (1 / weight)
     picks = np.argsort(-keys, axis=1)[:, : plan.questions]
     words = model.vocabulary
     texts = [
@@ -97,7 +97,7 @@ def answering_loss(
     ]  # fmt: skip
     answers = torch.from_numpy(exam.answers[rows[:, None], picks].ravel())
     cache, _ = model.see(model.patches(pixels(exam.images[rows])))
-    owner = torch.arange(plan.pictures).repeat_interleave(plan.questions)
+    owner = torch.arange(plan.images).repeat_interleave(plan.questions)
     out, last = model.question_outputs(cache, owner, texts)
     logits = model.answer_logits(out.last_hidden_state[torch.arange(len(texts)), last]).float()
     right = ((logits[:, words.yes] > logits[:, words.no]) == answers).float().mean()
@@ -118,7 +118,7 @@ def matching_loss(
     words = model.vocabulary
 
     def prompt(spec: Spec) -> list[int]:
-        return [words.bos, words.draw, *words.encode(caption(spec, rng))]
+        return [words.bos, words.sample, *words.encode(caption(spec, rng))]
 
     specs = [training_spec(rng, CATEGORIES[int(rng.integers(8))]) for _ in range(captions)]
     prompts = [prompt(spec) for spec in specs]
@@ -129,12 +129,12 @@ def matching_loss(
 
 def _rate(plan: Plan, step: int) -> float:
     """Return the learning rate of a step (0-based) in its part of the plan."""
-    drawn = plan.practice + plan.drawing
+    sampled = plan.practice + plan.sampling
     if step < plan.practice:
         return learning_rate(step, plan.practice, plan.practice_peak, 50)
-    if step < drawn:
-        return plan.drawing_peak * min(1.0, (step - plan.practice + 1) / 30)
-    return plan.drawing_peak * (1 - (step - drawn) / plan.settling)
+    if step < sampled:
+        return plan.sampling_peak * min(1.0, (step - plan.practice + 1) / 30)
+    return plan.sampling_peak * (1 - (step - sampled) / plan.settling)
 
 
 def train(
@@ -146,17 +146,17 @@ def train(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=plan.practice_peak, betas=(0.9, 0.98), weight_decay=0.05
     )
-    steps = plan.practice + plan.drawing + plan.settling
+    steps = plan.practice + plan.sampling + plan.settling
     for step in range(checkpoint.load(work, model, optimizer), steps):
         rng = np.random.default_rng([seed, 19, step])
-        drawing = step >= plan.practice
+        sampling = step >= plan.practice
         for group in optimizer.param_groups:
             group["lr"] = _rate(plan, step)
         with torch.autocast("cpu", torch.bfloat16):
             answer, right = answering_loss(model, exam, rng, plan)
             text = writing_loss(model, tasks, rng, plan.texts)
             loss = answer + text
-            if drawing:
+            if sampling:
                 match = matching_loss(model, strong, rng, plan.captions, plan.noise)
                 loss = loss + match
         torch.autograd.backward(loss)
@@ -164,7 +164,7 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         if step % 20 == 0:
-            seen = f" match {match.item():.3f}" if drawing else ""
+            seen = f" match {match.item():.3f}" if sampling else ""
             print(f"base {step} right {right:.3f} text {text.item():.3f}{seen}", flush=True)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
             checkpoint.save(work, model, optimizer, step + 1)

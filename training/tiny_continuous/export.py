@@ -9,16 +9,16 @@ from pathlib import Path
 import silmm_plugins.models.tiny_continuous as package
 import torch
 from safetensors.torch import save_file
-from silmm_plugins.models.tiny_continuous.decoder import Painter
+from silmm_plugins.models.tiny_continuous.decoder import Decoder
 from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 from torch import Tensor, nn
 
 
-def export(model: LanguageModel, painter: Painter, out: Path | None) -> None:
-    """Write config.json, language_model.safetensors and painter.safetensors, as bfloat16, into `out`."""
+def export(model: LanguageModel, decoder: Decoder, out: Path | None) -> None:
+    """Write config.json, language_model.safetensors and decoder.safetensors, as bfloat16, into `out`."""
     folder = out or Path(package.__file__).parent / "weights"
     folder.mkdir(parents=True, exist_ok=True)
-    base, body = model.backbone.config, painter.body.config
+    base, body = model.backbone.config, decoder.body.config
     config = {
         "words": list(model.vocabulary.words),
         "language_model": {
@@ -26,17 +26,17 @@ def export(model: LanguageModel, painter: Painter, out: Path | None) -> None:
             "heads": base.num_attention_heads, "mlp": base.intermediate_size,
             "queries": len(model.queries), "patch_mlp": model.patch_encoder[0].out_features,
         },
-        "painter": {
-            "features": painter.projector.in_features, "width": body.in_channels,
+        "decoder": {
+            "features": decoder.projector.in_features, "width": body.in_channels,
             "layers": body.num_layers, "heads": body.num_attention_heads,
-            "codes": len(painter.codebook), "noise_slots": painter.noise_slots,
-            "noise_levels": painter.noise_levels, "grid": painter.grid,
+            "codes": len(decoder.codebook), "noise_slots": decoder.noise_slots,
+            "noise_levels": decoder.noise_levels, "grid": decoder.grid,
         },
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     save_file(_halves(model), folder / "language_model.safetensors")
-    save_file(_halves(painter), folder / "painter.safetensors")
-    files = ("config.json", "language_model.safetensors", "painter.safetensors")
+    save_file(_halves(decoder), folder / "decoder.safetensors")
+    files = ("config.json", "language_model.safetensors", "decoder.safetensors")
     hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
     (folder / "sha256.json").write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
 

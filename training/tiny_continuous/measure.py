@@ -1,8 +1,8 @@
 """Measure the shipped model: ``python -m training.tiny_continuous.measure OUT.json --work DIR``.
 
-What the model's page says is what this prints: question answering on clean renders of fresh scenes,
-decompositions and written prompts, alignment of its drawings on the tune prompts, what there is to win by
-better features (the headroom), and what the painter can do behind the strong backbone of the work directory.
+What the model's page says is what this prints: VQA accuracy on clean renders of fresh scenes,
+decompositions and written prompts, alignment of its samples on the tune prompts, what there is to win by
+better features (the headroom), and what the decoder can do behind the strong backbone of the work directory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from silmm_plugins.models.tiny_continuous.model import TinyContinuous
 from silmm_plugins.models.tiny_continuous.options import DEFAULTS, WEIGHTS
 from silmm_plugins.sampling.continuous import DropDiv, DropDivOptions
 
-from silmm.contracts.models import ChatRequest, Drawing, Latent
+from silmm.contracts.models import ChatRequest, Latent, SamplingParams
 from silmm.seeds import derive
 from training.tiny_discrete.measure import answering, decomposing, writing
 
@@ -40,18 +40,18 @@ def sampler() -> DropDiv:
 def facts(
     model: TinyContinuous, prompts: list[EvalPrompt], latents: list[Latent], noise: str
 ) -> NDArray[np.float64]:
-    """Return the share of facts right of each H, mean over NOISES pictures; equal noise for equal prompts."""
+    """Return the share of facts right of each H, mean over NOISES images; equal noise for equal prompts."""
     judge, found = Judge(), np.zeros(len(prompts))
     for view in range(NOISES):
-        pictures = model.decode(latents, [derive(5, noise, p.text, view) for p in prompts])
-        verdicts = judge.facts(np.stack(pictures), [p.spec for p in prompts])
+        images = model.decode(latents, [derive(5, noise, p.text, view) for p in prompts])
+        verdicts = judge.facts(np.stack(images), [p.spec for p in prompts])
         found += np.array([v.mean() for v in verdicts]) / NOISES
     return found
 
 
-def drawing(model: TinyContinuous, prompts: list[EvalPrompt]) -> dict[str, Any]:
+def sampling(model: TinyContinuous, prompts: list[EvalPrompt]) -> dict[str, Any]:
     """Return facts right of H(x), overall and by category."""
-    latents = model.represent([p.text for p in prompts], [0] * len(prompts), Drawing())
+    latents = model.represent([p.text for p in prompts], [0] * len(prompts), SamplingParams())
     found = facts(model, prompts, latents, "plain")
     by = {c: found[[p.category == c for p in prompts]] for c in CATEGORIES}
     return {
@@ -64,20 +64,20 @@ def headroom(model: TinyContinuous) -> dict[str, float]:
     """Return what CANDIDATES candidates of the default sampler hold, on the tune prompts.
 
     "mean" is over all of them; "best H, fresh noise" takes the candidate whose H is best over NOISES noises
-    and scores it over NOISES others; "best picture" is the best under one noise, luck of the noise included.
+    and scores it over NOISES others; "best image" is the best under one noise, luck of the noise included.
     """
     prompts = [p for p in tune_prompts() for _ in range(CANDIDATES)]
     seeds = [derive(5, p.text, n % CANDIDATES) for n, p in enumerate(prompts)]
-    latents = sampler().draw(model, [p.text for p in prompts], seeds)
+    latents = sampler().sample(model, [p.text for p in prompts], seeds)
     first = facts(model, prompts, latents, "first").reshape(-1, CANDIDATES)
     fresh = facts(model, prompts, latents, "fresh").reshape(-1, CANDIDATES)
-    pictures = model.decode(latents, [derive(5, "one", p.text) for p in prompts])
-    verdicts = Judge().facts(np.stack(pictures), [p.spec for p in prompts])
+    images = model.decode(latents, [derive(5, "one", p.text) for p in prompts])
+    verdicts = Judge().facts(np.stack(images), [p.spec for p in prompts])
     one = np.array([v.mean() for v in verdicts]).reshape(-1, CANDIDATES)
     figures = {
         "mean": fresh.mean(),
         "best H, fresh noise": fresh[np.arange(len(fresh)), first.argmax(1)].mean(),
-        "best picture": one.max(1).mean(),
+        "best image": one.max(1).mean(),
     }
     return {name: round(float(value), 4) for name, value in figures.items()}
 
@@ -105,14 +105,14 @@ def _valid(text: str) -> bool:
 
 
 def teacher(model: TinyContinuous, work: Path) -> dict[str, Any]:
-    """Return what the painter paints behind the strong backbone: held-out and fresh training captions."""
+    """Return what the decoder decodes behind the strong backbone: held-out and fresh training captions."""
     tensors = load_file(work / "strong" / "last.safetensors")
     weights = {k.removeprefix("model.model."): v for k, v in tensors.items() if k.startswith("model.model.")}
     model.language_model.load_state_dict(weights, strict=False)
     rng = np.random.default_rng(79)
     specs = [(c, training_spec(rng, c)) for c in CATEGORIES for _ in range(40)]
     fresh = [EvalPrompt(caption(spec, rng), c, spec) for c, spec in specs]
-    return {"tune prompts": drawing(model, tune_prompts()), "training captions": drawing(model, fresh)}
+    return {"tune prompts": sampling(model, tune_prompts()), "training captions": sampling(model, fresh)}
 
 
 def main() -> None:
@@ -120,26 +120,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="another folder than the shipped one")
-    parser.add_argument("--work", type=Path, help="work directory of the training, for the painter's teacher")
+    parser.add_argument("--work", type=Path, help="work directory of the training, for the decoder's teacher")
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = TinyContinuous.load(args.weights)
     card = args.weights / "sha256.json"
     result = {
         "weights": hashlib.sha256(card.read_bytes()).hexdigest(),
-        "question answering": answering(model),
-        "drawing on the tune prompts": drawing(model, tune_prompts()),
+        "VQA accuracy": answering(model),
+        "sampling on the tune prompts": sampling(model, tune_prompts()),
         "headroom on the tune prompts, ten candidates": headroom(model),
         "decompositions exactly right": decomposing(model),
         "self-written prompts valid": writing(model),
         "rewritten prompts valid": rewriting(model),
         "parameters": {
             "language model": sum(p.numel() for p in model.language_model.parameters()),
-            "painter": sum(p.numel() for p in model.painter.parameters()),
+            "decoder": sum(p.numel() for p in model.decoder.parameters()),
         },
     }
     if args.work:
-        result["painter behind its teacher"] = teacher(TinyContinuous.load(args.weights), args.work)
+        result["decoder behind its teacher"] = teacher(TinyContinuous.load(args.weights), args.work)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

@@ -1,4 +1,4 @@
-"""Captions with the pictures that the painter must make of them: one for each value of its noise."""
+"""Captions with the images that the decoder must make of them: one for each value of its noise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MENTIONS = 4
 LAYOUT_SLOTS = 12
 SLOTS = 2 * MENTIONS + LAYOUT_SLOTS
 LEVELS = 24
-"""Values of a noise number; the world draws among 2, 3, 4 or 8 things, and 24 is a multiple of each."""
+"""Values of a noise number; the world samples among 2, 3, 4 or 8 things, and 24 is a multiple of each."""
 _PLAIN, _STRIPED = 20, 22
 OPEN = (len(SHAPES), len(COLORS), len(TEXTURES), 4)
 """Labels of what a caption does not say: no such mention, no colour, no texture, no number."""
@@ -28,7 +28,7 @@ class Dial:
     """A random generator whose numbers are given: each noise number stands for the middle of its share.
 
     The shares divide [0.1, 1): objects shrink where a number is below 0.1 (layout.py), and take two more
-    numbers then, which shifts the meaning of all later ones. Painters did not learn that; none shrinks here.
+    numbers then, which shifts the meaning of all later ones. Decoders did not learn that; none shrinks here.
     """
 
     def __init__(self, noise: NDArray[np.int64]) -> None:
@@ -88,8 +88,8 @@ def labels_of(spec: Spec) -> tuple[NDArray[np.int8], int]:
     return labels, relation
 
 
-def drawing_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
-    """Make (seed, count): captions, noise, pictures and what the captions say."""
+def image_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
+    """Make (seed, count): captions, noise, images and what the captions say."""
     seed, count = args
     rng = np.random.default_rng([5, seed])
     images = np.zeros((count, 32, 32, 3), np.uint8)
@@ -117,7 +117,7 @@ def make(path: Path, jobs: list[tuple[int, int]], workers: int = 2) -> Path:
     """Make a pool in `workers` processes and keep it at `path` (.npz); reuse it if it is there."""
     if not path.exists():
         with get_context("spawn").Pool(workers) as pool:
-            parts = pool.map(drawing_pool, jobs, chunksize=1)
+            parts = pool.map(image_pool, jobs, chunksize=1)
         merged = {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
         partial = path.with_suffix(".partial.npz")
         np.savez(partial, **merged)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""Train the painter behind a strong backbone, so that it can paint whatever a good H says.
+"""Train the decoder behind a strong backbone, so that it can decode whatever a good H says.
 
-The painter is frozen afterwards and ships; its teacher does not: it only shows that the painter is able. Both
-learn together, from captions, noise and pictures, in two parts. First a training-only head reads each mention
-off a query of its own, which makes drawing learnable in minutes. Then the painter sees a few queries at a
+The decoder is frozen afterwards and ships; its teacher does not: it only shows that the decoder is able. Both
+learn together, from captions, noise and images, in two parts. First a training-only head reads each mention
+off a query of its own, which makes sampling learnable in minutes. Then the decoder sees a few queries at a
 time, and the head reads all off their mean: so every query comes to carry the whole caption, as a kernel that
 pools over the queries takes for granted.
 """
@@ -15,18 +15,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_continuous.decoder import Painter
+from silmm_plugins.models.tiny_continuous.decoder import Decoder
 from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
 from torch import nn
 
-from training.tiny_continuous.drawing import Drawings, Meaning, drawing_loss, start_from_discrete
 from training.tiny_continuous.pools import LEVELS, SLOTS
+from training.tiny_continuous.sampling import Meaning, SampledImages, image_token_loss, start_from_discrete
 from training.tiny_discrete import checkpoint
 from training.tiny_discrete.train_language_model import HEADS, HIDDEN, LAYERS, MLP, SAVE_EVERY, learning_rate
 
 QUERIES, PATCH_MLP = 16, 256
-PAINTER_WIDTH, PAINTER_LAYERS, PAINTER_HEADS = 128, 4, 4
+DECODER_WIDTH, DECODER_LAYERS, DECODER_HEADS = 128, 4, 4
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Plan:
     together_from: int = 900
     """From here on every query is to carry everything."""
     queries: int = 4
-    """So many queries does the painter see at a time from there on."""
+    """So many queries does the decoder see at a time from there on."""
     batch: int = 128
     peak: float = 1.5e-3
-    draw_weight: float = 4.0
+    image_token_weight: float = 4.0
     meaning_weight: float = 0.3
 
 
@@ -53,49 +53,49 @@ def new_language_model(vocabulary: Vocabulary, weights: Path) -> LanguageModel:
     return model
 
 
-def new_painter(tokenizer: ImageTokenizer) -> Painter:
-    """Return an untrained painter with the codebook of the tokenizer."""
-    painter = Painter(
-        HIDDEN, PAINTER_WIDTH, PAINTER_LAYERS, PAINTER_HEADS,
+def new_decoder(tokenizer: ImageTokenizer) -> Decoder:
+    """Return an untrained decoder with the codebook of the tokenizer."""
+    decoder = Decoder(
+        HIDDEN, DECODER_WIDTH, DECODER_LAYERS, DECODER_HEADS,
         codes=tokenizer.codes, noise_slots=SLOTS, noise_levels=LEVELS,
     )  # fmt: skip
-    painter.codebook.copy_(tokenizer.codebook)
-    return painter
+    decoder.codebook.copy_(tokenizer.codebook)
+    return decoder
 
 
 class Strong(nn.Module):
-    """Backbone, painter and training-only head, checkpointed together."""
+    """Backbone, decoder and training-only head, checkpointed together."""
 
-    def __init__(self, model: LanguageModel, painter: Painter) -> None:
+    def __init__(self, model: LanguageModel, decoder: Decoder) -> None:
         """Wrap the networks."""
         super().__init__()
-        self.model, self.painter, self.meaning = model, painter, Meaning(HIDDEN)
+        self.model, self.decoder, self.meaning = model, decoder, Meaning(HIDDEN)
 
 
 def train(
-    data: Drawings, tokenizer: ImageTokenizer, start: LanguageModel, work: Path, plan: Plan, seed: int
+    data: SampledImages, tokenizer: ImageTokenizer, start: LanguageModel, work: Path, plan: Plan, seed: int
 ) -> Strong:
     """Train to the plan's end, resuming from `work`; return the networks in eval mode."""
     torch.manual_seed(seed)
-    strong = Strong(start, new_painter(tokenizer))
+    strong = Strong(start, new_decoder(tokenizer))
     optimizer = torch.optim.AdamW(strong.parameters(), lr=plan.peak, betas=(0.9, 0.98), weight_decay=0.05)
     for step in range(checkpoint.load(work, strong, optimizer), plan.steps):
         rows = np.random.default_rng([seed, 9, step]).integers(len(data), size=plan.batch)
-        torch.manual_seed(seed * 1_000_003 + step)  # which queries the painter sees, the same after a kill
+        torch.manual_seed(seed * 1_000_003 + step)  # which queries the decoder sees, the same after a kill
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, plan.steps, plan.peak)
         with torch.autocast("cpu", torch.bfloat16):
             together = step >= plan.together_from
             queries = plan.queries if together else QUERIES
-            draw, features = drawing_loss(strong.model, strong.painter, data, rows, queries)
+            sample, features = image_token_loss(strong.model, strong.decoder, data, rows, queries)
             read = strong.meaning.together if together else strong.meaning.apart
             said = read(features, torch.from_numpy(data.labels[rows]), torch.from_numpy(data.relations[rows]))
-        (plan.draw_weight * draw + plan.meaning_weight * said).backward()
+        (plan.image_token_weight * sample + plan.meaning_weight * said).backward()
         torch.nn.utils.clip_grad_norm_(strong.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         if step % 20 == 0:
-            print(f"strong {step} draw {draw.item():.4f} meaning {said.item():.3f}", flush=True)
+            print(f"strong {step} sample {sample.item():.4f} meaning {said.item():.3f}", flush=True)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
             checkpoint.save(work, strong, optimizer, step + 1)
     return strong.eval()

@@ -60,10 +60,10 @@ def explained(rng: np.random.Generator, spec: Spec) -> Spec:
 
 
 class RewritingTask(TextTask):
-    """Draws (request, answer) pairs of all chat tasks that the model is taught."""
+    """Samples (request, answer) pairs of all chat tasks that the model is taught."""
 
     def texts(self, rng: np.random.Generator) -> tuple[str, str, str]:
-        """Draw (task, input, answer)."""
+        """Sample (task, input, answer)."""
         if rng.random() >= _REWRITES:
             return super().texts(rng)
         while True:

@@ -23,7 +23,7 @@ from training.tiny_discrete.text_tasks import TextTask, make_vocabulary
 from training.tiny_discrete.train_language_model import Plan, load_pools, train
 from training.tiny_discrete.train_tokenizer import CODES, fit
 
-UNDERSTANDING, DRAWING, PART = 60_000, 100_000, 2_000
+UNDERSTANDING, SAMPLING, PART = 60_000, 100_000, 2_000
 
 
 def main() -> None:
@@ -43,17 +43,17 @@ def main() -> None:
         "understanding", work / "understanding.npz",
         [(args.seed * 1000 + i, PART) for i in range(UNDERSTANDING // PART)],
     )  # fmt: skip
-    drawing = pools.make(
-        "drawing", work / "drawing.npz",
-        [(args.seed * 1000 + i, PART, pools.NOISE) for i in range(DRAWING // PART)],
+    sampling = pools.make(
+        "sampling", work / "sampling.npz",
+        [(args.seed * 1000 + i, PART, pools.NOISE) for i in range(SAMPLING // PART)],
     )  # fmt: skip
     if args.until == "pools":
         return
-    tokenizer = keep_tokenizer(work / "tokenizer.safetensors", (understanding, drawing))
+    tokenizer = keep_tokenizer(work / "tokenizer.safetensors", (understanding, sampling))
     if args.until == "tokenizer":
         return
     tasks = TextTask(make_vocabulary())
-    data = load_pools(understanding, drawing, tokenizer, tasks.vocabulary)
+    data = load_pools(understanding, sampling, tokenizer, tasks.vocabulary)
     model = train(data, tokenizer, tasks, work / "language-model", Plan(), args.seed)
     if args.until == "export":
         export(model, tokenizer, args.out)
@@ -65,7 +65,7 @@ def keep_recipe(path: Path, seed: int, plan: Plan) -> None:
     Raises:
         SystemExit: the directory was made by another recipe; its parts must not be mixed with this one's.
     """
-    sizes = {"understanding": UNDERSTANDING, "drawing": DRAWING, "part": PART}
+    sizes = {"understanding": UNDERSTANDING, "sampling": SAMPLING, "part": PART}
     recipe = {"seed": seed, "noise": asdict(pools.NOISE), "plan": asdict(plan), "sizes": sizes}
     if not path.exists():
         path.write_text(json.dumps(recipe, indent=1) + "\n")
@@ -74,7 +74,7 @@ def keep_recipe(path: Path, seed: int, plan: Plan) -> None:
 
 
 def keep_tokenizer(path: Path, pools: tuple[Path, ...]) -> ImageTokenizer:
-    """Fit the tokenizer on the pools' pictures and keep it, or read the one that was kept."""
+    """Fit the tokenizer on the pools' images and keep it, or read the one that was kept."""
     if not path.exists():
         fitted = fit(np.concatenate([np.load(pool)["images"] for pool in pools]))
         partial = path.with_suffix(".partial")

@@ -1,7 +1,7 @@
 """Measure the shipped model: ``python -m training.tiny_discrete.measure OUT.json``.
 
-What the model's page says is what this prints: question answering on clean renders of fresh scenes,
-alignment of its drawings on the tune prompts over temperatures and top_p, best of ten, decompositions,
+What the model's page says is what this prints: VQA accuracy on clean renders of fresh scenes,
+alignment of its samples on the tune prompts over temperatures and top_p, best of ten, decompositions,
 self-written prompts, and what the judge and the tokenizer lose.
 """
 
@@ -29,7 +29,7 @@ from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 
-from silmm.contracts.models import ChatRequest, Drawing
+from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm.seeds import derive
 from training.tiny_discrete.train_tokenizer import pixels
 
@@ -44,13 +44,13 @@ def answering(model: TinyModel, scenes: int = 1600, questions: int = 12) -> dict
     are yes.
     """
     rng = np.random.default_rng(2024)
-    drawn = [
+    sampled = [
         random_scene(rng) if n % 2
         else sample_scene(rng, _held_out_spec(rng, CATEGORIES[n // 2 % len(CATEGORIES)]))
         for n in range(scenes)
     ]  # fmt: skip
-    asked = [sample_questions(rng, scene, questions, allow_held_out=True) for scene in drawn]
-    answers = model.yes_no([render(s) for s in drawn], [[t for t, _ in group] for group in asked])
+    asked = [sample_questions(rng, scene, questions, allow_held_out=True) for scene in sampled]
+    answers = model.yes_no([render(s) for s in sampled], [[t for t, _ in group] for group in asked])
     kinds: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     for group, values in zip(asked, answers, strict=True):
         for (text, truth), (yes, no) in zip(group, values, strict=True):
@@ -75,8 +75,8 @@ def _share(answered: list[tuple[bool, bool]]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def drawing(model: TinyDiscrete, setting: Drawing, images: int) -> dict[str, float]:
-    """Return facts right, pictures entirely right and the best of `images`, on the tune prompts."""
+def sampling(model: TinyDiscrete, setting: SamplingParams, images: int) -> dict[str, float]:
+    """Return facts right, all facts correct and the best of `images`, on the tune prompts."""
     prompts = [p for p in tune_prompts() for _ in range(images)]
     seeds = [derive(5, p.text, n) for p in tune_prompts() for n in range(images)]
     codes = model.represent([p.text for p in prompts], seeds, setting)
@@ -142,7 +142,7 @@ def losses(model: TinyDiscrete, each: int = 300) -> dict[str, dict[str, float]]:
 def _agreement(
     judge: Judge, images: NDArray[np.uint8], scenes: list[Any], specs: list[Any]
 ) -> float:
-    """Compare verdicts with the true scenes, for the pictures' own facts and for another spec's."""
+    """Compare verdicts with the true scenes, for the images' own facts and for another spec's."""
     twice = np.concatenate([images, images])
     verdicts = judge.facts(twice, specs)
     truths = [
@@ -162,15 +162,15 @@ def main() -> None:
     torch.set_num_threads(1)
     model = TinyDiscrete.load(args.weights) if args.weights else TinyDiscrete.load()
     grid = {
-        f"temperature {t:g}, top_p {p:g}": drawing(model, Drawing(t, p), 4)
+        f"temperature {t:g}, top_p {p:g}": sampling(model, SamplingParams(t, p), 4)
         for t in TEMPERATURES for p in TOP_PS
     }  # fmt: skip
     card = (args.weights or WEIGHTS) / "sha256.json"
     result = {
         "weights": hashlib.sha256(card.read_bytes()).hexdigest(),
-        "question answering": answering(model),
-        "drawing at temperature 1, ten pictures": drawing(model, Drawing(), 10),
-        "grid on the tune prompts, four pictures": grid,
+        "VQA accuracy": answering(model),
+        "sampling at temperature 1, ten images": sampling(model, SamplingParams(), 10),
+        "grid on the tune prompts, four images": grid,
         "decompositions exactly right": decomposing(model),
         "self-written prompts valid": writing(model),
         "judge": losses(model),

@@ -1,9 +1,9 @@
 """Scenes, captions and questions to train on, made once and kept as arrays in the work directory.
 
-Captions come from the training split alone. The drawing captions are noisy on purpose, as web captions
+Captions come from the training split alone. The sampling captions are noisy on purpose, as web captions
 are: attributes swap their objects, relations turn round, numbers are off by one. That is the gap between
-what the model understands and what it draws, and the gap is what SILMM lives on; the clean captions of
-question answering hold no such noise.
+what the model understands and what it samples, and the gap is what SILMM lives on; the clean captions of
+VQA accuracy hold no such noise.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ UNKNOWN = -1
 
 @dataclass(frozen=True)
 class Noise:
-    """How often each kind of caption noise is tried on the drawing data.
+    """How often each kind of caption noise is tried on the sampling data.
 
     A try may change nothing: two mentions may have nothing to exchange, a new value may be the old one.
     """
@@ -53,11 +53,11 @@ class Noise:
 
 
 NOISE = Noise(swap=0.40, turn=0.40, count=0.30, attribute=0.10)
-"""What both embedded models misread captions by: enough that they draw about half of the facts right."""
+"""What both embedded models misread captions by: enough that they sample about half of the facts right."""
 
 
 def mutate(rng: np.random.Generator, spec: Spec, noise: Noise) -> Spec:
-    """Return what the picture shows when its caption, which says `spec`, is noisy."""
+    """Return what the image shows when its caption, which says `spec`, is noisy."""
     mentions = list(spec.mentions)
     relations = spec.relations
     if len(mentions) >= 2 and rng.random() < noise.swap:
@@ -141,7 +141,7 @@ def covered(scene: Scene, indices: list[int]) -> int:
 
 
 def understanding_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
-    """Make (seed, count): pictures, patch labels, and QUESTIONS questions each with answers and places."""
+    """Make (seed, count): images, patch labels, and QUESTIONS questions each with answers and places."""
     seed, count = args
     rng = np.random.default_rng([1, seed])
     images = np.zeros((count, 32, 32, 3), np.uint8)
@@ -174,8 +174,8 @@ def understanding_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
     }  # fmt: skip
 
 
-def drawing_pool(args: tuple[int, int, Noise]) -> dict[str, NDArray[np.generic]]:
-    """Make (seed, count, noise): captions, their pictures, noise included, and each mention's patches."""
+def image_pool(args: tuple[int, int, Noise]) -> dict[str, NDArray[np.generic]]:
+    """Make (seed, count, noise): captions, their images, noise included, and each mention's patches."""
     seed, count, noise = args
     rng = np.random.default_rng([2, seed])
     images = np.zeros((count, 32, 32, 3), np.uint8)
@@ -200,7 +200,7 @@ def drawing_pool(args: tuple[int, int, Noise]) -> dict[str, NDArray[np.generic]]
 def make(kind: str, path: Path, jobs: list[tuple[object, ...]], workers: int = 2) -> Path:
     """Make a pool in `workers` processes and keep it at `path` (.npz); reuse it if it is there."""
     if not path.exists():
-        worker = {"understanding": understanding_pool, "drawing": drawing_pool}[kind]
+        worker = {"understanding": understanding_pool, "sampling": image_pool}[kind]
         with get_context("spawn").Pool(workers) as pool:
             parts = pool.map(worker, jobs, chunksize=1)  # type: ignore[arg-type]
         merged = {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}

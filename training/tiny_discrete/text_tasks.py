@@ -34,31 +34,31 @@ def make_vocabulary() -> Vocabulary:
 
 
 class TextTask:
-    """Draws (request, answer) pairs of token ids: <bos> <task> words, and words <eos>."""
+    """Samples (request, answer) pairs of token ids: <bos> <task> words, and words <eos>."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Use this vocabulary."""
         self.vocabulary = vocabulary
 
     def texts(self, rng: np.random.Generator) -> tuple[str, str, str]:
-        """Draw (task, input, answer)."""
-        draw = rng.random()
-        if draw < 0.1:
+        """Sample (task, input, answer)."""
+        sample = rng.random()
+        if sample < 0.1:
             name = list(LISTS)[int(rng.integers(len(LISTS)))]
             items = [str(x) for x in rng.permutation(np.array(LISTS[name], dtype=object))]
             return "list", name, ", ".join(items)
         category = CATEGORIES[int(rng.integers(len(CATEGORIES)))]
         spec = training_spec(rng, category)
-        if draw < 0.35:
+        if sample < 0.35:
             return "write", category, caption(spec, rng)
         facts = atomic_facts(spec)
-        if draw < 0.75:
+        if sample < 0.75:
             return "decompose", caption(spec, rng), " ; ".join(statement(f) for f in facts)
         fact = facts[int(rng.integers(len(facts)))]
         return "question", statement(fact), question(fact)
 
     def sample(self, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-        """Draw one pair of id sequences."""
+        """Sample one pair of id sequences."""
         task, text, answer = self.texts(rng)
         words = self.vocabulary
         return (

@@ -1,4 +1,4 @@
-"""Train the language model of `tiny-discrete`: to answer and write, then to draw as well.
+"""Train the language model of `tiny-discrete`: to answer and write, then to sample as well.
 
 Yes/no supervision alone stays at the prior for a long time. Auxiliary losses, used in training only, break
 the plateau. What covers each patch is read after layer 2, early enough for the question's tokens to
@@ -7,9 +7,9 @@ speaks of, or to <boi> when there are none. Where the objects of a question stan
 its last word, so that the last two layers only have to compare. For the relations that is not enough: the
 nouns themselves are asked for their object's place after layer 3, and two heads of layer 4 are told to look
 from the last word to the first and to the second noun.
-Drawing starts once answering is under way. Alone it learns to draw shapes and not whose colour is whose: the
+Sampling starts once answering is under way. Alone it learns to sample shapes and not whose colour is whose: the
 heads left over in layers 3 and 4 are told to look, from each patch, to the noun, the colour and the texture
-of the mention that is drawn there.
+of the mention that is sampled there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ HIDDEN, LAYERS, HEADS, MLP = 160, 6, 4, 448
 PATCH_LAYER, LOOK_LAYER, PLACE_LAYER = 2, 3, 4
 LOOK_HEADS = 2
 WORD_HEADS = ((LOOK_LAYER, 2), (LOOK_LAYER, 3), (PLACE_LAYER, 2))
-"""Layer and head that look at a drawn mention's noun, colour and texture."""
+"""Layer and head that look at a sampled mention's noun, colour and texture."""
 SAVE_EVERY = 100
 PLACES = 17  # twice a centre's coordinate, 0 … 16
 
@@ -47,13 +47,13 @@ class Plan:
     """How long and on how much to train."""
 
     steps: int = 2300
-    draw_from: int = 400
+    sample_from: int = 400
     polish_from: int = 700
-    """From here on answering is all but learnt: fewer pictures to ask about, more drawings and texts."""
-    pictures: int = 64
+    """From here on answering is all but learnt: fewer images to ask about, more samples and texts."""
+    images: int = 64
     questions: int = 8
-    drawings: int = 64
-    draw_weight: float = 1.0
+    sampled_images: int = 64
+    image_token_weight: float = 1.0
     texts: int = 64
     text_every: int = 4
     text_weight: float = 0.3
@@ -62,7 +62,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Pools:
-    """The training data with pictures as codes and texts as ids."""
+    """The training data with images as codes and texts as ids."""
 
     codes: NDArray[np.int64]
     labels: NDArray[np.int8]
@@ -72,18 +72,18 @@ class Pools:
     targets: NDArray[np.uint64]
     nouns: NDArray[np.int8]
     is_relation: NDArray[np.bool_]
-    draw_codes: NDArray[np.int64]
-    draw_captions: list[list[int]]
-    draw_owned: NDArray[np.bool_]
+    sample_codes: NDArray[np.int64]
+    sample_captions: list[list[int]]
+    sample_owned: NDArray[np.bool_]
     """(N, mentions, patches): what each mention of the caption covers."""
-    draw_words: NDArray[np.int64]
+    sample_words: NDArray[np.int64]
     """(N, mentions, 3): how far before the caption's end the noun, the colour and the texture stand."""
 
 
 def polished(plan: Plan) -> Plan:
     """Return the plan of the last part."""
     return replace(
-        plan, pictures=plan.pictures // 2, drawings=2 * plan.drawings, draw_weight=2.0,
+        plan, images=plan.images // 2, sampled_images=2 * plan.sampled_images, image_token_weight=2.0,
         texts=plan.texts // 2, text_every=1, text_weight=1.0,
     )  # fmt: skip
 
@@ -151,12 +151,12 @@ def hop_loss(attention: Tensor, last: Tensor, nouns: Tensor) -> Tensor:
 
 
 def word_loss(attention: Tensor, owned: Tensor, words: Tensor) -> Tensor:
-    """Return how little each patch looks at one word of the mention that it draws, in nats.
+    """Return how little each patch looks at one word of the mention that it samples, in nats.
 
     Args:
-        attention: one head's (pictures, time, time); the patches are predicted by the last rows.
-        owned: (pictures, mentions, patches), true where a mention covers a patch.
-        words: how far before the first patch's row each mention's word stands, (pictures, mentions).
+        attention: one head's (images, time, time); the patches are predicted by the last rows.
+        owned: (images, mentions, patches), true where a mention covers a patch.
+        words: how far before the first patch's row each mention's word stands, (images, mentions).
     """
     patches = owned.shape[2]
     start = attention.shape[1] - patches
@@ -177,10 +177,10 @@ class Student(nn.Module):
     def understanding_loss(
         self, pools: Pools, rng: np.random.Generator, plan: Plan
     ) -> tuple[Tensor, dict[str, float]]:
-        """Answer `questions` questions about each of `pictures` pictures."""
-        rows = rng.integers(len(pools.codes), size=plan.pictures)  # (pictures,)
-        # Relations are the hardest kind and a quarter of the pool: they are drawn three times as often.
-        keys = rng.random((plan.pictures, pools.answers.shape[1]))
+        """Answer `questions` questions about each of `images` images."""
+        rows = rng.integers(len(pools.codes), size=plan.images)  # (images,)
+        # Relations are the hardest kind and a quarter of the pool: they are sampled three times as often.
+        keys = rng.random((plan.images, pools.answers.shape[1]))
         keys = keys ** (1 / np.where(pools.is_relation[rows], 3.0, 1.0))
         picks = np.argsort(-keys, axis=1)[:, : plan.questions]
         texts = [pools.questions[r, p] for r, ps in zip(rows, picks, strict=True) for p in ps]
@@ -188,8 +188,8 @@ class Student(nn.Module):
         places = torch.from_numpy(pools.places[rows[:, None], picks].reshape(-1, 4)).long()
         labels = torch.from_numpy(pools.labels[rows]).long()
         model = self.model
-        cache, seen = model.picture_prefix(torch.from_numpy(pools.codes[rows]), every_layer=True)
-        owner = torch.arange(plan.pictures).repeat_interleave(plan.questions)
+        cache, seen = model.image_prefix(torch.from_numpy(pools.codes[rows]), every_layer=True)
+        owner = torch.arange(plan.images).repeat_interleave(plan.questions)
         out, last = model.question_outputs(cache, owner, texts, every_layer=True)
         each = torch.arange(len(texts))
         bits = pools.targets[rows[:, None], picks].reshape(-1, 2, 1) >> np.arange(64, dtype=np.uint64)
@@ -216,22 +216,22 @@ class Student(nn.Module):
         }  # fmt: skip
         return answer + 0.5 * patch + 0.5 * look + 0.3 * place + 0.3 * noun + 0.2 * hop, metrics
 
-    def drawing_loss(
+    def image_token_loss(
         self, pools: Pools, rng: np.random.Generator, plan: Plan
     ) -> tuple[Tensor, dict[str, float]]:
         """Negative log-likelihood of the image codes, nats per token, and where patches look."""
-        rows = rng.integers(len(pools.draw_codes), size=plan.drawings)
-        prompts = [pools.draw_captions[r] for r in rows]
-        codes = torch.from_numpy(pools.draw_codes[rows])
-        out = self.model.draw_outputs(prompts, codes, every_layer=True)
-        draw = -self.model.code_likelihoods(out, codes).mean() / codes.shape[1]
-        owned, words = torch.from_numpy(pools.draw_owned[rows]), torch.from_numpy(pools.draw_words[rows])
+        rows = rng.integers(len(pools.sample_codes), size=plan.sampled_images)
+        prompts = [pools.sample_captions[r] for r in rows]
+        codes = torch.from_numpy(pools.sample_codes[rows])
+        out = self.model.sampling_outputs(prompts, codes, every_layer=True)
+        sample = -self.model.code_likelihoods(out, codes).mean() / codes.shape[1]
+        owned, words = torch.from_numpy(pools.sample_owned[rows]), torch.from_numpy(pools.sample_words[rows])
         parts = [
             word_loss(out.attentions[layer - 1][:, head], owned, words[..., kind])
             for kind, (layer, head) in enumerate(WORD_HEADS)
         ]
         word = torch.stack(parts).mean()
-        return draw + 0.2 * word, {"draw": draw.item(), "word": word.item()}
+        return sample + 0.2 * word, {"sample": sample.item(), "word": word.item()}
 
     def text_loss(self, tasks: TextTask, rng: np.random.Generator, plan: Plan) -> Tensor:
         """Negative log-likelihood of the answers of chat tasks, nats per token."""
@@ -264,7 +264,7 @@ def initialise_codes(model: LanguageModel, tokenizer: ImageTokenizer) -> None:
 
 
 def encode_all(tokenizer: ImageTokenizer, images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the codes (N, 64) of pictures (N, H, W, 3)."""
+    """Return the codes (N, 64) of images (N, H, W, 3)."""
     with torch.inference_mode():
         cuts = range(0, len(images), 1024)
         parts = [tokenizer.encode(pixels(images[i : i + 1024])) for i in cuts]
@@ -295,10 +295,10 @@ def word_places(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
 
 
 def load_pools(
-    understanding: Path, drawing: Path, tokenizer: ImageTokenizer, vocabulary: Vocabulary
+    understanding: Path, sampling: Path, tokenizer: ImageTokenizer, vocabulary: Vocabulary
 ) -> Pools:
-    """Read the pools and turn pictures into codes and texts into ids."""
-    known, drawn = np.load(understanding), np.load(drawing)
+    """Read the pools and turn images into codes and texts into ids."""
+    known, sampled = np.load(understanding), np.load(sampling)
     memo: dict[str, list[int]] = {}
 
     def ids(text: str) -> list[int]:
@@ -313,12 +313,12 @@ def load_pools(
         questions[index] = [vocabulary.ask, *ids(str(text))]
         found = [at for at, word in enumerate(questions[index]) if word in noun_ids]
         nouns[index][: len(found)] = found
-    captions = [[vocabulary.bos, vocabulary.draw, *ids(str(t))] for t in drawn["captions"]]
-    bits = drawn["owned"][..., None] >> np.arange(64, dtype=np.uint64)
+    captions = [[vocabulary.bos, vocabulary.sample, *ids(str(t))] for t in sampled["captions"]]
+    bits = sampled["owned"][..., None] >> np.arange(64, dtype=np.uint64)
     return Pools(
         encode_all(tokenizer, known["images"]), known["labels"], questions, known["answers"],
         known["places"], known["targets"], nouns, np.char.find(known["questions"], "is the ") == 0,
-        encode_all(tokenizer, drawn["images"]), captions,
+        encode_all(tokenizer, sampled["images"]), captions,
         (bits & np.uint64(1)).astype(np.bool_),
         np.stack([word_places(caption, vocabulary) for caption in captions]),
     )  # fmt: skip
@@ -344,9 +344,9 @@ def train(
         with torch.autocast("cpu", torch.bfloat16):
             loss, metrics = student.understanding_loss(pools, rng, part)
             loss.backward()
-            if step >= plan.draw_from:
-                draw, seen = student.drawing_loss(pools, rng, part)
-                (part.draw_weight * draw).backward()
+            if step >= plan.sample_from:
+                sample, seen = student.image_token_loss(pools, rng, part)
+                (part.image_token_weight * sample).backward()
                 metrics |= seen
             if step % part.text_every == 0:
                 text = student.text_loss(tasks, rng, part)

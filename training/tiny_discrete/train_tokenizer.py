@@ -1,4 +1,4 @@
-"""Fit the image tokenizer's codebook to the patches of clean pictures by weighted k-means."""
+"""Fit the image tokenizer's codebook to the patches of clean images by weighted k-means."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROUNDS = 20
 
 
 def pixels(images: NDArray[np.uint8]) -> Tensor:
-    """Return pictures (N, H, W, 3) uint8 as (N, 3, H, W) float32 in [0, 1]."""
+    """Return images (N, H, W, 3) uint8 as (N, 3, H, W) float32 in [0, 1]."""
     return torch.from_numpy(images).movedim(-1, 1).float() / 255
 
 

@@ -1,9 +1,9 @@
 """Compare training settings on the tune prompts, from one run's stored scores.
 
 ``silmm run --until pairs --run-dir RUN`` (with its benchmark, which keeps held-out prompts out), then
-``python -m training.tiny_discrete.tune RUN "" "trainer.nll=5" "trainer=sft trainer.learning_rate=1e-3"``:
+``python -m training.tiny_discrete.tune RUN "" "trainer.nll_weight=5" "trainer=sft trainer.learning_rate=1e-3"``:
 each argument is a variant, options by spaces. Candidates and scores are the run's; pairs and training are
-done anew, and all variants are drawn with the same seeds. The report prompts are never looked at.
+done anew, and all variants are sampled with the same seeds. The report prompts are never looked at.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("variants", nargs="+")
-    parser.add_argument("--seed", type=int, default=0, help="of training and drawing")
+    parser.add_argument("--seed", type=int, default=0, help="of training and sampling")
     args = parser.parse_args()
     torch.set_num_threads(1)
     registry = Registry.load()
@@ -65,14 +65,14 @@ def main() -> None:
             parts.lend_model(), {"before": None, name: adapter},
             work=work, seed=args.seed, limit=None, progress=lambda *_: None,
         )  # fmt: skip
-        figures = {"facts": result.overall, **result.beside}
+        figures = {"facts": result.overall, **result.secondary}
         found[name] = {"training": ends[name], **{key: asdict(value) for key, value in figures.items()}}
-        answers = result.beside["question answering"]
-        print(f"{name}: {_told(result.overall)}; answers {_told(answers)}", flush=True)
+        answers = result.secondary["VQA accuracy"]
+        print(f"{name}: {_described(result.overall)}; answers {_described(answers)}", flush=True)
     (work / "results.json").write_text(json.dumps(found, indent=1))
 
 
-def _told(figures: Difference) -> str:
+def _described(figures: Difference) -> str:
     interval = f"[{figures.ci_low:+.4f}, {figures.ci_high:+.4f}]"
     return f"{figures.before:.4f} -> {figures.after:.4f}, {figures.diff:+.4f} {interval}"
 
@@ -82,7 +82,7 @@ def _train(
 ) -> dict[str, float]:
     """Choose pairs and train as the loop does."""
     parts = Components(settings, registry, settings.identity())
-    rule, size = parts.get("pairs"), folder.shard_size
+    rule, size = parts.get("pair-rule"), folder.shard_size
     prompts = folder.prompts.table()
     candidates, scores = folder.table("candidates"), folder.table("scores")
     chosen: list[Preference] = []

@@ -96,8 +96,8 @@ def _factory(name: str, source: Source) -> Callable[[NoOptions], DataSet]:
 def _counter(benchmark: str) -> Callable[[Path], str]:
     def count(folder: Path) -> str:
         items = _named(benchmark)().items(folder)
-        pictures = sum(item.images for item in items)
-        return f"{len(items):,} prompts for {pictures:,} pictures, counted as the specification says"
+        images = sum(item.images for item in items)
+        return f"{len(items):,} prompts for {images:,} images, counted as the specification says"
 
     return count
 

@@ -131,7 +131,7 @@ class OfficialData:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
         if failures:
-            raise DataError(_told(failures, len(wanted) - len(done)))
+            raise DataError(_described(failures, len(wanted) - len(done)))
         return done
 
     def _arrived(self, folder: Path, file: DataFile, digest: str) -> FileReport:
@@ -154,7 +154,7 @@ def _changed(path: Path, file: DataFile, actual: str, expected: str) -> str:
     )
 
 
-def _told(failures: Sequence[DataError], missing: int) -> str:
+def _described(failures: Sequence[DataError], missing: int) -> str:
     lines = [str(failure) for failure in failures]
     if missing > len(failures):
         lines.append(f"{missing - len(failures)} more files were not fetched.")

@@ -71,7 +71,7 @@ def checked_id(value: object, where: str) -> str:
     bad = [char for char in text if char in '/\\:*?"<>|' or unicodedata.category(char).startswith("C")]
     if bad or text.startswith(".") or text != text.strip() or len(text.encode()) > _LONGEST_ID:
         raise DataError(
-            f"{where}: the id {text[:80]!r} cannot be a picture's file name; ids have no path separators, "
+            f"{where}: the id {text[:80]!r} cannot be an image's file name; ids have no path separators, "
             f"control characters, outer spaces or leading dot, and at most {_LONGEST_ID} bytes."
         )
     return text

@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silmm.bench.statistics import mean_interval, ratio_interval
-from silmm.contracts.benchmarks import Column, Found, Item, Judged, Mode, Picture, Request
+from silmm.contracts.benchmarks import Column, Found, ImageFile, Item, Judged, Mode, Request
 from silmm.errors import DataError, UsageError
 from silmm.seeds import derive
 from silmm.storage.sha256_cache import sha256_file
 from silmm_benchmarks.dpg_bench.files import QUESTIONS
-from silmm_benchmarks.dpg_bench.layout import find_pictures, join_grid
+from silmm_benchmarks.dpg_bench.layout import find_images, join_grid
 from silmm_benchmarks.dpg_bench.questions import circular, load_items, read_prompts
-from silmm_benchmarks.dpg_bench.reports import DETAILS, RESULTS, detail_lines, picture_line, summary
+from silmm_benchmarks.dpg_bench.reports import DETAILS, RESULTS, detail_lines, image_line, summary
 from silmm_benchmarks.dpg_bench.rules import (
     LostQuestionError,
     category_crops,
     coarse,
-    picture_score,
+    image_score,
     score_crop,
 )
 
@@ -37,7 +37,7 @@ L1 = ("global", "entity", "attribute", "relation", "other")
 
 
 class DpgBench:
-    """DPG-Bench (arXiv 2403.05135): 1,065 dense prompts, four pictures each in one grid.
+    """DPG-Bench (arXiv 2403.05135): 1,065 dense prompts, four images each in one grid.
 
     Numbers are fractions of 1; the official script prints percent, and so do its reports here.
     """
@@ -48,19 +48,19 @@ class DpgBench:
     repairs: Sequence[str] = (
         "The first question of the file counts; officially it is skipped, and its prompt drops out "
         "if another question depends on it (partiprompts97: 1,064 of 1,065 prompts).",
-        "Categories take the answers about all pictures of a prompt, unmasked; officially those about the "
-        "last picture alone.",
+        "Categories take the answers about all images of a prompt, unmasked; officially those about the "
+        "last image alone.",
     )
 
-    def __init__(self, *, resolution: int | None = None, pictures: int = 4, official: bool = True) -> None:
-        """Choose the side of one picture, the pictures a file (pic-num), and other prompts than official.
+    def __init__(self, *, resolution: int | None = None, images: int = 4, official: bool = True) -> None:
+        """Choose the side of one image, the images a file (pic-num), and other prompts than official.
 
         Raises:
-            UsageError: `pictures` is not 1 to 4.
+            UsageError: `images` is not 1 to 4.
         """
-        if pictures not in (1, 2, 3, 4):
-            raise UsageError(f"dpg-bench: {pictures} pictures a file; a grid holds 1 to 4.")
-        self._resolution, self._pictures, self._official = resolution, pictures, official
+        if images not in (1, 2, 3, 4):
+            raise UsageError(f"dpg-bench: {images} images a file; a grid holds 1 to 4.")
+        self._resolution, self._images, self._official = resolution, images, official
 
     def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
         """Read the prompts with their questions from `data`: a folder with the official files, or one CSV.
@@ -73,7 +73,7 @@ class DpgBench:
         """
         if categories:
             raise UsageError("dpg-bench has no categories of prompts to choose from; leave --categories out.")
-        items = load_items(self._table(data), official=self._official, images=self._pictures)
+        items = load_items(self._table(data), official=self._official, images=self._images)
         if not (data / "prompts").is_dir():
             return items
         prompts = read_prompts(data / "prompts")
@@ -101,27 +101,27 @@ class DpgBench:
         """Return what else its numbers depend on."""
         return {
             "split": "official" if self._official else "custom",
-            "images_per_prompt": self._pictures,
+            "images_per_prompt": self._images,
             "resolution": self._resolution or "of the files",
-            "seed_rule": "not prescribed; by prompt id and picture",
-            "aggregation": "mean over prompts of the mean over pictures; categories: mean over questions",
+            "seed_rule": "not prescribed; by prompt id and image",
+            "aggregation": "mean over prompts of the mean over images; categories: mean over questions",
         }
 
     def find(self, folder: Path, items: Sequence[Item]) -> Found:
         """Match grids ``<item_id>.<ext>`` with the prompts and cut them."""
-        return find_pictures(folder, items, pictures=self._pictures, resolution=self._resolution)
+        return find_images(folder, items, images=self._images, resolution=self._resolution)
 
     def target(self, folder: Path, item: Item, index: int) -> Path:
-        """Store all pictures of a prompt in one grid, ``<item_id>.png``."""
+        """Store all images of a prompt in one grid, ``<item_id>.png``."""
         del index
         return folder / f"{item.id}.png"
 
-    def join(self, pictures: Sequence[Image]) -> Image:
-        """Make the grid of a prompt's pictures."""
-        return join_grid(pictures)
+    def join(self, images: Sequence[Image]) -> Image:
+        """Make the grid of a prompt's images."""
+        return join_grid(images)
 
     def seed(self, item: Item, index: int) -> int:
-        """Derive a seed from the prompt's id and the picture; DPG-Bench prescribes none."""
+        """Derive a seed from the prompt's id and the image; DPG-Bench prescribes none."""
         return derive(0, self.name, item.id, index)
 
     def requests(self, item: Item) -> Sequence[Request]:
@@ -148,7 +148,7 @@ class DpgBench:
         if len(questions) != len(answers):
             raise DataError(
                 f"dpg-bench: {len(answers)} stored answers to the {len(questions)} questions of "
-                f"{judged.item.id!r}; judge that picture again."
+                f"{judged.item.id!r}; judge that image again."
             )
         try:
             result = score_crop(questions, answers, mode)
@@ -178,7 +178,7 @@ class DpgBench:
 
     def official_files(
         self,
-        scored: Sequence[tuple[Picture, Judged, Mapping[str, Any]]],
+        scored: Sequence[tuple[ImageFile, Judged, Mapping[str, Any]]],
         columns: Sequence[Column],
         folder: Path,
         place: Path,
@@ -186,17 +186,17 @@ class DpgBench:
         """Return the two text reports of the official script (spec/benchmarks.md 3.5).
 
         Raises:
-            DataError: no prompt has all its pictures scored.
+            DataError: no prompt has all its images scored.
         """
         wanted = _by_prompt([(judged.item, judged.index, scores) for _, judged, scores in scored])
         if not wanted:
             raise DataError(
-                "dpg-bench: no prompt has all its pictures scored, and the official script stops there too. "
+                "dpg-bench: no prompt has all its images scored, and the official script stops there too. "
                 "Leave --official-files out."
             )
         lines: list[str] = []
         details: list[str] = []
-        for picture, judged, _ in scored:
+        for image, judged, _ in scored:
             if judged.item.id not in wanted:
                 continue
             counted = [
@@ -206,10 +206,10 @@ class DpgBench:
                 )
                 if not question["first_row"]
             ]
-            details += detail_lines(picture.path, judged.index, *zip(*counted, strict=True))
+            details += detail_lines(image.path, judged.index, *zip(*counted, strict=True))
             if judged.index == 0:
                 crops = [crop["score"] for crop in wanted[judged.item.id]]
-                lines.append(picture_line(picture.path, crops))
+                lines.append(image_line(image.path, crops))
         end = summary(folder, place / RESULTS, columns)
         return {RESULTS: "\n".join([*lines, end]), DETAILS: "\n".join([*details, ""])}
 
@@ -218,18 +218,18 @@ class DpgBench:
     ) -> Column:
         if not prompts:
             return Column("Overall", None, 0, 0, note=self._missing(scores))
-        means = [picture_score([crop["score"] for crop in crops]) for crops in prompts.values()]
+        means = [image_score([crop["score"] for crop in crops]) for crops in prompts.values()]
         failed = {item.id: row["failed"] for item, _, row in scores if "failed" in row}
         circles = sum(bool(circular(item.details["questions"])) for item in items)
         odd = sum(crop["odd"] for crops in prompts.values() for crop in crops)
         notes = [f"{item} dropped: {why}" for item, why in failed.items()]
         partly = len({item.id for item, _, row in scores if "score" in row}) - len(prompts)
-        notes += [f"{partly} prompts dropped: not all of their pictures are scored"] * bool(partly)
+        notes += [f"{partly} prompts dropped: not all of their images are scored"] * bool(partly)
         notes += [f"{odd} answers neither yes nor no"] * bool(odd)
         notes += [f"{circles} prompts with circular questions"] * bool(circles)
         low, high = _ends(mean_interval(means))
-        pictures = sum(len(crops) for crops in prompts.values())
-        return Column("Overall", picture_score(means), len(means), pictures, low, high, "; ".join(notes))
+        images = sum(len(crops) for crops in prompts.values())
+        return Column("Overall", image_score(means), len(means), images, low, high, "; ".join(notes))
 
     def _category(
         self,
@@ -243,19 +243,19 @@ class DpgBench:
         title = name if detail else name.capitalize()
         right: list[int] = []
         asked: list[int] = []
-        pictures = 0
+        images = 0
         for crops in counts:
             pairs = [[one[key] for key in fine if key in one] for one in crops]
             if any(pairs):
                 right.append(sum(pair[0] for crop in pairs for pair in crop))
                 asked.append(sum(pair[1] for crop in pairs for pair in crop))
-                pictures += len(crops)
+                images += len(crops)
         if not asked:
             note = "no question of this category" if counts else self._missing(())
             return Column(title, None, 0, 0, note=note, detail=detail)
         low, high = _ends(ratio_interval(right, asked))
         note = f"{sum(asked)} answer{'s' * (sum(asked) != 1)}"
-        return Column(title, sum(right) / sum(asked), len(asked), pictures, low, high, note, detail)
+        return Column(title, sum(right) / sum(asked), len(asked), images, low, high, note, detail)
 
     def _missing(self, scores: Scores) -> str:
         failed = next((row["failed"] for _, _, row in scores if "failed" in row), "")

@@ -31,7 +31,7 @@ def load_items(path: Path, *, official: bool = True, images: int = 4) -> list[It
         path: `dpg_bench.csv`, or any file with its columns (DSG's annotations).
         official: demand the official number of prompts. Official questions are taken as they are; in other
             files, questions that depend on each other in a circle are refused.
-        images: pictures a prompt.
+        images: images a prompt.
 
     Raises:
         DataError: the file is missing, malformed or has another number of prompts; names the line.

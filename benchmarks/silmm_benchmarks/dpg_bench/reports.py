@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from silmm.contracts.benchmarks import Column
-from silmm_benchmarks.dpg_bench.rules import picture_score
+from silmm_benchmarks.dpg_bench.rules import image_score
 
 RESULTS, DETAILS = "dpg-bench_results.txt", "dpg-bench_results_detail.txt"
-"""Names of the reports; the official ones have the time in them and lie among the pictures."""
+"""Names of the reports; the official ones have the time in them and lie among the images."""
 
 
-def picture_line(path: Path, crops: Sequence[float]) -> str:
+def image_line(path: Path, crops: Sequence[float]) -> str:
     """Return a line of the results: path, one score a crop, their mean."""
-    return ", ".join([str(path), *(str(score) for score in crops), str(picture_score(crops))])
+    return ", ".join([str(path), *(str(score) for score in crops), str(image_score(crops))])
 
 
 def detail_lines(path: Path, crop: int, questions: Sequence[str], answers: Sequence[str]) -> list[str]:

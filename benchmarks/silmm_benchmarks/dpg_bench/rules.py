@@ -16,7 +16,7 @@ from silmm.contracts.benchmarks import Mode
 
 
 class LostQuestionError(ValueError):
-    """Raised when a question depends on one that is not there: the official script drops such a picture."""
+    """Raised when a question depends on one that is not there: the official script drops such an image."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def score_crop(questions: Sequence[Mapping[str, Any]], answers: Sequence[str], m
 
 
 def category_crops(crops: int, mode: Mode) -> range:
-    """Return which crops of a picture count for categories: officially the last one alone."""
+    """Return which crops of an image count for categories: officially the last one alone."""
     return range(crops - 1, crops) if mode is Mode.OFFICIAL else range(crops)
 
 
@@ -83,8 +83,8 @@ def coarse(category: str) -> str:
     return category.partition("-")[0].strip()
 
 
-def picture_score(crops: Sequence[float]) -> float:
-    """Return a picture's score, the mean over its crops; in [0, 1]."""
+def image_score(crops: Sequence[float]) -> float:
+    """Return an image's score, the mean over its crops; in [0, 1]."""
     return math.fsum(crops) / len(crops)
 
 

@@ -1,1 +1,1 @@
-"""Who draws a benchmark's pictures: diffusers pipelines, image endpoints, base models."""
+"""Who samples a benchmark's images: diffusers pipelines, image endpoints, base models."""

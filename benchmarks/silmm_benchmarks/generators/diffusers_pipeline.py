@@ -1,6 +1,6 @@
 """Any text-to-image pipeline of diffusers as a generator: SD-1.5, SD-2, SD-2.1, SDXL, PixArt-α and the like.
 
-Each picture has a random generator of its own, so that it does not depend on what it is drawn with. Prompts
+Each image has a random generator of its own, so that it does not depend on what it is sampled with. Prompts
 reach the pipeline as they are: captions are not cleaned, sizes not rounded to trained shapes. Weights are
 read from safetensors alone.
 """
@@ -27,7 +27,7 @@ from silmm_benchmarks.generators.options import DiffusersOptions
 AS_IT_IS: Mapping[str, Any] = {"clean_caption": False, "use_resolution_binning": False}
 """Switches of some pipelines (PixArt) that would change the prompt or the size behind the card's back."""
 BATCH = 4
-"""Prompts drawn together by default."""
+"""Prompts sampled together by default."""
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -41,34 +41,34 @@ class DiffusersGenerator:
     negative_prompt: str
     batch_size: int
     noise: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """Where the noise is drawn."""
+    """Where the noise is sampled."""
 
     def announce(self, images: int) -> str:
-        """Say nothing: the pictures are free."""
+        """Say nothing: the images are free."""
         del images
         return ""
 
     def generate(
         self, prompts: Sequence[str], seeds: Sequence[int]
     ) -> list[PIL.Image.Image | GenerationFailure]:
-        """Draw one picture for each (prompt, seed)."""
+        """Sample one image for each (prompt, seed)."""
         arguments = dict(self.arguments)
         if self.negative_prompt:
             arguments["negative_prompt"] = [self.negative_prompt] * len(prompts)
         generators = [torch.Generator(self.noise).manual_seed(seed) for seed in seeds]
         with torch.no_grad():
-            drawn = self.pipeline(
+            sampled = self.pipeline(
                 prompt=list(prompts), generator=generators, output_type="np", return_dict=True, **arguments
             )
-        flags = getattr(drawn, "nsfw_content_detected", None) or [False] * len(prompts)
-        return [self._picture(one, bool(flag)) for one, flag in zip(drawn.images, flags, strict=True)]
+        flags = getattr(sampled, "nsfw_content_detected", None) or [False] * len(prompts)
+        return [self._image(one, bool(flag)) for one, flag in zip(sampled.images, flags, strict=True)]
 
-    def _picture(self, pixels: NDArray[np.float32], flagged: bool) -> PIL.Image.Image | GenerationFailure:
+    def _image(self, pixels: NDArray[np.float32], flagged: bool) -> PIL.Image.Image | GenerationFailure:
         if flagged:
-            return GenerationFailure("nsfw", "the pipeline's safety checker blacked the picture out")
+            return GenerationFailure("nsfw", "the pipeline's safety checker blacked the image out")
         if not np.isfinite(pixels).all() or not pixels.any():
             way = "try float32 or bfloat16" if self.identity["dtype"] == "float16" else "try another seed"
-            return GenerationFailure("failed", f"the picture is black or not a number; {way}")
+            return GenerationFailure("failed", f"the image is black or not a number; {way}")
         return PIL.Image.fromarray((pixels * 255).round().astype(np.uint8))
 
 

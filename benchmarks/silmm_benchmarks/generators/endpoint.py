@@ -23,12 +23,12 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 ADDRESS_VARIABLE = "OPENAI_BASE_URL"
 OFFICIAL = "https://api.openai.com/v1"
 MAX_BYTES = 128 * 1024 * 1024
-"""Of one answer; a picture in base64 is a few megabytes."""
+"""Of one answer; an image in base64 is a few megabytes."""
 REFUSALS = frozenset({
     "content_policy_violation", "moderation_blocked", "content_filter", "contentFilter",
     "ResponsibleAIPolicyViolation",
 })
-"""Codes and types of errors that mean: this prompt may not be drawn."""
+"""Codes and types of errors that mean: this prompt may not be sampled."""
 NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 
@@ -88,9 +88,9 @@ class Endpoint:
         return GenerationFailure("failed", what, final=False)
 
     def fetch(self, url: str) -> bytes | GenerationFailure:
-        """Fetch a picture that the answer gives by address; the key does not go there.
+        """Fetch an image that the answer gives by address; the key does not go there.
 
-        It is drawn, and maybe paid for, so a server that is busy or silent is asked again.
+        It is sampled, and maybe paid for, so a server that is busy or silent is asked again.
         """
         why = "it is no address on the web"
         for attempt in range(1, self.attempts + 1) if urlsplit(url).scheme in ("http", "https") else ():
@@ -109,7 +109,7 @@ class Endpoint:
             except ValueError as error:
                 why = str(error)
                 break
-        why = self._clean(f"the picture could not be fetched from its address: {why}")
+        why = self._clean(f"the image could not be fetched from its address: {why}")
         return GenerationFailure("failed", why, final=False)
 
     def _once(self, path: str, data: bytes) -> dict[str, Any]:

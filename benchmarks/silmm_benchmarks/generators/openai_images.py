@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from silmm.bench.images import PictureError, decode_rgb
+from silmm.bench.images import ImageError, decode_rgb
 from silmm.contracts.generators import GenerationFailure
 from silmm.errors import UsageError
 from silmm_benchmarks.generators.endpoint import Endpoint, open_endpoint
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DEFAULT_SIDE = 1024
-"""Pixels: the one size that all of OpenAI's models draw."""
+"""Pixels: the one size that all of OpenAI's models sample."""
 
 
 @dataclass
 class ImagesGenerator:
-    """Asks for each picture by itself, several at the same time."""
+    """Asks for each image by itself, several at the same time."""
 
     endpoint: Endpoint
     body: Mapping[str, Any]
@@ -38,20 +38,20 @@ class ImagesGenerator:
     _stopped: UsageError | None = None
 
     def announce(self, images: int) -> str:
-        """Estimate what the pictures will cost."""
+        """Estimate what the images will cost."""
         host = urlsplit(self.endpoint.address).hostname
         if self.price is None:
-            return f"{images} pictures are asked from {host}; the option price gives an estimate of the cost"
+            return f"{images} images are asked from {host}; the option price gives an estimate of the cost"
         return (
-            f"{images} pictures are asked from {host}; at {self.price:g} each that is about "
+            f"{images} images are asked from {host}; at {self.price:g} each that is about "
             f"{images * self.price:,.2f}, tries that fail half-way not counted"
         )
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image | GenerationFailure]:
-        """Ask for one picture of each prompt; what the endpoint made of a prompt is in `info`.
+        """Ask for one image of each prompt; what the endpoint made of a prompt is in `info`.
 
         Raises:
-            UsageError: no request can succeed; pictures that came at the same time are returned first.
+            UsageError: no request can succeed; images that came at the same time are returned first.
         """
         if self._stopped is not None:
             raise self._stopped
@@ -78,14 +78,14 @@ class ImagesGenerator:
             data = self._bytes(entry)
             if isinstance(data, GenerationFailure):
                 return data
-            picture = decode_rgb(data, Path("answer"))
+            image = decode_rgb(data, Path("answer"))
         except (LookupError, TypeError, AttributeError, ValueError):  # no text, no base64, no ASCII
-            return GenerationFailure("failed", "the endpoint's answer holds no picture", final=False)
-        except PictureError as error:
-            return GenerationFailure("failed", f"the endpoint's picture is unreadable: {error.what}", False)
+            return GenerationFailure("failed", "the endpoint's answer holds no image", final=False)
+        except ImageError as error:
+            return GenerationFailure("failed", f"the endpoint's image is unreadable: {error.what}", False)
         if isinstance(entry.get("revised_prompt"), str):
-            picture.info["revised_prompt"] = entry["revised_prompt"]
-        return picture
+            image.info["revised_prompt"] = entry["revised_prompt"]
+        return image
 
     def _bytes(self, entry: Mapping[str, Any]) -> bytes | GenerationFailure:
         if entry.get("b64_json"):
@@ -121,7 +121,7 @@ def open_images(
         "revision": "unknown: the endpoint's of the day",
         "size": [width, height],
         "quality": options.quality,
-        "seeds": "sent" if options.send_seed else "not sent: pictures cannot be drawn again",
+        "seeds": "sent" if options.send_seed else "not sent: images cannot be sampled again",
         "prompt_rewriting": "by the endpoint, where it does so",
     }
     return ImagesGenerator(

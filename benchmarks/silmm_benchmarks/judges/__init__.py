@@ -1,1 +1,1 @@
-"""The models that benchmarks read pictures with."""
+"""The models that benchmarks read images with."""

@@ -1,4 +1,4 @@
-"""Any base model of silmm as a judge: its own reading of pictures, by its `yes_no`."""
+"""Any base model of silmm as a judge: its own reading of images, by its `yes_no`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _YES_NO = frozenset({"yes", "no"})
 class BaseModelJudge:
     """Gives p_yes / (p_yes + p_no), and answers with a choice: the one that the model finds likeliest.
 
-    A base model's chat reads no pictures, so a question with choices is put once for each choice, as
+    A base model's chat reads no images, so a question with choices is put once for each choice, as
     "QUESTION CHOICE?"; one without choices, or with yes and no, is answered yes or no.
     """
 
     def __init__(self, model: interfaces.BaseModel, identity: Mapping[str, str], size: int = 0) -> None:
-        """Take a model that answers about pictures; with `size`, they are scaled to size × size first."""
+        """Take a model that answers about images; with `size`, they are scaled to size × size first."""
         self._model, self._identity, self._size = model, dict(identity), size
 
     @classmethod
@@ -40,7 +40,7 @@ class BaseModelJudge:
         """Build the model that the options name from the registry, with its adapter.
 
         Raises:
-            UsageError: there is no such model, it cannot read pictures, or its settings are wrong.
+            UsageError: there is no such model, it cannot read images, or its settings are wrong.
             DataError: the adapter's folder, or the model's, is not there.
         """
         from silmm.contracts.options import Given, checkpoint_options, complete
@@ -50,7 +50,7 @@ class BaseModelJudge:
         registry = Registry.load()
         entry = registry.entry("model", options.model)
         if "yes_no" not in entry.capabilities:
-            raise UsageError(f"the model {options.model!r} does not read pictures; name another one.")
+            raise UsageError(f"the model {options.model!r} does not read images; name another one.")
         try:
             settings = json.loads(options.settings)
         except json.JSONDecodeError as error:
@@ -85,12 +85,12 @@ class BaseModelJudge:
     def p_yes(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]]:
-        """Return p_yes / (p_yes + p_no), shape (questions of the picture,), for each picture."""
+        """Return p_yes / (p_yes + p_no), shape (questions of the image,), for each image."""
         pairs = self._model.yes_no([self._array(image) for image in images], questions)
         return [np.asarray(one[:, 0] / one.sum(axis=1), dtype=np.float64) for one in pairs]
 
     def answer(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[list[str]]:
-        """Return "yes" or "no", or one of the choices, to each picture's questions."""
+        """Return "yes" or "no", or one of the choices, to each image's questions."""
         put = [[text for question in group for text in _texts(question)] for group in questions]
         answers = []
         for group, values in zip(questions, self.p_yes(images, put), strict=True):

@@ -37,7 +37,7 @@ class Blip2Answers(FreeAnswers):
         return list(found)
 
     def ask(self, seen: Any, questions: Sequence[Question]) -> list[str]:
-        """Put the picture's states before each prompt; a T5 encoder reads a masked batch like single rows."""
+        """Put the image's states before each prompt; a T5 encoder reads a masked batch like single rows."""
         import torch
 
         tokens = self.tokenizer([prompt(one) for one in questions], padding=True, return_tensors="pt")

@@ -1,4 +1,4 @@
-"""BLIP's VQA models as TIFA asks them: the picture at their own 384 pixels, a greedy answer."""
+"""BLIP's VQA models as TIFA asks them: the image at their own 384 pixels, a greedy answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BlipAnswers(FreeAnswers):
     model_class = "BlipForQuestionAnswering"
 
     def see(self, images: Sequence[Image]) -> Sequence[Any]:
-        """Return the picture states, (pictures, 577, width)."""
+        """Return the image states, (images, 577, width)."""
         states: torch.Tensor = self.model.vision_model(pixel_values=self.pixels(images)).last_hidden_state
         return list(states)
 

@@ -14,7 +14,7 @@ from silmm_benchmarks.judges.loading import Placement, broken_weights, load_pret
 from silmm_benchmarks.judges.weights import weight_files
 
 SIZE = 480
-"""Side of the picture in pixels (spec/benchmarks.md 1.4)."""
+"""Side of the image in pixels (spec/benchmarks.md 1.4)."""
 _HEAD = 64
 """Width of an attention head in all of BLIP's published sizes; it cannot be read off the weights."""
 _NAMES = (
@@ -36,7 +36,7 @@ PREFIXES = ("visual_encoder.", "text_encoder.", "text_decoder.")
 
 @dataclass(frozen=True)
 class Parts:
-    """The picture's encoder, the question's encoder and the answer's decoder of transformers."""
+    """The image's encoder, the question's encoder and the answer's decoder of transformers."""
 
     vision: Any
     encoder: Any
@@ -96,7 +96,7 @@ def _original(path: Path, placement: Placement, vision_heads: int | None) -> Par
         weights = _renamed(table, path)
         vision, text = _sizes(weights, path, vision_heads)
         width = weights["vision.embeddings.class_embedding"].shape[-1]
-        # The decoder reads question states, the encoder picture states; their widths are equal in BLIP base.
+        # The decoder reads question states, the encoder image states; their widths are equal in BLIP base.
         parts = torch.nn.ModuleDict({
             "vision": BlipVisionModel(BlipVisionConfig(**vision)),
             "encoder": BlipTextModel(

@@ -28,7 +28,7 @@ LONGEST = 35
 """Tokens of a question with its ends; the rest is cut."""
 _WORDS = 50
 _QUESTIONS = 64
-"""Questions about one picture that are read at once."""
+"""Questions about one image that are read at once."""
 
 
 def clean(question: str) -> str:
@@ -44,7 +44,7 @@ def vocabulary_of(options: BlipVqaOptions, place: Path) -> Path:
 
 
 class BlipVqa:
-    """P(yes) / (P(yes) + P(no)) of each question, each picture encoded once (spec/benchmarks.md 1.4)."""
+    """P(yes) / (P(yes) + P(no)) of each question, each image encoded once (spec/benchmarks.md 1.4)."""
 
     def __init__(
         self, parts: Parts, vocabulary: Path, placement: Placement, weights: Mapping[str, str]
@@ -89,19 +89,19 @@ class BlipVqa:
     def p_yes(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]]:
-        """Return P(yes) / (P(yes) + P(no)), shape (questions of the picture,), for each picture."""
+        """Return P(yes) / (P(yes) + P(no)), shape (questions of the image,), for each image."""
         return [self._probability(logits) for logits in self.yes_no_logits(images, questions)]
 
     def yes_no_logits(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]]:
-        """Return the decoder's logits of "yes" and "no", (questions of the picture, 2), for each picture."""
+        """Return the decoder's logits of "yes" and "no", (questions of the image, 2), for each image."""
         return self._logits(images, questions, [YES, NO])
 
     def first_word_logits(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[NDArray[np.float64]]:
-        """Return the decoder's logits of all words, (questions of the picture, words), for each picture."""
+        """Return the decoder's logits of all words, (questions of the image, words), for each image."""
         return self._logits(images, questions, list(range(self._parts.decoder.config.vocab_size)))
 
     def _logits(
@@ -127,7 +127,7 @@ class BlipVqa:
         return [[ENCODE, *self._tokenizer.encode(clean(text)).ids[1:]] for text in questions]
 
     def _see(self, images: Sequence[Image]) -> torch.Tensor:
-        """Return the picture states, (pictures, 901, width)."""
+        """Return the image states, (images, 901, width)."""
         from PIL.Image import Resampling
 
         pixels = squares(images, SIZE, Resampling.BICUBIC, CLIP_MEAN, CLIP_STD)
@@ -140,7 +140,7 @@ class BlipVqa:
     def _read(self, seen: torch.Tensor, texts: Sequence[str]) -> list[torch.Tensor]:
         """Return the states of each question, (its tokens, width), without padding.
 
-        The one picture's states, (1, 901, width), broadcast over the questions: its keys and values are
+        The one image's states, (1, 901, width), broadcast over the questions: its keys and values are
         computed once for all of them.
         """
         import torch

@@ -1,4 +1,4 @@
-"""CLIP ViT-B/32 of OpenAI in open_clip: the cosine of a picture and a text."""
+"""CLIP ViT-B/32 of OpenAI in open_clip: the cosine of an image and a text."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ClipSimilarity:
         }
 
     def similarity(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return the cosine of picture i and text i, (n,); repeats of a picture or text are read once.
+        """Return the cosine of image i and text i, (n,); repeats of an image or text are read once.
 
         Raises:
             BadText: a text has more tokens than the model reads (77 with both ends); nothing is cut.

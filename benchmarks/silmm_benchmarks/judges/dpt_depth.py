@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIZE = 480
-"""Side of the picture in pixels; the published preprocessor says 384 (spec/benchmarks.md 1.8)."""
+"""Side of the image in pixels; the published preprocessor says 384 (spec/benchmarks.md 1.8)."""
 
 
 def eight_bit(inverse: torch.Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -30,7 +30,7 @@ def eight_bit(inverse: torch.Tensor, size: tuple[int, int]) -> NDArray[np.uint8]
 
     Args:
         inverse: inverse depth, (side, side), float32.
-        size: width and height of the picture.
+        size: width and height of the image.
 
     Raises:
         DataError: the map is not finite.
@@ -48,7 +48,7 @@ def eight_bit(inverse: torch.Tensor, size: tuple[int, int]) -> NDArray[np.uint8]
 
 
 class DptDepth:
-    """Inverse depth at the picture's own size, 8 bit; larger is nearer."""
+    """Inverse depth at the image's own size, 8 bit; larger is nearer."""
 
     def __init__(self, model: Any, placement: Placement, weights: Mapping[str, str]) -> None:
         """Take a loaded `DPTForDepthEstimation`."""
@@ -80,7 +80,7 @@ class DptDepth:
         }
 
     def depth(self, images: Sequence[Image]) -> list[NDArray[np.uint8]]:
-        """Return one map a picture, (height, width) uint8.
+        """Return one map an image, (height, width) uint8.
 
         Raises:
             DataError: a map is not finite.

@@ -1,4 +1,4 @@
-"""What TIFA's question-answering models of transformers share: load, see a picture once, answer in words."""
+"""What TIFA's question-answering models of transformers share: load, see an image once, answer in words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_ANSWER = 50
 
 
 class FreeAnswers(ABC):
-    """A question-answering model; its subclasses say how a picture is seen and how questions are put."""
+    """A question-answering model; its subclasses say how an image is seen and how questions are put."""
 
     decoding: ClassVar[str]
     """For the identity: how the words are chosen."""
@@ -35,7 +35,7 @@ class FreeAnswers(ABC):
         self, name: str, model: Any, tokenizer: Any, processor: Any, placement: Placement,
         weights: Mapping[str, str],
     ) -> None:
-        """Take the loaded model of transformers, its tokenizer and its picture processor."""
+        """Take the loaded model of transformers, its tokenizer and its image processor."""
         self.name = name
         self.model, self.tokenizer, self.processor = model, tokenizer, processor
         self.placement, self.weights = placement, weights
@@ -70,7 +70,7 @@ class FreeAnswers(ABC):
         }
 
     def answer(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[list[str]]:
-        """Return the answers to each picture's questions, as the model writes them."""
+        """Return the answers to each image's questions, as the model writes them."""
         import torch
 
         answers: list[list[str]] = [[] for _ in images]
@@ -84,14 +84,14 @@ class FreeAnswers(ABC):
 
     @abstractmethod
     def see(self, images: Sequence[Image]) -> Sequence[Any]:
-        """Return what the model keeps of each picture for all its questions."""
+        """Return what the model keeps of each image for all its questions."""
 
     @abstractmethod
     def ask(self, seen: Any, questions: Sequence[Question]) -> list[str]:
-        """Answer one picture's questions."""
+        """Answer one image's questions."""
 
     def pixels(self, images: Sequence[Image]) -> torch.Tensor:
-        """Return pictures of one input size as the model's own processor prepares them."""
+        """Return images of one input size as the model's own processor prepares them."""
         pixels: torch.Tensor = self.processor(images=list(images), return_tensors="pt")["pixel_values"]
         return pixels.to(self.placement.device, self.placement.dtype)
 

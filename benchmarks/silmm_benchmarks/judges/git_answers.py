@@ -20,7 +20,7 @@ class GitAnswers(FreeAnswers):
     model_class = "GitForCausalLM"
 
     def see(self, images: Sequence[Image]) -> Sequence[Any]:
-        """Return each picture's encoder output, (1, patches, width)."""
+        """Return each image's encoder output, (1, patches, width)."""
         return list(self.model.git.image_encoder(self.pixels(images)).last_hidden_state.split(1))
 
     def ask(self, seen: Any, questions: Sequence[Question]) -> list[str]:
@@ -33,7 +33,7 @@ class GitAnswers(FreeAnswers):
         answers = [""] * len(rows)
         encoder = self.model.git.image_encoder
         try:
-            # The model encodes the picture inside each call; here it is encoded already.
+            # The model encodes the image inside each call; here it is encoded already.
             self.model.git.image_encoder = _encoder_that_gives(seen)
             for places, ids in self.by_length(rows):
                 length = ids.shape[1]

@@ -73,7 +73,7 @@ def load_pretrained(cls: Any, folder: Path, placement: Placement, unused: str = 
 
     Raises:
         DataError: files are missing or broken, or a weight of the model is not among them (transformers
-            would draw it at random and go on).
+            would sample it at random and go on).
     """
     with broken_weights(folder), _quiet():
         model, info = cls.from_pretrained(

@@ -24,7 +24,7 @@ class JudgeOptions(Options):
         default="float32", description="float32 gives the official numbers; the others are faster on a GPU"
     )
     batch: int = Field(
-        default=16, ge=1, description="pictures at once", json_schema_extra={"unit": "pictures"}
+        default=16, ge=1, description="images at once", json_schema_extra={"unit": "images"}
     )
 
 
@@ -53,7 +53,7 @@ class BaseModelOptions(Options):
     )
     adapter: str = Field(default="", description="folder of a LoRA adapter; empty: the base model itself")
     size: int = Field(
-        default=0, ge=0, description="pictures are scaled to this side first; 0: as they are",
+        default=0, ge=0, description="images are scaled to this side first; 0: as they are",
         json_schema_extra={"unit": "pixels"},
     )
 
@@ -67,5 +67,5 @@ class DetectorOptions(JudgeOptions):
         "with commas; empty: the model's own labels",
     )
     threshold: float = Field(default=0.1, ge=0, le=1, description="least score of a detection that is kept")
-    most: int = Field(default=300, ge=1, description="most detections of a picture, the best ones",
+    most: int = Field(default=300, ge=1, description="most detections of an image, the best ones",
                       json_schema_extra={"unit": "detections"})

@@ -1,4 +1,4 @@
-"""Pictures as a model's input: resized by Pillow as the official scripts do, scaled and normalised."""
+"""Images as a model's input: resized by Pillow as the official scripts do, scaled and normalised."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HALF = (0.5, 0.5, 0.5)
 def squares(
     images: Sequence[Image], size: int, resample: Resampling, mean: Sequence[float], std: Sequence[float]
 ) -> torch.Tensor:
-    """Return the pictures at size × size, aspect ignored: (n, 3, size, size), float32, normalised."""
+    """Return the images at size × size, aspect ignored: (n, 3, size, size), float32, normalised."""
     return normalised([image.resize((size, size), resample) for image in images], mean, std)
 
 
 def centre_squares(
     images: Sequence[Image], size: int, resample: Resampling, mean: Sequence[float], std: Sequence[float]
 ) -> torch.Tensor:
-    """Return the middle of the pictures, their short side at `size`: (n, 3, size, size), normalised.
+    """Return the middle of the images, their short side at `size`: (n, 3, size, size), normalised.
 
     The long side and the crop are rounded as torchvision does, whose transforms CLIP is published with.
     """
@@ -34,7 +34,7 @@ def centre_squares(
 
 
 def normalised(images: Sequence[Image], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Return pictures of one size as (n, 3, height, width), float32: value/255 less mean, by std."""
+    """Return images of one size as (n, 3, height, width), float32: value/255 less mean, by std."""
     import torch
 
     stack = np.stack([np.asarray(image.convert("RGB"), dtype=np.float32) for image in images])

@@ -1,4 +1,4 @@
-"""Examines any judge for `silmm probe`: its files, canaries, and pictures through all that it can do."""
+"""Examines any judge for `silmm probe`: its files, canaries, and images through all that it can do."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 TOP = 5
-"""Detections of a picture that are shown."""
-QUESTIONS = ("is there a circle?", "what is in the picture?")
+"""Detections of an image that are shown."""
+QUESTIONS = ("is there a circle?", "what is in the image?")
 STATEMENTS = (f"{canaries.TRUE}?", f"{canaries.FALSE}?")
 TEXTS = (canaries.TRUE, canaries.FALSE)
 _CONFIG = ("model_type", "architectures", "image_size", "vocab_size", "hidden_size", "torch_dtype", "dtype")
@@ -33,7 +33,7 @@ Open = Callable[[], "Image"]
 
 
 def scene() -> Image:
-    """Return a picture of unequal sides with several things in it: ground, a sun, a house."""
+    """Return an image of unequal sides with several things in it: ground, a sun, a house."""
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (641, 427), (120, 180, 235))
@@ -69,25 +69,25 @@ class JudgeProber:
         return {"place": str(place), **facts}
 
     def examine(
-        self, judge: Any, pictures: Sequence[Path], texts: Sequence[str]
+        self, judge: Any, images: Sequence[Path], texts: Sequence[str]
     ) -> Iterable[tuple[str, Step]]:
-        """Return canaries, and what the judge says of known pictures and of the user's."""
+        """Return canaries, and what the judge says of known images and of the user's."""
         yield "canaries", partial(_canaries, judge)
-        for name, opened in self.pictures(pictures):
+        for name, opened in self.images(images):
             if any(callable(getattr(judge, method, None)) for method in _SAYS):
                 yield name, partial(self.look, judge, opened, texts)
 
-    def pictures(self, given: Sequence[Path]) -> list[tuple[str, Open]]:
-        """Return the pictures that are shown, by name: a disc, nothing, a scene, the user's."""
+    def images(self, given: Sequence[Path]) -> list[tuple[str, Open]]:
+        """Return the images that are shown, by name: a disc, nothing, a scene, the user's."""
         own: list[tuple[str, Open]] = [
             ("red circle", canaries.circle), ("blank", canaries.blank), ("scene", scene)
         ]
         return [*own, *((path.name, partial(open_rgb, path)) for path in given)]
 
     def look(self, judge: Any, opened: Open, texts: Sequence[str]) -> str:
-        """Return what a judge says of a picture, by everything that it can do."""
-        picture = opened()
-        said = [say(judge, picture, texts) for method, say in _SAYS.items()
+        """Return what a judge says of an image, by everything that it can do."""
+        image = opened()
+        said = [say(judge, image, texts) for method, say in _SAYS.items()
                 if callable(getattr(judge, method, None))]
         return "; ".join(said)
 
@@ -129,31 +129,31 @@ def _stated(config: Path) -> dict[str, Any] | str:
     return {key: data[key] for key in _CONFIG if key in data} if isinstance(data, dict) else "no table"
 
 
-def _detect(judge: Any, picture: Image, _: Sequence[str]) -> str:
-    (found,) = judge.detect([picture])
+def _detect(judge: Any, image: Image, _: Sequence[str]) -> str:
+    (found,) = judge.detect([image])
     return best(found)
 
 
-def _answer(judge: Any, picture: Image, texts: Sequence[str]) -> str:
+def _answer(judge: Any, image: Image, texts: Sequence[str]) -> str:
     asked = list(texts or QUESTIONS)
-    (said,) = judge.answer([picture], [[Question(text) for text in asked]])
+    (said,) = judge.answer([image], [[Question(text) for text in asked]])
     return ", ".join(f"{text!r} {answer!r}" for text, answer in zip(asked, said, strict=True))
 
 
-def _p_yes(judge: Any, picture: Image, texts: Sequence[str]) -> str:
+def _p_yes(judge: Any, image: Image, texts: Sequence[str]) -> str:
     asked = list(texts or STATEMENTS)
-    (found,) = judge.p_yes([picture], [asked])
+    (found,) = judge.p_yes([image], [asked])
     return ", ".join(f"P(yes) of {text!r} {p:.4f}" for text, p in zip(asked, found, strict=True))
 
 
-def _similarity(judge: Any, picture: Image, texts: Sequence[str]) -> str:
+def _similarity(judge: Any, image: Image, texts: Sequence[str]) -> str:
     asked = list(texts or TEXTS)
-    found = judge.similarity([picture] * len(asked), asked)
+    found = judge.similarity([image] * len(asked), asked)
     return ", ".join(f"cosine with {text!r} {cosine:.4f}" for text, cosine in zip(asked, found, strict=True))
 
 
-def _depth(judge: Any, picture: Image, _: Sequence[str]) -> str:
-    (depth,) = judge.depth([picture])
+def _depth(judge: Any, image: Image, _: Sequence[str]) -> str:
+    (depth,) = judge.depth([image])
     height, width = depth.shape
     return f"inverse depth {width}x{height}, {depth.min()} to {depth.max()}, mean {float(np.mean(depth)):.1f}"
 
@@ -161,4 +161,4 @@ def _depth(judge: Any, picture: Image, _: Sequence[str]) -> str:
 _SAYS: dict[str, Callable[[Any, Image, Sequence[str]], str]] = {
     "detect": _detect, "answer": _answer, "p_yes": _p_yes, "similarity": _similarity, "depth": _depth,
 }
-"""Method of a judge -> how what it says of a picture is told."""
+"""Method of a judge -> how what it says of an image is told."""

@@ -108,7 +108,7 @@ def register_judges(register: Register) -> None:
         )
     register(
         "base-model", _base_model, options=BaseModelOptions, probe=partial(_prober, "base-model"),
-        summary="any base model of silmm, by its own reading of pictures (not official)",
+        summary="any base model of silmm, by its own reading of images (not official)",
     )
     register(
         "detector", _detector, options=DetectorOptions, probe=partial(_prober, "detector"),

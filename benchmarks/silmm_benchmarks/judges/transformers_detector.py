@@ -33,7 +33,7 @@ Found = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
 
 
 def frame_of(size: tuple[int, int]) -> tuple[int, int]:
-    """Return width and height of the official frame of a picture: short side 479, long side at most 480."""
+    """Return width and height of the official frame of an image: short side 479, long side at most 480."""
     short, long = min(size), max(size)
     framed_short, framed_long = SHORT, int(SHORT * long / short)
     if framed_long > LONG:
@@ -103,7 +103,7 @@ class TransformersDetector(ABC):
         }
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """Return what is in each picture by descending score; pictures of one size go together.
+        """Return what is in each image by descending score; images of one size go together.
 
         Raises:
             DataError: a score or a box is not finite.
@@ -120,7 +120,7 @@ class TransformersDetector(ABC):
 
     @abstractmethod
     def find(self, images: Sequence[Image]) -> list[Found]:
-        """Return all that the model sees in pictures of one size, unfiltered."""
+        """Return all that the model sees in images of one size, unfiltered."""
 
     def _of_one_size(self, images: Sequence[Image]) -> Iterator[list[int]]:
         groups: dict[tuple[int, int], list[int]] = {}
@@ -182,7 +182,7 @@ class QueriedDetector(TransformersDetector):
     """OWL-ViT and OWLv2: one text a label."""
 
     def find(self, images: Sequence[Image]) -> list[Found]:
-        """Return the best label of each box; boxes are undone from the square that pictures are padded to."""
+        """Return the best label of each box; boxes are undone from the square that images are padded to."""
         asked = [list(self.labels)] * len(images)
         inputs = self.processor(images=list(images), text=asked, return_tensors="pt", truncation=True)
         output = self.run(inputs)

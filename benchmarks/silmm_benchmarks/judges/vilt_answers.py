@@ -19,11 +19,11 @@ class ViltAnswers(FreeAnswers):
     model_class = "ViltForQuestionAnswering"
 
     def see(self, images: Sequence[Image]) -> Sequence[Any]:
-        """Return each picture's pixels and mask; alone, so that none is padded to another's size."""
+        """Return each image's pixels and mask; alone, so that none is padded to another's size."""
         return [self.processor(images=[image], return_tensors="pt") for image in images]
 
     def ask(self, seen: Any, questions: Sequence[Question]) -> list[str]:
-        """Answer all questions of the picture in one pass: text and picture are read together."""
+        """Answer all questions of the image in one pass: text and image are read together."""
         import torch
 
         placed = self.placement

@@ -1,1 +1,1 @@
-"""Running a picture benchmark: generate, check, judge, score, write the result."""
+"""Running an image benchmark: generate, check, judge, score, write the result."""

@@ -1,1 +1,1 @@
-"""A world of coloured shapes: its pictures, its language and its exact judge."""
+"""A world of coloured shapes: its images, its language and its exact judge."""

@@ -1,4 +1,4 @@
-"""Question answering on clean renders of held-out scenes: tuning must not buy pictures with it."""
+"""Question answering on clean renders of held-out scenes: tuning must not buy images with it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def require_finite(answers: Sequence[npt.NDArray[np.float64]], named: str) -> No
     if broken:
         raise DataError(
             f"The benchmark 'shapes' cannot score {named}: its answers about {broken} of {len(answers)} "
-            "pictures are not finite. If this is a tuned model, its training has diverged: look at "
+            "images are not finite. If this is a tuned model, its training has diverged: look at "
             "metrics.jsonl of its iteration, and train with a lower --set trainer.learning_rate=… in "
             "a new run directory."
         )
@@ -99,15 +99,15 @@ def require_finite(answers: Sequence[npt.NDArray[np.float64]], named: str) -> No
 def _exam(
     prompts: Sequence[EvalPrompt], questions: int
 ) -> tuple[list[Image], list[list[str]], list[list[bool]]]:
-    """Render a scene of each prompt and draw balanced questions with their exact answers."""
+    """Render a scene of each prompt and sample balanced questions with their exact answers."""
     images: list[Image] = []
     asked: list[list[str]] = []
     truth: list[list[bool]] = []
     for prompt in prompts:
         rng = np.random.default_rng(derive(SEED, "answering", prompt.text))
         scene = sample_scene(rng, prompt.spec)
-        drawn = sample_questions(rng, scene, questions, allow_held_out=True)
+        sampled = sample_questions(rng, scene, questions, allow_held_out=True)
         images.append(render(scene))
-        asked.append([text for text, _ in drawn])
-        truth.append([answer for _, answer in drawn])
+        asked.append([text for text, _ in sampled])
+        truth.append([answer for _, answer in sampled])
     return images, asked, truth

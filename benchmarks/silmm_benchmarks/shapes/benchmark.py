@@ -1,4 +1,4 @@
-"""The benchmark `shapes`: held-out compositions, drawn before and after, read by an exact judge."""
+"""The benchmark `shapes`: held-out compositions, sampled before and after, read by an exact judge."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from silmm import __version__
-from silmm.bench.statistics import DRAWS, cluster_means, paired_difference
-from silmm.contracts.models import BaseModel, Drawing
+from silmm.bench.statistics import RESAMPLES, cluster_means, paired_difference
+from silmm.contracts.models import BaseModel, SamplingParams
 from silmm.contracts.records import Difference, EvalResult
 from silmm.errors import PluginError
 from silmm.lora.loading import load_adapter
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import to_json
 from silmm_benchmarks.shapes.answering import SEED, accuracy_by_scene
-from silmm_benchmarks.shapes.drawn import (
-    Plan,
-    Setting,
-    adapter_digest,
-    draw,
-    entirely_right,
-    facts_right,
-    own_score,
-)
 from silmm_benchmarks.shapes.feedback import self_feedback
 from silmm_benchmarks.shapes.language import Mention, Spec
 from silmm_benchmarks.shapes.options import ShapesOptions
+from silmm_benchmarks.shapes.sampled import (
+    Plan,
+    Setting,
+    adapter_digest,
+    entirely_right,
+    facts_right,
+    own_score,
+    sample,
+)
 from silmm_benchmarks.shapes.splits import EvalPrompt, contaminated, report_prompts, tune_prompts
 from silmm_benchmarks.shapes.world import LARGE, Object, Scene, render
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 SPLITS = {"report": report_prompts, "tune": tune_prompts}
 BEFORE = "before"
-PICTURES = "pictures.json"
-"""In the work folder: which drawn folder holds the headline pictures of which model."""
+IMAGES = "images.json"
+"""In the work folder: which sampled folder holds the headline images of which model."""
 
 Floats = npt.NDArray[np.float64]
 Measure = Callable[[pa.Table], Floats]
@@ -69,7 +69,7 @@ class _Side:
 
 
 class ShapesBenchmark:
-    """Scores pictures of held-out prompts with the exact judge; nothing of it reaches the loop."""
+    """Scores images of held-out prompts with the exact judge; nothing of it reaches the loop."""
 
     def __init__(self, options: ShapesOptions) -> None:
         """Keep the options; the judge is made when it is needed."""
@@ -81,8 +81,8 @@ class ShapesBenchmark:
 
     def kept_by_content(self, work: Path) -> list[Path]:
         """Return what is finished in `work` under a name made of all it depends on, but for the model."""
-        drawn = [path.parent for path in sorted(work.glob("drawn-*/manifest.json"))]
-        return [*drawn, *sorted(work.glob("answers-*.json")), *sorted(work.glob("feedback-*.json"))]
+        sampled = [path.parent for path in sorted(work.glob("drawn-*/manifest.json"))]
+        return [*sampled, *sorted(work.glob("answers-*.json")), *sorted(work.glob("feedback-*.json"))]
 
     def evaluate(
         self,
@@ -96,10 +96,10 @@ class ShapesBenchmark:
     ) -> EvalResult:
         """Compare the base (key "before") with each adapter; the last one is the "after".
 
-        Both sides draw each picture from the same seed. The headline is the mean share of facts
-        that hold ("facts"), first over the pictures of a prompt, then over prompts, with a paired
-        bootstrap interval over prompts. Beside it: pictures entirely right, the same at plain
-        sampling, question answering on clean held-out scenes, the model's score of its pictures.
+        Both sides sample each image from the same seed. The headline is the mean share of facts
+        that hold ("facts"), first over the images of a prompt, then over prompts, with a paired
+        bootstrap interval over prompts. Beside it: all facts correct, the same at plain
+        sampling, VQA accuracy on clean held-out scenes, the model's score of its images.
 
         Args:
             model: the base model; adapters are put on and taken off it.
@@ -107,7 +107,7 @@ class ShapesBenchmark:
             work: finished work is kept here by content: a second call goes on from it.
             seed: the run's seed.
             limit: evaluate about this many prompts only (see :func:`spread`); marks the result.
-            progress: told of model and drawing, pictures done, and all pictures.
+            progress: told of model and sampling, images done, and all images.
 
         Raises:
             ValueError: `adapters` has no "before" or nothing to compare it with.
@@ -122,19 +122,19 @@ class ShapesBenchmark:
             options=self.options, model=model, judge=judge, work=work, seed=seed,
             prompts=spread(SPLITS[self.options.split](), limit), progress=progress,
         )
-        sharp = Drawing(self.options.temperature, self.options.top_p)
-        headline = {side.name: exam.pictures(side, sharp, asked=True) for side in sides}
-        atomic_write(work / PICTURES, to_json({name: kept for name, (_, kept) in headline.items()}))
+        sharp = SamplingParams(self.options.temperature, self.options.top_p)
+        headline = {side.name: exam.images(side, sharp, asked=True) for side in sides}
+        atomic_write(work / IMAGES, to_json({name: kept for name, (_, kept) in headline.items()}))
         tables = {name: table for name, (table, _) in headline.items()}
         before, after = tables[BEFORE], tables[sides[-1].name]
         rounds = {
-            "question answering": exam.answering(sides),
-            "own score of the pictures": {
+            "VQA accuracy": exam.answering(sides),
+            "self-score (Eq. 1)": {
                 side.name: _overall(own_score, before, tables[side.name]) for side in sides[1:]
             },
         }
-        beside = {
-            "pictures entirely right": _overall(entirely_right, before, after),
+        secondary = {
+            "all facts correct": _overall(entirely_right, before, after),
             **exam.plain(sides[0], sides[-1]),
             **{name: found[sides[-1].name] for name, found in rounds.items() if found},
         }
@@ -145,11 +145,11 @@ class ShapesBenchmark:
             protocol=exam.card(sharp),
             overall=_overall(facts_right, before, after),
             categories=_by_category(facts_right, before, after),
-            beside=beside,
+            secondary=secondary,
             iterations={
                 side.name: _overall(facts_right, before, tables[side.name]) for side in sides[1:]
             },
-            beside_iterations={name: found for name, found in rounds.items() if found},
+            secondary_by_iteration={name: found for name, found in rounds.items() if found},
             extra=self_feedback(work.parent, exam.judge, work),
             partial=limit is not None,
         )
@@ -157,8 +157,8 @@ class ShapesBenchmark:
 
     @property
     def takes_options_for(self) -> Collection[str]:
-        """As any picture benchmark (`silmm bench shapes`)."""
-        return self._pictures().takes_options_for
+        """As any image benchmark (`silmm bench shapes`)."""
+        return self._images().takes_options_for
 
     def bench(
         self,
@@ -168,14 +168,14 @@ class ShapesBenchmark:
         progress: Callable[[str, int, int], None],
         note: Callable[[str], None],
     ) -> BenchOutcome:
-        """Score pictures of any origin by their files (:class:`silmm.bench.requests.PictureBench`)."""
-        return self._pictures().bench(request, registry=registry, progress=progress, note=note)
+        """Score images of any origin by their files (:class:`silmm.bench.requests.ImageBench`)."""
+        return self._images().bench(request, registry=registry, progress=progress, note=note)
 
-    def _pictures(self) -> Bench:
+    def _images(self) -> Bench:
         from silmm.bench.runner import Bench  # here: a run needs none of it
-        from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
+        from silmm_benchmarks.shapes.image_benchmark import ShapesImages
 
-        return Bench(ShapesPictures(self.options.split, self.options.images))
+        return Bench(ShapesImages(self.options.split, self.options.images))
 
 
 @dataclass(frozen=True)
@@ -190,12 +190,12 @@ class _Exam:
     seed: int
     progress: Callable[[str, int, int], None]
 
-    def pictures(self, side: _Side, drawing: Drawing, *, asked: bool) -> tuple[pa.Table, str]:
-        """Return a side's judged pictures and the name of the folder that keeps them."""
-        images = self.options.images if asked else self.options.plain_images
-        plan = Plan(self.prompts, Setting(drawing, images, asked), self.seed, self.options.batch)
+    def images(self, side: _Side, sampling: SamplingParams, *, asked: bool) -> tuple[pa.Table, str]:
+        """Return a side's judged images and the name of the folder that keeps them."""
+        images = self.options.images if asked else self.options.images_at_temperature_1
+        plan = Plan(self.prompts, Setting(sampling, images, asked), self.seed, self.options.batch)
         label = f"evaluate {side.name}" if asked else f"evaluate {side.name}, plain"
-        return draw(
+        return sample(
             self.model, self.judge, plan, adapter=side.digest, named=side.named,
             load=lambda: load_adapter(self.model, side.folder), work=self.work,
             progress=lambda done, total: self.progress(label, done, total),
@@ -203,17 +203,17 @@ class _Exam:
 
     def plain(self, first: _Side, last: _Side) -> dict[str, Difference]:
         """Compare at temperature 1 and top_p 1, where sharpening counts as a gain too."""
-        if not self.options.plain_images:
+        if not self.options.images_at_temperature_1:
             return {}
-        before, _ = self.pictures(first, Drawing(), asked=False)
-        after, _ = self.pictures(last, Drawing(), asked=False)
+        before, _ = self.images(first, SamplingParams(), asked=False)
+        after, _ = self.images(last, SamplingParams(), asked=False)
         return {
             "facts, temperature 1": _overall(facts_right, before, after),
-            "pictures entirely right, temperature 1": _overall(entirely_right, before, after),
+            "all facts correct, temperature 1": _overall(entirely_right, before, after),
         }
 
     def answering(self, sides: Sequence[_Side]) -> dict[str, Difference]:
-        """Compare question answering on clean renders: each tuned model against the base."""
+        """Compare VQA accuracy on clean renders: each tuned model against the base."""
         if not self.options.questions:
             return {}
         accuracy = {
@@ -226,7 +226,7 @@ class _Exam:
         base = accuracy.pop(BEFORE)
         return {name: paired_difference(base, one) for name, one in accuracy.items()}
 
-    def card(self, drawing: Drawing) -> dict[str, object]:
+    def card(self, sampling: SamplingParams) -> dict[str, object]:
         """Return the protocol: what a number of this benchmark depends on beside the model, hashed."""
         texts = "\n".join(f"{prompt.text}\t{prompt.spec}" for prompt in self.prompts)
         card: dict[str, object] = {
@@ -236,19 +236,19 @@ class _Exam:
             "prompts": len(self.prompts),
             "prompts_sha256": hashlib.sha256(texts.encode()).hexdigest(),
             "images_per_prompt": self.options.images,
-            "temperature": drawing.temperature,
-            "top_p": drawing.top_p,
-            "top_k": drawing.top_k,
-            "plain_images_per_prompt": self.options.plain_images,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "images_at_temperature_1": self.options.images_at_temperature_1,
             "seed": self.seed,
-            "seed_rule": 'sha256 of (seed, "shapes", prompt, picture); the same before and after',
+            "seed_rule": 'sha256 of (seed, "shapes", prompt, image); the same before and after',
             "prompt_rewriting": "none",
             "guidance": "none",
             "resolution": "32x32",
             "judge": f"exact parser without a model, of silmm {__version__}",
             "judge_match_threshold": self.judge.threshold,
-            "aggregation": "share of facts, mean over pictures, then over prompts",
-            "interval": f"95% percentile, paired bootstrap over prompts, {DRAWS} draws",
+            "aggregation": "share of facts, mean over images, then over prompts",
+            "interval": f"95% percentile, paired bootstrap over prompts, {RESAMPLES} samples",
             "questions_per_clean_scene": self.options.questions,
             "questions_seed": SEED,
         }
@@ -257,20 +257,20 @@ class _Exam:
 
 
 def check_canaries(judge: Judge) -> None:
-    """Let the judge find what is there, miss what is not, and find nothing in a blank picture.
+    """Let the judge find what is there, miss what is not, and find nothing in a blank image.
 
     Raises:
         PluginError: a canary fails; no number of this judge is to be trusted.
     """
     there = Object("circle", "red", "plain", 1, 3, LARGE)
-    pictures = np.stack([render(Scene((there,))), render(Scene(()))])
+    images = np.stack([render(Scene((there,))), render(Scene(()))])
     true, false = (Spec("color", (Mention("circle", color),)) for color in ("red", "blue"))
     verdicts = [
-        bool(facts[0]) for facts in judge.facts(pictures[[0, 0, 1]], [true, false, true])
+        bool(facts[0]) for facts in judge.facts(images[[0, 0, 1]], [true, false, true])
     ]
     if verdicts != [True, False, False]:
         raise PluginError(
-            f"The shapes judge fails its canaries (true, false, blank picture: {verdicts}); it cannot "
+            f"The shapes judge fails its canaries (true, false, blank image: {verdicts}); it cannot "
             "score. Reinstall silmm; if it stays so, report it."
         )
 
@@ -303,7 +303,7 @@ def _ordered(adapters: Mapping[str, Path | None]) -> list[tuple[str, Path | None
 
 
 def _overall(measure: Measure, before: pa.Table, after: pa.Table) -> Difference:
-    """Compare the prompts' means of a measure over the pictures of two tables of equal prompts."""
+    """Compare the prompts' means of a measure over the images of two tables of equal prompts."""
     names, first = cluster_means(measure(before), before.column("prompt_id").to_pylist())
     others, second = cluster_means(measure(after), after.column("prompt_id").to_pylist())
     if names != others:

@@ -42,13 +42,13 @@ class Judged:
 def self_feedback(run: Path, judge: Judge, work: Path) -> dict[str, float]:
     """Compare the run's candidates with the judge: the scores of the first iteration, diversity of all.
 
-    In the first iteration only the base model has drawn and scored. Candidates without a score and
+    In the first iteration only the base model has sampled and scored. Candidates without a score and
     prompts that are not captions of this world are left out and counted. Of a candidate that was
-    decoded under several noises, the first picture is judged.
+    decoded under several noises, the first image is judged.
 
     Returns:
-        `auc` over all pictures and `auc_within_prompt` (each only where it is defined), the numbers
-        of pictures that were used and left out, and the mean share of right facts of all
+        `auc` over all images and `auc_within_prompt` (each only where it is defined), the numbers
+        of images that were used and left out, and the mean share of right facts of all
         candidates, of the best of each prompt by own score and of the best by the judge; for each
         iteration N `candidates_facts_differ_N`, see :func:`facts_that_differ`. Empty without scores.
     """
@@ -135,7 +135,7 @@ def _judged(folder: Path, judge: Judge) -> tuple[list[Judged], int]:
 def _figures(
     prompts: list[str], values: Floats, shares: Floats, left_out: int
 ) -> dict[str, float]:
-    figures = {"feedback_pictures": float(len(prompts)), "feedback_left_out": float(left_out)}
+    figures = {"feedback_images": float(len(prompts)), "feedback_left_out": float(left_out)}
     if not prompts:
         return figures
     right = shares == 1.0

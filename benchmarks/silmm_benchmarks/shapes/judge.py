@@ -1,7 +1,7 @@
-"""A judge without a model: reads pictures back into scenes by analysis through synthesis.
+"""A judge without a model: reads images back into scenes by analysis through synthesis.
 
 Each patch is given to the palette colour most of its pixels are nearest to. Per colour, one
-matrix product compares the picture with every shape at every size and place; the best template
+matrix product compares the image with every shape at every size and place; the best template
 is taken out and the rest compared again. Patches of other colours are "don't care" at a small
 penalty: something may be hidden there. The answers to facts come from the scene so found.
 """
@@ -141,16 +141,16 @@ def _spread(patches: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class _Found:
-    """Detections of one chunk: picture, colour and template index of each, and its texture."""
+    """Detections of one chunk: image, colour and template index of each, and its texture."""
 
-    picture: Ints
+    image: Ints
     color: Ints
     template: Ints
     texture: Ints
 
 
 class Judge:
-    """Read pictures of the world and answer its facts exactly and without any model.
+    """Read images of the world and answer its facts exactly and without any model.
 
     Args:
         threshold: least score over visible area for something to count as an object.
@@ -163,7 +163,7 @@ class Judge:
         self._texture_masks = np.stack([texture_mask(t, GRID).ravel() for t in TEXTURES])
 
     def parse(self, images: Image) -> list[Scene]:
-        """Return the scene in each picture, objects from back to front.
+        """Return the scene in each image, objects from back to front.
 
         Args:
             images: ``uint8[N, 32, 32, 3]``.
@@ -182,13 +182,13 @@ class Judge:
         return scenes
 
     def facts(self, images: Image, specs: Sequence[Spec]) -> list[NDArray[np.bool_]]:
-        """Return for each picture which of its spec's atomic facts hold, one bool per fact.
+        """Return for each image which of its spec's atomic facts hold, one bool per fact.
 
         Raises:
-            ValueError: when there are not as many specs as pictures.
+            ValueError: when there are not as many specs as images.
         """
         if len(images) != len(specs):
-            raise ValueError(f"{len(images)} pictures but {len(specs)} specs")
+            raise ValueError(f"{len(images)} images but {len(specs)} specs")
         return [
             np.array([holds(scene, fact) for fact in atomic_facts(spec)], dtype=np.bool_)
             for scene, spec in zip(self.parse(images), specs, strict=True)
@@ -199,36 +199,36 @@ class Judge:
         owners = own_patches(classes)
         found = self._detect(classes.reshape(len(images), -1), owners)
         items: list[list[Object]] = [[] for _ in images]
-        for picture, color, template, texture in zip(
-            found.picture.tolist(),
+        for image, color, template, texture in zip(
+            found.image.tolist(),
             found.color.tolist(),
             found.template.tolist(),
             found.texture.tolist(),
             strict=True,
         ):
             shape, x, y, size = self.templates.keys[template]
-            items[picture].append(Object(shape, COLORS[color], TEXTURES[texture], x, y, size))
+            items[image].append(Object(shape, COLORS[color], TEXTURES[texture], x, y, size))
         return [Scene(order_by_depth(row, owner)) for row, owner in zip(items, owners, strict=True)]
 
     def _detect(self, classes: Ints, owners: Ints) -> _Found:
-        """Take the best template out of each (picture, colour) until nothing is left."""
+        """Take the best template out of each (image, colour) until nothing is left."""
         present = (owners[:, :, None] == np.arange(_BLACK_CLASS)).any(axis=1)
-        picture, color = np.nonzero(present)
-        mine = owners[picture] == color[:, None]
-        pixels = _spread(mine) & (classes[picture] != _BLACK_CLASS)
-        others = ((owners[picture] >= 0) & ~mine).astype(np.float32)
+        image, color = np.nonzero(present)
+        mine = owners[image] == color[:, None]
+        pixels = _spread(mine) & (classes[image] != _BLACK_CLASS)
+        others = ((owners[image] >= 0) & ~mine).astype(np.float32)
         parts: list[tuple[Ints, Ints, Ints, Ints]] = []
         for _ in range(_MAX_PER_COLOR):
             alive = pixels.sum(axis=1) >= _MIN_PIXELS
-            picture, color, mine = picture[alive], color[alive], mine[alive]
+            image, color, mine = image[alive], color[alive], mine[alive]
             pixels, others = pixels[alive], others[alive]
-            if not len(picture):
+            if not len(image):
                 break
             template, good = self._best(pixels, others)
             masks = self.templates.masks[template] > 0
-            texture = self._texture(masks & _spread(mine), classes[picture] == _WHITE_CLASS)
-            picture, color, mine = picture[good], color[good], mine[good]
-            parts.append((picture, color, template[good], texture[good]))
+            texture = self._texture(masks & _spread(mine), classes[image] == _WHITE_CLASS)
+            image, color, mine = image[good], color[good], mine[good]
+            parts.append((image, color, template[good], texture[good]))
             pixels, others = pixels[good] & ~masks[good], others[good]
         empty = np.zeros(0, dtype=np.intp)
         columns = [np.concatenate([empty, *(p[k] for p in parts)]) for k in range(4)]
@@ -272,7 +272,7 @@ def order_by_depth(items: list[Object], owners: NDArray[np.intp]) -> tuple[Objec
     """Sort objects from back to front by who is seen where two overlap.
 
     Args:
-        items: the objects of one picture in any order.
+        items: the objects of one image in any order.
         owners: colour index of each patch, ``int[64]``, -1 for none.
     """
     ordered: list[Object] = []

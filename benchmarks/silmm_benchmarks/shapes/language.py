@@ -129,7 +129,7 @@ def caption(spec: Spec, template: int | np.random.Generator = 0) -> str:
 
     Args:
         spec: what to say; the first relation, if any, must join mentions 0 and 1.
-        template: which wording (taken modulo their number), or a generator that draws one.
+        template: which wording (taken modulo their number), or a generator that samples one.
     """
     ways = template_count(spec.category)
     index = template % ways if isinstance(template, int) else int(template.random() * ways)

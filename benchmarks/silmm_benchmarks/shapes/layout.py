@@ -1,6 +1,6 @@
 """Where the objects of a sampled scene stand: near-canonical places with a small jitter.
 
-One canonical place per wording is what makes drawing learnable in minutes; the jitter of zero
+One canonical place per wording is what makes sampling learnable in minutes; the jitter of zero
 or one patch is what keeps candidates different from each other.
 """
 
@@ -20,7 +20,7 @@ from silmm_benchmarks.shapes.world import (
     hidden_fraction,
 )
 
-Place = tuple[int, int, int]
+Placement = tuple[int, int, int]
 """``(x, y, size)`` in patches."""
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ _SHRINK: Final = 0.1
 
 
 def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
-    """Draw one of the options uniformly; far faster than ``rng.choice`` on tuples."""
+    """Sample one of the options uniformly; far faster than ``rng.choice`` on tuples."""
     return options[int(rng.random() * len(options))]
 
 
@@ -60,31 +60,31 @@ def occlusion_offsets(front: str, back: str, canonical: bool) -> tuple[tuple[int
     return low if canonical and low else found
 
 
-def row_pair(rng: np.random.Generator, third: bool) -> tuple[Place, Place]:
+def row_pair(rng: np.random.Generator, third: bool) -> tuple[Placement, Placement]:
     """Return a left and a right place; the lower third stays free when asked."""
     x0, x1 = pick(rng, _APART)
     rows = (0, 1) if third else (2, 3)
     return (x0, pick(rng, rows), LARGE), (x1, pick(rng, rows), LARGE)
 
 
-def transpose(place: Place) -> Place:
+def transpose(place: Placement) -> Placement:
     """Swap x and y."""
     return place[1], place[0], place[2]
 
 
-def _touching_pair(rng: np.random.Generator, third: bool) -> tuple[Place, Place]:
+def _touching_pair(rng: np.random.Generator, third: bool) -> tuple[Placement, Placement]:
     x, y = pick(rng, (0, 1, 1, 2)), 0 if third else pick(rng, (2, 3))
     return (x, y, LARGE), (x + LARGE, y, LARGE)
 
 
-def _inside_pair(rng: np.random.Generator, third: bool) -> tuple[Place, Place]:
+def _inside_pair(rng: np.random.Generator, third: bool) -> tuple[Placement, Placement]:
     x, y = 0 if third else pick(rng, (2, 2, 1, 3)), pick(rng, (2, 2, 1, 3))
     return (x + 1, y + 1, SMALL), (x, y, CONTAINER)
 
 
 def _occluding_pair(
     rng: np.random.Generator, front: str, back: str, third: bool
-) -> tuple[Place, Place]:
+) -> tuple[Placement, Placement]:
     dx, dy = pick(rng, occlusion_offsets(front, back, canonical=True))
     width, height = LARGE + abs(dx), LARGE + abs(dy)
     x = 0 if third else min(GRID - width, (GRID - width) // 2 + pick(rng, (0, 1)))
@@ -95,10 +95,10 @@ def _occluding_pair(
 
 def related_places(
     rng: np.random.Generator, relation: str, shapes: tuple[str, str], third: bool
-) -> list[Place]:
+) -> list[Placement]:
     """Return the places of a related pair (subject, object) and, when asked, of a third object."""
-    beside: Place = (5, pick(rng, (2, 3)), LARGE)
-    beneath: Place = transpose(beside)
+    beside: Placement = (5, pick(rng, (2, 3)), LARGE)
+    beneath: Placement = transpose(beside)
     if relation in ("left", "right", "above", "below"):
         first, second = row_pair(rng, third)
         if relation in ("right", "below"):
@@ -123,14 +123,14 @@ def related_places(
     return [first, second, *([(6, pick(rng, (2, 3, 4)), SMALL)] if third else [])]
 
 
-def free_places(rng: np.random.Generator, count: int) -> list[Place]:
+def free_places(rng: np.random.Generator, count: int) -> list[Placement]:
     """Return the places of 1-5 unrelated objects in reading order.
 
     Raises:
         ValueError: when there are none or too many of them.
     """
     if count == 1:
-        places: list[Place] = [(pick(rng, (2, 3)), pick(rng, (2, 3)), LARGE)]
+        places: list[Placement] = [(pick(rng, (2, 3)), pick(rng, (2, 3)), LARGE)]
     elif count == 2:
         places = list(row_pair(rng, third=False))
     elif count == 3:
@@ -153,7 +153,7 @@ def free_places(rng: np.random.Generator, count: int) -> list[Place]:
     return [_maybe_small(rng, place) for place in places]
 
 
-def _maybe_small(rng: np.random.Generator, place: Place) -> Place:
+def _maybe_small(rng: np.random.Generator, place: Placement) -> Placement:
     x, y, size = place
     if not _chance(rng, _SHRINK):
         return place

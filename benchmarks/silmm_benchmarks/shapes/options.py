@@ -10,7 +10,7 @@ from silmm.contracts.options import Options
 
 
 class ShapesOptions(Options):
-    """How the shapes benchmark draws and asks."""
+    """How the shapes benchmark samples and asks."""
 
     split: Literal["report", "tune"] = Field(
         default="report",
@@ -23,18 +23,18 @@ class ShapesOptions(Options):
         default=1.0, gt=0, le=1, description="the base's own best, chosen on tune prompts"
     )
     images: int = Field(
-        default=4, ge=1, description="pictures of each prompt at that setting",
-        json_schema_extra={"unit": "pictures"},
+        default=4, ge=1, description="images of each prompt at that setting",
+        json_schema_extra={"unit": "images"},
     )
-    plain_images: int = Field(
-        default=2, ge=0, description="pictures of each prompt at temperature 1, top_p 1; 0 = none",
-        json_schema_extra={"unit": "pictures"},
+    images_at_temperature_1: int = Field(
+        default=2, ge=0, description="images of each prompt at temperature 1, top_p 1; 0 = none",
+        json_schema_extra={"unit": "images"},
     )
     questions: int = Field(
         default=6, ge=0, description="questions about each clean held-out scene; 0 = none",
         json_schema_extra={"unit": "questions"},
     )
     batch: int = Field(
-        default=256, ge=1, description="pictures drawn at once",
-        json_schema_extra={"unit": "pictures"},
+        default=256, ge=1, description="images sampled at once",
+        json_schema_extra={"unit": "images"},
     )

@@ -1,4 +1,4 @@
-"""Draw balanced yes/no questions about a scene, with hard negatives."""
+"""Sample balanced yes/no questions about a scene, with hard negatives."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _refer(rng: np.random.Generator, scene: Scene, item: Object) -> Mention:
 
 
 def _choose_pair(rng: np.random.Generator, scene: Scene) -> tuple[int, int]:
-    """Draw two different objects, most often a pair in contact when there is one."""
+    """Sample two different objects, most often a pair in contact when there is one."""
     items = scene.objects
     pairs = [(i, j) for i in range(len(items)) for j in range(len(items)) if i != j]
     near = [(i, j) for i, j in pairs if boxes_overlap(items[i], items[j])]
@@ -87,7 +87,7 @@ def _choose_pair(rng: np.random.Generator, scene: Scene) -> tuple[int, int]:
 
 
 def _wrong_relation(rng: np.random.Generator, contact: bool) -> str:
-    """Draw a name as often as it is true, so that a relation's name does not give the answer."""
+    """Sample a name as often as it is true, so that a relation's name does not give the answer."""
     return pick(rng, _CONTACT if rng.random() < (0.65 if contact else 0.05) else _SPATIAL)
 
 
@@ -100,13 +100,13 @@ def _relation(rng: np.random.Generator, scene: Scene, answer: bool) -> Fact | No
     name = pick(rng, rare if rare and rng.random() < 0.8 else true) if true else None
     first, second = _refer(rng, scene, items[i]), _refer(rng, scene, items[j])
     if not answer:
-        draw = rng.random()
-        if name is None or draw < 0.5:  # the wrong relation of the right objects
+        sample = rng.random()
+        if name is None or sample < 0.5:  # the wrong relation of the right objects
             contact = boxes_overlap(items[i], items[j]) or boxes_touch(items[i], items[j])
             name = _wrong_relation(rng, contact)
-        elif draw < 0.75:  # the right relation of the swapped objects
+        elif sample < 0.75:  # the right relation of the swapped objects
             first, second = second, first
-        elif draw < 0.87:  # the right relation with one wrong attribute
+        elif sample < 0.87:  # the right relation with one wrong attribute
             first = _change_one(rng, first)
         else:
             second = _change_one(rng, second)
@@ -117,11 +117,11 @@ def _relation(rng: np.random.Generator, scene: Scene, answer: bool) -> Fact | No
     return Fact("relation", first, name, second)
 
 
-def _draw_fact(rng: np.random.Generator, scene: Scene, answer: bool) -> Fact | None:
-    draw = rng.random()
-    if draw < 0.4 or (draw >= 0.6 and len(scene.objects) == 1):
+def _sample_fact(rng: np.random.Generator, scene: Scene, answer: bool) -> Fact | None:
+    sample = rng.random()
+    if sample < 0.4 or (sample >= 0.6 and len(scene.objects) == 1):
         return _existence(rng, scene, answer)
-    if draw < 0.6:
+    if sample < 0.6:
         return _count(rng, scene, answer)
     return _relation(rng, scene, answer)
 
@@ -129,7 +129,7 @@ def _draw_fact(rng: np.random.Generator, scene: Scene, answer: bool) -> Fact | N
 def sample_questions(
     rng: np.random.Generator, scene: Scene, n: int, allow_held_out: bool = False
 ) -> list[tuple[str, bool]]:
-    """Draw ``n`` questions about a scene with their exact answers, half of them yes.
+    """Sample ``n`` questions about a scene with their exact answers, half of them yes.
 
     Args:
         rng: source of chance.
@@ -142,22 +142,22 @@ def sample_questions(
     """
     if not scene.objects:
         raise ValueError("an empty scene has nothing to ask about")
-    drawn: list[tuple[str, bool]] = []
+    sampled: list[tuple[str, bool]] = []
     answer = bool(rng.random() < 0.5)
     for _ in range(n):
         for _ in range(_TRIES):
-            fact = _draw_fact(rng, scene, answer)
+            fact = _sample_fact(rng, scene, answer)
             if fact is None or holds(scene, fact) != answer:
                 continue
             if allow_held_out or not is_fact_held_out(fact):
-                drawn.append((question(fact), answer))
+                sampled.append((question(fact), answer))
                 break
         else:
             # A scene of held-out combinations only has no fair yes: ask for an absent thing.
             fact = _absent(rng, scene, allow_held_out)
-            drawn.append((question(fact), False))
+            sampled.append((question(fact), False))
         answer = not answer
-    return drawn
+    return sampled
 
 
 def _absent(rng: np.random.Generator, scene: Scene, allow_held_out: bool) -> Fact:

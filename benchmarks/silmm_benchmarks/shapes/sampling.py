@@ -1,4 +1,4 @@
-"""Draw captions' specs, scenes that satisfy them, and free scenes for question answering."""
+"""Sample captions' specs, scenes that satisfy them, and free scenes for VQA accuracy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from silmm_benchmarks.shapes.facts import atomic_facts, holds
 from silmm_benchmarks.shapes.language import CATEGORIES, Mention, Spec
 from silmm_benchmarks.shapes.layout import (
-    Place,
+    Placement,
     free_places,
     occlusion_offsets,
     pick,
@@ -33,18 +33,18 @@ _PLAIN: Final = 0.8
 _SPATIAL: Final = ("left", "right", "above", "below")
 _DEPTH: Final = ("in front of", "behind")
 _CONTACT: Final = ("inside", "touching")
-_COUNT_DRAWS: Final = (1, 2, 2, 3, 3, 4, 4)
+_COUNT_SAMPLES: Final = (1, 2, 2, 3, 3, 4, 4)
 
 
 def _texture(rng: np.random.Generator) -> str:
-    draw = rng.random()
-    return "plain" if draw < _PLAIN else "striped" if draw < (1 + _PLAIN) / 2 else "dotted"
+    sample = rng.random()
+    return "plain" if sample < _PLAIN else "striped" if sample < (1 + _PLAIN) / 2 else "dotted"
 
 
 def _distinct(
     rng: np.random.Generator, options: tuple[str, ...], count: int, taken: tuple[str, ...] = ()
 ) -> list[str]:
-    """Draw ``count`` different options outside of ``taken``."""
+    """Sample ``count`` different options outside of ``taken``."""
     left = [o for o in options if o not in taken]
     return [left.pop(int(rng.random() * len(left))) for _ in range(count)]
 
@@ -66,7 +66,7 @@ def _pair_spec(rng: np.random.Generator, category: str, relations: tuple[str, ..
 
 
 def _numeracy_spec(rng: np.random.Generator) -> Spec:
-    counts = [pick(rng, _COUNT_DRAWS)]
+    counts = [pick(rng, _COUNT_SAMPLES)]
     if rng.random() < 0.5:
         counts.append(1 + int(rng.random() * min(4, MAX_OBJECTS - counts[0])))
     shapes = _distinct(rng, SHAPES, len(counts))
@@ -95,15 +95,15 @@ def _complex_spec(rng: np.random.Generator) -> Spec:
 
 
 def _color_spec(rng: np.random.Generator) -> Spec:
-    draw = rng.random()
-    size = 1 if draw < 0.25 else 2 if draw < 0.85 else 3
+    sample = rng.random()
+    size = 1 if sample < 0.25 else 2 if sample < 0.85 else 3
     pairs = zip(_distinct(rng, SHAPES, size), _distinct(rng, COLORS, size), strict=True)
     return Spec("color", tuple(Mention(s, c) for s, c in pairs))
 
 
 def _shape_spec(rng: np.random.Generator) -> Spec:
-    draw = rng.random()
-    size = 1 if draw < 0.05 else 2 if draw < 0.55 else 3
+    sample = rng.random()
+    size = 1 if sample < 0.05 else 2 if sample < 0.55 else 3
     return Spec("shape", tuple(Mention(s) for s in _distinct(rng, SHAPES, size)))
 
 
@@ -114,7 +114,7 @@ def _texture_spec(rng: np.random.Generator) -> Spec:
 
 
 def sample_spec(rng: np.random.Generator, category: str) -> Spec:
-    """Draw what a caption of the category says; all its mentions differ in shape.
+    """Sample what a caption of the category says; all its mentions differ in shape.
 
     Raises:
         ValueError: when the category is unknown.
@@ -137,7 +137,7 @@ _SAMPLERS: Final[dict[str, Callable[[np.random.Generator], Spec]]] = {
 
 
 def _dress(rng: np.random.Generator, mentions: tuple[Mention, ...]) -> list[tuple[str, str, str]]:
-    """Return ``(shape, color, texture)`` of every object, with open attributes drawn.
+    """Return ``(shape, color, texture)`` of every object, with open attributes sampled.
 
     Different mentions get different colours where they are open; the objects of one count share
     theirs more often than not.
@@ -155,8 +155,8 @@ def _dress(rng: np.random.Generator, mentions: tuple[Mention, ...]) -> list[tupl
     return dressed
 
 
-def _places(rng: np.random.Generator, spec: Spec, count: int) -> tuple[list[Place], bool]:
-    """Return one place for each object, and whether the first two are drawn in reverse order."""
+def _places(rng: np.random.Generator, spec: Spec, count: int) -> tuple[list[Placement], bool]:
+    """Return one place for each object, and whether the first two are sampled in reverse order."""
     if not spec.relations:
         return free_places(rng, count), False
     (i, relation, j), *more = spec.relations
@@ -169,7 +169,7 @@ def _places(rng: np.random.Generator, spec: Spec, count: int) -> tuple[list[Plac
 
 
 def sample_scene(rng: np.random.Generator, spec: Spec) -> Scene:
-    """Draw a scene with the spec's objects and no others, in which all its facts hold.
+    """Sample a scene with the spec's objects and no others, in which all its facts hold.
 
     Raises:
         ValueError: when the world has no layout for the spec.
@@ -200,7 +200,7 @@ def colors_apart(scene: Scene) -> bool:
     )
 
 
-def _box_bits(place: Place, margin: int) -> int:
+def _box_bits(place: Placement, margin: int) -> int:
     """Return the patches of a box, widened by a margin, as bits of a 64-bit number."""
     x, y, size = place
     x0, x1 = max(0, x - margin), min(GRID, x + size + margin)
@@ -216,8 +216,8 @@ _BITS: Final = {p: _box_bits(p, 0) for places in _ALL_PLACES.values() for p in p
 _WIDE_BITS: Final = {p: _box_bits(p, 1) for places in _ALL_PLACES.values() for p in places}
 
 
-def _free_pair(rng: np.random.Generator, kind: str, shapes: list[str]) -> list[Place]:
-    """Return two places (back, front) of a pair in contact, or none that fit the picture."""
+def _free_pair(rng: np.random.Generator, kind: str, shapes: list[str]) -> list[Placement]:
+    """Return two places (back, front) of a pair in contact, or none that fit the image."""
     if kind == "inside":
         x, y, _ = outer = pick(rng, _ALL_PLACES[CONTAINER])
         return [outer, (x + 1, y + 1, SMALL)]
@@ -235,7 +235,7 @@ def _try_random_scene(rng: np.random.Generator) -> Scene | None:
     shapes = [pick(rng, SHAPES) for _ in range(count)]
     if count > 1 and rng.random() < 0.3:  # some repetition, so that counts are worth asking for
         shapes[1:] = [shapes[0] if rng.random() < 0.7 else s for s in shapes[1:]]
-    places: list[Place] = []
+    places: list[Placement] = []
     if count > 1 and rng.random() < 0.6:
         kind = pick(rng, ("occlude", "inside", "touch"))
         if kind == "inside":
@@ -260,7 +260,7 @@ def _try_random_scene(rng: np.random.Generator) -> Scene | None:
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
-    """Draw 1-4 objects anywhere; most larger scenes have one pair in contact.
+    """Sample 1-4 objects anywhere; most larger scenes have one pair in contact.
 
     All other objects keep a free patch between them.
     """

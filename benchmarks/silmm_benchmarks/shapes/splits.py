@@ -29,7 +29,7 @@ HELD_OUT_MEANINGS: Final = {"shape": 18, "texture": 81}
 
 _TUNE_SEED: Final = 20261121
 _REPORT_SEED: Final = 20261122
-_MAX_DRAWS: Final = 200_000
+_MAX_TRIES: Final = 200_000
 _EDGES: Final = re.compile(r"^[\W_]+|[\W_]+$")
 
 
@@ -42,13 +42,13 @@ class EvalPrompt:
     spec: Spec
 
 
-def _draw_category(
+def _sample_category(
     rng: np.random.Generator, category: str, count: int, taken: Iterable[EvalPrompt] = ()
 ) -> list[EvalPrompt]:
-    """Draw prompts of different meaning, none in `taken`, each with at least one held-out combination."""
+    """Sample prompts of different meaning, none in `taken`, each with at least one held-out combination."""
     seen = {meaning(prompt.spec) for prompt in taken}
     prompts: list[EvalPrompt] = []
-    for _ in range(_MAX_DRAWS):
+    for _ in range(_MAX_TRIES):
         spec = sample_spec(rng, category)
         if meaning(spec) in seen or not is_held_out(spec):
             continue
@@ -69,12 +69,12 @@ def _splits() -> tuple[tuple[EvalPrompt, ...], tuple[EvalPrompt, ...]]:
         count = min(both, HELD_OUT_MEANINGS.get(category, both))
         cut = count * TUNE_PER_CATEGORY // both
         rng = np.random.default_rng([_TUNE_SEED, index])
-        # Rare meanings come late in a draw: without choosing from a longer one tune would have none.
-        drawn = _draw_category(rng, category, count)
-        chosen = [drawn[i] for i in rng.permutation(count)[:cut]]
+        # Rare meanings come late in a sample: without choosing from a longer one tune would have none.
+        sampled = _sample_category(rng, category, count)
+        chosen = [sampled[i] for i in rng.permutation(count)[:cut]]
         rng = np.random.default_rng([_REPORT_SEED, index])
         tune += chosen
-        report += _draw_category(rng, category, count - cut, chosen)
+        report += _sample_category(rng, category, count - cut, chosen)
     return tuple(tune), tuple(report)
 
 
@@ -106,7 +106,7 @@ def contaminated(text: str) -> bool:
 
 
 def training_spec(rng: np.random.Generator, category: str) -> Spec:
-    """Draw a spec without any held-out combination.
+    """Sample a spec without any held-out combination.
 
     Raises:
         ValueError: when the category is unknown.

@@ -1,7 +1,7 @@
 """The world of shapes: objects on an 8x8 patch grid, their exact rendering and their relations.
 
 Lengths are in patches (one patch = 4 px) unless a name says ``px``. An object in front blanks
-every patch it has a pixel in before it is drawn. The dark rim this leaves keeps each 4x4 patch
+every patch it has a pixel in before it is sampled. The dark rim this leaves keeps each 4x4 patch
 down to one object, so the number of distinct patches stays small enough for a tiny tokenizer.
 """
 
@@ -78,7 +78,7 @@ class Object:
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects in drawing order, from back to front."""
+    """Objects in sampling order, from back to front."""
 
     objects: tuple[Object, ...]
 
@@ -126,7 +126,7 @@ def blanked_mask(shape: str, size: int) -> Mask:
 
 @cache
 def texture_mask(texture: str, size: int) -> Mask:
-    """Return where a texture paints white, ``bool[4 * size, 4 * size]``.
+    """Return where a texture decodes white, ``bool[4 * size, 4 * size]``.
 
     Stripes take the inner two rows of every patch and dots its four corners: disjoint, so one
     can never be read as a part of the other, and both show on the thin arms of a small cross.
@@ -155,7 +155,7 @@ def _sprite(shape: str, color: str, texture: str, size: int) -> tuple[Image, Mas
 
 
 def render(scene: Scene) -> Image:
-    """Draw a scene from back to front, ``uint8[32, 32, 3]`` on black."""
+    """Sample a scene from back to front, ``uint8[32, 32, 3]`` on black."""
     canvas = np.zeros((IMAGE_PX, IMAGE_PX, 3), dtype=np.uint8)
     for item in scene.objects:
         pixels, replaced = _sprite(item.shape, item.color, item.texture, item.size)

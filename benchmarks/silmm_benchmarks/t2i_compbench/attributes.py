@@ -18,7 +18,7 @@ def questions(phrases: Sequence[str], most: int = MOST_QUESTIONS) -> list[str]:
 
 
 def attribute_score(p_yes: Sequence[float]) -> float:
-    """Return a picture's score: the product of P(yes) over its phrases, 1.0 where there are none.
+    """Return an image's score: the product of P(yes) over its phrases, 1.0 where there are none.
 
     Each probability is rounded to four decimals, the product is taken in 32 bit and rounded again, as the
     official script writes and reads its files (spec/benchmarks.md 1.4).

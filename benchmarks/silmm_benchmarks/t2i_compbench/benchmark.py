@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silmm.contracts.benchmarks import Column, Found, Item, Judged, Mode, Picture, Request
+from silmm.contracts.benchmarks import Column, Found, ImageFile, Item, Judged, Mode, Request
 from silmm.errors import UsageError
 from silmm.storage.sha256_cache import sha256_file
 from silmm.suggestions import did_you_mean
 from silmm_benchmarks.t2i_compbench.columns import all_columns
-from silmm_benchmarks.t2i_compbench.layout import find_pictures, number_of, picture_path
+from silmm_benchmarks.t2i_compbench.layout import find_images, image_path, number_of
 from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
 from silmm_benchmarks.t2i_compbench.parser import Parser
 from silmm_benchmarks.t2i_compbench.prompts import CATEGORIES, IMAGES, files_read, load_items
@@ -24,18 +24,18 @@ from silmm_benchmarks.t2i_compbench.scoring import (
     SCORE,
     YES_NO,
     requests_of,
-    score_picture,
+    score_image,
 )
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 FIRST_SEED = 42
-"""Picture n of every prompt is drawn with seed 42 + n, the same ten seeds for all."""
+"""Image n of every prompt is sampled with seed 42 + n, the same ten seeds for all."""
 
 
 class T2ICompBench:
-    """T2I-CompBench++ (arXiv 2307.06350): eight categories of 300 prompts, ten pictures each."""
+    """T2I-CompBench++ (arXiv 2307.06350): eight categories of 300 prompts, ten images each."""
 
     name = "t2i-compbench"
     title = "T2I-CompBench++"
@@ -50,7 +50,7 @@ class T2ICompBench:
         "Depth maps are cropped with x for columns and y for rows; the official script swaps them.",
         '"on top of" is judged like "on the top of"; officially it has no rule and is 0.',
         "Things are found by the names that a label lists and by a few synonyms (sofa, phone, table, bag, "
-        "painting, computer, turtle); officially by the whole label (2D) or any part of it (3D, numeracy): "
+        "decoding, computer, turtle); officially by the whole label (2D) or any part of it (3D, numeracy): "
         '"cow" misses "cattle, cow" and "car" finds "carrot".',
     )
 
@@ -91,28 +91,28 @@ class T2ICompBench:
         return {
             "split": "val" if self._official else "custom",
             "images_per_prompt": IMAGES,
-            "seed_rule": f"{FIRST_SEED} + n for picture n of every prompt",
+            "seed_rule": f"{FIRST_SEED} + n for image n of every prompt",
             "parser": self._parser.identity,
-            "aggregation": "mean over pictures; Attribute and Layout: mean of three categories",
+            "aggregation": "mean over images; Attribute and Layout: mean of three categories",
             "complex": "3-in-1: attribute with spatial, CLIP or both, by the official prompt lists",
         }
 
     def find(self, folder: Path, items: Sequence[Item]) -> Found:
-        """Match pictures called `<prompt>_<index>.png` with the items; see :func:`.layout.find_pictures`.
+        """Match images called `<prompt>_<index>.png` with the items; see :func:`.layout.find_images`.
 
         Raises:
             DataError: the folder does not exist or cannot be read.
         """
-        return find_pictures(folder, items)
+        return find_images(folder, items)
 
     def target(self, folder: Path, item: Item, index: int) -> Path:
         """Return `<folder>/<category>/samples/<prompt>_<number>.png`."""
-        return picture_path(folder, item, index)
+        return image_path(folder, item, index)
 
-    def join(self, pictures: Sequence[Image]) -> Image:
-        """Return the only picture of its target."""
-        (picture,) = pictures
-        return picture
+    def join(self, images: Sequence[Image]) -> Image:
+        """Return the only image of its target."""
+        (image,) = images
+        return image
 
     def seed(self, item: Item, index: int) -> int:  # noqa: ARG002  # the same ten seeds for every prompt
         """Return 42 + index, as the official sampler does."""
@@ -127,8 +127,8 @@ class T2ICompBench:
         return ()
 
     def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
-        """Return `score` and, of complex pictures, its parts; else `failed` or `missing` say why not."""
-        return score_picture(judged, mode)
+        """Return `score` and, of complex images, its parts; else `failed` or `missing` say why not."""
+        return score_image(judged, mode)
 
     def columns(
         self, items: Sequence[Item], scores: Sequence[tuple[Item, int, Mapping[str, Any]]], mode: Mode
@@ -138,7 +138,7 @@ class T2ICompBench:
 
     def official_files(
         self,
-        scored: Sequence[tuple[Picture, Judged, Mapping[str, Any]]],
+        scored: Sequence[tuple[ImageFile, Judged, Mapping[str, Any]]],
         columns: Sequence[Column],
         folder: Path,
         place: Path,
@@ -146,9 +146,9 @@ class T2ICompBench:
         """Return each category's `vqa_result.json` and the file with its mean, see :mod:`.reports`."""
         del columns, folder, place
         by_category: dict[str, list[tuple[int, float]]] = {}
-        for picture, judged, numbers in scored:
+        for image, judged, numbers in scored:
             if SCORE in numbers:
-                row = (number_of(picture.path), float(numbers[SCORE]))
+                row = (number_of(image.path), float(numbers[SCORE]))
                 by_category.setdefault(judged.item.category, []).append(row)
         return {
             name: text

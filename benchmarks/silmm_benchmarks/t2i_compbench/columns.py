@@ -1,4 +1,4 @@
-"""The columns of the paper's table from pictures' scores: the eight categories and two groups (spec 1.12)."""
+"""The columns of the paper's table from images' scores: the eight categories and two groups (spec 1.12)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CEILINGS = {
 def category_column(
     category: str, items: Sequence[Item], scores: Scores, roles: Mapping[str, str], *, ceiling: bool
 ) -> Column:
-    """Return the mean over a category's scored pictures, with an interval over its prompts.
+    """Return the mean over a category's scored images, with an interval over its prompts.
 
     Args:
         category: the official name; `items` and `scores` may hold other categories too.
@@ -51,7 +51,7 @@ def category_column(
         return Column(TITLES[category], None, prompts, len(mine), note=f"no number without {names}")
     values = prompt_values(category, scores)
     if not values:
-        return Column(TITLES[category], None, 0, 0, note="; ".join(_failures(mine)) or "no pictures")
+        return Column(TITLES[category], None, 0, 0, note="; ".join(_failures(mine)) or "no images")
     sums, counts = [sum(each) for each in values], [len(each) for each in values]
     low, high = _ends(ratio_interval(sums, counts))
     known = CEILINGS.get(category) if ceiling and prompts == PROMPTS else None
@@ -105,9 +105,9 @@ def prompt_values(category: str, scores: Scores) -> list[list[float]]:
 
 
 def _failures(numbers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Count pictures that are left out, by reason."""
+    """Count images that are left out, by reason."""
     reasons = Counter(str(one[FAILED]) for one in numbers if FAILED in one)
-    return [f"{count} of {len(numbers)} pictures left out: {reason}" for reason, count in reasons.items()]
+    return [f"{count} of {len(numbers)} images left out: {reason}" for reason, count in reasons.items()]
 
 
 def _ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:

@@ -1,4 +1,4 @@
-"""Where pictures lie and what they are called: `samples/<prompt>_<index>.png` (spec/benchmarks.md 1.2)."""
+"""Where images lie and what they are called: `samples/<prompt>_<index>.png` (spec/benchmarks.md 1.2)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from silmm.bench.images import visible_files
-from silmm.contracts.benchmarks import Found, Item, Picture, Problem
+from silmm.contracts.benchmarks import Found, ImageFile, Item, Problem
 from silmm.errors import DataError
 
 SAMPLES = "samples"
 _NAME = re.compile(r"(?P<prompt>.+)_(?P<index>\d{1,9})\.(?:png|jpg|jpeg|webp)", re.IGNORECASE | re.DOTALL)
 
 
-def picture_path(folder: Path, item: Item, index: int) -> Path:
-    """Return where picture `index` (0-based) of an item belongs.
+def image_path(folder: Path, item: Item, index: int) -> Path:
+    """Return where image `index` (0-based) of an item belongs.
 
-    The number in the name runs over all pictures of the category: prompt p has 10p to 10p + 9.
+    The number in the name runs over all images of the category: prompt p has 10p to 10p + 9.
     """
     return folder / item.category / SAMPLES / _name(item, index)
 
 
-def find_pictures(folder: Path, items: Sequence[Item]) -> Found:
+def find_images(folder: Path, items: Sequence[Item]) -> Found:
     """Match the files of a folder with the items by name; nothing is opened.
 
     A category is looked for in `<category>/samples` and `<category>`, and if it is the only one also in
@@ -34,21 +34,21 @@ def find_pictures(folder: Path, items: Sequence[Item]) -> Found:
         DataError: the folder does not exist or cannot be read.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; give the one that holds the pictures.")
+        raise DataError(f"{folder} is no folder; give the one that holds the images.")
     by_category: dict[str, list[Item]] = {}
     for item in items:
         by_category.setdefault(item.category, []).append(item)
-    pictures: list[Picture] = []
+    images: list[ImageFile] = []
     problems: list[Problem] = []
     for category, members in by_category.items():
         found = _in_folder(_place(folder, category, alone=len(by_category) == 1), members)
-        pictures += found.pictures
+        images += found.images
         problems += found.problems
-    return Found(tuple(pictures), tuple(problems))
+    return Found(tuple(images), tuple(problems))
 
 
 def number_of(path: Path) -> int:
-    """Return the number in the name of a picture that :func:`find_pictures` found."""
+    """Return the number in the name of an image that :func:`find_images` found."""
     match = _NAME.fullmatch(path.name)
     return int(match["index"]) if match else 0
 
@@ -78,19 +78,19 @@ def _in_folder(place: Path, items: Sequence[Item]) -> Found:
             problems.append(Problem("duplicate", str(path), what, owner))
         else:
             known[int(match["index"])] = path
-    pictures: list[Picture] = []
+    images: list[ImageFile] = []
     for item in items:
         taken, left = _numbered(item, by_prompt[_normal(item.prompt)])
-        pictures += [Picture(item.id, index, path) for index, path in sorted(taken.items())]
-        what = f"The prompt has {item.images} pictures already; it is not scored."
+        images += [ImageFile(item.id, index, path) for index, path in sorted(taken.items())]
+        what = f"The prompt has {item.images} images already; it is not scored."
         problems += [Problem("extra", str(path), what, item.id) for path in left]
-        draw = "Draw it, or score with --allow-missing."
+        sample = "Sample it, or score with --allow-missing."
         problems += [
-            Problem("missing", str(place / _name(item, index)), draw, item.id)
+            Problem("missing", str(place / _name(item, index)), sample, item.id)
             for index in range(item.images)
             if index not in taken
         ]
-    return Found(tuple(pictures), tuple(problems))
+    return Found(tuple(images), tuple(problems))
 
 
 def _numbered(item: Item, files: dict[int, Path]) -> tuple[dict[int, Path], list[Path]]:

@@ -1,4 +1,4 @@
-"""The numeracy score of a picture: wanted things and their numbers (spec/benchmarks.md 1.9)."""
+"""The numeracy score of an image: wanted things and their numbers (spec/benchmarks.md 1.9)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def distinct(labels: Sequence[str], boxes: Sequence[Box]) -> list[int]:
 
 
 def numeracy_score(found: Detections, wanted: Wanted, mode: Mode = Mode.OFFICIAL) -> float:
-    """Return a picture's score in [0, 1]: for each thing half for being there, half for the right number.
+    """Return an image's score in [0, 1]: for each thing half for being there, half for the right number.
 
     `official` counts labels that equal the word, or, where none does, all that contain it; `fixed` counts
     labels that name the word or a synonym, one object under several of them once.

@@ -26,7 +26,7 @@ from silmm_benchmarks.t2i_compbench.three_in_one import group_of, list_key
 
 CATEGORIES = ("color", "shape", "texture", "spatial", "3d_spatial", "numeracy", "non_spatial", "complex")
 IMAGES = 10
-"""Pictures of each prompt; the 3-in-1 script allows no other number."""
+"""Images of each prompt; the 3-in-1 script allows no other number."""
 PROMPTS = 300
 """Prompts of each category."""
 _LONGEST = 240  # bytes of a prompt: with "_000000.png" it is a file's name, and those have at most 255
@@ -135,17 +135,17 @@ def read_prompts(data: Path, category: str) -> list[str]:
         prompt = checked_text(line, where, "prompt")
         if bad := [sign for sign in prompt if sign in "/\\_" or not sign.isprintable()]:
             raise DataError(
-                f"{where}: the prompt holds {bad[0]!r}, which cannot be in the name of its pictures; "
+                f"{where}: the prompt holds {bad[0]!r}, which cannot be in the name of its images; "
                 "write it without."
             )
         if len(prompt.encode()) > _LONGEST:
             raise DataError(
-                f"{where}: the prompt has {len(prompt.encode())} bytes; its pictures are named after it, "
+                f"{where}: the prompt has {len(prompt.encode())} bytes; its images are named after it, "
                 f"and names hold at most {_LONGEST}. Shorten it."
             )
         if prompt in seen:
             raise DataError(
-                f"{where}: the prompt repeats line {seen[prompt]}; pictures of both would have one name. "
+                f"{where}: the prompt repeats line {seen[prompt]}; images of both would have one name. "
                 "Take one out."
             )
         seen[prompt] = number

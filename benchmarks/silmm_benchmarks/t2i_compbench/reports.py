@@ -16,14 +16,14 @@ RESULT = "vqa_result.json"
 
 @dataclass(frozen=True)
 class Report:
-    """The folder of a category's files below its pictures, and the file with the mean."""
+    """The folder of a category's files below its images, and the file with the mean."""
 
     folder: str
     mean_file: str = ""
     mean_line: str = ""
     """With fields `total`, `count` and `mean`."""
     ranked: bool = False
-    """Whether `question_id` is the picture's rank, not the number in its name."""
+    """Whether `question_id` is the image's rank, not the number in its name."""
     digits: bool = False
     """Whether answers are texts of four decimals."""
 
@@ -46,7 +46,7 @@ def category_files(category: str, scores: Sequence[tuple[int, float]]) -> dict[s
 
     Args:
         category: the official name.
-        scores: number in the picture's name, and score; at least one.
+        scores: number in the image's name, and score; at least one.
     """
     report = REPORTS[category]
     rows = [

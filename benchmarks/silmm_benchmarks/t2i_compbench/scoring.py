@@ -1,4 +1,4 @@
-"""Applies the rules of a category to the judges' stored answers about one picture."""
+"""Applies the rules of a category to the judges' stored answers about one image."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from silmm_benchmarks.t2i_compbench.three_in_one import PARTS, three_in_one
 
 YES_NO, CLIP, DETECTOR_2D, DETECTOR, DEPTH = "yes-no", "clip", "detector-2d", "detector", "depth"
 SCORE = "score"
-"""The number that a column averages; complex pictures also have their parts by name."""
+"""The number that a column averages; complex images also have their parts by name."""
 FAILED, MISSING = "failed", "missing"
-"""Why a picture has no score, and the roles, separated by commas, whose answers it lacks."""
+"""Why an image has no score, and the roles, separated by commas, whose answers it lacks."""
 
 _PARTS_OF = {
     **dict.fromkeys(("color", "shape", "texture"), ("attribute",)),
@@ -49,8 +49,8 @@ def requests_of(item: Item) -> list[Request]:
     return [request for request in wanted if request.judge != YES_NO or request.queries]
 
 
-def score_picture(judged: Judged, mode: Mode) -> dict[str, Any]:
-    """Return a picture's score and its parts, or why there is none."""
+def score_image(judged: Judged, mode: Mode) -> dict[str, Any]:
+    """Return an image's score and its parts, or why there is none."""
     item = judged.item
     if "failed" in item.details:
         return {FAILED: item.details["failed"]}

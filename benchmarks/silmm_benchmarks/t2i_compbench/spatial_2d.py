@@ -1,4 +1,4 @@
-"""The 2D spatial score of a picture from its detections (spec/benchmarks.md 1.7)."""
+"""The 2D spatial score of an image from its detections (spec/benchmarks.md 1.7)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from silmm_benchmarks.t2i_compbench.boxes import Box, centre, iou
 from silmm_benchmarks.t2i_compbench.labels import first_called
 
 NEAR = 150.0
-"""Pixels of the detector's frame (479 wide for square pictures) within which things are near."""
+"""Pixels of the detector's frame (479 wide for square images) within which things are near."""
 OVERLAP = 0.1
 """IoU up to which a relation counts in full."""
 LEAST = 0.5
@@ -48,7 +48,7 @@ def relation_2d(
 def score_2d(
     found: Detections, pair: tuple[str | None, str | None], words: str | None, mode: Mode = Mode.OFFICIAL
 ) -> float:
-    """Return a picture's 2D score: 0, or 0.5 to 1 (half for both things, half for their relation).
+    """Return an image's 2D score: 0, or 0.5 to 1 (half for both things, half for their relation).
 
     `official` looks for labels that equal the words; `fixed` for labels that name them or a synonym, and
     reads "on top of" as "on the top of".

@@ -1,4 +1,4 @@
-"""The 3D spatial score of a picture from its detections and its depth map (spec/benchmarks.md 1.8)."""
+"""The 3D spatial score of an image from its detections and its depth map (spec/benchmarks.md 1.8)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def score_3d(
     words: str | None,
     mode: Mode = Mode.OFFICIAL,
 ) -> float:
-    """Return a picture's 3D score in [0, 1]: a quarter for each thing, half for their order in depth.
+    """Return an image's 3D score in [0, 1]: a quarter for each thing, half for their order in depth.
 
     `official` looks for the words inside labels and takes the last match before the other is found;
     `fixed` takes the highest score whose label names the word or a synonym.

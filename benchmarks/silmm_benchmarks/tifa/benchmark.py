@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silmm.bench.statistics import mean_interval, ratio_interval
-from silmm.contracts.benchmarks import Column, Found, Item, Judged, Mode, Picture, Request
+from silmm.contracts.benchmarks import Column, Found, ImageFile, Item, Judged, Mode, Request
 from silmm.errors import DataError, UsageError
 from silmm.seeds import derive
 from silmm.storage.sha256_cache import sha256_file
 from silmm_benchmarks.tifa.files import QUESTIONS, TEXTS
-from silmm_benchmarks.tifa.layout import find_pictures
+from silmm_benchmarks.tifa.layout import find_images
 from silmm_benchmarks.tifa.questions import SUBSETS, TYPES, load_items
 from silmm_benchmarks.tifa.rules import chosen, official_result, question_scores, unmatched
 
@@ -28,7 +28,7 @@ VQA, MATCHER = "vqa", "matcher"
 
 
 class Tifa:
-    """TIFA v1.0 (arXiv 2303.11897): 25,829 questions about 4,081 captions, one picture each.
+    """TIFA v1.0 (arXiv 2303.11897): 25,829 questions about 4,081 captions, one image each.
 
     Numbers are fractions in [0, 1], as the official script prints them; papers give them times 100.
     """
@@ -72,17 +72,17 @@ class Tifa:
 
     def find(self, folder: Path, items: Sequence[Item]) -> Found:
         """Match a folder of ``<id>.png`` or a JSON file of id → path with the captions."""
-        return find_pictures(folder, items)
+        return find_images(folder, items)
 
     def target(self, folder: Path, item: Item, index: int) -> Path:
-        """Store a generated picture as ``<id>.png``."""
+        """Store a generated image as ``<id>.png``."""
         del index
         return folder / f"{item.id}.png"
 
-    def join(self, pictures: Sequence[Image]) -> Image:
-        """Return the one picture of a caption."""
-        (picture,) = pictures
-        return picture
+    def join(self, images: Sequence[Image]) -> Image:
+        """Return the one image of a caption."""
+        (image,) = images
+        return image
 
     def seed(self, item: Item, index: int) -> int:
         """Derive a seed from the caption's id; TIFA prescribes none."""
@@ -132,7 +132,7 @@ class Tifa:
         except ValueError as error:
             raise DataError(
                 f"tifa: the stored answers about {judged.item.id!r} do not fit its questions ({error}); "
-                "judge that picture again."
+                "judge that image again."
             ) from error
         scores = question_scores(questions, choices)
         by_type: dict[str, list[int]] = {}
@@ -158,7 +158,7 @@ class Tifa:
 
     def official_files(
         self,
-        scored: Sequence[tuple[Picture, Judged, Mapping[str, Any]]],
+        scored: Sequence[tuple[ImageFile, Judged, Mapping[str, Any]]],
         columns: Sequence[Column],
         folder: Path,
         place: Path,

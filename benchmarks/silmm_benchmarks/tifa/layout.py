@@ -1,4 +1,4 @@
-"""Finds the pictures of captions: a folder of ``<id>.png``, or TIFA's JSON of id → path (spec 2.2)."""
+"""Finds the images of captions: a folder of ``<id>.png``, or TIFA's JSON of id → path (spec 2.2)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from silmm.bench.images import visible_files
-from silmm.contracts.benchmarks import Found, Item, Picture, Problem
+from silmm.contracts.benchmarks import Found, ImageFile, Item, Problem
 from silmm.errors import DataError
 from silmm_benchmarks.data.text import read_json
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def find_pictures(place: Path, items: Sequence[Item]) -> Found:
-    """Match pictures with items.
+def find_images(place: Path, items: Sequence[Item]) -> Found:
+    """Match images with items.
 
     Args:
         place: a folder of ``<id>.png`` (.jpg, .jpeg, .webp), or a JSON file of id → path, where paths are
@@ -27,7 +27,7 @@ def find_pictures(place: Path, items: Sequence[Item]) -> Found:
     if place.suffix == ".json":
         return _mapped(place, items)
     if not place.is_dir():
-        raise DataError(f"{place} is neither a folder of pictures nor a JSON file of id → path.")
+        raise DataError(f"{place} is neither a folder of images nor a JSON file of id → path.")
     return _named(place, items)
 
 
@@ -62,7 +62,7 @@ def _mapped(file: Path, items: Sequence[Item]) -> Found:
     for item in items:
         name = paths.get(item.id)
         if name is None:
-            what = f"{file.name} names no picture of it; add one."
+            what = f"{file.name} names no image of it; add one."
             problems.append(Problem("missing", item.id, what, item.id))
         elif not isinstance(name, str) or not _inside(name):
             what = f"{name!r:.80} is no path inside the folder of {file.name}."
@@ -89,5 +89,5 @@ def _inside(name: str) -> bool:
     )
 
 
-def _in_order(found: Mapping[str, Path], items: Sequence[Item]) -> tuple[Picture, ...]:
-    return tuple(Picture(item.id, 0, found[item.id]) for item in items if item.id in found)
+def _in_order(found: Mapping[str, Path], items: Sequence[Item]) -> tuple[ImageFile, ...]:
+    return tuple(ImageFile(item.id, 0, found[item.id]) for item in items if item.id in found)

@@ -37,7 +37,7 @@ def silmm_register_models(register: Register) -> None:
         "plugin-example-model",
         _model,
         options=ModelOptions,
-        summary="A tiny language model of random weights that draws 16 image tokens.",
+        summary="A tiny language model of random weights that samples 16 image tokens.",
         kind="discrete",
         capabilities=("yes_no", "log_likelihood", "nucleus"),
     )

@@ -1,6 +1,6 @@
-"""A base model of random weights: bytes in, 16 image tokens out, yes and no about pictures.
+"""A base model of random weights: bytes in, 16 image tokens out, yes and no about images.
 
-Sequences are ``<bos> prompt <draw> token_1 … token_16``, and ``<bos> token_1 … token_16 <ask> question``,
+Sequences are ``<bos> prompt <sample> token_1 … token_16``, and ``<bos> token_1 … token_16 <ask> question``,
 which the answer follows. A token is one of 16 colours and fills a cell of a 4x4 grid.
 """
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError
 
 PAD, BOS, DRAW, ASK, YES, NO = range(6)
@@ -59,21 +59,21 @@ class RandomModel(BaseModel):
         return len(prompt.encode()) <= LONGEST
 
     @torch.inference_mode()
-    def represent(self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing) -> list[Latent]:
-        """Draw 16 tokens for each prompt, one candidate after the other: no batch, no padding."""
-        return [self._draw(prompt, seed, drawing) for prompt, seed in zip(prompts, seeds, strict=True)]
+    def represent(self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams) -> list[Latent]:
+        """Sample 16 tokens for each prompt, one candidate after the other: no batch, no padding."""
+        return [self._sample(prompt, seed, sampling) for prompt, seed in zip(prompts, seeds, strict=True)]
 
-    def _draw(self, prompt: str, seed: int, drawing: Drawing) -> Latent:
+    def _sample(self, prompt: str, seed: int, sampling: SamplingParams) -> Latent:
         generator = torch.Generator().manual_seed(seed)  # the candidate's own
         ids = self._prompt(prompt)
         for _ in range(GRID * GRID):
             logits = self.backbone(torch.tensor([ids])).logits[0, -1, FIRST_CODE:].float()
-            weights = _allowed(logits, drawing)
+            weights = _allowed(logits, sampling)
             ids.append(FIRST_CODE + int(torch.multinomial(weights, 1, generator=generator)))
         return np.array(ids[-GRID * GRID :], dtype=np.int32) - FIRST_CODE
 
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z|x), (batch,); the softmax is over the 16 colours, as in drawing.
+        """Return log pi(z|x), (batch,); the softmax is over the 16 colours, as in sampling.
 
         Padding stands on the right, where causal attention never looks.
         """
@@ -91,7 +91,7 @@ class RandomModel(BaseModel):
         return own.gather(-1, codes[..., None]).squeeze(-1).sum(-1)
 
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
-        """Paint each token's colour into its cell; there is no noise, so seeds change nothing."""
+        """Decode each token's colour into its cell; there is no noise, so seeds change nothing."""
         cells = [COLOURS[z].reshape(GRID, GRID, 3) for z in latents]
         return [cell.repeat(CELL, axis=0).repeat(CELL, axis=1) for cell in cells]
 
@@ -128,11 +128,11 @@ def _codes(image: Image) -> list[int]:
     return nearest
 
 
-def _allowed(logits: torch.Tensor, drawing: Drawing) -> torch.Tensor:
+def _allowed(logits: torch.Tensor, sampling: SamplingParams) -> torch.Tensor:
     """Return the weights of the tokens that temperature, top-k and nucleus leave, (codes,)."""
-    weights = (logits / drawing.temperature).softmax(-1)
+    weights = (logits / sampling.temperature).softmax(-1)
     ordered, order = weights.sort(descending=True)
-    keep = ordered.cumsum(0) - ordered < drawing.top_p
-    if drawing.top_k:
-        keep[drawing.top_k :] = False
+    keep = ordered.cumsum(0) - ordered < sampling.top_p
+    if sampling.top_k:
+        keep[sampling.top_k :] = False
     return torch.zeros_like(weights).scatter(0, order, ordered * keep)

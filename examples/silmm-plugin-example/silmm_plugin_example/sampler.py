@@ -1,4 +1,4 @@
-"""A sampler that draws each candidate at a temperature of its own."""
+"""A sampler that samples each candidate at a temperature of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from silmm.contracts.models import BaseModel, Drawing, Latent
+from silmm.contracts.models import BaseModel, Latent, SamplingParams
 
 
 class Spread:
@@ -16,10 +16,10 @@ class Spread:
         """Keep the bounds."""
         self.low, self.high = low, high
 
-    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
-        """Draw one z for each (prompt, seed); neither the place in the batch nor the others count."""
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+        """Sample one z for each (prompt, seed); neither the place in the batch nor the others count."""
         return [
-            model.represent([prompt], [seed], Drawing(self._temperature(seed)))[0]
+            model.represent([prompt], [seed], SamplingParams(self._temperature(seed)))[0]
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
 

@@ -14,7 +14,7 @@ CASES = Cases(["a red circle", "a blue square and a dog"], [["Is it red?"], []])
 
 
 def test_the_sampler_keeps_its_contract() -> None:
-    """A candidate is its prompt's and its seed's alone, and seeds draw differently."""
+    """A candidate is its prompt's and its seed's alone, and seeds sample differently."""
     check_sampler(Spread(0.7, 1.3), RandomModel(), CASES)
 
 

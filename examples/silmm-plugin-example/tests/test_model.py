@@ -16,7 +16,7 @@ from silmm.testing.conformance import BaseModelConformance
 class TestRandomModel(BaseModelConformance):
     """Every check of the kit; one of something that the model does not declare is skipped."""
 
-    draws = 64
+    samples = 64
 
     @pytest.fixture
     def make(self) -> Callable[[], BaseModel]:
@@ -28,7 +28,7 @@ class TestRandomModel(BaseModelConformance):
         """Return prompts of unequal length, and unequal numbers of questions."""
         return Cases(
             prompts=["a red circle", "a blue square left of a small red circle", "three dogs"],
-            questions=[["Is there a circle?"], ["Is it blue?", "Is there a square in the picture?"], []],
+            questions=[["Is there a circle?"], ["Is it blue?", "Is there a square in the image?"], []],
         )
 
     def test_registration(self, model: BaseModel) -> None:

@@ -81,8 +81,8 @@ class SelfOptions(Options):
     patience: int = Field(
         default=300,
         ge=1,
-        description="draws in a row without a new prompt after which a category has run dry",
-        json_schema_extra={"paper": "ours", "unit": "draws"},
+        description="samples in a row without a new prompt after which a category has run dry",
+        json_schema_extra={"paper": "ours", "unit": "samples"},
     )
 
 
@@ -238,10 +238,10 @@ def _take(source: Iterator[Draw], share: int, collected: _Collected, patience: i
     idle = 0
     taken = 0
     while taken < share:
-        draw = next(source, None)
-        if draw is None:
+        sample = next(source, None)
+        if sample is None:
             return False
-        if collected.add(*draw):
+        if collected.add(*sample):
             taken, idle = taken + 1, 0
         else:
             idle += 1

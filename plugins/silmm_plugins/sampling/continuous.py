@@ -29,7 +29,7 @@ def _batch_size(default: int) -> int:
 
 
 class DropDivOptions(MlpDropoutOptions):
-    """Options of `dropdiv`: the dropout's, and how many candidates are drawn at once."""
+    """Options of `dropdiv`: the dropout's, and how many candidates are sampled at once."""
 
     batch_size: int = _batch_size(128)
 
@@ -47,13 +47,13 @@ class NoisyDreamEmbOptions(Options):
 
 
 class DropDiv:
-    """Dropout on the last few MLP blocks while candidates are drawn; off everywhere else (DropDiv)."""
+    """Dropout on the last few MLP blocks while candidates are sampled; off everywhere else (DropDiv)."""
 
     def __init__(self, options: DropDivOptions) -> None:
         """Keep the options; see :class:`DropDivOptions`."""
         self._options = options
 
-    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
         """Return one H of shape (L, D) float32 for each (prompt, seed) pair, in order.
 
         Raises:
@@ -80,7 +80,7 @@ class NoisyDreamEmb:
         """Keep the options; see :class:`NoisyDreamEmbOptions`."""
         self._options = options
 
-    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
         """Return one H of shape (L, D) float32 for each (prompt, seed) pair, in order."""
         import torch
 

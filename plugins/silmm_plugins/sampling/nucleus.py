@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from silmm.contracts.models import BaseModel, Drawing, Latent
+from silmm.contracts.models import BaseModel, Latent, SamplingParams
 from silmm.contracts.options import Options
 
 
@@ -36,12 +36,12 @@ class NucleusOptions(Options):
 
 
 class Nucleus:
-    """Draw every candidate from its own seed."""
+    """Sample every candidate from its own seed."""
 
     def __init__(self, options: NucleusOptions) -> None:
         """Keep the options; see :class:`NucleusOptions`."""
-        self.drawing = Drawing(options.temperature, options.top_p, options.top_k)
+        self.sampling = SamplingParams(options.temperature, options.top_p, options.top_k)
 
-    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
         """Return one z of shape (L,) int32 for each (prompt, seed) pair, in order."""
-        return model.represent(prompts, seeds, self.drawing)
+        return model.represent(prompts, seeds, self.sampling)

@@ -1,4 +1,4 @@
-"""Step 2, both kinds of model: diversity by rewriting the prompt before it is drawn (Fig. 5)."""
+"""Step 2, both kinds of model: diversity by rewriting the prompt before it is sampled (Fig. 5)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Latent, SamplingParams
 from silmm.seeds import derive
 from silmm_plugins.sampling.nucleus import NucleusOptions
 from silmm_plugins.text import instructions
@@ -38,17 +38,17 @@ class RewriteOptions(NucleusOptions):
 
 
 class Rewrite:
-    """Let the model rewrite the prompt for each candidate, and draw from what it wrote."""
+    """Let the model rewrite the prompt for each candidate, and sample from what it wrote."""
 
     def __init__(self, task: Literal["rephrase", "explain"], options: RewriteOptions) -> None:
         """Choose the task; see :class:`RewriteOptions`."""
         self._task = task
         self._options = options
-        self._drawing = Drawing(options.temperature, options.top_p, options.top_k)
+        self._sampling = SamplingParams(options.temperature, options.top_p, options.top_k)
         self.dropped: Counter[str] = Counter()
-        """Reason -> candidates that were drawn from the prompt as it stands: malformed, unreadable."""
+        """Reason -> candidates that were sampled from the prompt as it stands: malformed, unreadable."""
 
-    def draw(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
         """Return one z or H for each (prompt, seed) pair, in order.
 
         All rewritings are asked for in one batch. One that is no line of words, is too long or that the model
@@ -57,10 +57,10 @@ class Rewrite:
         replies = model.chat([self._request(p, s) for p, s in zip(prompts, seeds, strict=True)])
         texts = [self._usable(model, p, reply) for p, reply in zip(prompts, replies, strict=True)]
         if model.kind == "discrete":
-            return model.represent(texts, seeds, self._drawing)
+            return model.represent(texts, seeds, self._sampling)
         distinct = list(dict.fromkeys(texts))  # H is a function of the text alone
-        drawn = dict(zip(distinct, model.represent(distinct, [0] * len(distinct), Drawing()), strict=True))
-        return [drawn[text] for text in texts]
+        sampled = dict(zip(distinct, model.represent(distinct, [0] * len(distinct), SamplingParams()), strict=True))
+        return [sampled[text] for text in texts]
 
     def _request(self, prompt: str, seed: int) -> ChatRequest:
         instruction, examples = _INSTRUCTIONS[self._task]

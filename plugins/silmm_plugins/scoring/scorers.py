@@ -1,4 +1,4 @@
-"""Step 4, scoring: one score for a picture from the model's own answers (Eq. 1, Table 2)."""
+"""Step 4, scoring: one score for an image from the model's own answers (Eq. 1, Table 2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _checked(p_yes_no: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     if answers.ndim != 2 or answers.shape[1] != 2:
         raise ValueError(f"answers must have shape (n_questions, 2), not {answers.shape}")
     if not len(answers):
-        raise ValueError("a picture without questions has no score")
+        raise ValueError("an image without questions has no score")
     if not np.isfinite(answers).all():
         raise ValueError("an answer probability is not finite")
     if (answers < 0).any() or (answers.sum(axis=1) > 1 + _ROUNDING).any():

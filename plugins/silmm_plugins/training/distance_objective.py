@@ -115,7 +115,7 @@ class DistanceObjective:
             f"step {step}: the distance to the chosen candidates is {now:.4g}, the reference's is "
             f"{before:.4g} (more than trainer.warn_rise={self.warn_rise:g} above it): the policy moves "
             "away from what it should learn. A lower trainer.learning_rate, fewer steps or, for kc-dpo, "
-            "trainer.gamma=auto with a trainer.restraint or a trainer.anchor hold it."
+            "trainer.gamma=auto with a trainer.reference_weight or a trainer.chosen_weight hold it."
         )
 
 
@@ -137,7 +137,7 @@ def prepare_distances(
             preferences,
             work=work,
             digest=digest,
-            prompts=max(1, options.batch // options.accumulation),
+            prompts=max(1, options.batch_size // options.gradient_accumulation_steps),
             precision=options.precision,
         )
         return DistanceObjective(
@@ -168,7 +168,7 @@ def typical_distance(kernel: Kernel, preferences: Sequence[Preference]) -> float
     if not (np.isfinite(median) and median > 0):
         raise DataError(
             f"the median distance between chosen and rejected candidates is {median:g}, which is no scale "
-            "for gamma: the candidates are alike under this kernel. Draw more diverse ones (for dropdiv "
+            "for gamma: the candidates are alike under this kernel. Sample more diverse ones (for dropdiv "
             "a higher sampler.rate), take another --kernel, or set trainer.gamma to a number."
         )
     return median
@@ -200,7 +200,7 @@ def _distances(
         if candidates.shape[1:] != h.shape:
             raise DataError(
                 f"prompt {preference.prompt!r}: its candidates have shape {tuple(candidates.shape[1:])} and "
-                f"the model's features {tuple(h.shape)}; train the model that drew them"
+                f"the model's features {tuple(h.shape)}; train the model that sampled them"
             )
         ours.append(kernel(h, candidates))
         with torch.no_grad():

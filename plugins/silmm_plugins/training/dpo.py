@@ -26,7 +26,7 @@ class DpoOptions(LikelihoodOptions):
         description="how strongly the policy is held to the reference",
         json_schema_extra={"paper": "App. 9: 0.2 (Eq. 2)", "unit": "1/nat"},
     )
-    nll: float = Field(
+    nll_weight: float = Field(
         default=0.0,
         ge=0.0,
         description="weight of the chosen's mean negative log-likelihood a token, added to the "
@@ -54,8 +54,8 @@ class Dpo:
         ratios = losses.log_ratio(policy, batch.reference)
         margins = losses.pair_margins(ratios, batch.chosen, batch.rejected)
         loss = losses.dpo_loss(margins, self.options.beta)
-        if self.options.nll:
-            loss = loss + self.options.nll * losses.token_nll(policy, batch.tokens)[batch.chosen]
+        if self.options.nll_weight:
+            loss = loss + self.options.nll_weight * losses.token_nll(policy, batch.tokens)[batch.chosen]
         return loss
 
     def train(

@@ -32,14 +32,14 @@ class KcDpoOptions(DreamLlmOptions, DistanceOptions):
         description="what gamma=auto divides by the median distance; not used with a number",
         json_schema_extra={"paper": "ours", "unit": ""},
     )
-    anchor: float = Field(
+    chosen_weight: float = Field(
         default=0.0,
         ge=0.0,
         description="weight of gamma times the distance to the chosen, added to the loss against running "
         "away from both sides; 0 is the paper's loss",
         json_schema_extra={"paper": "ours", "unit": ""},
     )
-    restraint: float = Field(
+    reference_weight: float = Field(
         default=0.0,
         ge=0.0,
         description="weight of gamma times the distance to the reference's features k(H, H_r), added to the "
@@ -68,10 +68,10 @@ class KcDpo:
         from silmm_plugins.training import losses
 
         loss = losses.kc_dpo_loss(
-            distances.margins(), distances.policy[distances.chosen], gamma, self.options.anchor
+            distances.margins(), distances.policy[distances.chosen], gamma, self.options.chosen_weight
         )
-        if self.options.restraint:
-            loss = loss + self.options.restraint * gamma * distances.drift
+        if self.options.reference_weight:
+            loss = loss + self.options.reference_weight * gamma * distances.drift
         return loss
 
     def train(

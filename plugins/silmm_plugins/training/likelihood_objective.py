@@ -76,7 +76,7 @@ class LikelihoodObjective:
         )
 
     def metrics(self, sums: Sequence[float], pairs: int) -> dict[str, float]:
-        """Return margin and accuracy of the implicit reward, log-ratios a token, and KL a picture."""
+        """Return margin and accuracy of the implicit reward, log-ratios a token, and KL an image."""
         margin, right, chosen, rejected, kl, candidates = sums
         return {
             "margin": margin / pairs,
@@ -94,7 +94,7 @@ class LikelihoodObjective:
             f"step {step}: the chosen candidates are {-metrics['chosen_logp']:.3f} nats/token less "
             f"likely than under the reference (more than trainer.warn_drop={self.warn_drop:g}): the "
             "training may be collapsing. A lower trainer.learning_rate, fewer steps or, for dpo, a "
-            "likelihood term (trainer.nll) prevent it."
+            "likelihood term (trainer.nll_weight) prevent it."
         )
 
 
@@ -116,7 +116,7 @@ def prepare_likelihoods(
             work=work,
             digest=digest,
             precision=options.precision,
-            sequences=max(1, 2 * options.batch // options.accumulation),
+            sequences=max(1, 2 * options.batch_size // options.gradient_accumulation_steps),
             likelihood=likelihood,
         )
         return LikelihoodObjective(

@@ -88,7 +88,7 @@ def token_nll(log_likelihood: torch.Tensor, tokens: torch.Tensor) -> torch.Tenso
 def kl_estimate(ratios: torch.Tensor) -> torch.Tensor:
     """Return log-ratio² / 2, elementwise, in nats a sequence: an estimate of KL(reference, policy).
 
-    The low-variance "k2" estimate (Schulman 2020) on sequences that the reference drew; exact to
+    The low-variance "k2" estimate (Schulman 2020) on sequences that the reference sampled; exact to
     second order, never negative. The pairs hold selected candidates, so it is a gauge, not a bound.
     """
     return 0.5 * ratios.square()

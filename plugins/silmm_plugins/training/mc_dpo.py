@@ -46,11 +46,11 @@ class McDpoOptions(DreamLlmOptions, LikelihoodOptions):
         json_schema_extra={"paper": "ours", "unit": "(unit of H)²"},
     )
 
-    @field_validator("recompute")
+    @field_validator("gradient_checkpointing")
     @classmethod
     def _remember(cls, value: bool) -> bool:
         if value:  # the dropout is in the layers during the forward pass alone
-            raise ValueError("mc-dpo cannot recompute layers; more trainer.accumulation saves memory too")
+            raise ValueError("mc-dpo cannot recompute layers; a larger gradient_accumulation_steps saves memory too")
         return value
 
 
@@ -111,12 +111,12 @@ class McDpo:
         seeds = [derive(seed, "mc-dropout", prompt, n) for prompt in distinct for n in range(passes)]
         dropout = MlpDropoutOptions(rate=self.options.rate, layers="all", positions="all")
         with mlp_dropout(model, seeds, dropout, queries=len(latents[0])):
-            drawn = policy_features(model, rows, precision)
-        owner = torch.tensor([distinct.index(prompt) for prompt in prompts], device=drawn.device)
+            sampled = policy_features(model, rows, precision)
+        owner = torch.tensor([distinct.index(prompt) for prompt in prompts], device=sampled.device)
         z = torch.from_numpy(np.stack([np.asarray(one, dtype=np.float32) for one in latents]))
-        drawn = drawn.reshape(len(distinct), passes, *drawn.shape[1:])
-        mean, variance = drawn.mean(1), drawn.var(1) + self.options.floor
-        return gaussian_log_likelihood(z.to(drawn.device), mean[owner], variance[owner])
+        sampled = sampled.reshape(len(distinct), passes, *sampled.shape[1:])
+        mean, variance = sampled.mean(1), sampled.var(1) + self.options.floor
+        return gaussian_log_likelihood(z.to(sampled.device), mean[owner], variance[owner])
 
     def train(
         self,

@@ -41,7 +41,7 @@ def check(preferences: Sequence[Preference]) -> None:
     if not preferences:
         raise DataError(
             "there are no preference pairs to train on: every prompt's candidates scored alike or "
-            "could not be scored; draw more images per prompt, or see the scores table"
+            "could not be scored; sample more images per prompt, or see the scores table"
         )
     for preference in preferences:
         allowed = range(len(preference.latents))

@@ -49,7 +49,7 @@ class Board:
     """The column that ranks."""
     lines: tuple[Line, ...]
     remarks: tuple[str, ...]
-    """What differs in how pictures were drawn, canaries, roles without a judge."""
+    """What differs in how images were sampled, canaries, roles without a judge."""
 
 
 def boards(results: Sequence[Result], *, details: bool = False, published: bool = True) -> list[Board]:
@@ -178,9 +178,9 @@ def _printed(first: Result, columns: Sequence[str]) -> list[Line]:
 def _remarks(group: Sequence[Result]) -> list[str]:
     remarks = []
     for one in group[1:]:
-        told = difference(group[0].drawing, one.drawing)
+        told = difference(group[0].sampling, one.sampling)
         if told:
-            remarks.append(f"drawn otherwise: {group[0].model} / {one.model}: {'; '.join(told)}")
+            remarks.append(f"sampled otherwise: {group[0].model} / {one.model}: {'; '.join(told)}")
     for one in group:
         if one.left_out:
             remarks.append(f"{one.model}: no judge for {', '.join(one.left_out)}")

@@ -53,8 +53,8 @@ class Result:
     """How tables call it."""
     scoring: Mapping[str, Any]
     """The part of the protocol card that must be equal for a fair comparison."""
-    drawing: Mapping[str, Any]
-    """How the pictures were drawn, as far as it is known."""
+    sampling: Mapping[str, Any]
+    """How the images were sampled, as far as it is known."""
     card_sha256: str
     marks: tuple[str, ...]
     """Why it is no full result; empty for a full one."""
@@ -64,7 +64,7 @@ class Result:
     tables: Mapping[str, Mapping[str, str]]
 
     def table(self, name: str) -> pa.Table:
-        """Return one of its tables ("pictures", "prompts"), checked against its hash.
+        """Return one of its tables ("images", "prompts"), checked against its hash.
 
         Raises:
             DataError: the file is missing or not the one that was written with the result.
@@ -135,7 +135,7 @@ def read_result(path: Path) -> Result:
             mode=printable(str(data["mode"])),
             model=printable(str(data["model"]["name"])),
             scoring=dict(card["scoring"]),
-            drawing=dict(card["drawing"]),
+            sampling=dict(card["sampling"]),
             card_sha256=str(card["sha256"]),
             marks=tuple(printable(str(mark)) for mark in data["marks"]),
             numbers={printable(str(one["name"])): _number(one) for one in data["columns"]},

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from silmm_benchmarks.dpg_bench.benchmark import L1, DpgBench
-from silmm_benchmarks.dpg_bench.reports import detail_lines, picture_line, summary
+from silmm_benchmarks.dpg_bench.reports import detail_lines, image_line, summary
 from silmm_benchmarks.dpg_bench.rules import masked, score_crop
 
 from silmm.contracts.benchmarks import Item, Judged, Mode
 from silmm.errors import DataError
 
-BENCH = DpgBench(official=False, pictures=2)
+BENCH = DpgBench(official=False, images=2)
 KINDS = ("entity - whole", "entity - part", "attribute - color", "relation - spatial", "global -")
 
 
@@ -38,7 +38,7 @@ def _rows(item: Item, crops: list[list[str]], mode: Mode) -> list[tuple[Item, in
 
 @st.composite
 def _questions(draw: st.DrawFn) -> list[Question]:
-    """Draw questions whose parents are any of the item's, in any order, themselves included."""
+    """Sample questions whose parents are any of the item's, in any order, themselves included."""
     count = draw(st.integers(1, 6))
     numbers = draw(st.permutations(range(1, count + 1)))
     parents = st.lists(st.integers(1, count), max_size=3)
@@ -86,7 +86,7 @@ def test_masking_twice_is_masking_once(questions: list[Question], data: st.DataO
 def test_order_of_prompts_changes_no_number(
     prompts: list[list[Question]], shuffler: random.Random
 ) -> None:
-    """Shuffled prompts and pictures give the same columns in both modes."""
+    """Shuffled prompts and images give the same columns in both modes."""
     items = [Item(f"i{n}", "p", "", 2, {"questions": questions}) for n, questions in enumerate(prompts)]
     answers = [
         [shuffler.choices(["yes", "no", "2"], k=len(questions)) for _ in range(2)] for questions in prompts
@@ -104,7 +104,7 @@ def test_order_of_prompts_changes_no_number(
 def test_modes_differ_in_the_first_prompt_alone(
     first: list[Question], second: list[Question], chooser: random.Random
 ) -> None:
-    """A picture's score depends on the mode only where the file's first row is among its questions."""
+    """An image's score depends on the mode only where the file's first row is among its questions."""
     first = [question | {"first_row": place == 0} for place, question in enumerate(first)]
     one_answers, two_answers = (chooser.choices(["yes", "no"], k=len(rows)) for rows in (first, second))
     one, two = (Item(key, "p", "", 1, {"questions": rows}) for key, rows in (("a", first), ("b", second)))
@@ -116,8 +116,8 @@ def test_modes_differ_in_the_first_prompt_alone(
     assert "failed" in hurt or sum(n for _, n in hurt["by_category"].values()) == len(first) - 1
 
 
-def test_official_categories_are_of_the_last_picture_before_masking() -> None:
-    """Two pictures: officially the second one's raw answers count, repaired those of both."""
+def test_official_categories_are_of_the_last_image_before_masking() -> None:
+    """Two images: officially the second one's raw answers count, repaired those of both."""
     item = Item("a", "p", "", 2, {"questions": [_question(1, []), _question(2, [1], "attribute - color")]})
     crops = [["yes", "yes"], ["no", "yes"]]
     values = {}
@@ -155,7 +155,7 @@ def test_a_lost_first_row_is_told() -> None:
 
 
 def test_missing_answers_give_no_number() -> None:
-    """Without the judge columns say so; a prompt with a part of its pictures scored is left out, and told."""
+    """Without the judge columns say so; a prompt with a part of its images scored is left out, and told."""
     item = Item("a", "p", "", 2, {"questions": [_question(1, [])]})
     assert BENCH.score(Judged(item, 0, {}), Mode.OFFICIAL) == {}
     assert BENCH.columns([item], [(item, 0, {})], Mode.OFFICIAL)[0].note == "judge mplug (vqa) needed"
@@ -172,7 +172,7 @@ def test_the_text_reports_have_the_official_lines() -> None:
     """Results, details and summary have the lines that readers of the official reports look for."""
     item = Item("a", "p", "", 2, {"questions": [_question(1, []), _question(2, [1], "global -")]})
     crops = [["yes", "yes"], ["yes", "no"]]
-    assert picture_line(Path("d/a.png"), [1.0, 0.5]) == "d/a.png, 1.0, 0.5, 0.75"
+    assert image_line(Path("d/a.png"), [1.0, 0.5]) == "d/a.png, 1.0, 0.5, 0.75"
     assert detail_lines(Path("d/a.png"), 1, ["q1?", "q2?"], crops[1]) == [
         "d/a.png, 1, q1?, yes", "d/a.png, 1, q2?, no",
     ]  # fmt: skip
@@ -185,7 +185,7 @@ def test_the_text_reports_have_the_official_lines() -> None:
 
 
 def test_every_question_is_asked_once_and_seeds_differ() -> None:
-    """All questions are asked, the first row's too, and each picture has a seed of its own."""
+    """All questions are asked, the first row's too, and each image has a seed of its own."""
     item = Item("a", "p", "", 4, {"questions": [_question(1, [], first=True), _question(2, [])]})
     (request,) = BENCH.requests(item)
     assert (request.judge, request.queries) == ("vqa", ("q1?", "q2?"))

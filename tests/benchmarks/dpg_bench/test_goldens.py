@@ -1,4 +1,4 @@
-"""DPG-Bench's arithmetic equals a recorded run of the official script, from pictures' answers to columns."""
+"""DPG-Bench's arithmetic equals a recorded run of the official script, from images' answers to columns."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def _table(golden: Mapping[str, Any], path: Path, *, without: tuple[str, ...] = 
     return path
 
 
-def _run(golden: Mapping[str, Any], table: Path, pictures: int, mode: Mode) -> tuple[
+def _run(golden: Mapping[str, Any], table: Path, images: int, mode: Mode) -> tuple[
     dict[str, list[float]], list[Column], dict[str, str]
 ]:  # fmt: skip
     """Score the recorded answers: crop scores of each item, columns, and what failed."""
-    benchmark = DpgBench(pictures=pictures, official=False)
+    benchmark = DpgBench(images=images, official=False)
     items = benchmark.items(table)
     crops: dict[str, list[float]] = {}
     failed: dict[str, str] = {}
     rows = []
     for item in items:
         recorded = golden["answers"][item.id]
-        for index in range(pictures if item.id in golden["images_present"] else 0):
+        for index in range(images if item.id in golden["images_present"] else 0):
             given = recorded[min(index, len(recorded) - 1)]
             answers = [given[str(question["id"])] for question in item.details["questions"]]
             scores = benchmark.score(Judged(item, index, {"vqa": answers}), mode)
@@ -77,8 +77,8 @@ def test_every_run_of_the_official_script(golden: Mapping[str, Any], tmp_path: P
         want = run["result"]
         crops, columns, failed = _run(golden, table, run["pic_num"], Mode.OFFICIAL)
         assert crops.keys() == {name.removesuffix(".png") for name in want["per_image"]}
-        for name, picture in want["per_image"].items():
-            assert crops[name.removesuffix(".png")] == pytest.approx(picture["crop_scores"], abs=CLOSE), name
+        for name, image in want["per_image"].items():
+            assert crops[name.removesuffix(".png")] == pytest.approx(image["crop_scores"], abs=CLOSE), name
         values = {column.name: column.value for column in columns}
         assert values["Overall"] == pytest.approx(want["dpg_score"] / 100, abs=CLOSE)
         assert list(failed) == ["first0"]

@@ -28,47 +28,47 @@ def _kinds(folder: Path, benchmark: DpgBench | None = None) -> set[tuple[str, st
 
 
 def test_a_grid_is_cut_row_by_row(tmp_path: Path) -> None:
-    """Generated pictures are joined, stored, found again and cut in the same order, pixel for pixel."""
+    """Generated images are joined, stored, found again and cut in the same order, pixel for pixel."""
     benchmark = DpgBench()
-    pictures = [Image.new("RGB", (8, 8), color) for color in COLORS]
-    benchmark.join(pictures).save(benchmark.target(tmp_path, ITEMS[1], 3))
+    images = [Image.new("RGB", (8, 8), color) for color in COLORS]
+    benchmark.join(images).save(benchmark.target(tmp_path, ITEMS[1], 3))
     found = benchmark.find(tmp_path, [ITEMS[1]])
-    assert [(picture.index, picture.box) for picture in found.pictures] == [
+    assert [(image.index, image.box) for image in found.images] == [
         (0, (0, 0, 8, 8)), (1, (8, 0, 16, 8)), (2, (0, 8, 8, 16)), (3, (8, 8, 16, 16)),
     ]  # fmt: skip
     assert not found.problems
-    cut = [open_rgb(picture.path, picture.box) for picture in found.pictures]
-    assert [picture.getpixel((0, 0)) for picture in cut] == COLORS
-    assert [picture.tobytes() for picture in cut] == [picture.tobytes() for picture in pictures]
+    cut = [open_rgb(image.path, image.box) for image in found.images]
+    assert [image.getpixel((0, 0)) for image in cut] == COLORS
+    assert [image.tobytes() for image in cut] == [image.tobytes() for image in images]
 
 
-@pytest.mark.parametrize("pictures", [1, 2, 3, 4])
-def test_fewer_pictures_have_smaller_grids(tmp_path: Path, pictures: int) -> None:
+@pytest.mark.parametrize("images", [1, 2, 3, 4])
+def test_fewer_images_have_smaller_grids(tmp_path: Path, images: int) -> None:
     """With pic-num 1 to 4 what is joined is found again, whole."""
-    benchmark = DpgBench(pictures=pictures)
-    parts = [Image.new("RGB", (8, 8), color) for color in COLORS[:pictures]]
+    benchmark = DpgBench(images=images)
+    parts = [Image.new("RGB", (8, 8), color) for color in COLORS[:images]]
     benchmark.join(parts).save(benchmark.target(tmp_path, ITEMS[0], 0))
     found = benchmark.find(tmp_path, [ITEMS[0]])
-    cut = [open_rgb(picture.path, picture.box) for picture in found.pictures]
-    assert [picture.getpixel((7, 7)) for picture in cut] == COLORS[:pictures]
+    cut = [open_rgb(image.path, image.box) for image in found.images]
+    assert [image.getpixel((7, 7)) for image in cut] == COLORS[:images]
     assert not found.problems
 
 
-def test_official_grids_with_fewer_pictures_asked_for(tmp_path: Path) -> None:
+def test_official_grids_with_fewer_images_asked_for(tmp_path: Path) -> None:
     """pic-num 1 with a resolution takes the first quarter of a full grid, as the official script does."""
     _save(tmp_path / "a.png", 16, 16)
-    found = DpgBench(pictures=1, resolution=8).find(tmp_path, [ITEMS[1]])
-    assert [picture.box for picture in found.pictures] == [(0, 0, 8, 8)]
+    found = DpgBench(images=1, resolution=8).find(tmp_path, [ITEMS[1]])
+    assert [image.box for image in found.images] == [(0, 0, 8, 8)]
 
 
-def test_pictures_come_in_item_order_and_the_rest_is_named(tmp_path: Path) -> None:
+def test_images_come_in_item_order_and_the_rest_is_named(tmp_path: Path) -> None:
     """Missing, doubled and foreign files are listed; the official script's own reports are passed over."""
     for name in ("a.png", "b.png", "b.v2.jpg", "d.png"):
         _save(tmp_path / name, 16, 16)
     for name in ("notes.txt", "dpg-bench_20240101_results.txt", "dpg-bench_20240101_results_detail.txt"):
         (tmp_path / name).write_text("x")
     found = DpgBench().find(tmp_path, ITEMS)
-    assert [picture.item for picture in found.pictures] == ["b"] * 4 + ["a"] * 4
+    assert [image.item for image in found.images] == ["b"] * 4 + ["a"] * 4
     assert _kinds(tmp_path) == {
         ("missing", "c"), ("duplicate", "b"), ("extra", "d.png"), ("extra", "notes.txt"),
     }  # fmt: skip
@@ -82,7 +82,7 @@ def test_a_grid_of_another_size_is_named(tmp_path: Path) -> None:
     assert _kinds(tmp_path) == {("wrong-size", "c.png")}
     assert _kinds(tmp_path, DpgBench(resolution=4)) == {("wrong-size", "a.png"), ("wrong-size", "b.png")}
     problem = DpgBench().find(tmp_path, ITEMS).problems[0]
-    assert problem.what == "Is 8x8, not 16x16 (4 pictures of side 8)."
+    assert problem.what == "Is 8x8, not 16x16 (4 images of side 8)."
 
 
 @pytest.mark.parametrize("size", [(17, 17), (16, 8), (8, 16)])
@@ -94,21 +94,21 @@ def test_what_is_no_grid_of_squares_is_named(tmp_path: Path, size: tuple[int, in
 
 def test_unreadable_files_and_bombs_are_named(tmp_path: Path) -> None:
     """Text, a header cut short and a PNG that claims billions of pixels are problems, not crashes."""
-    (tmp_path / "a.png").write_text("no picture")
+    (tmp_path / "a.png").write_text("no image")
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     (tmp_path / "c.png").write_bytes(bomb)
     found = DpgBench().find(tmp_path, ITEMS)
-    assert not found.pictures
+    assert not found.images
     assert _kinds(tmp_path) == {("unreadable", f"{key}.png") for key in "abc"}
 
 
 def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
-    """Five pictures, a side of nothing, oblong parts and a missing folder are errors."""
+    """Five images, a side of nothing, oblong parts and a missing folder are errors."""
     with pytest.raises(UsageError, match="a grid holds 1 to 4"):
-        DpgBench(pictures=5)
+        DpgBench(images=5)
     with pytest.raises(UsageError, match="side from 1"):
         DpgBench(resolution=0).find(tmp_path, ITEMS)
     with pytest.raises(UsageError, match="8x8, 8x9"):

@@ -75,7 +75,7 @@ def test_questions_come_with_parents_and_categories(table: Callable[..., Path]) 
         ([_line("a"), _line("a", 2, text="other")], "line 3: 'a' has another prompt"),
         ([_line("a"), _line("a", 2, "3")], "line 3: depends on a question that 'a' does not have"),
         ([_line("a", 1, 2), _line("a", 2, 1)], "line 2: depends on itself through other questions of 'a'"),
-        ([_line("../a")], "line 2: the id '../a' cannot be a picture's file name"),
+        ([_line("../a")], "line 2: the id '../a' cannot be an image's file name"),
         ([_line("a/b")], "line 2: the id 'a/b'"),
         ([_line("a.b")], "line 2: the id 'a.b' has a dot"),
         ([_line("a", question=" ")], "line 2: the question is ' '"),

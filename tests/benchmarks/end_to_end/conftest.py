@@ -1,4 +1,4 @@
-"""Whole runs of `silmm bench`: official files as data, tiny weights of the real judges, composed pictures."""
+"""Whole runs of `silmm bench`: official files as data, tiny weights of the real judges, composed images."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Done:
         (result,) = self.results
         return result.numbers[column].value
 
-    def rows(self, table: str = "pictures") -> list[dict[str, Any]]:
-        """Return the table of pictures, or another one, of the only result."""
+    def rows(self, table: str = "images") -> list[dict[str, Any]]:
+        """Return the table of images, or another one, of the only result."""
         (result,) = self.results
         path = result.path.with_name(result.tables[table]["file"])
         return pq.read_table(path).to_pylist()
@@ -71,7 +71,7 @@ def bench(plugin: Path, tmp_path: Path) -> Callable[..., Done]:
 
 
 def noise(seed: int, side: int = 64) -> Image.Image:
-    """Return a picture of coloured blocks that belongs to a number."""
+    """Return an image of coloured blocks that belongs to a number."""
     small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)
 

@@ -43,7 +43,7 @@ def data(shared: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def grids(data: Path, tmp_path: Path) -> Path:
-    """Compose a 2x2 grid of four different pictures for each prompt."""
+    """Compose a 2x2 grid of four different images for each prompt."""
     folder = tmp_path / "grids"
     folder.mkdir()
     for number, item in enumerate(load_items(data / "dpg-bench" / "dpg_bench.csv", official=False)):
@@ -77,8 +77,8 @@ def test_every_part_of_a_grid_is_asked_its_questions(
         asked = [Question(one["text"]) for one in items[number].details["questions"]]
         mine = [row for row in rows if row["item"] == items[number].id]
         for row in mine[1:3]:
-            picture = noise(4 * number + row["index"], SIDE)
-            assert json.loads(row["answers"])["vqa"] == judge.answer([picture], [asked])[0]
+            image = noise(4 * number + row["index"], SIDE)
+            assert json.loads(row["answers"])["vqa"] == judge.answer([image], [asked])[0]
     told = {row["item"]: json.loads(row["scores"]) for row in rows}
     # The first prompt lost its first question, as officially; here another one depends on it.
     assert items[0].id in {row["item"] for row in rows if row["failed"]}
@@ -89,17 +89,17 @@ def test_every_part_of_a_grid_is_asked_its_questions(
 
 
 def check_reports(done: Done, prompts: list[str]) -> None:
-    """Each picture's line ends with the mean of its four numbers, and the score is their mean in percent."""
+    """Each image's line ends with the mean of its four numbers, and the score is their mean in percent."""
     (result,) = done.results
     folder = result.path.with_suffix(".files")
     lines = (folder / "dpg-bench_results.txt").read_text().splitlines()
-    pictures = [line.split(", ") for line in lines if ".png, " in line]
-    assert [Path(path).stem for path, *_ in pictures] == prompts
-    for _, *numbers in pictures:
+    images = [line.split(", ") for line in lines if ".png, " in line]
+    assert [Path(path).stem for path, *_ in images] == prompts
+    for _, *numbers in images:
         assert float(numbers[-1]) == pytest.approx(fmean(map(float, numbers[:4])))
     overall = float(lines[-1].removeprefix("DPG-Bench score: "))
     assert overall == pytest.approx(100 * result.numbers["Overall"].value)
-    assert overall == pytest.approx(100 * fmean(float(numbers[-1]) for _, *numbers in pictures))
+    assert overall == pytest.approx(100 * fmean(float(numbers[-1]) for _, *numbers in images))
     details = (folder / "dpg-bench_results_detail.txt").read_text().splitlines()
     answered = [json.loads(row["answers"])["vqa"] for row in done.rows() if not row["failed"]]
     assert len(details) == sum(map(len, answered))

@@ -97,7 +97,7 @@ def test_tifas_files_are_refused_by_row(
     ('{"a": "a.png", "b": "b.png", "a": "c.png"}', ["index.json", "'a' comes twice"]),
     ("[]", ["index.json", "expected an object"]),
 ])
-def test_an_index_of_pictures_stays_in_its_folder(
+def test_an_index_of_images_stays_in_its_folder(
     score: Callable[..., Done], tmp_path: Path, index: str, told: Sequence[str]
 ) -> None:
     """Paths that lead out of the index's folder, and indexes that are none, are refused by name."""
@@ -139,7 +139,7 @@ def test_dpgs_table_is_refused_by_line(
     (["a \u202ecat"], ["color_val.txt, line 1"]),
     ([], ["color_val.txt"]),
 ], ids=["path", "twice", "very long", "blank", "control", "empty"])
-def test_prompts_that_cannot_name_pictures_are_refused_by_line(
+def test_prompts_that_cannot_name_images_are_refused_by_line(
     score: Callable[..., Done], tmp_path: Path, prompts: Sequence[str], told: Sequence[str]
 ) -> None:
     """Each defect of a prompt file of T2I-CompBench++ is an error that names file and line."""
@@ -174,15 +174,15 @@ def script(path: Path) -> None:
     (lambda path: path.write_bytes(b""), "PNG, JPEG, WEBP"), (lambda path: path.mkdir(), "missing"),
 ], ids=["bomb", "large", "cut off", "another format", "empty", "folder"])
 @pytest.mark.parametrize("name", ["tifa", "dpg-bench"])
-def test_pictures_that_are_none_are_named(
+def test_images_that_are_none_are_named(
     score: Callable[..., Done], tmp_path: Path, name: str, make: Callable[[Path], None], told: str
 ) -> None:
     """Bombs, torn files and other formats are listed by name, within a moment, and nothing is scored."""
     own(tmp_path, name)
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    make(pictures / "a.png")
-    done = score(name, pictures)
+    images = tmp_path / "images"
+    images.mkdir()
+    make(images / "a.png")
+    done = score(name, images)
     refused(done, told, "Nothing was scored")
     assert "a" in (tmp_path / "out" / name / "problems.tsv").read_text()
 
@@ -199,12 +199,12 @@ def own(tmp_path: Path, name: str, prompt: str = "a cat", key: str = "a") -> Non
 
 
 def test_a_grid_of_another_size_is_named(score: Callable[..., Done], tmp_path: Path) -> None:
-    """A picture that is no 2x2 grid of squares is told with both sizes, never padded with black."""
+    """An image that is no 2x2 grid of squares is told with both sizes, never padded with black."""
     own(tmp_path, "dpg-bench")
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    Image.new("RGB", (64, 48)).save(pictures / "a.png")
-    refused(score("dpg-bench", pictures), "wrong-size: a.png", "64x48", "64x64")
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("RGB", (64, 48)).save(images / "a.png")
+    refused(score("dpg-bench", images), "wrong-size: a.png", "64x48", "64x64")
 
 
 @pytest.mark.parametrize("name", ["tifa", "dpg-bench"])
@@ -214,12 +214,12 @@ def test_unicode_and_long_prompts_are_no_defect(
     """Any script in prompts and ids, and thousands of characters, are judged and stored as they are."""
     prompt = UNICODE + " und so weiter" * 600
     own(tmp_path, name, prompt, key=f"id {UNICODE[2:7]}")
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    noise(3).save(pictures / f"id {UNICODE[2:7]}.png")
+    images = tmp_path / "images"
+    images.mkdir()
+    noise(3).save(images / f"id {UNICODE[2:7]}.png")
     matcher = ["--judge", f"matcher=mpnet-match:{weights / 'mpnet'}"] if name == "tifa" else []
     done = bench(
-        name, "--images", pictures, "--data-dir", tmp_path / "data", "--set", f"{name}.custom=true",
+        name, "--images", images, "--data-dir", tmp_path / "data", "--set", f"{name}.custom=true",
         "--judge", f"vqa=mplug:{weights / 'mplug'}", *matcher, "--canaries", "off",
     )
     assert done.exit_code == 0, done.stderr

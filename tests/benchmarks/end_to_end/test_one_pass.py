@@ -1,4 +1,4 @@
-"""How often judges look: each picture once for all that a judge is asked about it, and never again."""
+"""How often judges look: each image once for all that a judge is asked about it, and never again."""
 
 from __future__ import annotations
 
@@ -90,28 +90,28 @@ def roles_of(item: Any) -> tuple[str, ...]:
     return GROUPS[item.details["group"]] if item.category == "complex" else ASKED[item.category]
 
 
-def test_a_picture_is_looked_at_once_by_each_judge(
+def test_a_image_is_looked_at_once_by_each_judge(
     calls: list[tuple[str, bytes, int]], bench: Callable[..., Done], official_t2i: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All categories, complex in its groups: one call a picture and role, one decoding a picture.
+    """All categories, complex in its groups: one call an image and role, one decoding an image.
 
     All phrases of a prompt are one call. The rules of the other mode take what is stored. With one judge in
-    memory at a time each judge has the picture decoded, and the result has the same bytes.
+    memory at a time each judge has the image decoded, and the result has the same bytes.
     """
     items = first_of_each(T2ICompBench().items(official_t2i / "t2i-compbench"), 24)
-    folder, benchmark = tmp_path / "pictures", T2ICompBench()
+    folder, benchmark = tmp_path / "images", T2ICompBench()
     wanted: Counter[tuple[str, bytes]] = Counter()
     for number, item in enumerate(items):
         for index in range(item.images):
             path = benchmark.target(folder, item, index)
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture = noise(number * 10 + index, side=32)
-            picture.save(path)
-            wanted.update((METHODS[role], picture.tobytes()) for role in roles_of(item))
+            image = noise(number * 10 + index, side=32)
+            image.save(path)
+            wanted.update((METHODS[role], image.tobytes()) for role in roles_of(item))
     opened: list[Path] = []
-    real = judging.PictureFile
-    monkeypatch.setattr(judging, "PictureFile", lambda path: opened.append(path) or real(path))
+    real = judging.ImageReader
+    monkeypatch.setattr(judging, "ImageReader", lambda path: opened.append(path) or real(path))
     named = [word for role in ROLES for word in ("--judge", f"{role}=counting")]
     common = (
         "t2i-compbench", "--images", folder, "--data-dir", official_t2i, "--limit", 24, "--canaries", "off",
@@ -120,16 +120,16 @@ def test_a_picture_is_looked_at_once_by_each_judge(
     assert done.exit_code == 0, done.stderr
     assert all(number.value is not None for number in done.results[0].numbers.values())
     assert {item.details.get("group") for item in items if item.category == "complex"} <= set(GROUPS)
-    assert Counter((method, picture) for method, picture, _ in calls) == wanted
+    assert Counter((method, image) for method, image, _ in calls) == wanted
     assert max(wanted.values()) == 1
     assert max(questions for method, _, questions in calls if method == "p_yes") > 1
-    pictures = len({picture for _, picture in wanted})
-    assert len(opened) == pictures < sum(wanted.values())
+    images = len({image for _, image in wanted})
+    assert len(opened) == images < sum(wanted.values())
     before = len(calls)
     assert bench(*common, *named, "--mode", "fixed").exit_code == 0
-    assert (len(calls), len(opened)) == (before, pictures)
+    assert (len(calls), len(opened)) == (before, images)
     assert json.loads(done.rows()[0]["answers"])
     alone = bench(*common, *named, "--one-judge", out="alone")
     assert alone.exit_code == 0, alone.stderr
-    assert len(opened) == pictures + sum(wanted.values())
+    assert len(opened) == images + sum(wanted.values())
     assert alone.results[0].path.read_bytes() == done.results[0].path.read_bytes()

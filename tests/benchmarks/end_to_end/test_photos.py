@@ -53,22 +53,22 @@ def composed(things: Sequence[str]) -> Image.Image:
 
 
 def compose(data: Path, folder: Path, which: int) -> Path:
-    """Draw the right (0) or the wrong (1) picture of every prompt, ten times as the benchmark wants it."""
+    """Sample the right (0) or the wrong (1) image of every prompt, ten times as the benchmark wants it."""
     benchmark = T2ICompBench(T2ICompBenchOptions(custom=True))
     for item in benchmark.items(data / "t2i-compbench"):
-        picture = composed({**SPATIAL, **NUMERACY}[item.prompt][which])
+        image = composed({**SPATIAL, **NUMERACY}[item.prompt][which])
         first = benchmark.target(folder, item, 0)
         first.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(first, compress_level=1)
+        image.save(first, compress_level=1)
         for index in range(1, item.images):
             shutil.copyfile(first, benchmark.target(folder, item, index))
     return folder
 
 
-def test_the_right_picture_scores_above_the_wrong_one(
+def test_the_right_image_scores_above_the_wrong_one(
     bench: Callable[..., Done], data: Path, tmp_path: Path
 ) -> None:
-    """Every prompt's own score, of relations and of numbers, is higher for the picture that shows it."""
+    """Every prompt's own score, of relations and of numbers, is higher for the image that shows it."""
     values = []
     for which, name in enumerate(("right", "wrong")):
         done = bench(

@@ -18,7 +18,7 @@ from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 from silmm_benchmarks.t2i_compbench.three_in_one import PARTS
 
 from silmm.bench import selection
-from silmm.bench.judge_handle import Chair
+from silmm.bench.judge_handle import JudgePool
 from silmm.bench.selection import first_of_each
 from tests.benchmarks.end_to_end.conftest import Done, noise
 
@@ -37,8 +37,8 @@ def first_items(official_t2i: Path) -> list[Any]:
 
 
 @pytest.fixture(scope="session")
-def pictures(official_t2i: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Draw a picture for each of the first prompts, ten times each, where they belong."""
+def images(official_t2i: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sample an image for each of the first prompts, ten times each, where they belong."""
     folder, benchmark = tmp_path_factory.mktemp("t2i"), T2ICompBench()
     for number, item in enumerate(first_items(official_t2i)):
         for index in range(item.images):
@@ -50,13 +50,13 @@ def pictures(official_t2i: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def score(
-    bench: Callable[..., Done], official_t2i: Path, t2i_judges: Sequence[str], pictures: Path
+    bench: Callable[..., Done], official_t2i: Path, t2i_judges: Sequence[str], images: Path
 ) -> Callable[..., Done]:
-    """Score the pictures with the tiny judges."""
+    """Score the images with the tiny judges."""
 
     def run(*more: object, out: str = "out") -> Done:
         return bench(
-            "t2i-compbench", "--images", pictures, "--data-dir", official_t2i, "--canaries", "warn",
+            "t2i-compbench", "--images", images, "--data-dir", official_t2i, "--canaries", "warn",
             *t2i_judges, *more, out=out,
         )
 
@@ -68,9 +68,9 @@ def most_open(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Note how many judges are alive each time that one has been opened."""
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     counts: list[int] = []
-    real = Chair.seat
+    real = JudgePool.handle
 
-    def counted(self: Chair, key: str, build: Callable[[], Any]) -> Any:
+    def counted(self: JudgePool, key: str, build: Callable[[], Any]) -> Any:
         def noted() -> Any:
             gc.collect()
             counts.append(len(alive) + 1)
@@ -80,13 +80,13 @@ def most_open(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         return real(self, key, noted)
 
-    monkeypatch.setattr(Chair, "seat", counted)
+    monkeypatch.setattr(JudgePool, "handle", counted)
     return counts
 
 
 @pytest.mark.slow
 def test_all_columns_come_out(
-    score: Callable[..., Done], official_t2i: Path, weights: Path, pictures: Path, most_open: list[int]
+    score: Callable[..., Done], official_t2i: Path, weights: Path, images: Path, most_open: list[int]
 ) -> None:
     """Eight categories, Attribute and Layout have numbers with n and intervals; one judge is open if asked.
 
@@ -113,7 +113,7 @@ def test_all_columns_come_out(
     assert len(rows) == 10 * LIMIT
     for row in rows:
         check_parts(row)
-    direct_answers(rows, official_t2i, weights, pictures)
+    direct_answers(rows, official_t2i, weights, images)
     before = stored(done)
     fixed = score("--limit", LIMIT, "--mode", "fixed")
     assert (fixed.exit_code, stored(fixed)) == (0, before)
@@ -134,13 +134,13 @@ def check_parts(row: Mapping[str, Any]) -> None:
     assert numbers["score"] == pytest.approx(fmean(numbers[part] for part in parts))
 
 
-def direct_answers(rows: Sequence[Mapping[str, Any]], data: Path, weights: Path, pictures: Path) -> None:
+def direct_answers(rows: Sequence[Mapping[str, Any]], data: Path, weights: Path, images: Path) -> None:
     """The stored P(yes) are what BLIP-VQA says when it is asked directly about these files."""
     judge = BlipVqa.load(BlipVqaOptions(weights=str(weights / "blip-vqa"), device="cpu"))
     questions = {item.id: item.details.get("questions") for item in first_items(data)}
     for row in [one for one in rows if one["category"] in ("texture", "complex")][::10]:
-        with Image.open(pictures / row["path"]) as picture:
-            (direct,) = judge.p_yes([picture.convert("RGB")], [questions[row["item"]]])
+        with Image.open(images / row["path"]) as image:
+            (direct,) = judge.p_yes([image.convert("RGB")], [questions[row["item"]]])
         assert json.loads(row["answers"])["yes-no"] == pytest.approx(direct.tolist(), abs=1e-6)
 
 
@@ -159,4 +159,4 @@ def test_shards_on_one_folder_make_the_whole_result(
     assert (first.exit_code, first.answer["results"]) == (75, [])
     last = score(*limited, "--shard", "1/2", out="shards").results[0].path
     assert last.read_bytes() == whole.read_bytes()
-    assert not list(last.parent.rglob("problems*"))  # pictures of prompts that are left out are not extra
+    assert not list(last.parent.rglob("problems*"))  # images of prompts that are left out are not extra

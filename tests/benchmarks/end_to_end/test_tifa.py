@@ -17,15 +17,15 @@ STDEV = 0.2651650429449553
 
 @pytest.fixture
 def sample(shared: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Give a data folder with the published sample, and its index of pictures."""
+    """Give a data folder with the published sample, and its index of images."""
     source, data = shared / "data" / "tifa", tmp_path / "data" / "tifa"
     data.mkdir(parents=True)
     shutil.copyfile(source / "sample_text_inputs.json", data / "tifa_v1.0_text_inputs.json")
     shutil.copyfile(source / "sample_question_answers.json", data / "tifa_v1.0_question_answers.json")
-    pictures = tmp_path / "pictures"
-    shutil.copytree(source / "sample_images", pictures, copy_function=shutil.copyfile)
-    shutil.copyfile(source / "sample_imgs.json", pictures / "index.json")
-    return data.parent, pictures / "index.json"
+    images = tmp_path / "images"
+    shutil.copytree(source / "sample_images", images, copy_function=shutil.copyfile)
+    shutil.copyfile(source / "sample_imgs.json", images / "index.json")
+    return data.parent, images / "index.json"
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_the_published_answers_give_the_published_result(score: Callable[..., Do
     matched = [
         row.pop("multiple_choice_vqa")
         for one in (written, published)
-        for row in [one["question_details"]["drawbench_52"]["how many dogs are in the picture?"]]
+        for row in [one["question_details"]["drawbench_52"]["how many dogs are in the image?"]]
     ]
     assert matched[0] in ("1", "3", "4")  # the small matcher's, and not the right one either
     assert written == published
@@ -101,7 +101,7 @@ def parts(done: Done) -> set[str]:
     return {path.name for path in Path(done.answer["out"]).rglob("part-*.jsonl")}
 
 
-def test_a_missing_picture_leaves_the_full_result_alone(
+def test_a_missing_image_leaves_the_full_result_alone(
     score: Callable[..., Done], sample: tuple[Path, Path], shared: Path
 ) -> None:
     """A partial result has a file of its own, and the whole one stays as it was."""

@@ -24,14 +24,14 @@ class Served:
     keys: list[str | None] = field(default_factory=list)
     moments: list[float] = field(default_factory=list)
     answers: list[tuple[int, dict, object]] = field(default_factory=list)
-    """Code, headers and JSON (or bytes) of the next answers; then pictures."""
+    """Code, headers and JSON (or bytes) of the next answers; then images."""
     refused: tuple[str, ...] = ()
     """Prompts with one of these words break the rules."""
     by_address: bool = False
     busy_files: int = 0
-    """How many times the address of a picture is busy first."""
+    """How many times the address of an image is busy first."""
     cut_files: int = 0
-    """How many times the line is cut in the middle of a picture."""
+    """How many times the line is cut in the middle of an image."""
     drip: float = 0.0
     """Seconds between the single bytes of an answer."""
     busy: int = 0
@@ -54,9 +54,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         if self.served.cut_files:
             self.served.cut_files -= 1
-            self._send(200, {}, picture(self.path), cut=True)
+            self._send(200, {}, image(self.path), cut=True)
             return
-        self._send(200, {}, picture(self.path))
+        self._send(200, {}, image(self.path))
 
     def do_POST(self) -> None:
         served = self.served
@@ -71,16 +71,16 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(served.delay)
         with served.lock:
             served.busy -= 1
-        self._send(*(answer or self._drawn(body)))
+        self._send(*(answer or self._sampled(body)))
 
-    def _drawn(self, body: dict) -> tuple[int, dict, object]:
+    def _sampled(self, body: dict) -> tuple[int, dict, object]:
         if any(word in body["prompt"] for word in self.served.refused):
             return 400, {}, error("Your request was rejected.", "content_policy_violation")
-        entry: dict[str, str] = {"revised_prompt": f"A picture of {body['prompt']}"}
+        entry: dict[str, str] = {"revised_prompt": f"An image of {body['prompt']}"}
         if self.served.by_address:
             entry["url"] = f"{self.served.address}/files/{len(body['prompt'])}"
         else:
-            entry["b64_json"] = base64.b64encode(picture(body["prompt"])).decode()
+            entry["b64_json"] = base64.b64encode(image(body["prompt"])).decode()
         return 200, {}, {"created": 0, "data": [entry]}
 
     def _send(self, code: int, headers: dict, content: object, *, cut: bool = False) -> None:
@@ -124,7 +124,7 @@ def opened() -> Iterator[Served]:
         thread.join()
 
 
-def picture(text: str) -> bytes:
+def image(text: str) -> bytes:
     """Return a PNG whose colour tells the text."""
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), colour(text)).save(buffer, "PNG")

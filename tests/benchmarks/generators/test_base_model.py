@@ -1,4 +1,4 @@
-"""Base models of silmm draw a benchmark's pictures, with their adapters, in their own words or not at all."""
+"""Base models of silmm sample a benchmark's images, with their adapters, in their own words or not at all."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def opened(spec, **options):
     return choose_generator(spec, {"generator": texts}, registry).open(registry)
 
 
-def arrays(pictures):
-    return [np.asarray(one, dtype=np.int16) for one in pictures]
+def arrays(images):
+    return [np.asarray(one, dtype=np.int16) for one in images]
 
 
 @pytest.mark.parametrize("name", ["tiny-discrete", "tiny-continuous"])
-def test_an_embedded_model_draws_each_picture_from_its_own_seed(name):
-    """Alone or together, a prompt with its seed gives the same picture; the identity names the weights."""
+def test_an_embedded_model_samples_each_image_from_its_own_seed(name):
+    """Alone or together, a prompt with its seed gives the same image; the identity names the weights."""
     generator = opened(name)
     assert isinstance(generator, Generator)
     together = arrays(generator.generate(PROMPTS, [1, 2]))
@@ -39,8 +39,8 @@ def test_an_embedded_model_draws_each_picture_from_its_own_seed(name):
     assert identity["weights"]
 
 
-def test_an_adapter_changes_pictures_and_identity(tmp_path):
-    """With --adapter the tuned model draws, and the card pins the adapter's files by hash."""
+def test_an_adapter_changes_images_and_identity(tmp_path):
+    """With --adapter the tuned model samples, and the card pins the adapter's files by hash."""
     plain = opened("tiny-discrete")
     new_adapter(plain.model, rank=2, alpha=64.0, seed=0)
     for name, parameter in trainable_parameters(plain.model).items():
@@ -57,7 +57,7 @@ def test_an_adapter_changes_pictures_and_identity(tmp_path):
 
 
 def test_a_prompt_that_the_model_cannot_read_is_recorded():
-    """A prompt of another world has no picture but a reason, and the others have theirs."""
+    """A prompt of another world has no image but a reason, and the others have theirs."""
     first, second = opened("tiny-discrete").generate(["zeppelins over Ünïcödé", PROMPTS[0]], [1, 2])
     assert isinstance(first, GenerationFailure)
     assert (first.reason, first.final) == ("unreadable", True)
@@ -82,7 +82,7 @@ def test_sampling_options_reach_a_discrete_model_alone():
         ("tiny-discrete", {"adapter": "no-such-folder"}, DataError, "not a PEFT adapter folder"),
     ],
 )
-def test_what_cannot_work_is_an_error_before_anything_is_drawn(spec, options, error, message):
+def test_what_cannot_work_is_an_error_before_anything_is_sampled(spec, options, error, message):
     """Unknown names, folders, options and adapters are told with a way out."""
     with pytest.raises(error, match=message):
         opened(spec, **options)

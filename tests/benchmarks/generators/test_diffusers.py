@@ -1,4 +1,4 @@
-"""Pipelines of the real diffusers classes draw each picture from its own prompt and seed, and say how."""
+"""Pipelines of the real diffusers classes sample each image from its own prompt and seed, and say how."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def generators(folders):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_picture_does_not_depend_on_its_batch(generators, family):
-    """Drawn together, in another order or alone, a prompt with its seed gives the same picture."""
+def test_a_image_does_not_depend_on_its_batch(generators, family):
+    """Sampled together, in another order or alone, a prompt with its seed gives the same image."""
     generator = generators[family]
     together = pixels(generator, PROMPTS, [42, 43, 44])
     turned = pixels(generator, PROMPTS[::-1], [44, 43, 42])[::-1]
@@ -58,7 +58,7 @@ def test_a_picture_does_not_depend_on_its_batch(generators, family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_prompt_and_seed_both_count(generators, family):
-    """Another seed, or another prompt, is another picture."""
+    """Another seed, or another prompt, is another image."""
     first, seed, prompt = pixels(generators[family], ["a cup", "a cup", "many trees"], [1, 2, 1])
     assert abs(first - seed).max() > 1
     assert abs(first - prompt).max() >= 1
@@ -72,7 +72,7 @@ def test_prompt_and_seed_both_count(generators, family):
         ("pixart", "PixArtAlphaPipeline", "DPMSolverMultistepScheduler", 4.5, 120),
     ],
 )
-def test_the_identity_says_how_it_was_drawn(
+def test_the_identity_says_how_it_was_sampled(
     generators, folders, family, pipeline, scheduler, guidance, tokens
 ):
     """The card's part is JSON, names defaults by their values, and pins local weights by their hashes."""
@@ -97,31 +97,31 @@ def test_options_reach_the_pipeline(folders):
         folders["stable_diffusion"], width=48, height=24, scheduler="EulerAncestralDiscreteScheduler",
         dtype="bfloat16", guidance=1.5, steps=3, negative_prompt="mud",
     )
-    (picture,) = generator.generate(["a cup"], [7])
-    assert picture.size == (48, 24)
+    (image,) = generator.generate(["a cup"], [7])
+    assert image.size == (48, 24)
     identity = generator.identity
     assert (identity["size"], identity["steps"], identity["guidance"]) == ([48, 24], 3, 1.5)
     assert (identity["scheduler"], identity["dtype"]) == ("EulerAncestralDiscreteScheduler", "bfloat16")
     assert generator.pipeline.unet.dtype == torch.bfloat16
 
 
-def test_noise_within_the_steps_is_the_pictures_own_too(folders):
-    """A scheduler that draws noise at each step keeps pictures apart as well."""
+def test_noise_within_the_steps_is_the_images_own_too(folders):
+    """A scheduler that samples noise at each step keeps images apart as well."""
     generator = opened(folders["stable_diffusion"], scheduler="EulerAncestralDiscreteScheduler", steps=3)
     together = pixels(generator, PROMPTS, [42, 43, 44])
     assert abs(together[2] - pixels(generator, PROMPTS[2:], [44])[0]).max() <= 1
 
 
-def test_pictures_of_pixart_have_the_asked_size(folders):
-    """PixArt's own rounding to trained shapes is off: what the card says is what is drawn."""
+def test_images_of_pixart_have_the_asked_size(folders):
+    """PixArt's own rounding to trained shapes is off: what the card says is what is sampled."""
     generator = opened(folders["pixart"], width=64, height=32)
-    (picture,) = generator.generate(["a cup"], [7])
-    assert picture.size == (64, 32)
+    (image,) = generator.generate(["a cup"], [7])
+    assert image.size == (64, 32)
     assert generator.identity["size"] == [64, 32]
 
 
-def test_a_blacked_out_picture_is_reported(tmp_path):
-    """What the safety checker flags has no picture but a reason; without the checker it is drawn."""
+def test_a_blacked_out_image_is_reported(tmp_path):
+    """What the safety checker flags has no image but a reason; without the checker it is sampled."""
     folder = tiny_pipelines.stable_diffusion(tmp_path, offended=True)
     guarded = opened(folder)
     assert guarded.identity["safety_checker"] is True
@@ -134,8 +134,8 @@ def test_a_blacked_out_picture_is_reported(tmp_path):
     assert not isinstance(free.generate(["a cup"], [1])[0], GenerationFailure)
 
 
-def test_a_picture_that_is_no_number_is_reported(folders):
-    """A decoder that overflows (as SDXL's in half precision) gives no black picture to be scored."""
+def test_a_image_that_is_no_number_is_reported(folders):
+    """A decoder that overflows (as SDXL's in half precision) gives no black image to be scored."""
     generator = opened(folders["stable_diffusion_xl"])
     with torch.no_grad():
         generator.pipeline.vae.decoder.conv_out.bias.fill_(float("nan"))
@@ -184,7 +184,7 @@ def test_pickled_weights_are_not_read(folders, tmp_path):
 
 
 def test_another_kind_of_pipeline_is_refused(folders, tmp_path):
-    """A pipeline that needs a picture to start from cannot draw a benchmark."""
+    """A pipeline that needs an image to start from cannot sample a benchmark."""
     folder = tmp_path / "copy"
     shutil.copytree(folders["stable_diffusion_xl"], folder)
     index = json.loads((folder / "model_index.json").read_text())

@@ -40,12 +40,12 @@ def ask(served):
     return make
 
 
-def test_pictures_come_in_the_order_of_their_prompts(served, ask):
-    """Asked at the same time, each prompt gets its own picture, with what the endpoint made of the prompt."""
+def test_images_come_in_the_order_of_their_prompts(served, ask):
+    """Asked at the same time, each prompt gets its own image, with what the endpoint made of the prompt."""
     prompts = [f"{'very ' * place}red" for place in range(8)]
-    pictures = ask(concurrency=4).generate(prompts, range(8))
-    assert [one.getpixel((0, 0)) for one in pictures] == [colour(prompt) for prompt in prompts]
-    assert pictures[0].info["revised_prompt"] == "A picture of red"
+    images = ask(concurrency=4).generate(prompts, range(8))
+    assert [one.getpixel((0, 0)) for one in images] == [colour(prompt) for prompt in prompts]
+    assert images[0].info["revised_prompt"] == "An image of red"
 
 
 def test_the_request_holds_what_was_asked_for(served, ask):
@@ -63,20 +63,20 @@ def test_the_request_holds_what_was_asked_for(served, ask):
     assert served.keys == [f"Bearer {KEY}"] * 2
 
 
-def test_a_picture_by_address_is_fetched_without_the_key(served, ask):
-    """Where the answer is an address, the picture is fetched from there, and the key stays home."""
+def test_a_image_by_address_is_fetched_without_the_key(served, ask):
+    """Where the answer is an address, the image is fetched from there, and the key stays home."""
     served.by_address = True
-    (picture,) = ask().generate(["red"], [1])
-    assert picture.size == (8, 8)
+    (image,) = ask().generate(["red"], [1])
+    assert image.size == (8, 8)
     assert served.keys == [f"Bearer {KEY}", None]
 
 
-def test_a_picture_that_is_paid_for_is_fetched_again(served, ask):
-    """A server that is busy or cut off when the picture is fetched is asked again; nothing is drawn twice."""
+def test_a_image_that_is_paid_for_is_fetched_again(served, ask):
+    """A server that is busy or cut off when the image is fetched is asked again; nothing is sampled twice."""
     served.by_address = True
     served.busy_files = served.cut_files = 1
-    (picture,) = ask().generate(["red"], [1])
-    assert picture.size == (8, 8)
+    (image,) = ask().generate(["red"], [1])
+    assert image.size == (8, 8)
     assert len(served.bodies) == 1
     assert served.keys == [f"Bearer {KEY}", None, None, None]
 
@@ -111,7 +111,7 @@ def test_an_address_that_is_not_on_the_web_is_not_opened(served, ask, url):
 
 
 def test_a_refused_prompt_is_recorded_and_stops_no_other(served, ask):
-    """A breach of the endpoint's rules is that item's final failure; the others have pictures."""
+    """A breach of the endpoint's rules is that item's final failure; the others have images."""
     served.refused = ("blood",)
     first, second, third = ask().generate(["red", "blood", "tea"], [1, 2, 3])
     assert (second.reason, second.final) == ("refused", True)
@@ -128,12 +128,12 @@ def test_a_prompt_that_does_not_fit_is_recorded(served, ask):
 
 
 def test_busy_servers_are_asked_again_when_they_say(served, ask):
-    """429 with Retry-After waits as long; 500 and 503 wait ever longer; then the picture comes."""
+    """429 with Retry-After waits as long; 500 and 503 wait ever longer; then the image comes."""
     slow_down = (429, {"Retry-After": "1"}, error("slow down", "rate_limit_exceeded"))
     served.answers = [slow_down, (500, {}, {}), (503, {}, {})]
     start = time.monotonic()
-    (picture,) = ask().generate(["red"], [1])
-    assert picture.size == (8, 8)
+    (image,) = ask().generate(["red"], [1])
+    assert image.size == (8, 8)
     assert time.monotonic() - start >= 1
     assert len(served.bodies) == 4
 
@@ -153,7 +153,7 @@ def test_after_all_tries_the_failure_may_be_tried_again_later(served, ask):
                 {"data": [{"b64_json": 7}]}, b"[" * 100_000],
 )
 def test_a_broken_answer_is_a_failure_of_that_item(served, ask, content):
-    """No JSON, no picture, a picture that is none: never an exception, never a silent gap."""
+    """No JSON, no image, an image that is none: never an exception, never a silent gap."""
     served.answers = [(200, {}, content)]
     broken, fine = ask(attempts=1, concurrency=1).generate(["red", "tea"], [1, 2])
     assert isinstance(broken, GenerationFailure)
@@ -180,8 +180,8 @@ def test_what_no_other_prompt_would_change_stops_at_once(served, ask, code, cont
     assert len(served.bodies) == 1
 
 
-def test_pictures_that_came_before_the_stop_are_kept(served, ask):
-    """When the account is empty midway, what was drawn at the same time is returned; then it stops."""
+def test_images_that_came_before_the_stop_are_kept(served, ask):
+    """When the account is empty midway, what was sampled at the same time is returned; then it stops."""
     served.answers = [(429, {}, error("no money", "insufficient_quota"))]
     generator = ask(concurrency=3)
     found = generator.generate(["a", "b", "c"], [1, 2, 3])
@@ -221,7 +221,7 @@ def test_no_more_requests_than_allowed_are_open(served, ask):
 def test_the_cost_is_estimated_before_the_start(served, ask):
     """With a price the announcement multiplies it; without one it says that it cannot."""
     assert "about 12.00" in ask(price=0.04).announce(300)
-    assert "300 pictures" in ask().announce(300)
+    assert "300 images" in ask().announce(300)
     assert served.bodies == []
 
 
@@ -253,8 +253,8 @@ def test_the_environment_names_the_endpoint(served, monkeypatch):
     generator = choose_generator("openai-images:my-model", {}, registry).open(registry)
     assert isinstance(generator, Generator)
     assert generator.identity["endpoint"] == served.address
-    (picture,) = generator.generate(["red"], [1])
-    assert picture.size == (8, 8)
+    (image,) = generator.generate(["red"], [1])
+    assert image.size == (8, 8)
     assert served.keys == [None]
 
 

@@ -51,7 +51,7 @@ class CocoDetector:
                 "threshold": str(self._threshold)}
 
     def detect(self, images: Sequence[Image.Image]) -> list[Detections]:
-        """Return what is in each picture by descending score."""
+        """Return what is in each image by descending score."""
         return [self._look(image) for image in images]
 
     def _look(self, image: Image.Image) -> Detections:

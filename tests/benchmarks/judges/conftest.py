@@ -29,5 +29,5 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture
 def images() -> list[Image.Image]:
-    """Three noise pictures of unequal sizes."""
-    return tiny_models.pictures()
+    """Three noise images of unequal sizes."""
+    return tiny_models.images()

@@ -26,20 +26,20 @@ def judge():
 
 @pytest.fixture(scope="module")
 def scenes():
-    """Pictures of the shapes world with true questions about them."""
+    """Images of the shapes world with true questions about them."""
     rng = np.random.default_rng(3)
     specs = [sample_spec(rng, "color") for _ in range(6)]
-    pictures = [Image.fromarray(render(sample_scene(rng, spec))).resize((96, 96), 0) for spec in specs]
-    return pictures, [[question(fact) for fact in atomic_facts(spec)] for spec in specs]
+    images = [Image.fromarray(render(sample_scene(rng, spec))).resize((96, 96), 0) for spec in specs]
+    return images, [[question(fact) for fact in atomic_facts(spec)] for spec in specs]
 
 
 def test_the_probability_is_that_of_the_model(judge, scenes):
-    """p_yes / (p_yes + p_no) of the model's own yes_no on the scaled picture, alone and in a batch."""
-    pictures, questions = scenes
+    """p_yes / (p_yes + p_no) of the model's own yes_no on the scaled image, alone and in a batch."""
+    images, questions = scenes
     model = Registry.load().build("model", "tiny-discrete", {})
-    found = judge.p_yes(pictures, questions)
-    for picture, asked, p in zip(pictures, questions, found, strict=True):
-        pair = model.yes_no([np.asarray(picture.resize((32, 32), Image.Resampling.BICUBIC))], [asked])[0]
+    found = judge.p_yes(images, questions)
+    for image, asked, p in zip(images, questions, found, strict=True):
+        pair = model.yes_no([np.asarray(image.resize((32, 32), Image.Resampling.BICUBIC))], [asked])[0]
         np.testing.assert_allclose(p, pair[:, 0] / pair.sum(1), atol=2e-4)
     assert isinstance(judge, YesNoJudge)
     assert isinstance(judge, VqaJudge)
@@ -47,21 +47,21 @@ def test_the_probability_is_that_of_the_model(judge, scenes):
 
 def test_yes_and_no_are_answered_as_the_choices_write_them(judge, scenes):
     """The answer is yes where p_yes is over a half, in the spelling of the choices."""
-    pictures, questions = scenes
+    images, questions = scenes
     asked = [[Question(text, ("Yes", "No")) for text in group] for group in questions]
-    expected = [["Yes" if p > 0.5 else "No" for p in one] for one in judge.p_yes(pictures, questions)]
-    assert judge.answer(pictures, asked) == expected
-    plain = judge.answer(pictures[:1], [[Question(questions[0][0])]])
+    expected = [["Yes" if p > 0.5 else "No" for p in one] for one in judge.p_yes(images, questions)]
+    assert judge.answer(images, asked) == expected
+    plain = judge.answer(images[:1], [[Question(questions[0][0])]])
     assert plain == [[expected[0][0].lower()]]
 
 
 def test_a_choice_is_the_likeliest_of_its_questions(judge, scenes):
     """A question with choices is put once for each, and the largest p_yes decides."""
-    (picture, *_), ((text, *_), *_) = scenes
+    (image, *_), ((text, *_), *_) = scenes
     stem, _, last = text.rstrip("?").rpartition(" ")
     choices = (last, "cross", "ring")
-    (values,) = judge.p_yes([picture], [[f"{stem} {choice}?" for choice in choices]])
-    assert judge.answer([picture], [[Question(f"{stem}?", choices)]]) == [[choices[int(values.argmax())]]]
+    (values,) = judge.p_yes([image], [[f"{stem} {choice}?" for choice in choices]])
+    assert judge.answer([image], [[Question(f"{stem}?", choices)]]) == [[choices[int(values.argmax())]]]
 
 
 def test_the_identity_names_model_weights_and_settings(judge):

@@ -33,7 +33,7 @@ def judge(tiny):
 
 @pytest.fixture(scope="module")
 def golden(shared):
-    """The recorded pairs, a judge on the recorded weights and its pictures."""
+    """The recorded pairs, a judge on the recorded weights and its images."""
     folder = shared / "goldens" / "checkpoints" / "blip-vqa"
     placement = Placement(torch.device("cpu"), torch.float32, 16)
     judge = BlipVqa(
@@ -58,7 +58,7 @@ def test_the_recorded_answers_alone(golden):
 
 
 def test_the_recorded_answers_in_a_batch(golden):
-    """All recorded pictures and questions at once give the same, whatever else is asked beside them."""
+    """All recorded images and questions at once give the same, whatever else is asked beside them."""
     pairs, judge, seen = golden
     questions = [pair["question"] for pair in pairs]
     found = judge.p_yes(seen, [questions] * len(seen))
@@ -134,7 +134,7 @@ def test_a_question_starts_with_enc_and_is_cut_at_35_tokens(judge):
 
 
 def test_answers_do_not_depend_on_the_batch(judge, images):
-    """A picture's answers alone, one by one, equal those in a batch of mixed sizes and lengths."""
+    """An image's answers alone, one by one, equal those in a batch of mixed sizes and lengths."""
     together = judge.p_yes(images, QUESTIONS)
     for image, asked, found in zip(images, QUESTIONS, together, strict=True):
         assert found.shape == (len(asked),)
@@ -144,8 +144,8 @@ def test_answers_do_not_depend_on_the_batch(judge, images):
     assert len({round(float(p), 6) for found in together for p in found}) == 6
 
 
-def test_each_picture_is_encoded_once(judge, images):
-    """Eight questions about a picture run its encoder once, and pictures without questions not at all."""
+def test_each_image_is_encoded_once(judge, images):
+    """Eight questions about an image run its encoder once, and images without questions not at all."""
     seen = []
     hook = judge._parts.vision.register_forward_pre_hook(
         lambda _, __, kwargs: seen.append(len(kwargs["pixel_values"])), with_kwargs=True

@@ -19,7 +19,7 @@ RED = np.array(canaries.RED)
 
 
 class Seeing:
-    """Reads what the canaries draw by counting red pixels: a judge that is right about them."""
+    """Reads what the canaries sample by counting red pixels: a judge that is right about them."""
 
     identity: dict[str, str] = {}  # noqa: RUF012
 
@@ -81,7 +81,7 @@ def test_a_blind_judge_fails(method, monkeypatch):
 
 
 def test_a_detector_that_sees_things_fails(monkeypatch):
-    """A sure detection on a blank picture, or a score that is not finite, is told with label and score."""
+    """A sure detection on a blank image, or a score that is not finite, is told with label and score."""
     def found(score: float) -> list[Detections]:
         box = np.array([[0, 0, 9, 9]], np.float32)
         return [Detections(("dog",), np.array([score], np.float32), box, (479, 479))]
@@ -108,8 +108,8 @@ def test_an_error_of_the_judge_is_a_failed_canary(monkeypatch):
     assert str(failed) == "similarity: cannot read it"
 
 
-def test_what_is_drawn_is_what_is_asked_about():
-    """The picture is a red disc on white of about a fifth of its area; the blank one is all white."""
+def test_what_is_sampled_is_what_is_asked_about():
+    """The image is a red disc on white of about a fifth of its area; the blank one is all white."""
     disc, empty = (np.asarray(image) for image in (canaries.circle(), canaries.blank()))
     assert disc.shape == empty.shape == (512, 512, 3)
     assert (disc == RED).all(-1).mean() == pytest.approx(np.pi / 16, abs=0.01)

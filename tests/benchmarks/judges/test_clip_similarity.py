@@ -35,7 +35,7 @@ def tiny_judge(batch: int) -> ClipSimilarity:
 
 
 def test_the_cosine_is_that_of_the_model(judge, images):
-    """Picture and text through the model's own encoders, normalised and multiplied, give the same number."""
+    """Image and text through the model's own encoders, normalised and multiplied, give the same number."""
     import open_clip
 
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_cosines_do_not_depend_on_the_batch(judge, images):
 
 
 def test_repeats_are_read_once(judge, images):
-    """A text for ten pictures is encoded once, and a picture with several texts too."""
+    """A text for ten images is encoded once, and an image with several texts too."""
     counted = {"text": 0, "image": 0}
     model = judge._model
     hooks = [
@@ -80,7 +80,7 @@ def test_a_text_that_is_too_long_is_not_cut(judge, images):
 
 
 @pytest.mark.parametrize("size", [(224, 224), (640, 427), (427, 640), (301, 300), (512, 512)])
-def test_pictures_are_prepared_as_open_clip_prepares_them(size):
+def test_images_are_prepared_as_open_clip_prepares_them(size):
     """Resize and crop equal open_clip's transforms of OpenAI's weights to the last bit of float32."""
     import open_clip
 

@@ -44,8 +44,8 @@ def test_a_map_that_is_not_finite_stops():
         eight_bit(torch.tensor([[0.0, float("nan")]]), (2, 1))
 
 
-def test_maps_have_the_pictures_own_size_in_any_batch(judge, images):
-    """Each map alone equals that in a batch, has its picture's height and width, and spans 8 bit."""
+def test_maps_have_the_images_own_size_in_any_batch(judge, images):
+    """Each map alone equals that in a batch, has its image's height and width, and spans 8 bit."""
     together = judge.depth(images)
     for image, found in zip(images, together, strict=True):
         assert found.shape == (image.height, image.width)
@@ -56,7 +56,7 @@ def test_maps_have_the_pictures_own_size_in_any_batch(judge, images):
     assert judge.identity["input"] == "480x480 bilinear"
 
 
-def test_the_picture_is_480_square_for_the_model(judge, images):
+def test_the_image_is_480_square_for_the_model(judge, images):
     """The model sees 480 x 480 without an aspect, although its config says 384."""
     shapes = []
     hook = judge._model.register_forward_pre_hook(
@@ -68,6 +68,6 @@ def test_the_picture_is_480_square_for_the_model(judge, images):
 
 
 def test_another_model_is_refused(tiny):
-    """A folder of another architecture stops with its name, and no weight is drawn at random."""
+    """A folder of another architecture stops with its name, and no weight is sampled at random."""
     with pytest.raises(DataError, match=r"weights of a DPTForDepthEstimation|cannot be loaded"):
         DptDepth.load(JudgeOptions(weights=str(tiny("vilt"))))

@@ -1,4 +1,4 @@
-"""TIFA's question-answering models answer in words, each picture seen once, whatever is asked beside it."""
+"""TIFA's question-answering models answer in words, each image seen once, whatever is asked beside it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load(tiny, family, **options):
 
 
 def test_answers_do_not_depend_on_the_batch(judge, images):
-    """All pictures and questions at once give the words that each gives alone; no question, no answer."""
+    """All images and questions at once give the words that each gives alone; no question, no answer."""
     together = judge.answer(images, QUESTIONS)
     assert [len(one) for one in together] == [3, 0, 1]
     for image, asked, found in zip(images, QUESTIONS, together, strict=True):
@@ -48,13 +48,13 @@ def test_answers_do_not_depend_on_the_batch(judge, images):
 
 
 def test_the_batch_size_changes_nothing(tiny, family, images):
-    """Pictures seen one by one and all at once are answered alike."""
+    """Images seen one by one and all at once are answered alike."""
     one, many = (load(tiny, family, batch=size).answer(images, QUESTIONS) for size in (1, 8))
     assert one == many
 
 
-def test_answers_depend_on_the_picture_and_the_question(judge, images):
-    """Noise pictures and questions get more than one answer from random weights, or nothing is read."""
+def test_answers_depend_on_the_image_and_the_question(judge, images):
+    """Noise images and questions get more than one answer from random weights, or nothing is read."""
     texts = ["what color is the circle?", "is there a dog?", "two?", "a big car on the left?"]
     asked = [Question(text, ("yes", "no")) for text in texts]
     found = judge.answer([image.resize((40, 40)) for image in images], [asked] * 3)
@@ -72,8 +72,8 @@ def test_the_judge_fits_the_contract(judge, family):
 @pytest.mark.parametrize(("family", "path"), [
     ("blip", "vision_model"), ("git", "git.image_encoder"), ("blip2", "vision_model"),
 ])
-def test_each_picture_is_encoded_once(tiny, family, path, images):
-    """Questions of three lengths about a picture run its encoder once."""
+def test_each_image_is_encoded_once(tiny, family, path, images):
+    """Questions of three lengths about an image run its encoder once."""
     judge = load(tiny, family)
     runs = []
     hook = judge.model.get_submodule(path).register_forward_hook(lambda *_: runs.append(1))
@@ -96,7 +96,7 @@ def test_blip_answers_as_transformers_alone(tiny, images):
 
 
 def test_git_answers_as_transformers_alone(tiny, images):
-    """One question about one picture gives the words of transformers' own generate behind the question."""
+    """One question about one image gives the words of transformers' own generate behind the question."""
     judge = load(tiny, "git")
     text = "what color is the circle?"
     ids = [judge.tokenizer.cls_token_id, *judge.tokenizer(text, add_special_tokens=False)["input_ids"]]
@@ -117,7 +117,7 @@ def test_blip2_is_shown_the_choices():
 
 
 def test_vilt_leaves_the_random_state_alone(tiny, images):
-    """The model's shuffle of patches has a seed of its own: answers repeat and the caller's draws go on."""
+    """The model's shuffle of patches has a seed of its own: answers repeat and the caller's samples go on."""
     judge = load(tiny, "vilt")
     torch.manual_seed(3)
     expected = torch.rand(2)

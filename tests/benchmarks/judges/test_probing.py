@@ -1,4 +1,4 @@
-"""`silmm probe` of judges other than UniDet: their files, canaries, pictures, and what does not load."""
+"""`silmm probe` of judges other than UniDet: their files, canaries, images, and what does not load."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_mplug_tells_its_settings_and_its_answers(shared: Path) -> None:
     files = told["facts"]["files"]
     assert (files["settings"]["beam_size"], files["settings"]["max_length"]) == (5, 10)
     assert any(text.startswith("image_res 504") for text in files["settings"]["other than the defaults"])
-    assert files["settings"]["picture tokens"] == files["settings"]["image_res"] ** 2 // 14**2 + 1
+    assert files["settings"]["image tokens"] == files["settings"]["image_res"] ** 2 // 14**2 + 1
     weights = files["pytorch_model.bin"]
     assert (weights["lacks"], weights["has unknown"], weights["has other sizes"]) == ([], [], [])
     assert weights["left alone, by part"]
@@ -132,9 +132,9 @@ def test_facts_of_odd_files_are_told_not_raised(blip: Path, tmp_path: Path) -> N
 
 
 def test_any_judge_is_probed_alike(tiny: Callable[..., Path], images: list[Any], tmp_path: Path) -> None:
-    """Depth, a matcher and free answers: files with hashes, canaries, and what each says of a picture."""
+    """Depth, a matcher and free answers: files with hashes, canaries, and what each says of an image."""
     images[0].save(tmp_path / "own.png")
-    _, told = probed(f"dpt-hybrid:{tiny('dpt')}", "--picture", tmp_path / "own.png")
+    _, told = probed(f"dpt-hybrid:{tiny('dpt')}", "--image", tmp_path / "own.png")
     files, checks = told["facts"]["files"], details(told)
     assert len(files["model.safetensors"]["sha256"]) == 64
     assert files["model.safetensors"]["types"] == {"F32": files["model.safetensors"]["arrays"]}
@@ -142,7 +142,7 @@ def test_any_judge_is_probed_alike(tiny: Callable[..., Path], images: list[Any],
     assert checks["own.png"].startswith("inverse depth {}x{}, ".format(*images[0].size))
     _, told = probed(f"mpnet-match:{tiny('mpnet')}")
     assert "canaries" in details(told)
-    assert "scene" not in details(told)  # it looks at no picture
+    assert "scene" not in details(told)  # it looks at no image
     assert told["facts"]["peak memory, MB"]["process"] > 100
 
 
@@ -161,7 +161,7 @@ def test_weights_that_are_not_there(name: str, tmp_path: Path, monkeypatch: pyte
 
 
 def test_every_judge_of_the_package_has_a_prober() -> None:
-    """Each is registered with one, but for the exact parser of a drawn world, which has no files."""
+    """Each is registered with one, but for the exact parser of a sampled world, which has no files."""
     entries = [entry for entry in Registry.load().entries("judge") if entry.distribution == "silmm"]
     assert [entry.name for entry in entries if entry.probe is None] == ["shapes-parser"]
     for entry in entries:

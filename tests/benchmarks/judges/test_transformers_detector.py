@@ -30,7 +30,7 @@ def load(tiny, kind, **options):
 
 
 def test_detections_do_not_depend_on_the_batch(tiny, kind, images):
-    """Each picture alone gives the labels, scores and boxes that it has among others of any size."""
+    """Each image alone gives the labels, scores and boxes that it has among others of any size."""
     judge = load(tiny, kind)
     many = [*images, images[0].rotate(90)]
     for image, found in zip(many, judge.detect(many), strict=True):

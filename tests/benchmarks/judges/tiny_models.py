@@ -19,8 +19,8 @@ YES, NO, VOCABULARY = 2748, 2053, 30522
 SIZES = ((64, 64), (96, 60), (50, 90))
 
 
-def pictures(count: int = 3) -> list[Image.Image]:
-    """Return noise pictures of unequal sizes."""
+def images(count: int = 3) -> list[Image.Image]:
+    """Return noise images of unequal sizes."""
     rng = np.random.default_rng(5)
     shapes = [SIZES[index % len(SIZES)] for index in range(count)]
     return [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in shapes]
@@ -49,7 +49,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def random_weights(model: torch.nn.Module, seed: int, scale: float = 1.0) -> torch.nn.Module:
-    """Draw all weights anew, wide enough that answers differ, and return the model in eval mode."""
+    """Sample all weights anew, wide enough that answers differ, and return the model in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -134,7 +134,7 @@ def blip_original(folder: Path, width: int = 24, hidden: int = 24, layers: int =
 
 
 def blip_converted(folder: Path, image: int, vocabulary: int = VOCABULARY) -> Path:
-    """Write a random BLIP VQA folder of the HF layout for pictures of `image` pixels."""
+    """Write a random BLIP VQA folder of the HF layout for images of `image` pixels."""
     from transformers import BlipConfig, BlipForQuestionAnswering
 
     _bert_tokenizer(folder, vocabulary)

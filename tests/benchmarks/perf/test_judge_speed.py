@@ -14,12 +14,12 @@ def test_all_ways_of_asking_blip_answer_alike():
     assert set(row.seconds) == set(blip_vqa_speed.WAYS)
 
 
-def test_the_official_way_encodes_each_picture_eight_times():
+def test_the_official_way_encodes_each_image_eight_times():
     """Two phrases cost eight passes there and one here, empty questions included."""
     with blip_workload.random_judge(hidden=24, layers=1, heads=3) as judge:
         seen = []
         judge._parts.vision.register_forward_hook(lambda *_: seen.append(1))
-        images, asked = blip_workload.pictures(1), blip_workload.questions(2)
+        images, asked = blip_workload.images(1), blip_workload.questions(2)
         blip_vqa_speed.official(judge, images, asked)
         official = len(seen)
         blip_vqa_speed.once(judge, images, asked)
@@ -39,7 +39,7 @@ def test_both_ways_of_asking_for_words_answer_alike():
     """Free answers are the same words once and again; every answer is timed to its end."""
     with tifa_answers_speed.random_judge(hidden=24, layers=1, heads=3, image=32) as judge:
         row = tifa_answers_speed.compare(judge, n_images=2, count=3, repeats=1)
-        words = judge.answer(blip_workload.pictures(1), [[Question("a dog?")]])
+        words = judge.answer(blip_workload.images(1), [[Question("a dog?")]])
     assert row.items == 6
     assert set(row.seconds) == set(tifa_answers_speed.WAYS)
     assert len(words[0]) == 1

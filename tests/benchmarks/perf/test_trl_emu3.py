@@ -1,4 +1,4 @@
-"""The comparison with TRL on Emu3's pictures compares like with like."""
+"""The comparison with TRL on Emu3's images compares like with like."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_another_step_is_refused(model, tmp_path):
 
 
 def test_the_timed_sizes_have_emu3s_structure():
-    """Thousands of codes behind text, hundreds of them a picture, and single pairs among the cases."""
+    """Thousands of codes behind text, hundreds of them an image, and single pairs among the cases."""
     sizes = trl_emu3.SIZES
     assert sizes.codes >= 4096
     assert sizes.side**2 >= 256

@@ -15,11 +15,11 @@ def model():
 
 
 def test_both_ways_give_the_same_probabilities(model):
-    """One pass over the picture and one for each question agree, or the comparison would refuse."""
+    """One pass over the image and one for each question agree, or the comparison would refuse."""
     row = vqa_prefix.compare(model, count=2, asked=5, repeats=2)
     assert row.items == 10
     assert {len(seconds) for seconds in row.seconds.values()} == {2}
-    images = vqa_prefix.pictures(model, 2)
+    images = vqa_prefix.images(model, 2)
     answers = vqa_prefix.whole_passes(model, images, vqa_prefix.questions(5))
     assert len(np.unique(answers.round(9), axis=0)) == 10  # or one answer would do for all
 
@@ -33,6 +33,6 @@ def test_other_answers_are_refused(model, monkeypatch):
 
 
 def test_the_timed_sizes_are_januss():
-    """The timed model sees a 384 pixel picture as 576 tokens, and five questions are among its cases."""
+    """The timed model sees a 384 pixel image as 576 tokens, and five questions are among its cases."""
     assert (vqa_prefix.SIZES.side // vqa_prefix.SIZES.patch) ** 2 == 576
     assert any(asked >= 5 for _, asked in vqa_prefix.CASES)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.perf import dpo_steps, grouped_pairs, kernel_pairs, measure, picture_prefix, workload
+from benchmarks.perf import dpo_steps, grouped_pairs, image_prefix, kernel_pairs, measure, workload
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +76,18 @@ def test_the_reference_is_the_model_without_its_adapter(model):
 
 def test_all_ways_of_asking_answer_alike(model):
     """Prefix reuse gives the answers of asking one by one, or the comparison would refuse."""
-    row = picture_prefix.compare(model, n_images=2, count=3, repeats=1)
+    row = image_prefix.compare(model, n_images=2, count=3, repeats=1)
     assert row.items == 6
-    assert set(row.seconds) == set(picture_prefix.WAYS)
+    assert set(row.seconds) == set(image_prefix.WAYS)
 
 
 def test_other_answers_are_refused(model, monkeypatch):
     """A way that answers otherwise is not timed."""
     monkeypatch.setitem(
-        picture_prefix.WAYS, "wrong", lambda *work: picture_prefix.once(*work) + 0.01
+        image_prefix.WAYS, "wrong", lambda *work: image_prefix.once(*work) + 0.01
     )
     with pytest.raises(RuntimeError, match="'wrong' answers otherwise"):
-        picture_prefix.compare(model, n_images=1, count=2, repeats=1)
+        image_prefix.compare(model, n_images=1, count=2, repeats=1)
 
 
 def test_the_ways_take_turns():

@@ -1,4 +1,4 @@
-"""A real benchmark to run: pictures of the shapes world, drawn by its renderer, read by its parser."""
+"""A real benchmark to run: images of the shapes world, sampled by its renderer, read by its parser."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from silmm_benchmarks.shapes.image_benchmark import ShapesImages
 from silmm_benchmarks.shapes.language import parse_caption
-from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
 from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.world import Scene, render
 
@@ -27,13 +27,13 @@ def registry() -> Registry:
 
 
 @pytest.fixture
-def draw() -> Callable[..., list[Path]]:
-    """Draw the first items' pictures: the scene that the prompt tells, or blank where `wrong` says so."""
+def sample() -> Callable[..., list[Path]]:
+    """Sample the first items' images: the scene that the prompt tells, or blank where `wrong` says so."""
 
-    def drawn(folder: Path, *, images: int = 2, wrong: Callable[[int], bool] = lambda _: False) -> list[Path]:
+    def sampled(folder: Path, *, images: int = 2, wrong: Callable[[int], bool] = lambda _: False) -> list[Path]:
         from silmm.bench.selection import first_of_each
 
-        benchmark = ShapesPictures(images=images)
+        benchmark = ShapesImages(images=images)
         folder.mkdir(parents=True, exist_ok=True)
         made = []
         for number, item in enumerate(first_of_each(benchmark.items(folder), LIMIT)):
@@ -45,7 +45,7 @@ def draw() -> Callable[..., list[Path]]:
                 made.append(path)
         return made
 
-    return drawn
+    return sampled
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_detections_come_back_bit_for_bit(tmp_path):
 
 
 def test_nothing_found_is_an_answer(tmp_path):
-    """A picture without detections comes back as one, with boxes of the right shape."""
+    """An image without detections comes back as one, with boxes of the right shape."""
     empty = Detections((), np.empty(0, np.float32), np.empty((0, 4), np.float32), (8, 8))
     back = from_stored(to_stored(empty, AnswerStore(tmp_path)), AnswerStore(tmp_path))
     assert (back.labels, back.boxes.shape) == ((), (0, 4))

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
-from silmm_benchmarks.shapes.picture_judge import ShapesJudge
+from silmm_benchmarks.shapes.image_benchmark import ShapesImages
+from silmm_benchmarks.shapes.image_judge import ShapesJudge
 
 from silmm.bench import selection
 from silmm.bench.checking import HARMLESS
@@ -34,7 +34,7 @@ def artefacts():
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Count the pictures and questions that the judge really sees."""
+    """Count the images and questions that the judge really sees."""
     seen = []
     real = ShapesJudge.p_yes
 
@@ -50,10 +50,10 @@ def value(result, column="Overall"):
     return next(one["value"] for one in result["columns"] if one["name"] == column)
 
 
-def test_right_pictures_score_1_and_blank_ones_0(draw, score, tmp_path):
+def test_right_images_score_1_and_blank_ones_0(sample, score, tmp_path):
     """The number is the mean over prompts of what the exact judge reads; n stands beside it."""
-    draw(tmp_path / "right")
-    draw(tmp_path / "half", wrong=lambda number: number % 2 == 1)
+    sample(tmp_path / "right")
+    sample(tmp_path / "half", wrong=lambda number: number % 2 == 1)
     assert value(score(tmp_path / "right")) == 1.0
     result = score(tmp_path / "half", out=tmp_path / "other")
     assert value(result) == 0.5
@@ -62,11 +62,11 @@ def test_right_pictures_score_1_and_blank_ones_0(draw, score, tmp_path):
     assert 0 <= overall["low"] < 0.5 < overall["high"] <= 1
 
 
-def test_nothing_is_asked_twice(draw, score, tmp_path, asked):
-    """A second run, another mode and equal pictures under other names ask the judge nothing."""
-    draw(tmp_path / "images")
+def test_nothing_is_asked_twice(sample, score, tmp_path, asked):
+    """A second run, another mode and equal images under other names ask the judge nothing."""
+    sample(tmp_path / "images")
     score(tmp_path / "images")
-    assert sum(pictures for pictures, _ in asked) == 8  # two equal pictures a prompt are one by content
+    assert sum(images for images, _ in asked) == 8  # two equal images a prompt are one by content
     asked.clear()
     again, fixed = score(tmp_path / "images"), score(tmp_path / "images", mode="fixed")
     assert asked == []
@@ -74,9 +74,9 @@ def test_nothing_is_asked_twice(draw, score, tmp_path, asked):
     assert (again["card"]["scoring"]["mode"], fixed["card"]["scoring"]["mode"]) == ("official", "fixed")
 
 
-def test_what_is_answered_is_no_progress(draw, registry, tmp_path):
+def test_what_is_answered_is_no_progress(sample, registry, tmp_path):
     """A resumed run starts where it was: answers that are there are not counted as work of this run."""
-    draw(tmp_path / "images")
+    sample(tmp_path / "images")
     component = registry.build("benchmark", "shapes", {"images": 2})
     told = []
     for _ in range(2):
@@ -90,24 +90,24 @@ def test_what_is_answered_is_no_progress(draw, registry, tmp_path):
     assert second == [16]
 
 
-def test_a_changed_picture_is_judged_again_alone(draw, score, tmp_path, asked):
-    """Content decides: the one new picture is asked about, and the number follows it."""
-    first, *_ = draw(tmp_path / "images")
+def test_a_changed_image_is_judged_again_alone(sample, score, tmp_path, asked):
+    """Content decides: the one new image is asked about, and the number follows it."""
+    first, *_ = sample(tmp_path / "images")
     score(tmp_path / "images")
     asked.clear()
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(first)
     assert value(score(tmp_path / "images")) < 1.0
-    assert [pictures for pictures, _ in asked] == [1]
+    assert [images for images, _ in asked] == [1]
 
 
 @pytest.mark.parametrize(("break_it", "told"), [
     (lambda path: path.unlink(), "1 missing"),
     (lambda path: path.write_bytes(path.read_bytes()[:40]), "1 unreadable"),
-    (lambda path: path.write_bytes(b"no picture"), "1 unreadable"),
-], ids=["missing", "cut off", "no picture"])
-def test_a_bad_picture_is_named_and_nothing_scored(draw, score, tmp_path, break_it, told):
-    """A missing or unreadable picture stops the run by name; allowed, it marks the result partial."""
-    bad = draw(tmp_path / "images")[3]
+    (lambda path: path.write_bytes(b"no image"), "1 unreadable"),
+], ids=["missing", "cut off", "no image"])
+def test_a_bad_image_is_named_and_nothing_scored(sample, score, tmp_path, break_it, told):
+    """A missing or unreadable image stops the run by name; allowed, it marks the result partial."""
+    bad = sample(tmp_path / "images")[3]
     break_it(bad)
     with pytest.raises(DataError, match=told) as caught:
         score(tmp_path / "images")
@@ -117,13 +117,13 @@ def test_a_bad_picture_is_named_and_nothing_scored(draw, score, tmp_path, break_
     result = score(tmp_path / "images", allow_missing=True)
     assert result["path"].name == "shapes.official.limit-8.partial.json"
     assert any(mark.startswith(f"partial: {told}") for mark in result["marks"])
-    assert result["counts"]["pictures_counted"] == 15
+    assert result["counts"]["images_counted"] == 15
 
 
 @pytest.mark.parametrize("changes", [{}, {"limit": 3}, {"shard": (0, 2)}], ids=["all", "limit", "shard"])
-def test_extra_files_are_listed_and_not_judged(draw, score, tmp_path, changes):
-    """A stray file alone is listed, also where a subset leaves pictures of other prompts aside."""
-    draw(tmp_path / "images")
+def test_extra_files_are_listed_and_not_judged(sample, score, tmp_path, changes):
+    """A stray file alone is listed, also where a subset leaves images of other prompts aside."""
+    sample(tmp_path / "images")
     (tmp_path / "images" / "stray.txt").write_text("x")
     with suppress(Incomplete):
         result = score(tmp_path / "images", **changes)
@@ -133,8 +133,8 @@ def test_extra_files_are_listed_and_not_judged(draw, score, tmp_path, changes):
     assert [line.split("\t")[:2] for line in listed.read_text().splitlines()] == [[HARMLESS, "stray.txt"]]
 
 
-def test_answers_that_are_not_finite_never_count(draw, score, tmp_path, monkeypatch):
-    """A NaN of the judge stops the run by picture; allowed, the picture is left out and counted."""
+def test_answers_that_are_not_finite_never_count(sample, score, tmp_path, monkeypatch):
+    """A NaN of the judge stops the run by image; allowed, the image is left out and counted."""
     real = ShapesJudge.p_yes
 
     def sick(self, images, questions):
@@ -144,20 +144,20 @@ def test_answers_that_are_not_finite_never_count(draw, score, tmp_path, monkeypa
         return answers
 
     monkeypatch.setattr(ShapesJudge, "p_yes", sick)
-    draw(tmp_path / "images")
+    sample(tmp_path / "images")
     with pytest.raises(DataError, match="yes-no: not finite: nan"):
         score(tmp_path / "images")
     result = score(tmp_path / "images", allow_missing=True)
     assert value(result) == 1.0
     assert result["counts"]["failed"] == {"yes-no: not finite: nan": 2}
-    assert result["counts"]["pictures_counted"] == 14
+    assert result["counts"]["images_counted"] == 14
     assert any("cannot be used" in mark for mark in result["marks"])
 
 
-def test_a_judge_that_stops_midway_is_named_and_goes_on(draw, score, tmp_path, monkeypatch):
-    """What a judge raises is told with its pictures; the same command then asks the rest alone."""
+def test_a_judge_that_stops_midway_is_named_and_goes_on(sample, score, tmp_path, monkeypatch):
+    """What a judge raises is told with its images; the same command then asks the rest alone."""
     monkeypatch.setattr("silmm.bench.selection.BLOCK", 4)
-    draw(tmp_path / "images", wrong=lambda number: number % 2 == 1)
+    sample(tmp_path / "images", wrong=lambda number: number % 2 == 1)
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     real, calls = ShapesJudge.p_yes, []
 
@@ -168,29 +168,29 @@ def test_a_judge_that_stops_midway_is_named_and_goes_on(draw, score, tmp_path, m
         return real(self, images, questions)
 
     monkeypatch.setattr(ShapesJudge, "p_yes", tired)
-    with pytest.raises(PluginError, match=r"'shapes-parser' \(yes-no\) stopped over \d pictures from \w+-"):
+    with pytest.raises(PluginError, match=r"'shapes-parser' \(yes-no\) stopped over \d images from \w+-"):
         score(tmp_path / "images")
     assert score(tmp_path / "images")["path"].read_bytes() == whole.read_bytes()
     assert len(calls) == 5  # four blocks, one of them twice
 
 
 @pytest.mark.parametrize("one_judge", [True, False])
-def test_a_judge_that_cannot_start_is_named(draw, score, tmp_path, monkeypatch, one_judge):
-    """What it raises before the first picture is told with its role, and how less memory is needed."""
+def test_a_judge_that_cannot_start_is_named(sample, score, tmp_path, monkeypatch, one_judge):
+    """What it raises before the first image is told with its role, and how less memory is needed."""
     def full(self):
         raise RuntimeError("CUDA out of memory")
 
     monkeypatch.setattr(ShapesJudge, "canaries", full)
-    draw(tmp_path / "images")
+    sample(tmp_path / "images")
     with pytest.raises(PluginError, match=r"yes-no \(shapes-parser\): it stopped .*CUDA out") as caught:
         score(tmp_path / "images", one_judge=one_judge)
     assert ("add --one-judge" in str(caught.value)) is not one_judge
 
 
-def test_a_picture_that_changes_while_it_is_judged_is_noticed(draw, score, tmp_path, monkeypatch):
+def test_a_image_that_changes_while_it_is_judged_is_noticed(sample, score, tmp_path, monkeypatch):
     """No answer is stored for a content that the judge has not seen; the same command goes on."""
     monkeypatch.setattr("silmm.bench.selection.BLOCK", 4)
-    *_, last, _ = draw(tmp_path / "images")  # the last two are equal, and the first of equals is opened
+    *_, last, _ = sample(tmp_path / "images")  # the last two are equal, and the first of equals is opened
     real = ShapesJudge.p_yes
 
     def slow(self, images, questions):
@@ -198,7 +198,7 @@ def test_a_picture_that_changes_while_it_is_judged_is_noticed(draw, score, tmp_p
         return real(self, images, questions)
 
     monkeypatch.setattr(ShapesJudge, "p_yes", slow)
-    with pytest.raises(DataError, match=rf"{last.name} changed while pictures were judged"):
+    with pytest.raises(DataError, match=rf"{last.name} changed while images were judged"):
         score(tmp_path / "images", canaries="off")
     assert value(score(tmp_path / "images", canaries="off")) < 1
 
@@ -207,13 +207,13 @@ def test_a_picture_that_changes_while_it_is_judged_is_noticed(draw, score, tmp_p
     ([3.7], "3.7, which is not from 0 to 1"), ([-1.0], "-1, which is not"), (["yes"], "in place of a number"),
     ([], "answers to"), ([None], "None in place of a number"),
 ])
-def test_answers_of_another_form_are_refused(draw, score, tmp_path, monkeypatch, answers, told):
+def test_answers_of_another_form_are_refused(sample, score, tmp_path, monkeypatch, answers, told):
     """Numbers that are no probabilities, words and gaps end the run; none of them is stored."""
     monkeypatch.setattr(ShapesJudge, "canaries", lambda self: [])
     monkeypatch.setattr(
         ShapesJudge, "p_yes", lambda self, images, questions: [answers * len(asked) for asked in questions]
     )
-    draw(tmp_path / "images")
+    sample(tmp_path / "images")
     with pytest.raises(DataError, match=told):
         score(tmp_path / "images")
     assert not list((tmp_path / "out" / "answers").glob("p_yes-*/part-*")) or not any(
@@ -221,9 +221,9 @@ def test_answers_of_another_form_are_refused(draw, score, tmp_path, monkeypatch,
     )
 
 
-def test_names_of_files_break_no_list(draw, score, tmp_path):
+def test_names_of_files_break_no_list(sample, score, tmp_path):
     """A file's name with line ends, tabs or bytes that are no text is one row of the list, escaped."""
-    draw(tmp_path / "images")
+    sample(tmp_path / "images")
     for name in (b"a\tb\nmissing\tc.png", b"\xff\x1b[2J.png"):
         Path(os.fsdecode(bytes(tmp_path / "images") + b"/" + name)).write_bytes(b"")
     os.mkfifo(tmp_path / "images" / "pipe.png")
@@ -232,10 +232,10 @@ def test_names_of_files_break_no_list(draw, score, tmp_path):
     assert [line.split("\t")[1] for line in listed] == [r"a\tb\nmissing\tc.png", r"\udcff\x1b[2J.png"]
 
 
-def test_a_judge_that_fails_its_canaries_does_not_score(draw, score, tmp_path, monkeypatch):
+def test_a_judge_that_fails_its_canaries_does_not_score(sample, score, tmp_path, monkeypatch):
     """With --canaries stop nothing is scored; warn scores and the result says so; off is marked."""
     monkeypatch.setattr(ShapesJudge, "canaries", lambda self: ["sees cats everywhere"])
-    draw(tmp_path / "images")
+    sample(tmp_path / "images")
     for _ in range(2):
         with pytest.raises(PluginError, match="sees cats everywhere"):
             score(tmp_path / "images")
@@ -246,16 +246,16 @@ def test_a_judge_that_fails_its_canaries_does_not_score(draw, score, tmp_path, m
     assert any("canaries were off" in mark for mark in off["marks"])
 
 
-def test_missing_judges_are_an_error_that_says_how_to_go_on(draw, score, tmp_path):
+def test_missing_judges_are_an_error_that_says_how_to_go_on(sample, score, tmp_path):
     """An unknown judge is told with the way out; a role left out leaves its columns without a number."""
-    draw(tmp_path / "images")
+    sample(tmp_path / "images")
     with pytest.raises(UsageError, match=r"yes-no \(blip\): there is no judge 'blip'[\s\S]*=none"):
         score(tmp_path / "images", judges={"yes-no": "blip"})
     with pytest.raises(UsageError, match="cannot be vqa"):
         from silmm.bench.roles import check_ability
 
         check_ability(ShapesJudge(), "vqa", "shapes-parser")
-    with pytest.raises(UsageError, match="there is no judge 'blip'"):  # before it draws, which may cost money
+    with pytest.raises(UsageError, match="there is no judge 'blip'"):  # before it samples, which may cost money
         score(None, model="tiny-discrete", judges={"yes-no": "blip"})
     assert not (tmp_path / "out" / "shapes").exists()
     result = score(tmp_path / "images", judges={"yes-no": "none"})
@@ -265,7 +265,7 @@ def test_missing_judges_are_an_error_that_says_how_to_go_on(draw, score, tmp_pat
 
 def test_shards_are_whole_blocks_and_miss_nothing(tmp_path, monkeypatch):
     """Cut again, a shard's items give the same blocks; the shards together are all items, each once."""
-    items = ShapesPictures(images=3).items(tmp_path)
+    items = ShapesImages(images=3).items(tmp_path)
     whole = selection.blocks(items)
     assert [item for block in whole for item in block] == items
     assert {sum(item.images for item in block) for block in whole[:-1]} == {33}
@@ -275,10 +275,10 @@ def test_shards_are_whole_blocks_and_miss_nothing(tmp_path, monkeypatch):
         assert all(block in whole for shard in shards for block in selection.blocks(shard))
 
 
-def test_shards_together_make_the_whole_result(draw, score, tmp_path, monkeypatch):
+def test_shards_together_make_the_whole_result(sample, score, tmp_path, monkeypatch):
     """Each shard judges its own prompts; the last one writes what a single run writes, byte for byte."""
     monkeypatch.setattr(selection, "BLOCK", 4)
-    draw(tmp_path / "images", wrong=lambda number: number == 5)
+    sample(tmp_path / "images", wrong=lambda number: number == 5)
     whole = score(tmp_path / "images")
     for index in (0, 1):
         with pytest.raises(Incomplete, match="this shard is done"):
@@ -289,11 +289,11 @@ def test_shards_together_make_the_whole_result(draw, score, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_killed_before_any_system_call_it_ends_with_the_same_bytes(
-    draw, score, tmp_path, artefacts, monkeypatch
+    sample, score, tmp_path, artefacts, monkeypatch
 ):
     """For N = 1, 2, 3, …: killed before the N-th write, fsync or replace, then run again."""
     monkeypatch.setattr("silmm.bench.selection.BLOCK", 5)
-    draw(tmp_path / "images")
+    sample(tmp_path / "images")
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     expected = results_of(whole.parent)
     number = 0
@@ -308,10 +308,10 @@ def test_killed_before_any_system_call_it_ends_with_the_same_bytes(
     assert number > 20
 
 
-def test_killed_again_and_again_it_gets_through(draw, score, tmp_path, artefacts, monkeypatch):
+def test_killed_again_and_again_it_gets_through(sample, score, tmp_path, artefacts, monkeypatch):
     """Killed before every 20th system call until it gets through, it ends with the same bytes."""
     monkeypatch.setattr("silmm.bench.selection.BLOCK", 3)
-    draw(tmp_path / "images")
+    sample(tmp_path / "images")
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     out, deaths = tmp_path / "killed", 0
     while artefacts.killed(partial(score, tmp_path / "images", out=out), 20):
@@ -325,31 +325,31 @@ def results_of(out):
     return {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".json", ".parquet")}
 
 
-def test_the_result_tells_all_that_its_number_depends_on(draw, score, tmp_path):
-    """Card, its hash, versions, counts and tables stand in the file; the tables have a row a picture."""
-    draw(tmp_path / "images")
+def test_the_result_tells_all_that_its_number_depends_on(sample, score, tmp_path):
+    """Card, its hash, versions, counts and tables stand in the file; the tables have a row an image."""
+    sample(tmp_path / "images")
     result = score(tmp_path / "images")
     card = result["card"]
     assert card["scoring"]["judges"]["yes-no"]["judge"] == "shapes-parser"
-    assert card["drawing"]["resolution"] == ["32x32"]
-    assert card["drawing"]["seed_rule"] == "unknown"
+    assert card["sampling"]["resolution"] == ["32x32"]
+    assert card["sampling"]["seed_rule"] == "unknown"
     assert len(card["sha256"]) == 64
     assert result["marks"] == ["subset: 8 prompts (--limit 8)"]
     assert {"python", "silmm", "numpy"} <= set(result["versions"])
-    pictures = pq.read_table(result["path"].with_name(result["tables"]["pictures"]["file"])).to_pylist()
-    assert len(pictures) == 16
-    assert json.loads(pictures[0]["scores"]) == {"entirely_right": 1.0, "facts": 1.0}
-    assert not Path(pictures[0]["path"]).is_absolute()
+    images = pq.read_table(result["path"].with_name(result["tables"]["images"]["file"])).to_pylist()
+    assert len(images) == 16
+    assert json.loads(images[0]["scores"]) == {"entirely_right": 1.0, "facts": 1.0}
+    assert not Path(images[0]["path"]).is_absolute()
 
 
-def test_the_card_changes_with_what_matters_and_only_then(draw, score, tmp_path):
-    """Other pictures of the same size leave the card alone; another subset changes its hash."""
-    draw(tmp_path / "one")
-    draw(tmp_path / "two", wrong=lambda _: True)
+def test_the_card_changes_with_what_matters_and_only_then(sample, score, tmp_path):
+    """Other images of the same size leave the card alone; another subset changes its hash."""
+    sample(tmp_path / "one")
+    sample(tmp_path / "two", wrong=lambda _: True)
     one = score(tmp_path / "one")["card"]["sha256"]
     assert score(tmp_path / "two", out=tmp_path / "b")["card"]["sha256"] == one
-    draw(tmp_path / "one", images=3)
-    assert score(tmp_path / "one", pictures=3, out=tmp_path / "c")["card"]["sha256"] != one
+    sample(tmp_path / "one", images=3)
+    assert score(tmp_path / "one", images=3, out=tmp_path / "c")["card"]["sha256"] != one
 
 
 @pytest.mark.parametrize(("changes", "told"), [
@@ -357,14 +357,14 @@ def test_the_card_changes_with_what_matters_and_only_then(draw, score, tmp_path)
     ({"until": "generate"}, "--until generate"), ({"categories": ("colour",)}, "no category 'colour'"),
     ({"judges": {"oracle": "x"}}, "no role 'oracle'"), ({"sets": {"yes-no": {"x": "1"}}}, "no option 'x'"),
 ])
-def test_what_cannot_work_is_a_usage_error(draw, score, tmp_path, changes, told):
-    """Wrong requests end before any picture is opened, saying what is wrong."""
+def test_what_cannot_work_is_a_usage_error(sample, score, tmp_path, changes, told):
+    """Wrong requests end before any image is opened, saying what is wrong."""
     with pytest.raises(UsageError, match=told):
         score(tmp_path / "images", **changes)
 
 
-def test_pictures_need_an_author_or_a_folder(registry, tmp_path):
-    """Neither a model nor pictures: the error names both ways."""
+def test_images_need_an_author_or_a_folder(registry, tmp_path):
+    """Neither a model nor images: the error names both ways."""
     component = registry.build("benchmark", "shapes", {})
     with pytest.raises(UsageError, match=r"--model NAME\[:DIR\] or --images DIR"):
         component.bench(
@@ -380,9 +380,9 @@ def test_training_runs_are_told_where_to_go(registry):
             component.excluded("a red cube")
 
 
-def test_until_judge_stores_answers_without_a_result(draw, score, tmp_path, asked):
+def test_until_judge_stores_answers_without_a_result(sample, score, tmp_path, asked):
     """`until` judge ends with the answers stored; the next call only applies the rules."""
-    draw(tmp_path / "images")
+    sample(tmp_path / "images")
     assert score(tmp_path / "images", until="judge") == {}
     asked.clear()
     assert value(score(tmp_path / "images")) == 1.0

@@ -19,7 +19,7 @@ def found(labels: tuple[str, ...] = ("cat",), scores: Any = (0.5,), boxes: Any =
     return Detections(labels, np.array(scores, np.float32), np.array(boxes, np.float32), frame)
 
 
-PICTURE = Image.new("RGB", (4, 3))
+IMAGE = Image.new("RGB", (4, 3))
 CHOICES = {"answer": "a cat", "choices": ["cat", "dog"]}
 
 
@@ -33,7 +33,7 @@ CHOICES = {"answer": "a cat", "choices": ["cat", "dog"]}
     ("matcher", "match", CHOICES, [2], "2 in place of one of 2 choices"),
     ("matcher", "match", CHOICES, [0.0], "in place of one of 2 choices"),
     ("matcher", "match", CHOICES, [0, 1], "2 answers to 1 questions"),
-    ("depth", "depth", None, [np.zeros((4, 3), np.uint8)], "a map of (4, 3) for a picture of 4x3 pixels"),
+    ("depth", "depth", None, [np.zeros((4, 3), np.uint8)], "a map of (4, 3) for an image of 4x3 pixels"),
     ("depth", "depth", None, [np.zeros((3, 4), np.uint8)] * 2, "2 answers to 1 questions"),
     ("detector", "detect", None, [found(labels=("cat", "dog"))], "2 labels, scores"),
     ("detector", "detect", None, [found(boxes=((0, 0, 1),))], "boxes"),
@@ -45,7 +45,7 @@ def test_a_faulty_answer_is_told(role: str, method: str, query: Any, answer: Any
     """Each is an error that names the role and what was given."""
     judge: Any = SimpleNamespace(**{method: lambda *_: answer})
     with pytest.raises(DataError, match=f"the judge for {role} gave") as caught:
-        ask(judge, role, [PICTURE], [[query]])
+        ask(judge, role, [IMAGE], [[query]])
     assert told in str(caught.value)
 
 
@@ -57,6 +57,6 @@ def test_a_faulty_answer_is_told(role: str, method: str, query: Any, answer: Any
     ("depth", "depth", None, [np.zeros((3, 4), np.uint8)]),
 ])
 def test_sound_answers_pass(role: str, method: str, query: Any, answer: Any) -> None:
-    """What the contract allows passes, NaN too: it becomes a failure of its picture when it is stored."""
+    """What the contract allows passes, NaN too: it becomes a failure of its image when it is stored."""
     judge: Any = SimpleNamespace(**{method: lambda *_: answer})
-    assert len(ask(judge, role, [PICTURE], [[query]])[0]) == 1
+    assert len(ask(judge, role, [IMAGE], [[query]])[0]) == 1

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from silmm_benchmarks.shapes.benchmark import (
-    PICTURES,
+    IMAGES,
     ShapesBenchmark,
     check_canaries,
     spread,
 )
-from silmm_benchmarks.shapes.drawn import adapter_digest
 from silmm_benchmarks.shapes.facts import holds, parse_question
 from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.language import parse_caption
 from silmm_benchmarks.shapes.options import ShapesOptions
+from silmm_benchmarks.shapes.sampled import adapter_digest
 from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.splits import report_prompts
 from silmm_benchmarks.shapes.world import render
@@ -32,17 +32,17 @@ from silmm.storage.shards import Shards
 LIMIT = 16
 
 
-class Painter(BaseModel):
-    """A drawing instrument of known skill: it renders the prompt's scene or a black canvas.
+class Decoder(BaseModel):
+    """A sampling instrument of known skill: it renders the prompt's scene or a black canvas.
 
-    An adapter folder holds its skill as text; the chance that a picture is right is that number.
+    An adapter folder holds its skill as text; the chance that an image is right is that number.
     """
 
     kind = "discrete"
     capabilities = frozenset({"yes_no"})
 
     def __init__(self):
-        """Draw as the base."""
+        """Sample as the base."""
         self.skill = 0.5
         self.seeds: list[int] = []
         self.loaded: list[Path | None] = []
@@ -56,7 +56,7 @@ class Painter(BaseModel):
         self.loaded.append(folder)
         self.skill = 0.5 if folder is None else float((folder / "skill.txt").read_text())
 
-    def represent(self, prompts, seeds, drawing):
+    def represent(self, prompts, seeds, sampling):
         """Return the pixels themselves."""
         self.seeds += list(seeds)
         latents = []
@@ -65,8 +65,8 @@ class Painter(BaseModel):
             skill = self.skill
             right = rng.random() < skill
             scene = sample_scene(rng, parse_caption(text))
-            picture = render(scene) if right else np.zeros((32, 32, 3), np.uint8)
-            latents.append(picture.reshape(-1).astype(np.int32))
+            image = render(scene) if right else np.zeros((32, 32, 3), np.uint8)
+            latents.append(image.reshape(-1).astype(np.int32))
         return latents
 
     def decode(self, latents, seeds):
@@ -93,7 +93,7 @@ def adapter(tmp_path):
 
 def evaluate(model, adapters, work, **changes):
     options = ShapesOptions(
-        **{"images": 2, "plain_images": 1, "questions": 2, "batch": 8, **changes}
+        **{"images": 2, "images_at_temperature_1": 1, "questions": 2, "batch": 8, **changes}
     )
     seen = []
     result = ShapesBenchmark(options).evaluate(
@@ -107,9 +107,9 @@ def evaluate(model, adapters, work, **changes):
     return result, seen
 
 
-def test_figures_are_those_of_the_pictures(tmp_path, adapter):
-    """A painter that gets better shows it in facts, whole pictures and every category, with n."""
-    result, seen = evaluate(Painter(), {"before": None, "1": adapter}, tmp_path / "run" / "eval")
+def test_figures_are_those_of_the_images(tmp_path, adapter):
+    """A decoder that gets better shows it in facts, whole images and every category, with n."""
+    result, seen = evaluate(Decoder(), {"before": None, "1": adapter}, tmp_path / "run" / "eval")
     assert result.overall.n == LIMIT
     assert 0.2 < result.overall.before < 0.8
     assert result.overall.after >= 0.97
@@ -117,30 +117,30 @@ def test_figures_are_those_of_the_pictures(tmp_path, adapter):
     assert result.overall.ci_low > 0
     assert set(result.categories) == {p.category for p in report_prompts()}
     assert sum(c.n for c in result.categories.values()) == LIMIT
-    whole = result.beside["pictures entirely right"]
+    whole = result.secondary["all facts correct"]
     assert whole.before == pytest.approx(result.overall.before, abs=0.1)
-    assert result.beside["question answering"].diff == 0
-    assert result.beside["question answering"].before >= 0.9
+    assert result.secondary["VQA accuracy"].diff == 0
+    assert result.secondary["VQA accuracy"].before >= 0.9
     assert result.iterations["1"] == result.overall
     assert result.partial
     assert ("evaluate before", 2 * LIMIT, 2 * LIMIT) in seen
     assert ("evaluate 1", 2 * LIMIT, 2 * LIMIT) in seen
 
 
-def test_both_sides_draw_from_the_same_seeds(tmp_path, adapter):
-    """Each (prompt, picture) has one seed before and after, and no two pictures share one."""
-    model = Painter()
-    evaluate(model, {"before": None, "1": adapter}, tmp_path / "eval", plain_images=0)
+def test_both_sides_sample_from_the_same_seeds(tmp_path, adapter):
+    """Each (prompt, image) has one seed before and after, and no two images share one."""
+    model = Decoder()
+    evaluate(model, {"before": None, "1": adapter}, tmp_path / "eval", images_at_temperature_1=0)
     half = len(model.seeds) // 2
     assert model.seeds[:half] == model.seeds[half:]
     assert len(set(model.seeds[:half])) == half == 2 * LIMIT
 
 
 def test_the_card_tells_and_hashes_the_protocol(tmp_path, adapter):
-    """Drawing at another top_p is another protocol with another hash; the same one has the same."""
+    """Sampling at another top_p is another protocol with another hash; the same one has the same."""
     adapters = {"before": None, "1": adapter}
     cards = [
-        evaluate(Painter(), adapters, tmp_path / f"eval{i}", top_p=top_p)[0].protocol
+        evaluate(Decoder(), adapters, tmp_path / f"eval{i}", top_p=top_p)[0].protocol
         for i, top_p in enumerate((1.0, 1.0, 0.9))
     ]
     assert cards[0] == cards[1]
@@ -149,10 +149,10 @@ def test_the_card_tells_and_hashes_the_protocol(tmp_path, adapter):
 
 
 def test_finished_work_is_not_done_again(tmp_path, adapter):
-    """A second call draws nothing, loads no adapter to draw, and returns the same result."""
+    """A second call samples nothing, loads no adapter to sample, and returns the same result."""
     adapters, work = {"before": None, "1": adapter}, tmp_path / "eval"
-    first, _ = evaluate(Painter(), adapters, work)
-    again = Painter()
+    first, _ = evaluate(Decoder(), adapters, work)
+    again = Decoder()
     second, _ = evaluate(again, adapters, work)
     assert second == first
     assert again.seeds == []
@@ -160,27 +160,27 @@ def test_finished_work_is_not_done_again(tmp_path, adapter):
 
 
 def test_a_kill_between_shards_costs_one_shard(tmp_path, adapter):
-    """Without its last shard the next call draws that one alone, to the same bytes."""
+    """Without its last shard the next call samples that one alone, to the same bytes."""
     adapters, work = {"before": None, "1": adapter}, tmp_path / "eval"
-    first, _ = evaluate(Painter(), adapters, work, plain_images=0)
-    folder = work / read_json(work / PICTURES)["1"]
+    first, _ = evaluate(Decoder(), adapters, work, images_at_temperature_1=0)
+    folder = work / read_json(work / IMAGES)["1"]
     last = Shards(folder, 4).data(3)
     content = last.read_bytes()
     Shards(folder, 4).record_path(3).unlink()
     last.unlink()
-    model = Painter()
-    second, _ = evaluate(model, adapters, work, plain_images=0)
+    model = Decoder()
+    second, _ = evaluate(model, adapters, work, images_at_temperature_1=0)
     assert (len(model.seeds), last.read_bytes(), second) == (8, content, first)
 
 
-def test_another_adapter_at_the_same_place_is_drawn_anew(tmp_path, adapter):
+def test_another_adapter_at_the_same_place_is_sampled_anew(tmp_path, adapter):
     """Results are kept by the adapter's content, not by its name or path."""
     adapters, work = {"before": None, "1": adapter}, tmp_path / "eval"
     before_digest = adapter_digest(adapter)
-    evaluate(Painter(), adapters, work, plain_images=0)
+    evaluate(Decoder(), adapters, work, images_at_temperature_1=0)
     (adapter / "skill.txt").write_text("0.0")
     assert adapter_digest(adapter) != before_digest
-    result, _ = evaluate(Painter(), adapters, work, plain_images=0)
+    result, _ = evaluate(Decoder(), adapters, work, images_at_temperature_1=0)
     assert result.overall.after == 0
 
 
@@ -190,61 +190,61 @@ def test_the_last_adapter_is_the_headline_and_each_has_its_own_figure(tmp_path, 
     shutil.copytree(adapter, worse)
     (worse / "skill.txt").write_text("0.0")
     result, _ = evaluate(
-        Painter(), {"before": None, "1": worse, "2": adapter}, tmp_path / "eval", plain_images=0
+        Decoder(), {"before": None, "1": worse, "2": adapter}, tmp_path / "eval", images_at_temperature_1=0
     )
     assert result.iterations["2"] == result.overall
     assert result.iterations["1"].after == 0
     assert result.iterations["1"].before == result.overall.before
-    assert set(result.beside_iterations) == {"question answering", "own score of the pictures"}
-    for name, rounds in result.beside_iterations.items():
+    assert set(result.secondary_by_iteration) == {"VQA accuracy", "self-score (Eq. 1)"}
+    for name, rounds in result.secondary_by_iteration.items():
         assert list(rounds) == ["1", "2"]
-        assert rounds["2"] == result.beside[name]
-    own = result.beside_iterations["own score of the pictures"]
+        assert rounds["2"] == result.secondary[name]
+    own = result.secondary_by_iteration["self-score (Eq. 1)"]
     assert own["1"].after < own["2"].after
 
 
-def test_pictures_of_another_size_are_refused(tmp_path, adapter):
-    """A model that does not draw this world's pictures gets an error that says what to use."""
+def test_images_of_another_size_are_refused(tmp_path, adapter):
+    """A model that does not sample this world's images gets an error that says what to use."""
 
-    class Large(Painter):
-        """Draws twice as large."""
+    class Large(Decoder):
+        """Samples twice as large."""
 
         def decode(self, latents, seeds):
             """Double the pixels."""
             return [np.kron(z, np.ones((2, 2, 1), np.uint8)) for z in super().decode(latents, 0)]
 
-    with pytest.raises(UsageError, match="this model draws 64x64"):
+    with pytest.raises(UsageError, match="this model samples 64x64"):
         evaluate(Large(), {"before": None, "1": adapter}, tmp_path)
 
 
-class Diverged(Painter):
-    """Answers with NaN once an adapter is on: about drawn pictures, or about clean scenes only."""
+class Diverged(Decoder):
+    """Answers with NaN once an adapter is on: about sampled images, or about clean scenes only."""
 
-    def __init__(self, *, drawn: bool):
+    def __init__(self, *, sampled: bool):
         super().__init__()
-        self.drawn = drawn
+        self.sampled = sampled
 
     def yes_no(self, images, questions):
-        """Spoil the answers of the tuned model; drawn pictures come in batches of eight here."""
+        """Spoil the answers of the tuned model; sampled images come in batches of eight here."""
         answers = super().yes_no(images, questions)
-        spoilt = self.loaded[-1] is not None and (len(images) == 8) == self.drawn
+        spoilt = self.loaded[-1] is not None and (len(images) == 8) == self.sampled
         return [a * np.nan for a in answers] if spoilt else answers
 
 
-@pytest.mark.parametrize("drawn", [True, False])
-def test_answers_that_are_no_numbers_are_not_scored(tmp_path, adapter, drawn):
+@pytest.mark.parametrize("sampled", [True, False])
+def test_answers_that_are_no_numbers_are_not_scored(tmp_path, adapter, sampled):
     """NaN answers end in an error that names the adapter and what to do, and are not kept."""
     with pytest.raises(DataError, match=r"adapter.*learning_rate") as caught:
-        evaluate(Diverged(drawn=drawn), {"before": None, "1": adapter}, tmp_path / "eval")
+        evaluate(Diverged(sampled=sampled), {"before": None, "1": adapter}, tmp_path / "eval")
     assert f"the model with the adapter {adapter}" in str(caught.value)
     kept = tmp_path / "eval"
-    assert len(list(kept.glob("answers-*.json"))) == (0 if drawn else 1)
+    assert len(list(kept.glob("answers-*.json"))) == (0 if sampled else 1)
 
 
 def test_a_comparison_needs_two_sides(tmp_path):
     """Without a tuned model there is nothing to compare, and the error says so."""
     with pytest.raises(ValueError, match="compares 'before' with tuned models"):
-        evaluate(Painter(), {"before": None}, tmp_path)
+        evaluate(Decoder(), {"before": None}, tmp_path)
 
 
 def test_the_report_prompts_are_enough_and_all_excluded_from_training():
@@ -290,9 +290,9 @@ def test_limit_spreads_over_categories():
 
 def test_the_smallest_limit_still_has_intervals(tmp_path, adapter):
     """With a limit of one every category keeps two prompts, so that each figure can be stored."""
-    options = ShapesOptions(images=1, plain_images=0, questions=0)
+    options = ShapesOptions(images=1, images_at_temperature_1=0, questions=0)
     result = ShapesBenchmark(options).evaluate(
-        Painter(), {"before": None, "1": adapter}, work=tmp_path, seed=0, limit=1,
+        Decoder(), {"before": None, "1": adapter}, work=tmp_path, seed=0, limit=1,
         progress=lambda *_: None,
     )
     assert {one.n for one in result.categories.values()} == {2}
@@ -302,18 +302,18 @@ def test_the_smallest_limit_still_has_intervals(tmp_path, adapter):
 @pytest.mark.parametrize("content", ["{}", '{"accuracy": null}', '{"accuracy": [1]}', '{"accuracy": ["x"]}'])
 def test_damaged_kept_answers_are_named(tmp_path, adapter, content):
     """Kept answers of another content are an error with the file's name, never a figure."""
-    evaluate(Painter(), {"before": None, "1": adapter}, tmp_path)
+    evaluate(Decoder(), {"before": None, "1": adapter}, tmp_path)
     path = next(tmp_path.glob("answers-*.json"))
     path.write_text(content)
     with pytest.raises(DataError, match=rf"{path.name} does not hold"):
-        evaluate(Painter(), {"before": None, "1": adapter}, tmp_path)
+        evaluate(Decoder(), {"before": None, "1": adapter}, tmp_path)
 
 
-def test_pictures_are_kept_for_the_report(tmp_path, adapter):
+def test_images_are_kept_for_the_report(tmp_path, adapter):
     """The work folder names the shards of both sides, readable as plain Parquet with verdicts."""
     work = tmp_path / "eval"
-    evaluate(Painter(), {"before": None, "1": adapter}, work, plain_images=0)
-    kept = read_json(work / PICTURES)
+    evaluate(Decoder(), {"before": None, "1": adapter}, work, images_at_temperature_1=0)
+    kept = read_json(work / IMAGES)
     assert set(kept) == {"before", "1"}
     table = pq.read_table(work / kept["1"] / "shard-00000.parquet")
     row = table.to_pylist()[0]

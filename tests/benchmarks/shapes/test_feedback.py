@@ -20,17 +20,17 @@ from silmm.storage.tables import encode_png, prompt_table
 
 
 def candidates_run(folder, scores, iteration=1):
-    """Write an iteration of a run: one prompt, right and black pictures in turn."""
+    """Write an iteration of a run: one prompt, right and black images in turn."""
     text = "a red circle and a blue square"
     identity = prompt_id(text)
     scene = sample_scene(np.random.default_rng(0), parse_caption(text))
-    pictures = [render(scene), np.zeros((32, 32, 3), np.uint8)] * (len(scores) // 2)
+    images = [render(scene), np.zeros((32, 32, 3), np.uint8)] * (len(scores) // 2)
     tables = {
         "prompts": prompt_table([Prompt(text, "color"), Prompt("colorless green ideas", "color")]),
         "candidates": pa.Table.from_pylist(
             [
-                {"prompt_id": identity, "candidate": i, "seed": i, "image": encode_png(picture)}
-                for i, picture in enumerate(pictures)
+                {"prompt_id": identity, "candidate": i, "seed": i, "image": encode_png(image)}
+                for i, image in enumerate(images)
             ],
             schema=CANDIDATES,
         ),
@@ -52,12 +52,12 @@ def candidates_run(folder, scores, iteration=1):
 
 
 def test_self_feedback_is_measured_against_the_judge(tmp_path):
-    """Scores that agree with the judge but once have that AUC; unscored pictures are left out."""
+    """Scores that agree with the judge but once have that AUC; unscored images are left out."""
     candidates_run(tmp_path, [0.9, -0.5, 0.1, 0.3, 0.8, None])
     figures = self_feedback(tmp_path, Judge(), tmp_path / "eval")
     assert figures["auc"] == pytest.approx(5 / 6)
     assert figures["auc_within_prompt"] == pytest.approx(5 / 6)
-    assert (figures["feedback_pictures"], figures["feedback_left_out"]) == (5, 1)
+    assert (figures["feedback_images"], figures["feedback_left_out"]) == (5, 1)
     assert figures["candidates_facts_best_by_own_score"] == 1.0
     assert figures["candidates_facts_mean"] == pytest.approx(3 / 5)
 
@@ -87,7 +87,7 @@ def test_each_iteration_has_its_own_diversity(tmp_path):
     figures = self_feedback(tmp_path, Judge(), work)
     assert figures["candidates_facts_differ_1"] == pytest.approx(4 / 6)  # 2 of 4 right: 4 of 6 pairs
     assert figures["candidates_facts_differ_2"] == 1.0
-    assert figures["feedback_pictures"] == 3  # of the first iteration alone
+    assert figures["feedback_images"] == 3  # of the first iteration alone
     assert len(list(work.glob("feedback-*.json"))) == 2
 
     class Gone(Judge):

@@ -1,4 +1,4 @@
-"""The judge reads exact pictures exactly and bad pictures soberly."""
+"""The judge reads exact images exactly and bad images soberly."""
 
 import time
 
@@ -21,15 +21,15 @@ def judge() -> Judge:
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_facts_of_clean_pictures_are_right(judge: Judge, category: str) -> None:
+def test_facts_of_clean_images_are_right(judge: Judge, category: str) -> None:
     """Of each category at least 97% of a scene's own facts and of another spec's are right."""
     rng = np.random.default_rng(0)
     specs = [sample_spec(rng, category) for _ in range(SCENES)]
     others = [sample_spec(rng, category) for _ in range(SCENES)]
     scenes = [sample_scene(rng, spec) for spec in specs]
-    pictures = np.stack([render(scene) for scene in scenes])
-    own = np.concatenate(judge.facts(pictures, specs))
-    foreign = np.concatenate(judge.facts(pictures, others))
+    images = np.stack([render(scene) for scene in scenes])
+    own = np.concatenate(judge.facts(images, specs))
+    foreign = np.concatenate(judge.facts(images, others))
     truth = [
         holds(scene, fact)
         for scene, spec in zip(scenes, others, strict=True)
@@ -52,22 +52,22 @@ def test_noise_does_not_change_the_reading(judge: Judge) -> None:
     """Pixel noise as strong as a poor decoder's leaves at least 97% of facts right."""
     rng = np.random.default_rng(2)
     specs = [sample_spec(rng, c) for c in CATEGORIES for _ in range(50)]
-    pictures = np.stack([render(sample_scene(rng, spec)) for spec in specs]).astype(float)
-    noisy = np.clip(pictures + rng.normal(0, 25, pictures.shape), 0, 255).astype(np.uint8)
+    images = np.stack([render(sample_scene(rng, spec)) for spec in specs]).astype(float)
+    noisy = np.clip(images + rng.normal(0, 25, images.shape), 0, 255).astype(np.uint8)
     assert np.concatenate(judge.facts(noisy, specs)).mean() >= LEAST_ACCURACY
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_half_a_shape_does_not_count(judge: Judge, shape: str) -> None:
     """A shape whose right half is missing is not taken for the whole one."""
-    picture = render(Scene((Object(shape, "red", "plain", 2, 2, 3),)))
-    picture[:, 14:] = 0
+    image = render(Scene((Object(shape, "red", "plain", 2, 2, 3),)))
+    image[:, 14:] = 0
     spec = Spec("shape", (Mention(shape),))
-    assert not judge.facts(picture[None], [spec])[0].any()
+    assert not judge.facts(image[None], [spec])[0].any()
 
 
 def test_a_blot_is_no_object(judge: Judge) -> None:
-    """A few coloured pixels, and a whole picture of one colour, hold no object."""
+    """A few coloured pixels, and a whole image of one colour, hold no object."""
     blot = np.zeros((32, 32, 3), dtype=np.uint8)
     blot[8:11, 8:11] = PALETTE["red"]
     flood = np.full((32, 32, 3), PALETTE["red"], dtype=np.uint8)
@@ -78,19 +78,19 @@ def test_depth_is_read_from_who_is_seen(judge: Judge) -> None:
     """The order of overlapping objects is found again."""
     rng = np.random.default_rng(3)
     spec = parse_caption("a red circle behind a blue square")
-    pictures = np.stack([render(sample_scene(rng, spec)) for _ in range(20)])
+    images = np.stack([render(sample_scene(rng, spec)) for _ in range(20)])
     swapped = parse_caption("a red circle in front of a blue square")
-    assert all(facts.all() for facts in judge.facts(pictures, [spec] * 20))
-    assert not any(facts[-1] for facts in judge.facts(pictures, [swapped] * 20))
+    assert all(facts.all() for facts in judge.facts(images, [spec] * 20))
+    assert not any(facts[-1] for facts in judge.facts(images, [swapped] * 20))
 
 
-def test_no_pictures_give_no_scenes(judge: Judge) -> None:
+def test_no_images_give_no_scenes(judge: Judge) -> None:
     """An empty batch is read as an empty list."""
     assert judge.parse(np.zeros((0, 32, 32, 3), dtype=np.uint8)) == []
 
 
 def test_wrong_arrays_are_refused(judge: Judge) -> None:
-    """An array that is no batch of pictures raises and tells its shape; so do missing specs."""
+    """An array that is no batch of images raises and tells its shape; so do missing specs."""
     with pytest.raises(ValueError, match="float32"):
         judge.parse(np.zeros((1, 32, 32, 3), dtype=np.float32))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="16, 16"):
@@ -100,9 +100,9 @@ def test_wrong_arrays_are_refused(judge: Judge) -> None:
 
 
 def test_judging_is_fast(judge: Judge) -> None:
-    """At least 500 pictures are read per second of processor time."""
+    """At least 500 images are read per second of processor time."""
     rng = np.random.default_rng(4)
-    pictures = np.stack([render(random_scene(rng)) for _ in range(500)])
+    images = np.stack([render(random_scene(rng)) for _ in range(500)])
     start = time.process_time()
-    judge.parse(pictures)
+    judge.parse(images)
     assert 500 / (time.process_time() - start) >= 500

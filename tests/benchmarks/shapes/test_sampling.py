@@ -12,7 +12,7 @@ from silmm_benchmarks.shapes.sampling import colors_apart, random_scene, sample_
 from silmm_benchmarks.shapes.world import GRID, RELATIONS, Object, Scene, relates
 
 
-def _in_the_picture(scene: Scene) -> bool:
+def _in_the_image(scene: Scene) -> bool:
     return all(
         min(o.x, o.y) >= 0 and max(o.x + o.size, o.y + o.size) <= GRID for o in scene.objects
     )
@@ -20,7 +20,7 @@ def _in_the_picture(scene: Scene) -> bool:
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_scenes_satisfy_their_spec(category: str) -> None:
-    """A sampled scene has all facts of its spec, no further objects, and fits the picture."""
+    """A sampled scene has all facts of its spec, no further objects, and fits the image."""
     rng = np.random.default_rng(0)
     for _ in range(300):
         spec = sample_spec(rng, category)
@@ -28,18 +28,18 @@ def test_scenes_satisfy_their_spec(category: str) -> None:
         assert all(holds(scene, fact) for fact in atomic_facts(spec))
         assert len(scene.objects) == sum(m.count for m in spec.mentions) <= 5
         assert colors_apart(scene)
-        assert _in_the_picture(scene)
+        assert _in_the_image(scene)
 
 
 def test_scenes_of_one_spec_vary() -> None:
-    """One caption is drawn in many ways, so that candidates differ."""
+    """One caption is sampled in many ways, so that candidates differ."""
     rng = np.random.default_rng(0)
     spec = parse_caption("a red circle and a blue square")
     assert len({sample_scene(rng, spec) for _ in range(100)}) > 20
 
 
 def test_a_spec_without_a_layout_is_refused() -> None:
-    """What the world cannot draw raises instead of drawing something else."""
+    """What the world cannot sample raises instead of sampling something else."""
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="containers"):
         sample_scene(rng, parse_caption("a red ring inside a blue cross"))
@@ -54,14 +54,14 @@ def test_unknown_category_is_refused() -> None:
 
 
 def test_random_scenes_hold_all_relations() -> None:
-    """Free scenes show every relation, in legal pictures."""
+    """Free scenes show every relation, in legal images."""
     rng = np.random.default_rng(0)
     seen: Counter[str] = Counter()
     for _ in range(1500):
         scene = random_scene(rng)
         assert 1 <= len(scene.objects) <= 4
         assert colors_apart(scene)
-        assert _in_the_picture(scene)
+        assert _in_the_image(scene)
         n = len(scene.objects)
         for i in range(n):
             for j in range(n):

@@ -61,7 +61,7 @@ def test_a_meaning_has_many_wordings(one: str, other: str, *, same: bool) -> Non
 
 
 def test_evaluation_prompts_are_held_out_and_drawable() -> None:
-    """Each has a held-out combination, reads back to its spec, and can be drawn."""
+    """Each has a held-out combination, reads back to its spec, and can be sampled."""
     rng = np.random.default_rng(0)
     for prompt in tune_prompts() + report_prompts():
         assert is_held_out(prompt.spec)
@@ -144,7 +144,7 @@ def test_contamination_ignores_case_and_spacing() -> None:
 
 DRESSES = (
     *("{}.", "{}!", "{},", "{}?", "{} .", "“{}”", "'{}'", "({})", "- {}", "**{}**", "{}…", "__{}__"),
-    *("{} on a table", "draw {} for me", "please: {}", "{}, and nothing else"),
+    *("{} on a table", "sample {} for me", "please: {}", "{}, and nothing else"),
 )
 """Ways to write a prompt that leave what it says."""
 

@@ -1,4 +1,4 @@
-"""What the pictures of the world look like and what relates objects."""
+"""What the images of the world look like and what relates objects."""
 
 import itertools
 
@@ -31,25 +31,25 @@ def _item(x: int, y: int, size: int = 3, shape: str = "square", color: str = "re
     return Object(shape, color, "plain", x, y, size)
 
 
-def test_render_is_a_small_rgb_picture_on_black() -> None:
-    """An empty scene is a black uint8 picture of 32x32 pixels."""
-    picture = render(Scene(()))
-    assert picture.shape == (32, 32, 3)
-    assert picture.dtype == np.uint8
-    assert not picture.any()
+def test_render_is_a_small_rgb_image_on_black() -> None:
+    """An empty scene is a black uint8 image of 32x32 pixels."""
+    image = render(Scene(()))
+    assert image.shape == (32, 32, 3)
+    assert image.dtype == np.uint8
+    assert not image.any()
 
 
 def test_render_paints_the_object_where_it_stands() -> None:
     """A plain square fills its box with its colour and nothing else."""
-    picture = render(Scene((_item(1, 2, 2),)))
-    assert (picture[8:16, 4:12] == PALETTE["red"]).all()
-    assert picture.any(axis=2).sum() == 64
+    image = render(Scene((_item(1, 2, 2),)))
+    assert (image[8:16, 4:12] == PALETTE["red"]).all()
+    assert image.any(axis=2).sum() == 64
 
 
 def test_front_object_hides_the_back_one() -> None:
     """Where two boxes overlap the later object of a scene is seen."""
-    picture = render(_pair(_item(0, 0), _item(1, 1, color="blue")))
-    assert tuple(picture[6, 6]) == PALETTE["blue"]
+    image = render(_pair(_item(0, 0), _item(1, 1, color="blue")))
+    assert tuple(image[6, 6]) == PALETTE["blue"]
 
 
 def test_palette_is_well_separated() -> None:
@@ -61,7 +61,7 @@ def test_palette_is_well_separated() -> None:
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_every_look_is_unlike_every_other(size: int) -> None:
-    """Each shape in each texture gives a picture of its own, at small size too."""
+    """Each shape in each texture gives an image of its own, at small size too."""
     seen = {
         render(Scene((Object(shape, "red", texture, 1, 1, size),))).tobytes()
         for shape in SHAPES
@@ -94,7 +94,7 @@ def test_masks_of_two_shapes_differ_by_more_than_noise(a: str, b: str) -> None:
 def test_relations_of_the_first_to_the_second(
     first: Object, second: Object, expected: set[str]
 ) -> None:
-    """Directions follow the dominant axis, depth the drawing order, contact the boxes."""
+    """Directions follow the dominant axis, depth the sampling order, contact the boxes."""
     scene = _pair(first, second)
     assert {name for name in RELATIONS if relates(scene, 0, name, 1)} == expected
 
@@ -129,14 +129,14 @@ def test_distinct_patches_stay_few() -> None:
     weights = rng.integers(1, 2**60, size=48)
     seen: set[int] = set()
     for start in range(0, len(scenes), 2000):
-        pictures = np.stack([render(s) for s in scenes[start : start + 2000]])
-        patches = pictures.reshape(-1, 8, 4, 8, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 48)
+        images = np.stack([render(s) for s in scenes[start : start + 2000]])
+        patches = images.reshape(-1, 8, 4, 8, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 48)
         seen |= set(np.unique(patches.astype(np.int64) @ weights).tolist())
     assert len(seen) > 500
     assert len(seen) <= 1500
 
 
-def test_all_colors_are_drawn() -> None:
+def test_all_colors_are_sampled() -> None:
     """Free scenes show every colour and every shape."""
     rng = np.random.default_rng(0)
     items = [item for _ in range(300) for item in random_scene(rng).objects]

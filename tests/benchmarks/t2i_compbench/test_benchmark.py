@@ -43,7 +43,7 @@ def benchmark() -> T2ICompBench:
 
 
 def scored(benchmark: T2ICompBench, items: Sequence[Item], mode: Mode, without: Sequence[str] = ()) -> Any:
-    """Score all ten pictures of each item."""
+    """Score all ten images of each item."""
     return [
         (item, index, benchmark.score(Judged(item, index, {
             role: said for role, said in answers(item, benchmark).items() if role not in without
@@ -97,7 +97,7 @@ def test_scores_and_columns(benchmark: T2ICompBench, data: Path) -> None:
 
 
 def test_a_missing_judge_leaves_its_columns_without_a_number(benchmark: T2ICompBench, data: Path) -> None:
-    """The columns that need it name it; parts that need others are still in the picture's row."""
+    """The columns that need it name it; parts that need others are still in the image's row."""
     items = benchmark.items(data)
     scores = scored(benchmark, items, Mode.OFFICIAL, without=[DETECTOR_2D, DEPTH])
     columns = by_name(benchmark.columns(items, scores, Mode.OFFICIAL))
@@ -152,7 +152,7 @@ def test_answers_that_are_no_numbers_fail(
     assert re.search(reason, bad["failed"])
     (column,) = benchmark.columns(items, [(items[0], 0, bad), *scores[1:]], Mode.OFFICIAL)
     assert column.images == len(scores) - 1
-    assert f"1 of {len(scores)} pictures left out: {bad['failed']}" in column.note
+    assert f"1 of {len(scores)} images left out: {bad['failed']}" in column.note
 
 
 def test_a_prompt_without_phrases_scores_one(benchmark: T2ICompBench, data: Path) -> None:
@@ -178,7 +178,7 @@ def test_ceilings_are_noted_for_all_official_prompts_and_official_rules_alone() 
 
 
 def test_a_column_of_zeros_is_told() -> None:
-    """All pictures 0 is what a detector with damaged weights gives too; one that is not 0 ends the note."""
+    """All images 0 is what a detector with damaged weights gives too; one that is not 0 ends the note."""
     items = [Item(f"spatial/{row}", f"p{row}", "spatial", 1, {}) for row in range(9)]
     scores: list[tuple[Item, int, dict[str, float]]] = [(item, 0, {"score": 0.0}) for item in items]
     (column,) = T2ICompBench().columns(items, scores, Mode.OFFICIAL)

@@ -27,7 +27,7 @@ def test_the_official_files_have_the_recorded_facts(shared: Path) -> None:
 
 
 def test_official_items(shared: Path) -> None:
-    """2,400 items with unique ids in the official order, ten pictures each, parsed by the table alone."""
+    """2,400 items with unique ids in the official order, ten images each, parsed by the table alone."""
     benchmark = T2ICompBench()
     items = benchmark.items(shared / "data" / "t2i-compbench")
     assert len(items) == len({item.id for item in items}) == 2400
@@ -68,7 +68,7 @@ def test_own_prompts_may_have_fewer_categories(data: Path) -> None:
         ("", "holds no prompts"),
     ],
 )
-def test_prompts_that_cannot_name_a_picture_are_refused(data: Path, content: str, message: str) -> None:
+def test_prompts_that_cannot_name_a_image_are_refused(data: Path, content: str, message: str) -> None:
     """Paths, separators, control signs, blank lines, repetitions and long prompts name file and line."""
     (data / "color_val.txt").write_text(content)
     with pytest.raises(DataError, match=message):

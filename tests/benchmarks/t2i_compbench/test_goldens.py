@@ -94,7 +94,7 @@ def test_2d_relation_of_two_boxes(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "pair"), [("simple", simple_pair), ("complex", complex_pair)])
-def test_2d_score_of_a_picture(shared: Path, mode: str, pair: Any) -> None:
+def test_2d_score_of_a_image(shared: Path, mode: str, pair: Any) -> None:
     """Tags to objects, objects to boxes, boxes to a score with its cut at 0.5."""
     cases = golden(shared, "2d_image_score")["modes"][mode]["cases"]
     for case in cases:
@@ -114,7 +114,7 @@ def test_3d_relation_of_two_boxes(shared: Path) -> None:
     assert len(cases) >= 50
 
 
-def test_3d_score_of_a_picture(shared: Path) -> None:
+def test_3d_score_of_a_image(shared: Path) -> None:
     """Labels are searched by substring, and the last match before the other object counts."""
     cases = golden(shared, "3d_image_score")["cases"]
     for case in cases:
@@ -130,7 +130,7 @@ def test_3d_score_of_a_picture(shared: Path) -> None:
     ("color", "blip_vqa_aggregate"), ("complex", "3in1"),
 ])
 def test_official_files(shared: Path, category: str, name: str) -> None:
-    """Numbers or ranks of pictures, answers, their form and the line with the mean are as recorded."""
+    """Numbers or ranks of images, answers, their form and the line with the mean are as recorded."""
     run = golden(shared, name)
     run = {"2d_image_score": lambda: run["modes"]["simple"], "3in1": lambda: run["small"][0],
            "blip_vqa_aggregate": lambda: run["runs"][0]}.get(name, lambda: run)()
@@ -152,7 +152,7 @@ def test_official_files(shared: Path, category: str, name: str) -> None:
     recorded = run.get("avg_txt") or run["score_txt"]
     numbers_of = re.compile(r"(?<![a-zA-Z])[0-9.]+")
     assert numbers_of.sub("#", line) == numbers_of.sub("#", recorded) + "\n"
-    if category in ("color", "complex"):  # of the others only a part of the pictures is recorded
+    if category in ("color", "complex"):  # of the others only a part of the images is recorded
         (mean,), (expected,) = map(numbers_of.findall, (line, recorded))
         assert float(mean) == pytest.approx(float(expected), abs=CLOSE)
 
@@ -165,7 +165,7 @@ def test_duplicates(shared: Path) -> None:
     assert len(cases) >= 8
 
 
-def test_numeracy_score_of_a_picture(shared: Path) -> None:
+def test_numeracy_score_of_a_image(shared: Path) -> None:
     """Prompt to wanted things, detections to counts, counts to a score."""
     singular_of = read_objects(shared / "data" / "t2i-compbench" / "new_objects.txt")
     cases = golden(shared, "numeracy_image_score")["cases"]
@@ -205,8 +205,8 @@ def test_text_for_clip(shared: Path) -> None:
         assert without_adjectives(parsed(prompt, case["tokens"])) == case["text"]
 
 
-def test_three_in_one_of_few_pictures(shared: Path) -> None:
-    """Forty pictures: one prompt of the spatial list, one of the action list, two of neither."""
+def test_three_in_one_of_few_images(shared: Path) -> None:
+    """Forty images: one prompt of the spatial list, one of the action list, two of neither."""
     for run in golden(shared, "3in1")["small"]:
         scores = []
         for place, answer in enumerate(run["answers"]):
@@ -221,7 +221,7 @@ def test_three_in_one_of_few_pictures(shared: Path) -> None:
 
 
 def test_three_in_one_of_all_complex_prompts(shared: Path) -> None:
-    """The official lists part the 300 prompts in 58, 212 and 30, and 3,000 pictures score as recorded."""
+    """The official lists part the 300 prompts in 58, 212 and 30, and 3,000 images score as recorded."""
     run = golden(shared, "3in1")["full_complex_val"]
     items = load_items(shared / "data" / "t2i-compbench", "complex", Parser())
     groups = [item.details["group"] for item in items]

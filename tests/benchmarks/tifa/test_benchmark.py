@@ -74,7 +74,7 @@ def test_answers_of_other_questions_are_refused() -> None:
     item = _item("a", [("yes", "object"), ("no", "object")])
     too_few, no_choice = {"vqa": ["yes"]}, {"vqa": ["red", "no"], "matcher": ["blue"]}
     for answers in (too_few, no_choice, {"vqa": ["red", "blue"], "matcher": ["no"]}):
-        with pytest.raises(DataError, match="judge that picture again"):
+        with pytest.raises(DataError, match="judge that image again"):
             _score(item, **answers)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of captions are found by name or by TIFA's JSON, and nothing is passed over in silence."""
+"""Images of captions are found by name or by TIFA's JSON, and nothing is passed over in silence."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ITEMS = [Item("coco_1", "a dog", "coco"), Item("drawbench_2", "a cat", ""), Item
 
 def _files(folder: Path, *names: str) -> None:
     for name in names:
-        (folder / name).write_bytes(b"picture")
+        (folder / name).write_bytes(b"image")
 
 
 def test_a_folder_is_matched_by_name(tmp_path: Path) -> None:
-    """Pictures come in the captions' order; missing, extra and doubled ones are named."""
+    """Images come in the captions' order; missing, extra and doubled ones are named."""
     _files(tmp_path, "drawbench_2.jpg", "coco_1.png", "coco_1.jpeg", "notes.txt", "other.png")
     found = Tifa().find(tmp_path, ITEMS)
-    assert [(picture.item, picture.path.name) for picture in found.pictures] == [
+    assert [(image.item, image.path.name) for image in found.images] == [
         ("coco_1", "coco_1.jpeg"), ("drawbench_2", "drawbench_2.jpg"),
     ]  # fmt: skip
     assert {(problem.kind, problem.where) for problem in found.problems} == {
@@ -38,7 +38,7 @@ def test_the_json_of_ids_is_relative_to_its_folder(tmp_path: Path) -> None:
     paths = {"coco_1": "images/one.png", "3": "gone.png", "zzz": "a.png"}
     (tmp_path / "map.json").write_text(json.dumps(paths))
     found = Tifa().find(tmp_path / "map.json", ITEMS)
-    assert [picture.path for picture in found.pictures] == [tmp_path / "images/one.png"]
+    assert [image.path for image in found.images] == [tmp_path / "images/one.png"]
     assert {(problem.kind, problem.where) for problem in found.problems} == {
         ("missing", "drawbench_2"), ("missing", "3"), ("extra", "zzz"),
     }  # fmt: skip
@@ -53,7 +53,7 @@ def test_paths_that_leave_the_folder_are_not_followed(tmp_path: Path, name: obje
     _files(tmp_path, "secret.png", "s.png")
     (tmp_path / "in" / "map.json").write_text(json.dumps({"coco_1": name}))
     found = Tifa().find(tmp_path / "in" / "map.json", ITEMS[:1])
-    assert not found.pictures
+    assert not found.images
     assert [(problem.kind, problem.where) for problem in found.problems] == [("unreadable", "coco_1")]
 
 
@@ -70,9 +70,9 @@ def test_what_is_generated_is_found(tmp_path: Path) -> None:
     """Each caption's target is where `find` looks."""
     benchmark = Tifa()
     for item in ITEMS:
-        benchmark.target(tmp_path, item, 0).write_bytes(b"picture")
+        benchmark.target(tmp_path, item, 0).write_bytes(b"image")
     found = benchmark.find(tmp_path, ITEMS)
-    assert [picture.item for picture in found.pictures] == [item.id for item in ITEMS]
+    assert [image.item for image in found.images] == [item.id for item in ITEMS]
     assert not found.problems
     assert len({benchmark.seed(item, 0) for item in ITEMS}) == len(ITEMS)
 
@@ -83,5 +83,5 @@ def test_the_official_sample_layout(shared: Path) -> None:
     items = Tifa(official=False).items(place / "sample_question_answers.json")
     names = json.loads((place / "sample_imgs.json").read_text())
     found = Tifa().find(place / "sample_images", items)
-    assert {picture.item: picture.path.name for picture in found.pictures} == names
+    assert {image.item: image.path.name for image in found.images} == names
     assert [(problem.kind, problem.where) for problem in found.problems] == [("extra", "drawbench_8.jpg")]

@@ -60,7 +60,7 @@ def test_captions_come_with_their_questions_in_the_captions_order(folder: Callab
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": "../etc/passwd"}, "row 2: the id '../etc/passwd' cannot be a picture's file name"),
+        ({"id": "../etc/passwd"}, "row 2: the id '../etc/passwd' cannot be an image's file name"),
         ({"id": "a\\b"}, "row 2: the id"),
         ({"id": ".hidden"}, "row 2: the id"),
         ({"id": "x" * 300}, "row 2: the id"),

@@ -21,7 +21,7 @@ def test_named_it_runs_with_the_papers_choices(written):
     sets = [f"model.path={written}"]
     settings = resolve_settings(Registry.load(), flags={"model": "dreamllm"}, sets=sets)
     assert (settings.sampler, settings.trainer, settings.kernel) == ("dropdiv", "kc-dpo", "avgpool-cos")
-    assert settings.options["trainer"]["steps"] == 2000
+    assert settings.options["trainer"]["max_steps"] == 2000
     assert settings.options["model"]["path"] == str(written)
 
 

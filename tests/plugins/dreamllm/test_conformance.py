@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm.registry.registry import Registry
 from silmm.testing import Cases, check_registration
 from silmm.testing.conformance import BaseModelConformance
@@ -23,7 +23,7 @@ class TestWritten(BaseModelConformance):
 
     @pytest.fixture
     def cases(self):
-        return Cases(PROMPTS, QUESTIONS, Drawing())
+        return Cases(PROMPTS, QUESTIONS, SamplingParams())
 
 
 class TestRecorded(TestWritten):

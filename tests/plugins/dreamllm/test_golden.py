@@ -12,7 +12,7 @@ from PIL import Image
 from silmm_plugins.models.dreamllm.model import DreamLlm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm.lora.loading import load_adapter
 from tests.plugins.dreamllm.conftest import load
 
@@ -50,8 +50,8 @@ def expected(golden) -> dict:
     return {**json.loads((golden / "expected.json").read_text()), **arrays}
 
 
-def picture(golden, name):
-    """Return an input picture as an array."""
+def image(golden, name):
+    """Return an input image as an array."""
     return np.asarray(Image.open(golden / "inputs" / name).convert("RGB"))
 
 
@@ -74,9 +74,9 @@ def test_ids_of_prompts_and_of_special_tokens(model, expected):
 def test_h_and_condition_alone_and_in_a_padded_batch(model, expected):
     """H of each prompt, and the UNet's condition, alone and beside a prompt that is ten times as long."""
     prompts = [case["prompt"] for case in expected["prompts"]]
-    together = model.represent([*prompts, LONG, ""], range(len(prompts) + 2), Drawing())
+    together = model.represent([*prompts, LONG, ""], range(len(prompts) + 2), SamplingParams())
     for number, prompt in enumerate(prompts):
-        alone = model.represent([prompt], [0], Drawing())[0]
+        alone = model.represent([prompt], [0], SamplingParams())[0]
         for h in (alone, together[number]):
             close(h, expected[f"H{number}"])
             close(model.decoder.project(torch.from_numpy(h)), expected[f"condition{number}"])
@@ -101,7 +101,7 @@ def test_an_adapter_gives_the_stock_classs_h(golden, expected, tmp_path):
     assert (theirs - torch.from_numpy(expected["H1"])).abs().max() > 0.01
     for folder, h in ((tmp_path / "adapter", theirs), (None, expected["H1"])):
         load_adapter(model, folder)
-        close(model.represent([expected["prompts"][1]["prompt"]], [0], Drawing())[0], h)
+        close(model.represent([expected["prompts"][1]["prompt"]], [0], SamplingParams())[0], h)
 
 
 @torch.inference_mode()
@@ -112,8 +112,8 @@ def test_the_decoder(model, expected):
         decoder.noise(latents, 500, torch.from_numpy(expected["condition1"])[None])[0],
         expected["unet_noise_pred_t500_condition1"],
     )
-    painted = decoder.pictures(latents)[0]
-    close(painted, (expected["vae_decode_latents_over_scale"] / 2 + 0.5).clip(0, 1))
+    decoded = decoder.images(latents)[0]
+    close(decoded, (expected["vae_decode_latents_over_scale"] / 2 + 0.5).clip(0, 1))
     final = decoder.denoise(
         torch.from_numpy(expected["H1"])[None],
         model.features([""]),
@@ -127,25 +127,25 @@ def test_the_decoder(model, expected):
 
 @torch.inference_mode()
 def test_what_it_sees(golden, model, expected):
-    """Pixels after CLIP's preprocessing, projected vectors and logits at the answer, each picture alone."""
+    """Pixels after CLIP's preprocessing, projected vectors and logits at the answer, each image alone."""
     for number, case in enumerate(expected["vqa"]):
-        pixels = model.vision.pixels([picture(golden, case["image"])])
+        pixels = model.vision.pixels([image(golden, case["image"])])
         close(pixels[0], expected[f"vqa{number}_pixel_values"])
         close(model.vision.vectors(pixels)[0], expected[f"vqa{number}_image_embeds"])
-        close(model.picture_logits(pixels, [[case["question"]]])[0][0], expected[f"vqa{number}_logits"])
+        close(model.image_logits(pixels, [[case["question"]]])[0][0], expected[f"vqa{number}_logits"])
 
 
-def test_answers_beside_other_pictures_and_questions(golden, model, expected):
-    """p(yes), p(no) are those recorded for one question alone, also where a picture is read once for many."""
+def test_answers_beside_other_images_and_questions(golden, model, expected):
+    """p(yes), p(no) are those recorded for one question alone, also where an image is read once for many."""
     questions = [case["question"] for case in expected["vqa"]]
-    pictures = [picture(golden, case["image"]) for case in expected["vqa"]]
+    images = [image(golden, case["image"]) for case in expected["vqa"]]
     together = model.yes_no(
-        [*pictures, picture(golden, "img2.png")],
+        [*images, image(golden, "img2.png")],
         [questions, [*questions[::-1], "Is it a very blue sphere?"], []],
     )
     for number, case in enumerate(expected["vqa"]):
         recorded = [case["p_yes"], case["p_no"]]
-        close(model.yes_no([pictures[number]], [[case["question"]]])[0][0], recorded)
+        close(model.yes_no([images[number]], [[case["question"]]])[0][0], recorded)
         close(together[number][0], recorded)  # its own question comes first in both lists
     assert together[2].shape == (0, 2)
 
@@ -153,15 +153,15 @@ def test_answers_beside_other_pictures_and_questions(golden, model, expected):
 def test_float32_companions_may_be_named(golden, expected):
     """The folder of configurations by name gives what finding it beside the checkpoint gives."""
     model = load(golden / "original", companions=str(golden / "companions"))
-    close(model.represent([expected["prompts"][0]["prompt"]], [0], Drawing())[0], expected["H0"])
+    close(model.represent([expected["prompts"][0]["prompt"]], [0], SamplingParams())[0], expected["H0"])
 
 
 def test_bfloat16_weights_stay_near(golden, model, expected):
     """With weights in bfloat16, H stays within 5 % and p(yes) within 0.02 of float32."""
     small = load(golden / "original", dtype="bfloat16")
     for number, case in enumerate(expected["prompts"]):
-        h, recorded = small.represent([case["prompt"]], [0], Drawing())[0], expected[f"H{number}"]
+        h, recorded = small.represent([case["prompt"]], [0], SamplingParams())[0], expected[f"H{number}"]
         assert 0 < np.linalg.norm(h - recorded) / np.linalg.norm(recorded) < 0.05
     for case in expected["vqa"]:
-        answer = small.yes_no([picture(golden, case["image"])], [[case["question"]]])[0][0]
+        answer = small.yes_no([image(golden, case["image"])], [[case["question"]]])[0][0]
         assert answer == pytest.approx([case["p_yes"], case["p_no"]], abs=0.02)

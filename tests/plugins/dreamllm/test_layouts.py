@@ -13,23 +13,23 @@ from silmm_plugins.models.dreamllm.companions import CLIP_L, UNET_2_1, VAE_2_1
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
-from silmm.contracts.models import ChatRequest, Drawing
+from silmm.contracts.models import ChatRequest, SamplingParams
 from tests.plugins.dreamllm.conftest import load
 from tests.plugins.dreamllm.tiny_checkpoint import write
 
 PROMPT = "the red cube is on the left"
 
 
-def drawn(model):
-    """Return H of the prompt and its picture."""
-    h = model.represent([PROMPT], [0], Drawing())
+def sampled(model):
+    """Return H of the prompt and its image."""
+    h = model.represent([PROMPT], [0], SamplingParams())
     return h[0], model.decode(h, [5])[0]
 
 
 def test_one_pickled_file_gives_what_shards_give(written, tmp_path):
-    """`pytorch_model.bin` and sharded safetensors of the same weights draw the same."""
+    """`pytorch_model.bin` and sharded safetensors of the same weights sample the same."""
     pickled = write(tmp_path / "pickled", pickled=True)
-    for one, other in zip(drawn(load(pickled)), drawn(load(written)), strict=True):
+    for one, other in zip(sampled(load(pickled)), sampled(load(written)), strict=True):
         assert np.array_equal(one, other)
 
 
@@ -38,13 +38,13 @@ def test_deep_projectors_are_read_from_their_names(tmp_path):
     model = load(write(tmp_path, projector="mlp"))
     kinds = [type(layer) for layer in model.decoder.condition]
     assert kinds == [nn.Linear, nn.GELU, nn.Linear]
-    assert drawn(model)[1].shape == (16, 16, 3)
+    assert sampled(model)[1].shape == (16, 16, 3)
     assert model.yes_no([np.zeros((40, 30, 3), np.uint8)], [["Is there a cat?"]])[0].shape == (1, 2)
 
 
 def test_old_names_of_the_vaes_attention(own):
-    """A decoder file with the attention names of early diffusers draws the same picture."""
-    expected = drawn(load(own))[1]
+    """A decoder file with the attention names of early diffusers samples the same image."""
+    expected = sampled(load(own))[1]
     path = own / "stable_diffusion_head.bin"
     weights = torch.load(path, weights_only=True)
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
@@ -54,23 +54,23 @@ def test_old_names_of_the_vaes_attention(own):
         renamed[f"{found[1]}{old[found[2]]}{found[3]}" if found else name] = tensor
     assert set(renamed) != set(weights)
     torch.save(renamed, path)
-    assert np.array_equal(drawn(load(own))[1], expected)
+    assert np.array_equal(sampled(load(own))[1], expected)
 
 
-def test_options_of_decoding_change_the_picture(written):
+def test_options_of_decoding_change_the_image(written):
     """Guidance, steps and the negative prompt reach the decoder; guidance 1 is the condition alone."""
-    h = load(written).represent([PROMPT], [0], Drawing())
-    pictures = [
+    h = load(written).represent([PROMPT], [0], SamplingParams())
+    images = [
         load(written, **options).decode(h, [5])[0]
         for options in ({}, {"guidance": 1.0}, {"steps": 5}, {"negative_prompt": "the blue sphere"})
     ]
-    assert len({picture.tobytes() for picture in pictures}) == 4
+    assert len({image.tobytes() for image in images}) == 4
 
 
 def test_a_prefix_is_part_of_the_prompt(written):
-    """`prompt_prefix` draws what the longer prompt draws."""
-    prefixed = load(written, prompt_prefix="no cat, ").represent([PROMPT], [0], Drawing())[0]
-    assert np.array_equal(prefixed, load(written).represent([f"no cat, {PROMPT}"], [0], Drawing())[0])
+    """`prompt_prefix` samples what the longer prompt samples."""
+    prefixed = load(written, prompt_prefix="no cat, ").represent([PROMPT], [0], SamplingParams())[0]
+    assert np.array_equal(prefixed, load(written).represent([f"no cat, {PROMPT}"], [0], SamplingParams())[0])
 
 
 def test_replies_keep_to_their_length_and_their_seed(written):

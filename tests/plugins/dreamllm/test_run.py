@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import silmm.engine.run
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.lora.loading import load_adapter
 from silmm.registry.registry import Registry
@@ -28,7 +28,7 @@ def folder(request) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["dropdiv", "noisy-dreamemb"])
 def test_an_iteration_through_all_stages(folder, sampler, tmp_path):
-    """Both samplers of the paper's continuous model draw, the model scores itself, and KC-DPO moves its H."""
+    """Both samplers of the paper's continuous model sample, the model scores itself, and KC-DPO moves its H."""
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     registry = Registry.load()
     settings = resolve_settings(
@@ -38,15 +38,15 @@ def test_an_iteration_through_all_stages(folder, sampler, tmp_path):
             "prompts": str(tmp_path / "prompts.txt"), "images_per_prompt": 4, "shard_size": 2,
         },
         sets=[
-            f"model.path={folder}", "model.steps=2", "pairs.k=1", "trainer.steps=3", "trainer.warmup=1",
-            "trainer.learning_rate=0.0005", "trainer.accumulation=1", "trainer.rank=2",
+            f"model.path={folder}", "model.steps=2", "pair-rule.k=1", "trainer.max_steps=3", "trainer.warmup_steps=1",
+            "trainer.learning_rate=0.0005", "trainer.gradient_accumulation_steps=1", "trainer.rank=2",
             "trainer.warn_rise=1000",
         ],
     )  # fmt: skip
     run = tmp_path / "run"
     assert silmm.engine.run.start(settings, run, registry=registry).summary is not None
     model = load(folder)
-    before = model.represent(PROMPTS, range(4), Drawing())
+    before = model.represent(PROMPTS, range(4), SamplingParams())
     load_adapter(model, RunFolder(run, 2).iteration(1).adapter)
-    after = model.represent(PROMPTS, range(4), Drawing())
+    after = model.represent(PROMPTS, range(4), SamplingParams())
     assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(after, before, strict=True))

@@ -32,7 +32,7 @@ def test_text_comes_back(written):
 
 
 def test_names_of_special_tokens_in_a_text_are_letters(written):
-    """A prompt or a question cannot smuggle in the tokens that stand for pictures."""
+    """A prompt or a question cannot smuggle in the tokens that stand for images."""
     words = tokenizer(written)
     ids = words.encode("</s> <im_patch> <dream_start> <s>")
     assert not set(ids) & set(words.special.values())
@@ -48,7 +48,7 @@ def test_not_legacy_puts_no_space_behind_special_tokens(own):
     assert words.decode(words.encode("a cat")) == "a cat"
 
 
-def test_a_tokenizer_without_the_tokens_of_pictures_is_refused(own):
+def test_a_tokenizer_without_the_tokens_of_images_is_refused(own):
     """The missing token and the file are named."""
     rewrite(
         own / "config.json",

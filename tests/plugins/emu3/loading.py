@@ -9,7 +9,7 @@ from silmm_plugins.models.emu3.options import Emu3Options
 
 
 def load(path: Path | str, **options: object) -> Emu3:
-    """Load a checkpoint; pictures of 4x4 codes unless said otherwise."""
+    """Load a checkpoint; images of 4x4 codes unless said otherwise."""
     return Emu3.load(Emu3Options(path=str(path), **{"image_area": 1024, "device": "cpu", **options}))
 
 

@@ -18,7 +18,7 @@ CASES = Cases(
     questions=[["Is there a cat?"], ["Is the cube red?", "Is there a sphere on the left of the cube?"], []],
 )
 UNGUIDED = {"guidance": 1.0}
-"""Guided drawing is not drawing from pi; batches under guidance have tests of their own."""
+"""Guided sampling is not sampling from pi; batches under guidance have tests of their own."""
 
 
 class _Emu3(BaseModelConformance):

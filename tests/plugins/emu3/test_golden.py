@@ -12,11 +12,11 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
 from silmm_plugins.models.emu3 import grammar
-from silmm_plugins.models.emu3.image_sampling import Canvas, draw
+from silmm_plugins.models.emu3.image_sampling import Canvas, sample
 from silmm_plugins.models.emu3.model import Emu3
 from transformers import Emu3ForCausalLM, Emu3ForConditionalGeneration, Emu3TextConfig
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm.lora.loading import load_adapter
 from tests.plugins.emu3.loading import load
 
@@ -57,7 +57,7 @@ def arrays(golden: Path) -> Any:
 
 
 def golden_image(golden: Path, name: str) -> Any:
-    """Return an input picture."""
+    """Return an input image."""
     return np.asarray(Image.open(golden / "inputs" / name).convert("RGB"))
 
 
@@ -69,7 +69,7 @@ def codes(case: dict[str, Any]) -> Any:
 def prefixes(model: Emu3, expected: dict[str, Any]) -> list[list[int]]:
     """Return the ids of all prompts, as the adapter makes them."""
     return [
-        model.drawing_ids(case["prompt"] + case["positive_suffix"], (case["height"], case["width"]))
+        model.image_ids(case["prompt"] + case["positive_suffix"], (case["height"], case["width"]))
         for case in expected["gen"]
     ]
 
@@ -81,23 +81,23 @@ def test_sizes_come_from_ratio_and_area(expected: dict[str, Any]) -> None:
 
 
 def test_the_area_is_that_of_the_checkpoint(model: Emu3, expected: dict[str, Any]) -> None:
-    """An original folder says how large its pictures are; nothing else has to be given."""
+    """An original folder says how large its images are; nothing else has to be given."""
     assert model.grid == (expected["gen"][0]["height"], expected["gen"][0]["width"])
 
 
 def test_token_ids(model: Emu3, expected: dict[str, Any]) -> None:
     """Prompts, negative prompts, control tokens and answers have the recorded ids."""
     assert prefixes(model, expected) == [case["input_ids"] for case in expected["gen"]]
-    for case, drawn in zip(expected["cfg"], expected["gen"], strict=True):
-        shape = drawn["height"], drawn["width"]
-        assert model.drawing_ids(case["negative_prompt"], shape) == case["negative_ids"]
+    for case, sampled in zip(expected["cfg"], expected["gen"], strict=True):
+        shape = sampled["height"], sampled["width"]
+        assert model.image_ids(case["negative_prompt"], shape) == case["negative_ids"]
     tokens = model.tokenizer.tokens
     special = {name: getattr(tokens, name.replace("visual0", "visual")) for name in expected["special"]}
     assert special == expected["special"]
     assert (model.judge.yes, model.judge.no) == (expected["yes_ids"], expected["no_ids"])
 
 
-def test_pixels_and_codes_of_pictures(
+def test_pixels_and_codes_of_images(
     model: Emu3, golden: Path, expected: dict[str, Any], arrays: Any
 ) -> None:
     """Preprocessing gives the recorded pixels, and the vision tokenizer the recorded codes."""
@@ -107,8 +107,8 @@ def test_pixels_and_codes_of_pictures(
         np.testing.assert_array_equal(model.vision.encode(image), codes(case))
 
 
-def test_pictures_of_codes(model: Emu3, expected: dict[str, Any], arrays: Any) -> None:
-    """Codes give the recorded pixels, and the same 8-bit picture."""
+def test_images_of_codes(model: Emu3, expected: dict[str, Any], arrays: Any) -> None:
+    """Codes give the recorded pixels, and the same 8-bit image."""
     for index, case in enumerate(expected["decode"]):
         np.testing.assert_allclose(
             model.vision.decode_pixels(codes(case)), arrays[f"decoded{index}"], **CLOSE
@@ -118,7 +118,7 @@ def test_pictures_of_codes(model: Emu3, expected: dict[str, Any], arrays: Any) -
 
 @torch.no_grad()
 def test_likelihoods(model: Emu3, expected: dict[str, Any]) -> None:
-    """Each code has the recorded log-probability, alone and beside a picture of another size."""
+    """Each code has the recorded log-probability, alone and beside an image of another size."""
     cases = expected["gen"]
     ids, grids = prefixes(model, expected), [codes(case) for case in cases]
     together = model.policy.code_log_probabilities(ids, grids)
@@ -131,20 +131,20 @@ def test_likelihoods(model: Emu3, expected: dict[str, Any]) -> None:
     assert float(whole) == pytest.approx(cases[0]["logp_codes_only_visual_sum"], abs=1e-4)
 
 
-def test_guided_drawing(model: Emu3, expected: dict[str, Any]) -> None:
+def test_guided_sampling(model: Emu3, expected: dict[str, Any]) -> None:
     """The likeliest codes under guidance 3 are the recorded sequences, alone and in unequal company."""
     canvases = [
-        Canvas(ids, case["negative_ids"], codes(drawn).shape, seed=1)
-        for ids, case, drawn in zip(
+        Canvas(ids, case["negative_ids"], codes(sampled).shape, seed=1)
+        for ids, case, sampled in zip(
             prefixes(model, expected), expected["cfg"], expected["gen"], strict=True
         )
     ]
     tokens = model.tokenizer.tokens
-    greedy = Drawing(temperature=0.0)
-    together = draw(model.policy, canvases, greedy, guidance=3.0)
+    greedy = SamplingParams(temperature=0.0)
+    together = sample(model.policy, canvases, greedy, guidance=3.0)
     for canvas, case, beside in zip(canvases, expected["cfg"], together, strict=True):
-        for drawn in (draw(model.policy, [canvas], greedy, guidance=3.0)[0], beside):
-            ids = [*grammar.body(tokens, drawn), *grammar.closing(tokens), tokens.eos]
+        for sampled in (sample(model.policy, [canvas], greedy, guidance=3.0)[0], beside):
+            ids = [*grammar.body(tokens, sampled), *grammar.closing(tokens), tokens.eos]
             assert ids == case["argmax_token_ids"]
 
 
@@ -154,7 +154,7 @@ def test_answers(model: Emu3, golden: Path, expected: dict[str, Any], arrays: An
     for index, case in enumerate(expected["vqa"]):
         image = golden_image(golden, case["image"])
         seen = model.vision.encode(image)
-        ids = [*model.judge.picture_ids(seen), *model.judge.question_ids(case["question"])]
+        ids = [*model.judge.image_ids(seen), *model.judge.question_ids(case["question"])]
         assert ids == case["input_ids"]
         (alone,) = model.judge.first_logits(seen, [case["question"]])
         (beside,) = model.judge.first_logits(seen, asked)

@@ -110,14 +110,14 @@ def test_the_probe_tells_what_the_checkpoint_says(written: Path, own: Path) -> N
     names = vocabulary()
     assert told["token ids"]["boi"] == names["<|image start|>"]
     assert set(told["yes ids"]) == {" yes", " Yes"}
-    assert (told["rows and columns"], told["tokens of a picture"], told["problems"]) == ([4, 4], 20, [])
+    assert (told["rows and columns"], told["tokens of an image"], told["problems"]) == ([4, 4], 20, [])
     file = own / "Emu3-Chat" / "emu3_vision_tokens.txt"
     first, second, *rest = file.read_text().splitlines()
     file.write_text("\n".join([second, first, *rest]))
     assert "differ in their ids" in tiny(own).probe()["problems"][0]
 
 
-def test_pictures_that_do_not_fit(written: Path) -> None:
+def test_images_that_do_not_fit(written: Path) -> None:
     """More image tokens than positions is an error at the start; so is a ratio that is none."""
     with pytest.raises(UsageError, match=r"Lower model\.image_area"):
         tiny(written, image_area=512 * 512)
@@ -137,7 +137,7 @@ def test_precision(written: Path) -> None:
     assert {p.dtype for p in model.backbone.parameters()} == {torch.bfloat16}
     assert {p.dtype for p in model.judge.model.backbone.parameters()} == {torch.bfloat16}
     exact = tiny(written)
-    (z,) = exact.represent(["a cat"], [1], exact_drawing())
+    (z,) = exact.represent(["a cat"], [1], exact_sampling())
     with torch.no_grad():
         near = float(model.log_likelihood(["a cat"], [z])) / len(z)
         assert near == pytest.approx(float(exact.log_likelihood(["a cat"], [z])) / len(z), abs=0.05)
@@ -147,8 +147,8 @@ def test_precision(written: Path) -> None:
     assert abs(p - q).max() < 0.02
 
 
-def exact_drawing():
+def exact_sampling():
     """Return plain sampling."""
-    from silmm.contracts.models import Drawing
+    from silmm.contracts.models import SamplingParams
 
-    return Drawing()
+    return SamplingParams()

@@ -29,7 +29,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")  # peft's, not ours to mend
 def test_an_iteration_through_all_stages(folder: Path, tmp_path: Path) -> None:
-    """Gen draws, Chat scores, DPO starts at ln 2, and plain peft loads the result on the stock class."""
+    """Gen samples, Chat scores, DPO starts at ln 2, and plain peft loads the result on the stock class."""
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     registry = Registry.load()
     settings = resolve_settings(
@@ -39,8 +39,9 @@ def test_an_iteration_through_all_stages(folder: Path, tmp_path: Path) -> None:
             "images_per_prompt": 4, "shard_size": 2, "benchmark": "none",
         },
         sets=[
-            f"model.path={folder}", "model.image_area=1024", "model.offload=always", "pairs.k=1",
-            "trainer.steps=2", "trainer.warmup=1", "trainer.batch=4", "trainer.accumulation=2",
+            f"model.path={folder}", "model.image_area=1024", "model.offload=always", "pair-rule.k=1",
+            "trainer.max_steps=2", "trainer.warmup_steps=1", "trainer.batch_size=4",
+            "trainer.gradient_accumulation_steps=2",
             "trainer.learning_rate=0.001", "trainer.rank=2", "trainer.warn_drop=1000",
         ],
     )  # fmt: skip

@@ -58,7 +58,7 @@ def test_both_layouts_tokenize_alike(written: Path, original: TextTokenizer, tex
 
 @pytest.mark.parametrize("layout", ["Emu3-Gen", "Emu3-Gen-hf"])
 def test_control_tokens_in_a_prompt_are_text(written: Path, layout: str) -> None:
-    """A prompt that spells control tokens cannot open or end a picture."""
+    """A prompt that spells control tokens cannot open or end an image."""
     tokenizer = load_tokenizer(written / layout, CODES, ROWS)
     ids = tokenizer.encode("a<|image end|><|extra_204|> cat<|visual token 000003|>")
     assert max(ids) < tokenizer.tokens.texts

@@ -1,4 +1,4 @@
-"""DPO on Emu3's pictures against an independent implementation: TRL's trainer on the same pairs."""
+"""DPO on Emu3's images against an independent implementation: TRL's trainer on the same pairs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROMPTS = ("a cat", "a red cube on the left of a blue cat", "the cat is red")
 
 
 def preferences() -> list[Preference]:
-    """Return two chosen and two rejected pictures of 4x4 random codes for each prompt."""
+    """Return two chosen and two rejected images of 4x4 random codes for each prompt."""
     rng = np.random.default_rng(0)
     pairs = ((0, 2), (0, 3), (1, 2), (1, 3))
     return [
@@ -43,7 +43,7 @@ def with_codes_first(model: Emu3) -> Any:
     """Return the very layers of a model in a stock Emu3 whose vocabulary begins with the codes.
 
     Its head has the rows of the codes alone, so that TRL's softmax over the whole vocabulary is over what
-    may be drawn.
+    may be sampled.
     """
     first = model.tokenizer.tokens.visual
     own = causal(seed=0)
@@ -83,7 +83,7 @@ def ours(model: Emu3, reference: Emu3, data: list[Preference]) -> torch.Tensor:
 
 
 def test_loss_and_gradients_are_trls(written: Path, tmp_path: Path) -> None:
-    """Our grouped pairs of pictures give TRL's loss and gradient where ends of rows are masked."""
+    """Our grouped pairs of images give TRL's loss and gradient where ends of rows are masked."""
     data = preferences()
     model, reference = tiny(written, judge="self"), tiny(written, judge="self")
     new_adapter(model, rank=4, alpha=8, seed=0)
@@ -98,7 +98,7 @@ def test_loss_and_gradients_are_trls(written: Path, tmp_path: Path) -> None:
 
     trainer = trl_trainer(with_codes_first(model), with_codes_first(reference), tmp_path)
     batch = trainer.data_collator([row(model, p, pair) for p in data for pair in p.pairs])
-    # TRL would count ends of rows, which nobody chooses, as if the model had drawn them
+    # TRL would count ends of rows, which nobody chooses, as if the model had sampled them
     batch["completion_mask"] = batch["completion_mask"] * (batch["input_ids"] < CODES)
     trainer.model.eval()
     theirs = trainer._compute_loss(trainer.model, batch, return_outputs=False)

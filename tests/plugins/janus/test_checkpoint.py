@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from silmm_plugins.models.janus.checkpoint import open_checkpoint
-from silmm_plugins.models.janus.image_processor import PictureReader
+from silmm_plugins.models.janus.image_processor import ImageProcessor
 from silmm_plugins.models.janus.original_layout import renamed
 
 from silmm.errors import DataError, UsageError
@@ -252,7 +252,7 @@ def test_original_names_become_transformers_names():
 def test_preprocessing_is_read_from_the_checkpoint(load, copy):
     """Mean, deviation, padding colour and shortest side come from the folder, in either layout's file."""
     stored = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3], "min_size": 5, "image_size": 16}
-    expected = PictureReader(16, 5, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0), (25, 51, 76))
+    expected = ImageProcessor(16, 5, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0), (25, 51, 76))
     (copy / "processor_config.json").write_text(json.dumps({"image_processor": stored}))
     assert load(copy).reader == expected
     (copy / "processor_config.json").unlink()
@@ -264,9 +264,9 @@ def test_the_probe_tells_what_the_folder_says(load, folder, copy):
     """Ids, templates and sizes are told; an image token on which two files differ is a problem."""
     found = load(folder).probe()
     assert found["problems"] == []
-    assert found["template of a drawing"].endswith("<|User|>: PROMPT\n\n<|Assistant|>:<begin_of_image>")
+    assert found["template of a sampling"].endswith("<|User|>: PROMPT\n\n<|Assistant|>:<begin_of_image>")
     assert set(found["yes ids"]) & {"yes", "Yes", " yes", " Yes"}
-    assert found["image tokenizer"]["codes of a picture"] == 16
+    assert found["image tokenizer"]["codes of an image"] == 16
     assert json.loads(json.dumps(found))["unused tensors"] == []
     edit(copy / "config.json", image_token_id=3)
     assert "image_token_id 3" in load(copy).probe()["problems"][0]

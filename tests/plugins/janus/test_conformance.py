@@ -19,7 +19,7 @@ CASES = Cases(
 
 
 class TestRandom(BaseModelConformance):
-    """A random checkpoint, drawn without guidance, as the likelihood is."""
+    """A random checkpoint, sampled without guidance, as the likelihood is."""
 
     @pytest.fixture
     def make(self, load, folder):
@@ -39,7 +39,7 @@ class TestRandom(BaseModelConformance):
 class TestRecorded(TestRandom):
     """The recorded checkpoint in its original layout."""
 
-    draws = 128
+    samples = 128
 
     @pytest.fixture
     def make(self, load, recorded):

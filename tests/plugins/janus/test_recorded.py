@@ -9,11 +9,11 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
-from silmm_plugins.models.janus import image_sampling as drawing
+from silmm_plugins.models.janus import image_sampling as sampling
 from silmm_plugins.models.janus import vqa as looking
 from transformers import JanusForConditionalGeneration
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm.lora.loading import load_adapter
 
 TOLERANCE = 1e-5
@@ -61,7 +61,7 @@ def wrapped(recorded, model):
 
 @pytest.fixture(scope="module")
 def recorded_images(recorded):
-    """The recorded pictures by name."""
+    """The recorded images by name."""
     paths = sorted((recorded / "inputs").glob("*.png"))
     return {path.name: np.asarray(Image.open(path).convert("RGB")) for path in paths}
 
@@ -74,7 +74,7 @@ def close(found, expected, tolerance=TOLERANCE):
 def log_likelihoods(model, prompts, codes):
     """Return the log-probability of each code."""
     with torch.no_grad():
-        return drawing.log_likelihoods(model.network, model.prompts, prompts, torch.tensor(codes)).numpy()
+        return sampling.log_likelihoods(model.network, model.prompts, prompts, torch.tensor(codes)).numpy()
 
 
 def test_ids_are_the_originals(model, expected):
@@ -88,24 +88,24 @@ def test_ids_are_the_originals(model, expected):
     assert (words.yes, words.no) == (expected["yes_ids"], expected["no_ids"])
     for case in expected["vqa"]:
         seen = [words.image] * model.network.image_length
-        assert words.before_picture() + seen + words.question(case["question"]) == case["input_ids"]
+        assert words.before_image() + seen + words.question(case["question"]) == case["input_ids"]
     for case in expected["logp"]:
-        assert words.drawing(case["prompt"]) == case["input_ids"]
+        assert words.sampling(case["prompt"]) == case["input_ids"]
 
 
-def test_pictures_are_prepared_as_the_original_does(model, expected, arrays, recorded_images):
-    """Scaling, padding and normalising give the recorded pixel values, of landscape and square pictures."""
+def test_images_are_prepared_as_the_original_does(model, expected, arrays, recorded_images):
+    """Scaling, padding and normalising give the recorded pixel values, of landscape and square images."""
     for number, case in enumerate(expected["vqa"]):
         close(model.reader.read([recorded_images[case["image"]]])[0], arrays[f"vqa{number}_pixel_values"])
 
 
 def test_a_question_alone(model, expected, arrays, recorded_images):
-    """Embeddings of the picture, logits after the question and p(yes), p(no) are the recorded ones."""
+    """Embeddings of the image, logits after the question and p(yes), p(no) are the recorded ones."""
     for number, case in enumerate(expected["vqa"]):
         pixels = torch.from_numpy(arrays[f"vqa{number}_pixel_values"])[None]
         with torch.inference_mode():
             close(model.network.look(pixels)[0], arrays[f"vqa{number}_image_embeds"])
-            cache, length = looking.read_pictures(model.network, model.prompts, pixels)
+            cache, length = looking.read_images(model.network, model.prompts, pixels)
             ids = [[model.prompts.question(case["question"])]]
             close(looking.answer_logits(model.network, cache, length, ids)[0], arrays[f"vqa{number}_logits"])
         answer = model.yes_no([recorded_images[case["image"]]], [[case["question"]]])[0]
@@ -113,7 +113,7 @@ def test_a_question_alone(model, expected, arrays, recorded_images):
 
 
 def test_questions_in_a_mixed_batch(model, expected, recorded_images):
-    """Among other pictures and questions of other lengths each recorded answer stays the same."""
+    """Among other images and questions of other lengths each recorded answer stays the same."""
     cases = expected["vqa"]
     images = [recorded_images[case["image"]] for case in cases] + [recorded_images["img2.png"]]
     others = [case["question"] for case in reversed(cases)]
@@ -140,17 +140,17 @@ def test_log_probabilities(model, expected):
 
 
 @pytest.mark.parametrize("company", [[], [LONGER, "x"]], ids=["alone", "mixed"])
-def test_guided_codes_and_their_pictures(model, expected, arrays, company):
-    """Guidance 5 with the likeliest code at each step gives the recorded codes and pictures."""
+def test_guided_codes_and_their_images(model, expected, arrays, company):
+    """Guidance 5 with the likeliest code at each step gives the recorded codes and images."""
     for number, case in enumerate(expected["cfg"]):
         assert case["cfg_weight"] == model.guidance
         prompts = [case["prompt"], *company]
-        codes = model.represent(prompts, range(len(prompts)), Drawing(temperature=0))
+        codes = model.represent(prompts, range(len(prompts)), SamplingParams(temperature=0))
         assert codes[0].tolist() == case["argmax_codes"]
         with torch.inference_mode():
-            close(model.network.paint(torch.from_numpy(codes[0][None]).long())[0], arrays[f"decoded{number}"])
-        picture = model.decode(codes, [0] * len(codes))[0]
-        assert np.abs(picture.astype(int) - arrays[f"decoded{number}_uint8"]).max() <= 1
+            close(model.network.decode(torch.from_numpy(codes[0][None]).long())[0], arrays[f"decoded{number}"])
+        image = model.decode(codes, [0] * len(codes))[0]
+        assert np.abs(image.astype(int) - arrays[f"decoded{number}_uint8"]).max() <= 1
 
 
 def test_the_image_tokenizer_reads_the_recorded_codes(model, expected, arrays):

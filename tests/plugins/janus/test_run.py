@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 PROMPTS = ("a cat", "A photo of a red cube on the left of a blue sphere.", "three pears", "two cups")
 SETS = (
-    "pairs.k=1", "trainer.steps=2", "trainer.warmup=1", "trainer.batch=2", "trainer.accumulation=1",
+    "pair-rule.k=1", "trainer.max_steps=2", "trainer.warmup_steps=1", "trainer.batch_size=2",
+    "trainer.gradient_accumulation_steps=1",
     "trainer.learning_rate=1e-4",
 )  # fmt: skip
 

@@ -41,7 +41,7 @@ def unclip(tmp_path_factory):
 class TestRecorded(TestSeedLlama):
     """The recorded checkpoint, with a decoder of its width; it has none of its own."""
 
-    draws = 128
+    samples = 128
 
     @pytest.fixture
     def make(self, shared, unclip):

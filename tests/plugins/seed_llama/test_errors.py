@@ -9,7 +9,7 @@ import torch
 from silmm_plugins.models.seed_llama.loading import load
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm.errors import DataError, UsageError
 from tests.plugins.seed_llama.tiny_checkpoint import (
     LLM,
@@ -160,11 +160,11 @@ def test_a_pickle_that_runs_code_is_not_read(copy):
     assert not (copy / "owned").exists()
 
 
-def test_without_a_decoder_everything_but_pictures_works(copy):
-    """Drawing codes needs no unCLIP; turning them into pictures asks for it."""
+def test_without_a_decoder_everything_but_images_works(copy):
+    """Sampling codes needs no unCLIP; turning them into images asks for it."""
     shutil.rmtree(copy / UNCLIP)
     model = read(copy)
-    z = model.represent(PROMPTS, [1, 2, 3], Drawing())
+    z = model.represent(PROMPTS, [1, 2, 3], SamplingParams())
     with pytest.raises(UsageError, match=r"model\.unclip=DIR"):
         model.decode(z, [1, 2, 3])
 

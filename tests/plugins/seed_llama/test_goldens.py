@@ -20,7 +20,7 @@ from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 from silmm_plugins.models.seed_llama.sequences import Prefix, following_states, head
 from transformers import LlamaForCausalLM
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm.lora.adapters import new_adapter, save_adapter
 from silmm.lora.loading import load_adapter
 
@@ -34,23 +34,23 @@ SUM = 1e-4
 
 @dataclass(frozen=True)
 class Golden:
-    """The recorded folder: pictures, texts and numbers."""
+    """The recorded folder: images, texts and numbers."""
 
     folder: Path
     told: Any
     arrays: Any
-    pictures: list[np.ndarray]
+    images: list[np.ndarray]
 
 
 @pytest.fixture(scope="module")
 def golden(shared):
     """Return the recorded folder."""
     folder = shared / "goldens" / "checkpoints" / "seed-llama"
-    pictures = [
+    images = [
         np.asarray(PIL.Image.open(folder / "inputs" / f"img{i}.png").convert("RGB")) for i in range(3)
     ]
     told = json.loads((folder / "expected.json").read_text())
-    return Golden(folder, told, np.load(folder / "expected.npz"), pictures)
+    return Golden(folder, told, np.load(folder / "expected.npz"), images)
 
 
 @pytest.fixture(scope="module", params=["as it is", "under an adapter of plain peft"])
@@ -78,26 +78,26 @@ def near(found: object, expected: object) -> Any:
     return np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=1e-5, rtol=1e-5)
 
 
-def test_pictures_become_the_recorded_codes(golden, model):
-    """Pixels, image states, and the codes of pictures alone and all together are the recorded ones."""
+def test_images_become_the_recorded_codes(golden, model):
+    """Pixels, image states, and the codes of images alone and all together are the recorded ones."""
     cases = golden.told["encode"]
     with torch.no_grad():
         for i in PLACES:
-            pixels = model.images.pixels([golden.pictures[i]])
+            pixels = model.images.pixels([golden.images[i]])
             near(pixels[0], golden.arrays[f"pixel_values{i}"])
             near(model.images.look(pixels)[0], golden.arrays[f"vit_after_ln{i}"])
-            assert model.see([golden.pictures[i]])[0].tolist() == cases[i]["codes"]
-        together = model.see(golden.pictures)
-        alone = [model.see([picture])[0] for picture in golden.pictures]
+            assert model.see([golden.images[i]])[0].tolist() == cases[i]["codes"]
+        together = model.see(golden.images)
+        alone = [model.see([image])[0] for image in golden.images]
     assert together[: len(cases)].tolist() == [case["codes"] for case in cases]
     assert together.tolist() == [codes.tolist() for codes in alone]
 
 
 def test_what_is_quantised_is_the_recorded(golden, model):
-    """The Q-Former's output is the recorded one, which is of pictures that were scaled bicubically."""
+    """The Q-Former's output is the recorded one, which is of images that were scaled bicubically."""
     for i in PLACES:
         side = model.images.visual_encoder.side
-        image = PIL.Image.fromarray(golden.pictures[i]).resize((side, side), PIL.Image.Resampling.BICUBIC)
+        image = PIL.Image.fromarray(golden.images[i]).resize((side, side), PIL.Image.Resampling.BICUBIC)
         with torch.no_grad():
             states = model.images.look(model.images.pixels([np.asarray(image)]))
             near(model.images.read(states)[0], golden.arrays[f"pre_quantization{i}"])
@@ -122,7 +122,7 @@ def test_text_becomes_the_recorded_ids(golden, model):
         assert text == case["prompt"]
         assert model.text.encode(text) == case["input_ids"]
     for case in golden.told["logp"]:
-        assert model.template.drawing(case["prompt"]) == case["prompt_text"]
+        assert model.template.sampling(case["prompt"]) == case["prompt_text"]
         assert model.prompt_ids(case["prompt"]) == case["prompt_ids"]
     special, text = golden.told["special"], model.text
     names = ("boi", "eoi", "image_id_shift", "num_codes", "vocab", "eos")
@@ -132,7 +132,7 @@ def test_text_becomes_the_recorded_ids(golden, model):
 
 
 def test_answers_are_the_recorded(golden, model):
-    """Logits and p(yes), p(no) are the recorded ones, alone and among other pictures and questions."""
+    """Logits and p(yes), p(no) are the recorded ones, alone and among other images and questions."""
     cases = golden.told["vqa"]
     expected = [[case["p_yes"], case["p_no"]] for case in cases]
     for i, case in enumerate(cases):
@@ -142,33 +142,33 @@ def test_answers_are_the_recorded(golden, model):
             ids, cut = case["input_ids"], 37
             prefix = Prefix(model.backbone, [ids[:cut]])
             near(head(model.backbone, prefix.last_states([0], [ids[cut:]]))[0], logits)
-        near(model.yes_no([golden.pictures[i]], [[case["question"]]])[0][0], expected[i])
-    together = model.yes_no(golden.pictures, [QUESTIONS, QUESTIONS[::-1], QUESTIONS[:1]])
+        near(model.yes_no([golden.images[i]], [[case["question"]]])[0][0], expected[i])
+    together = model.yes_no(golden.images, [QUESTIONS, QUESTIONS[::-1], QUESTIONS[:1]])
     near([together[0][0], together[1][0]], expected)
-    for picture, questions, answers in zip(
-        golden.pictures, [QUESTIONS, QUESTIONS[::-1], QUESTIONS[:1]], together, strict=True
+    for image, questions, answers in zip(
+        golden.images, [QUESTIONS, QUESTIONS[::-1], QUESTIONS[:1]], together, strict=True
     ):
-        near([model.yes_no([picture], [[question]])[0][0] for question in questions], answers)
+        near([model.yes_no([image], [[question]])[0][0] for question in questions], answers)
 
 
 def test_a_question_behind_spaces_is_the_same(golden, model):
     """An added token takes the white space behind it away, and a question stands behind one."""
     asked = [QUESTIONS[0], f"  {QUESTIONS[0]}"]
-    first, second = model.yes_no(golden.pictures[:1], [asked])[0]
+    first, second = model.yes_no(golden.images[:1], [asked])[0]
     near(second, first)
 
 
-def test_a_picture_is_read_once_for_all_its_questions(golden, model, monkeypatch):
-    """However many questions and batches of them there are, a picture is encoded and read one time."""
-    read_pictures, real = [], Prefix.__init__
+def test_a_image_is_read_once_for_all_its_questions(golden, model, monkeypatch):
+    """However many questions and batches of them there are, an image is encoded and read one time."""
+    read_images, real = [], Prefix.__init__
 
     def counting(self, backbone, beginnings):
-        read_pictures.append(len(beginnings))
+        read_images.append(len(beginnings))
         real(self, backbone, beginnings)
 
     monkeypatch.setattr(Prefix, "__init__", counting)
-    model.yes_no(golden.pictures, [QUESTIONS * 60] * 3)
-    assert read_pictures == [3]
+    model.yes_no(golden.images, [QUESTIONS * 60] * 3)
+    assert read_images == [3]
 
 
 def test_likelihoods_are_the_recorded(golden, model):
@@ -199,11 +199,11 @@ def likelihoods(model: SeedLlama, golden: Golden) -> list[float]:
         return model.log_likelihood(PROMPTS, latents).tolist()
 
 
-def test_drawing_is_the_likelihoods_distribution(golden, model):
-    """Codes drawn with a number at each step are those that the likelihood's distribution gives it."""
-    drawn = model.represent(PROMPTS, [1, 2, 3], Drawing())
+def test_sampling_is_the_likelihoods_distribution(golden, model):
+    """Codes sampled with a number at each step are those that the likelihood's distribution gives it."""
+    sampled = model.represent(PROMPTS, [1, 2, 3], SamplingParams())
     span = slice(model.text.first_code, model.text.first_code + model.text.codes)
-    for prompt, seed, z in zip(PROMPTS, [1, 2, 3], drawn, strict=True):
+    for prompt, seed, z in zip(PROMPTS, [1, 2, 3], sampled, strict=True):
         numbers = np.random.Generator(np.random.Philox(key=seed)).random(32)
         tokens = torch.from_numpy(z.astype(np.int64))[None] + span.start
         with torch.no_grad():
@@ -248,7 +248,7 @@ def test_bfloat16_stays_near(golden, model):
     difference = np.abs(np.subtract(likelihoods(rough, golden), likelihoods(model, golden))).max() / 32
     assert 0 < difference < 0.02
     asked = [QUESTIONS] * 3
-    exact, near_it = (np.stack(m.yes_no(golden.pictures, asked)) for m in (model, rough))
+    exact, near_it = (np.stack(m.yes_no(golden.images, asked)) for m in (model, rough))
     assert np.abs(exact - near_it).max() < 0.02
 
 
@@ -259,8 +259,8 @@ def test_the_image_encoder_may_lie_in_its_own_file(golden, tmp_path):
     weights = torch.load(path, weights_only=True)
     torch.save({k: v for k, v in weights.items() if not k.startswith("visual_encoder.")}, path)
     model = read(golden.folder, tokenizer=str(tmp_path / "tokenizer"))
-    for picture, case in zip(golden.pictures, golden.told["encode"], strict=False):
-        assert model.see([picture])[0].tolist() == case["codes"]
+    for image, case in zip(golden.images, golden.told["encode"], strict=False):
+        assert model.see([image])[0].tolist() == case["codes"]
 
 
 def test_the_published_image_encoder_has_16_heads():
@@ -275,5 +275,5 @@ def test_the_published_image_encoder_has_16_heads():
 def test_the_language_models_own_folder_is_enough(golden):
     """Given the folder of the language model, the other parts are found beside it."""
     model = read(golden.folder / "seed-llama-8b-sft")
-    assert model.see([golden.pictures[0]])[0].tolist() == golden.told["encode"][0]["codes"]
+    assert model.see([golden.images[0]])[0].tolist() == golden.told["encode"][0]["codes"]
     assert model.probe()["weights without a place"] == []

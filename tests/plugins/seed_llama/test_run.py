@@ -7,7 +7,7 @@ from silmm_plugins.models.seed_llama.loading import load
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 
 import silmm.engine.run
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.lora.loading import load_adapter
 from silmm.registry.registry import Registry
@@ -29,7 +29,7 @@ def parts(request, tmp_path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_an_iteration_through_all_stages(parts, tmp_path):
-    """It draws, asks, scores, pairs and trains from margin 0; the adapter changes the likelihoods."""
+    """It samples, asks, scores, pairs and trains from margin 0; the adapter changes the likelihoods."""
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     registry = Registry.load()
     settings = resolve_settings(
@@ -40,8 +40,9 @@ def test_an_iteration_through_all_stages(parts, tmp_path):
         },
         sets=[
             *(f"model.{name}={value}" for name, value in parts.items()), "model.device=cpu",
-            "model.steps=2", "trainer.steps=3", "trainer.warmup=1",
-            "trainer.learning_rate=0.001", "trainer.accumulation=1", "trainer.batch=3", "trainer.rank=2",
+            "model.steps=2", "trainer.max_steps=3", "trainer.warmup_steps=1",
+            "trainer.learning_rate=0.001", "trainer.gradient_accumulation_steps=1", "trainer.batch_size=3",
+            "trainer.rank=2",
         ],
     )  # fmt: skip
     run = tmp_path / "run"
@@ -52,7 +53,7 @@ def test_an_iteration_through_all_stages(parts, tmp_path):
     assert len(candidates) == len(scores) == 8
     assert len(set(scores)) > 4
     model = load(SeedLlamaOptions(**parts, device="cpu"))
-    codes = model.represent(PROMPTS, range(3), Drawing())
+    codes = model.represent(PROMPTS, range(3), SamplingParams())
     with torch.no_grad():
         before = model.log_likelihood(PROMPTS, codes)
         load_adapter(model, folder.adapter)

@@ -4,7 +4,7 @@ import pytest
 from silmm_plugins.models.seed_llama.templates import TEMPLATES, template_of
 from silmm_plugins.models.seed_llama.text import TextTokenizer
 
-from silmm.contracts.models import ChatRequest, Drawing
+from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm.errors import DataError
 from tests.plugins.seed_llama.tiny_checkpoint import TOKENIZER
 
@@ -54,9 +54,9 @@ def test_the_template_follows_the_release(folder, width, name):
 
 def test_each_release_is_talked_to_in_its_own_way():
     """Drawings, questions and requests are worded by the template."""
-    drawings = {name: template.drawing("a cat.") for name, template in TEMPLATES.items()}
+    sampled_images = {name: template.sampling("a cat.") for name, template in TEMPLATES.items()}
     request = "Please generate an image of a cat."
-    assert drawings == {
+    assert sampled_images == {
         "8b": f"<s>USER: {request}\nASSISTANT: Here is an image.<img>",
         "14b": f"<s>[INST] {request} [/INST]\n Here is an image.<img>",
         "pretrain": "<s>a cat.<img>",
@@ -77,7 +77,7 @@ def test_special_tokens_are_not_for_users(model, words):
     assert not model.reads(words)
     if words.strip():
         with pytest.raises(DataError, match="take it out"):
-            model.represent([words], [1], Drawing())
+            model.represent([words], [1], SamplingParams())
         assert model.chat([ChatRequest("decompose", words)]) == [""]
 
 
@@ -86,7 +86,7 @@ def test_a_prompt_that_is_too_long_is_refused(model):
     long = "a red cube " * 120
     assert not model.reads(long)
     with pytest.raises(DataError, match="at most 256"):
-        model.represent([long], [1], Drawing())
+        model.represent([long], [1], SamplingParams())
     assert model.chat([ChatRequest("decompose", long)]) == [""]
 
 

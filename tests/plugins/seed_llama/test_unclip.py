@@ -1,4 +1,4 @@
-"""The de-tokenizer gives the pictures of diffusers' own pipeline, one seed for each picture."""
+"""The de-tokenizer gives the images of diffusers' own pipeline, one seed for each image."""
 
 import diffusers
 import numpy as np
@@ -31,7 +31,7 @@ def folder(request, checkpoint, tmp_path_factory):
 
 
 def stock(folder, embeddings, seeds):
-    """Return the pictures of the stock pipeline, uint8."""
+    """Return the images of the stock pipeline, uint8."""
     pipeline = diffusers.StableUnCLIPImg2ImgPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     out = pipeline(
@@ -42,28 +42,28 @@ def stock(folder, embeddings, seeds):
     return (out.images * 255).round().astype(np.uint8)
 
 
-def draw(folder, embeddings, seeds):
-    """Return our pictures."""
+def sample(folder, embeddings, seeds):
+    """Return our images."""
     return np.stack(
         Unclip.load(folder, torch.float32).decode(embeddings, seeds, steps=STEPS, guidance=GUIDANCE)
     )
 
 
-def test_pictures_are_the_stock_pipelines(folder, embeddings):
-    """From the same embeddings and seeds come the same pictures, within one level of 255."""
-    ours, theirs = draw(folder, embeddings, SEEDS), stock(folder, embeddings, SEEDS)
+def test_images_are_the_stock_pipelines(folder, embeddings):
+    """From the same embeddings and seeds come the same images, within one level of 255."""
+    ours, theirs = sample(folder, embeddings, SEEDS), stock(folder, embeddings, SEEDS)
     assert ours.shape == theirs.shape == (3, 16, 16, 3)
     assert np.abs(ours.astype(int) - theirs).max() <= 1
     assert ours.std() > 5  # not one flat colour
 
 
-def test_a_picture_has_its_own_seed(folder, embeddings):
-    """A picture alone equals itself in a batch; another seed, and another embedding, draw another one."""
-    together = draw(folder, embeddings, SEEDS)
-    alone = draw(folder, embeddings[1:2], SEEDS[1:2])
+def test_a_image_has_its_own_seed(folder, embeddings):
+    """An image alone equals itself in a batch; another seed, and another embedding, sample another one."""
+    together = sample(folder, embeddings, SEEDS)
+    alone = sample(folder, embeddings[1:2], SEEDS[1:2])
     assert np.abs(together[1].astype(int) - alone[0]).max() <= 1
-    assert not np.array_equal(draw(folder, embeddings[1:2], [9])[0], alone[0])
-    assert not np.array_equal(draw(folder, embeddings[:1], SEEDS[1:2])[0], alone[0])
+    assert not np.array_equal(sample(folder, embeddings[1:2], [9])[0], alone[0])
+    assert not np.array_equal(sample(folder, embeddings[:1], SEEDS[1:2])[0], alone[0])
 
 
 def test_a_part_that_is_missing_is_named(checkpoint, tmp_path):

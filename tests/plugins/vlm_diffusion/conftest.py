@@ -20,5 +20,5 @@ def written(tmp_path_factory) -> Path:
 
 
 def load(path: Path, **options: object) -> VlmDiffusion:
-    """Load a pipeline with small pictures and few steps unless said otherwise."""
+    """Load a pipeline with small images and few steps unless said otherwise."""
     return VlmDiffusion.load(VlmDiffusionOptions(path=str(path), **{**SMALL, **options}))

@@ -61,7 +61,7 @@ def test_broken_weights(own, part, how):
 
 
 def test_a_language_model_with_a_layer_too_few(own):
-    """Weights that the configuration asks for and the file lacks are named, not drawn at random."""
+    """Weights that the configuration asks for and the file lacks are named, not sampled at random."""
     path = own / "text_encoder" / "config.json"
     config = json.loads(path.read_text())
     config["text_config"].update(num_hidden_layers=3, layer_types=["full_attention"] * 3)
@@ -77,7 +77,7 @@ def test_inputs_that_do_not_fit(written):
         model.features(["word " * 100])
     with pytest.raises(DataError, match="no query embeddings"):
         model.features(["a cat"], torch.zeros(1, 1, 1))
-    with pytest.raises(DataError, match="a picture of 900x1 pixels"):
+    with pytest.raises(DataError, match="an image of 900x1 pixels"):
         model.yes_no([np.zeros((1, 900, 3), np.uint8)], [["Is there a cat?"]])
     for wrong in (np.zeros((1, 3)), np.zeros(model.shape), np.full(model.shape, np.nan)):
         with pytest.raises(DataError, match="finite features of the shape"):

@@ -37,7 +37,7 @@ class BertSizes(_Part):
     fusion_layers: int = Field(ge=1)
     """The last so many of `num_hidden_layers` fuse; the others stay unused in the file."""
     stride_layer: int = Field(default=100, ge=1)
-    """Each so-many-th fusing layer, the first excepted, lets picture and question attend to each other."""
+    """Each so-many-th fusing layer, the first excepted, lets image and question attend to each other."""
     text_decode_layers: int = Field(ge=1)
     hidden_act: Literal["gelu"] = "gelu"
     layer_norm_eps: float = Field(default=1e-12, gt=0)
@@ -64,12 +64,12 @@ class MPlugConfig(_Part):
 
     @property
     def vision_heads(self) -> int:
-        """Heads of the picture tower: 64 channels each."""
+        """Heads of the image tower: 64 channels each."""
         return self.clip_vision_width // 64
 
     @property
-    def picture_tokens(self) -> int:
-        """Patches of a picture and the class token before them: 36 * 36 + 1 at 504 pixels."""
+    def image_tokens(self) -> int:
+        """Patches of an image and the class token before them: 36 * 36 + 1 at 504 pixels."""
         return (self.image_res // self.clip_vision_patch_size) ** 2 + 1
 
 

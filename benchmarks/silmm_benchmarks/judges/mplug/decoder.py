@@ -37,7 +37,7 @@ class ReadingAttention(nn.Module):
 
     With W_k, b_k, W_v, b_v of a head: q · (W_k m + b_k) = (q W_k) · m + const, and the constant leaves
     the softmax as it is; and sum_i p_i (W_v m_i + b_v) = W_v (sum_i p_i m_i) + b_v. An answer has a few
-    tokens and a picture has 1,297, so that mapping the queries is less work than mapping the states, and
+    tokens and an image has 1,297, so that mapping the queries is less work than mapping the states, and
     nothing is stored for each layer. Beams of a question share its states.
     """
 

@@ -1,4 +1,4 @@
-"""The fusion encoder of mPLUG: questions read the picture, and now and then both read each other."""
+"""The fusion encoder of mPLUG: questions read the image, and now and then both read each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from silmm_benchmarks.judges.mplug.config import BertSizes
 
 
 class ReadingLayer(FeedForward):
-    """Questions attend to themselves, then to the picture, whose states stay as they are."""
+    """Questions attend to themselves, then to the image, whose states stay as they are."""
 
     def __init__(self, sizes: BertSizes) -> None:
         """Make the layer."""
@@ -18,35 +18,35 @@ class ReadingLayer(FeedForward):
         self.attention = Attention(sizes)
         self.crossattention = Attention(sizes)
 
-    def forward(self, picture: Tensor, questions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the picture's states and the questions' next; one picture (1, n, hidden) serves all."""
+    def forward(self, image: Tensor, questions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the image's states and the questions' next; one image (1, n, hidden) serves all."""
         own = self.attention(questions, allowed(mask))
-        # The tokens of all questions read a shared picture as one row: its keys are made once.
-        rows = own.reshape(len(picture), -1, own.shape[-1])
-        read = self.crossattention(rows, others=picture).reshape(own.shape)
-        return picture, self.feed_forward(read)
+        # The tokens of all questions read a shared image as one row: its keys are made once.
+        rows = own.reshape(len(image), -1, own.shape[-1])
+        read = self.crossattention(rows, others=image).reshape(own.shape)
+        return image, self.feed_forward(read)
 
 
 class JoiningLayer(FeedForward):
-    """Picture and question attend to both; the picture's result is added to what it was (skip connection)."""
+    """Image and question attend to both; the image's result is added to what it was (skip connection)."""
 
     def __init__(self, sizes: BertSizes) -> None:
         """Make the layer."""
         super().__init__(sizes)
         self.attention = Attention(sizes)
 
-    def forward(self, picture: Tensor, questions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a picture for each question (questions, n, hidden) and the questions' next states."""
-        picture = picture.expand(len(questions), -1, -1)
-        seen, length = picture.shape[1], questions.shape[1]
+    def forward(self, image: Tensor, questions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return an image for each question (questions, n, hidden) and the questions' next states."""
+        image = image.expand(len(questions), -1, -1)
+        seen, length = image.shape[1], questions.shape[1]
         mask = torch.cat([mask.new_ones(len(mask), seen), mask], dim=1)
-        joint = self.attention(torch.cat([picture, questions], dim=1), allowed(mask))
+        joint = self.attention(torch.cat([image, questions], dim=1), allowed(mask))
         change, questions = torch.split(self.feed_forward(joint), [seen, length], dim=1)
-        return picture + change, questions
+        return image + change, questions
 
 
 class FusionEncoder(nn.Module):
-    """Fuses one picture with questions about it (state dict: fusion_encoder)."""
+    """Fuses one image with questions about it (state dict: fusion_encoder)."""
 
     def __init__(self, sizes: BertSizes) -> None:
         """Make the layers that fuse, under the file's numbers; those before them are never used."""
@@ -59,17 +59,17 @@ class FusionEncoder(nn.Module):
         layers = nn.ModuleDict({number: kind(sizes) for number, kind in kinds.items()})
         self.encoder = nn.ModuleDict({"layer": layers})
 
-    def forward(self, picture: Tensor, questions: Tensor, mask: Tensor) -> Tensor:
-        """Return what the decoder reads, (questions, n + length, hidden): the picture, then the question.
+    def forward(self, image: Tensor, questions: Tensor, mask: Tensor) -> Tensor:
+        """Return what the decoder reads, (questions, n + length, hidden): the image, then the question.
 
         Args:
-            picture: States of one picture for all questions (1, n, hidden), or of one for each. Not changed.
+            image: States of one image for all questions (1, n, hidden), or of one for each. Not changed.
             questions: States of the questions (questions, length, hidden).
             mask: Ones at their tokens, zeros at the padding (questions, length).
         """
         for layer in self.encoder["layer"].children():
-            picture, questions = layer(picture, questions, mask)
-        return torch.cat([picture.expand(len(questions), -1, -1), questions], dim=1)
+            image, questions = layer(image, questions, mask)
+        return torch.cat([image.expand(len(questions), -1, -1), questions], dim=1)
 
 
 def _joins(place: int, stride: int) -> bool:

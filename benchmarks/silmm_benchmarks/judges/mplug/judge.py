@@ -1,4 +1,4 @@
-"""mPLUG as a judge: each picture encoded once, its questions asked together."""
+"""mPLUG as a judge: each image encoded once, its questions asked together."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class MPlugJudge:
     def _ask(self, image: Image, texts: Sequence[str]) -> list[str]:
         if not texts:
             return []
-        # Only questions of one picture share a batch, so that no answer depends on other pictures.
+        # Only questions of one image share a batch, so that no answer depends on other images.
         distinct = list(dict.fromkeys(texts))
         encoded = self.encode(image)
         answers: dict[str, str] = {}
@@ -82,7 +82,7 @@ class MPlugJudge:
         return [answers[text] for text in texts]
 
     def ranked(self, image: Image, texts: Sequence[str]) -> list[list[tuple[str, float]]]:
-        """Return each question's recorded answers about a picture with their scores, best first.
+        """Return each question's recorded answers about an image with their scores, best first.
 
         A score is the sum of log-probabilities over the length penalty.
 
@@ -94,9 +94,9 @@ class MPlugJudge:
         return [[(self.questions.decode(one.tokens), one.score) for one in answers] for answers in found]
 
     def encode(self, image: Image) -> Tensor:
-        """Return the states of one picture that its questions read, (1, n, hidden)."""
+        """Return the states of one image that its questions read, (1, n, hidden)."""
         seen = pixels(image, self.config.image_res).to(device=self._device, dtype=self._dtype)
-        return self.model.encode_pictures(seen[None])
+        return self.model.encode_images(seen[None])
 
 
 def build(options: MPlugOptions) -> MPlugJudge:

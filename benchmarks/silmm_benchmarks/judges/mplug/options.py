@@ -24,6 +24,6 @@ class MPlugOptions(Options):
         default="float32", description="float32 gives the official answers; bfloat16 may give others"
     )
     batch: int = Field(
-        default=16, ge=1, description="questions of one picture that are asked at once",
+        default=16, ge=1, description="questions of one image that are asked at once",
         json_schema_extra={"unit": "questions"},
     )

@@ -27,7 +27,7 @@ from silmm_benchmarks.judges.mplug.model import MPlug
 from silmm_benchmarks.judges.mplug.options import MPlugOptions
 from silmm_benchmarks.judges.probing import JudgeProber, Open
 
-ASKED = ("is there a circle?", "what color is the circle?", "is the circle green?", "what is in the picture?")
+ASKED = ("is there a circle?", "what color is the circle?", "is the circle green?", "what is in the image?")
 RANKED = 3
 """Answers of a question that are shown."""
 _DEFAULTS = ("image_res", "clip_vision_width", "clip_vision_layers", "clip_vision_patch_size", "min_length",
@@ -75,7 +75,7 @@ def settings_facts(config: MPlugConfig) -> dict[str, Any]:
     own = {name: MPlugConfig.model_fields[name].default for name in _DEFAULTS}
     other = [f"{name} {own[name]}" for name in _DEFAULTS if values[name] != own[name]]
     return {
-        **values, **config.bert.model_dump(), "picture tokens": config.picture_tokens,
+        **values, **config.bert.model_dump(), "image tokens": config.image_tokens,
         "other than the defaults": other or "nothing",
     }
 

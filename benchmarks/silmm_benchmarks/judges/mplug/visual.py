@@ -1,4 +1,4 @@
-"""The picture tower of mPLUG: CLIP's vision transformer, all blocks, without its projection."""
+"""The image tower of mPLUG: CLIP's vision transformer, all blocks, without its projection."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor, nn
 from silmm_benchmarks.judges.mplug.config import MPlugConfig
 
 
-class PictureTower(nn.Module):
+class ImageTower(nn.Module):
     """Gives one state for each patch and one before them (state dict: visual_encoder.visual)."""
 
     def __init__(self, config: MPlugConfig) -> None:
-        """Make the tower; its position embeddings already have the size of the picture's grid."""
+        """Make the tower; its position embeddings already have the size of the image's grid."""
         super().__init__()
         width, patch = config.clip_vision_width, config.clip_vision_patch_size
         self.conv1 = nn.Conv2d(3, width, kernel_size=patch, stride=patch, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(width))
-        self.positional_embedding = nn.Parameter(torch.empty(config.picture_tokens, width))
+        self.positional_embedding = nn.Parameter(torch.empty(config.image_tokens, width))
         self.ln_pre = nn.LayerNorm(width)
         self.transformer = _Blocks(width, config.clip_vision_layers, config.vision_heads)
         self.ln_post = nn.LayerNorm(width)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map pixels (pictures, 3, side, side) to states (pictures, 1 + patches, width)."""
+        """Map pixels (images, 3, side, side) to states (images, 1 + patches, width)."""
         patches = self.conv1(pixels).flatten(2).transpose(1, 2)
         first = self.class_embedding.expand(len(patches), 1, -1)
         states = self.ln_pre(torch.cat([first, patches], dim=1) + self.positional_embedding)

@@ -15,7 +15,7 @@ ROI_LEVELS = 3
 CASCADE_WEIGHTS = ((10.0, 10.0, 5.0, 5.0), (20.0, 20.0, 10.0, 10.0), (30.0, 30.0, 15.0, 15.0))
 """Divisors of (dx, dy, dw, dh) in the three stages."""
 DIVISIBILITY = 32
-"""Pictures are padded to a multiple of it."""
+"""Images are padded to a multiple of it."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, fl
 
 
 def clip(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Cut boxes to the picture; those outside become empty and stay."""
+    """Cut boxes to the image; those outside become empty and stay."""
     low = boxes.clamp(min=0)
     most = torch.tensor([width, height, width, height], device=boxes.device, dtype=boxes.dtype)
     return torch.minimum(low, most)

@@ -18,14 +18,14 @@ LEAST_SCORE = 0.1
 """A score has to be above it: a constant of the official code."""
 OVERLAP = 0.5
 MOST = 300
-"""Detections of a picture."""
+"""Detections of an image."""
 CHUNK = 64
 """Boxes that go through a head at once; it bounds the memory."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage for one picture: the boxes it pooled (n, 4), 723 logits, 4 deltas, decoded boxes."""
+    """One stage for one image: the boxes it pooled (n, 4), 723 logits, 4 deltas, decoded boxes."""
 
     boxes: Tensor
     logits: Tensor
@@ -36,7 +36,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Found:
-    """The detections of one picture by falling score: (n, 4) boxes, (n,) scores, (n,) class numbers."""
+    """The detections of one image by falling score: (n, 4) boxes, (n,) scores, (n,) class numbers."""
 
     boxes: Tensor
     scores: Tensor
@@ -101,12 +101,12 @@ class Cascade(nn.Module):
         self.box_predictor = nn.ModuleList(Predictor(architecture.fc) for _ in CASCADE_WEIGHTS)
 
     def forward(self, features: list[Tensor], boxes: Tensor, height: int, width: int) -> list[Stage]:
-        """Run the stages on one picture.
+        """Run the stages on one image.
 
         Args:
-            features: p3, p4, p5 of the picture, each (C, H, W), float32.
+            features: p3, p4, p5 of the image, each (C, H, W), float32.
             boxes: the proposals, (n, 4).
-            height, width: of the picture without padding; boxes are clipped to it between stages, and
+            height, width: of the image without padding; boxes are clipped to it between stages, and
                 empty ones stay, so that rows stay aligned.
         """
         stages: list[Stage] = []
@@ -124,7 +124,7 @@ def mean_scores(stages: list[Stage]) -> Tensor:
 
 
 def detections(stages: list[Stage], height: int, width: int, rule: Suppression) -> Found:
-    """Return what the cascade found in one picture: boxes of the last stage with the mean scores.
+    """Return what the cascade found in one image: boxes of the last stage with the mean scores.
 
     Each class of a box with a score above 0.1 is a candidate; suppression within the classes; the best
     300. What is empty after clipping is dropped at the very end.

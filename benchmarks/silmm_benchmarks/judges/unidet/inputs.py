@@ -1,4 +1,4 @@
-"""What the networks see of a picture: its size and the order of its colours (spec/benchmarks.md 1.6)."""
+"""What the networks see of an image: its size and the order of its colours (spec/benchmarks.md 1.6)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LONG_SIDE = 480
 
 
 def frame_size(width: int, height: int) -> tuple[int, int]:
-    """Return the width and height to which a picture is resized.
+    """Return the width and height to which an image is resized.
 
     Raises:
-        DataError: the picture is so narrow that nothing would be left of its shorter side.
+        DataError: the image is so narrow that nothing would be left of its shorter side.
     """
     short, long = sorted((width, height))
     new_short, new_long = SHORT_SIDE, SHORT_SIDE * long // short
@@ -31,14 +31,14 @@ def frame_size(width: int, height: int) -> tuple[int, int]:
         new_short, new_long = LONG_SIDE * new_short // new_long, LONG_SIDE
     if not new_short:
         raise DataError(
-            f"a picture of {width}x{height} is too narrow for UniDet: with a longer side of {LONG_SIDE} "
+            f"an image of {width}x{height} is too narrow for UniDet: with a longer side of {LONG_SIDE} "
             "nothing is left of the other. Crop it or leave it out."
         )
     return (new_short, new_long) if width <= height else (new_long, new_short)
 
 
 def resized(image: Image) -> Image:
-    """Return the picture in RGB at :func:`frame_size`, bilinear as Pillow does it."""
+    """Return the image in RGB at :func:`frame_size`, bilinear as Pillow does it."""
     from PIL.Image import Resampling
 
     size = frame_size(*image.size)
@@ -47,6 +47,6 @@ def resized(image: Image) -> Image:
 
 
 def pixels(image: Image, colours: Colours) -> Tensor:
-    """Return a resized RGB picture as float32 (3, height, width), 0 to 255, channels in that order."""
+    """Return a resized RGB image as float32 (3, height, width), 0 to 255, channels in that order."""
     values = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
     return values.flip(0) if colours == "BGR" else values

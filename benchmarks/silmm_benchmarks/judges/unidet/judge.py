@@ -1,4 +1,4 @@
-"""UniDet as a judge: named objects with their boxes in the frame of the resized picture."""
+"""UniDet as a judge: named objects with their boxes in the frame of the resized image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ENOUGH = 50
-"""Pictures after which a share of empty ones means something."""
+"""Images after which a share of empty ones means something."""
 SUSPICIOUS = 0.9
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -33,8 +33,8 @@ _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": 
 class UniDetJudge:
     """The detector of T2I-CompBench++'s spatial and numeracy columns; a `Detector`.
 
-    Pictures go through the network one by one: the official code pads a batch of several sizes to the
-    largest, so that what it finds near a border depends on the other pictures of the batch.
+    Images go through the network one by one: the official code pads a batch of several sizes to the
+    largest, so that what it finds near a border depends on the other images of the batch.
     """
 
     def __init__(self, architecture: Architecture, options: UniDetOptions) -> None:
@@ -71,25 +71,25 @@ class UniDetJudge:
         }
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """Return what is in each picture, by falling score.
+        """Return what is in each image, by falling score.
 
         Raises:
-            DataError: numbers of the network are not finite, or a picture is too narrow; says which.
+            DataError: numbers of the network are not finite, or an image is too narrow; says which.
         """
         return [self._detect(image, place) for place, image in enumerate(images)]
 
     def look(
         self, image: Image, *, colours: Colours | None = None, rule: Suppression | None = None
     ) -> Detections:
-        """Return what is in one picture, by falling score.
+        """Return what is in one image, by falling score.
 
         Args:
-            image: the picture, of any size.
+            image: the image, of any size.
             colours: order of the channels in place of the options' own.
             rule: suppression in place of the options' own.
 
         Raises:
-            DataError: numbers of the network are not finite, or the picture is too narrow.
+            DataError: numbers of the network are not finite, or the image is too narrow.
         """
         frame = resized(image)
         with self._arithmetic():
@@ -105,7 +105,7 @@ class UniDetJudge:
         try:
             found = self.look(image)
         except DataError as error:
-            raise DataError(f"picture {place + 1} of this batch: {error}") from error
+            raise DataError(f"image {place + 1} of this batch: {error}") from error
         self._count(not len(found.scores))
         return found
 
@@ -125,7 +125,7 @@ class UniDetJudge:
         self._empty += empty
         if self._seen == ENOUGH and self._empty > SUSPICIOUS * ENOUGH:
             warnings.warn(
-                f"{self.architecture.name} found nothing in {self._empty} of the first {ENOUGH} pictures. "
+                f"{self.architecture.name} found nothing in {self._empty} of the first {ENOUGH} images. "
                 "Look at them; if there are things in them, the weights or the order of colours are wrong.",
                 stacklevel=4,
             )

@@ -1,4 +1,4 @@
-"""The whole detector: pictures in the network's colour order in, detections out (spec/unidet.md 2)."""
+"""The whole detector: images in the network's colour order in, detections out (spec/unidet.md 2)."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class UniDet(nn.Module):
         self.roi_heads = Cascade(architecture)
         self.eval()
 
-    def prepare(self, pictures: Sequence[Tensor]) -> Tensor:
+    def prepare(self, images: Sequence[Tensor]) -> Tensor:
         """Normalise by channel and pad right and below with zeros, as the official code does.
 
-        A batch is padded to its largest sides, rounded up to a multiple of 32: with pictures of several
-        sizes the features near the border of the smaller ones depend on the others. Give pictures of one
-        size, or one picture, for results that do not.
+        A batch is padded to its largest sides, rounded up to a multiple of 32: with images of several
+        sizes the features near the border of the smaller ones depend on the others. Give images of one
+        size, or one image, for results that do not.
 
         Args:
-            pictures: each (3, height, width), 0 to 255.
+            images: each (3, height, width), 0 to 255.
 
         Returns:
             (B, 3, H, W).
@@ -46,30 +46,30 @@ class UniDet(nn.Module):
             for values in (self.architecture.mean, self.architecture.std)
         )
         height, width = (
-            -(-max(picture.shape[axis] for picture in pictures) // DIVISIBILITY) * DIVISIBILITY
+            -(-max(image.shape[axis] for image in images) // DIVISIBILITY) * DIVISIBILITY
             for axis in (1, 2)
         )
-        batch = mean.new_zeros((len(pictures), 3, height, width))
-        for row, picture in zip(batch, pictures, strict=True):
-            row[:, : picture.shape[1], : picture.shape[2]] = (picture.to(device).float() - mean) / std
+        batch = mean.new_zeros((len(images), 3, height, width))
+        for row, image in zip(batch, images, strict=True):
+            row[:, : image.shape[1], : image.shape[2]] = (image.to(device).float() - mean) / std
         return batch
 
     @torch.inference_mode()
-    def forward(self, pictures: Sequence[Tensor], rule: Suppression = "official") -> list[Found]:
-        """Detect in pictures, each (3, height, width), 0 to 255, channels in the order of mean and std.
+    def forward(self, images: Sequence[Tensor], rule: Suppression = "official") -> list[Found]:
+        """Detect in images, each (3, height, width), 0 to 255, channels in the order of mean and std.
 
-        Boxes are in pixels of these pictures.
+        Boxes are in pixels of these images.
 
         Raises:
             DataError: numbers are not finite; the official code would drop such boxes and score 0.
         """
-        features: list[Tensor] = [level.float() for level in self.backbone(self.prepare(pictures))]
+        features: list[Tensor] = [level.float() for level in self.backbone(self.prepare(images))]
         self._require_finite("features", features)
         levels = self.proposal_generator(features)
         self._require_finite("proposals", [part for level in levels for part in (level.logits, level.deltas)])
         found = []
-        for index, picture in enumerate(pictures):
-            height, width = picture.shape[1:]
+        for index, image in enumerate(images):
+            height, width = image.shape[1:]
             boxes, _ = select(levels, index, height, width, rule)
             stages = self.roi_heads([level[index] for level in features[:ROI_LEVELS]], boxes, height, width)
             self._require_finite("box heads", [part for s in stages for part in (s.logits, s.deltas)])

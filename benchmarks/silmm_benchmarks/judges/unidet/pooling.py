@@ -21,10 +21,10 @@ def levels_of(boxes: Tensor) -> Tensor:
 
 
 def pool_boxes(features: list[Tensor], boxes: Tensor) -> Tensor:
-    """Pool each box of one picture from its level.
+    """Pool each box of one image from its level.
 
     Args:
-        features: p3, p4, p5 of the picture, each (C, H, W).
+        features: p3, p4, p5 of the image, each (C, H, W).
         boxes: (n, 4) in pixels of the input.
 
     Returns:

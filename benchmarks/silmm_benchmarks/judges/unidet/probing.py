@@ -58,11 +58,11 @@ class UniDetProber(JudgeProber):
         return {"weights": found, "labels": names, "problems": problems + unreadable, "notes": notes}
 
     def examine(
-        self, judge: UniDetJudge, pictures: Sequence[Path], texts: Sequence[str]
+        self, judge: UniDetJudge, images: Sequence[Path], texts: Sequence[str]
     ) -> Iterable[tuple[str, Step]]:
         """Return the steps of any judge; then both suppressions and, for RS200, both orders of colours."""
-        yield from super().examine(judge, pictures, texts)
-        for name, opened in self.pictures(pictures)[2:]:  # a disc and nothing show no difference
+        yield from super().examine(judge, images, texts)
+        for name, opened in self.images(images)[2:]:  # a disc and nothing show no difference
             yield f"nms, {name}", partial(_suppressions, judge, opened)
             if self.architecture.trained_on == "RGB":
                 yield f"colours, {name}", partial(_colours, judge, opened)
@@ -211,14 +211,14 @@ def _all_near(values: Tensor, number: float) -> bool:
 
 
 def _suppressions(judge: UniDetJudge, opened: Open) -> Finding | str:
-    picture = opened()
-    found = {rule: judge.look(picture, rule=rule) for rule in ("official", "exact")}
+    image = opened()
+    found = {rule: judge.look(image, rule=rule) for rule in ("official", "exact")}
     return f"official {_compared('exact', found['official'], found['exact'])}"
 
 
 def _colours(judge: UniDetJudge, opened: Open) -> Finding | str:
-    picture = opened()
-    found = {colours: judge.look(picture, colours=colours) for colours in ("BGR", "RGB")}
+    image = opened()
+    found = {colours: judge.look(image, colours=colours) for colours in ("BGR", "RGB")}
     mean = {name: float(one.scores[:10].mean()) if len(one.scores) else 0.0 for name, one in found.items()}
     told = f"BGR (official) {_compared('RGB', found['BGR'], found['RGB'])}; "
     told += f"mean of the best ten scores {mean['BGR']:.3f} and {mean['RGB']:.3f}; RGB: {best(found['RGB'])}"

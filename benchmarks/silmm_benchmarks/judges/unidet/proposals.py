@@ -13,7 +13,7 @@ from silmm_benchmarks.judges.unidet.suppression import Suppression, grouped_nms
 
 LEVEL_MOST = 1000
 """Boxes of a level that take part in the suppression."""
-PICTURE_MOST = 1000
+IMAGE_MOST = 1000
 OVERLAP = 0.7
 _WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 
@@ -59,9 +59,9 @@ class ProposalGenerator(nn.Module):
 def select(
     levels: list[Level], index: int, height: int, width: int, rule: Suppression
 ) -> tuple[Tensor, Tensor]:
-    """Return the proposals of picture `index` of a batch, at most 1000: boxes (n, 4) and logits (n,).
+    """Return the proposals of image `index` of a batch, at most 1000: boxes (n, 4) and logits (n,).
 
-    Of each level the 1000 best by logit are decoded and clipped to the picture without its padding; then
+    Of each level the 1000 best by logit are decoded and clipped to the image without its padding; then
     suppression within the levels, and the best of all levels.
     """
     boxes, logits, groups = [], [], []
@@ -79,5 +79,5 @@ def select(
     candidates = clip(candidates, height, width)
     usable &= is_solid(candidates)
     candidates, scores, group = candidates[usable], scores[usable], group[usable]
-    kept = grouped_nms(candidates, scores, group, OVERLAP, rule)[:PICTURE_MOST]
+    kept = grouped_nms(candidates, scores, group, OVERLAP, rule)[:IMAGE_MOST]
     return candidates[kept], scores[kept]

@@ -31,7 +31,7 @@ class DeepStem(nn.Module):
 
 
 class SplitAttention(nn.Module):
-    """Two grouped maps of the input, mixed channel by channel by what the whole picture holds."""
+    """Two grouped maps of the input, mixed channel by channel by what the whole image holds."""
 
     def __init__(self, channels: int, *, counted: bool) -> None:
         """Keep the number of channels."""

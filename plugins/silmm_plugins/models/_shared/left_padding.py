@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm_plugins.models._shared.token_sampling import pick, streams
 
 
@@ -66,7 +66,7 @@ class LeftPadded(ABC):
     ) -> list[list[int]]:
         """Continue each row of ids until `stop`, which is left out, or for `longest` tokens.
 
-        Temperature 0 is greedy; else each row draws from its own seed by inverse sampling.
+        Temperature 0 is greedy; else each row samples from its own seed by inverse sampling.
         """
         vectors, valid, positions = self.pad_left(requests)
         cache = self.new_cache()
@@ -78,8 +78,8 @@ class LeftPadded(ABC):
         at = positions[:, -1:]
         for step in range(longest):
             scores = self.logits(states[:, -1]).cpu()
-            drawn = pick(scores / heat[:, None].clamp(min=1e-6), uniform[:, step], Drawing())
-            chosen = torch.where(heat == 0, scores.argmax(-1), drawn)
+            sampled = pick(scores / heat[:, None].clamp(min=1e-6), uniform[:, step], SamplingParams())
+            chosen = torch.where(heat == 0, scores.argmax(-1), sampled)
             for row, token in enumerate(chosen.tolist()):
                 going[row] = going[row] and token != stop
                 if going[row]:

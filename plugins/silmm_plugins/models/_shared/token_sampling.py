@@ -8,30 +8,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 
 
-def truncate(probabilities: Tensor, drawing: Drawing) -> Tensor:
+def truncate(probabilities: Tensor, sampling: SamplingParams) -> Tensor:
     """Set to 0 what top-k and nucleus sampling leave out, (batch, tokens); the rest is not rescaled.
 
     The nucleus is the smallest set of most probable tokens whose mass reaches top_p (Holtzman et al. 2020).
     """
-    if drawing.top_k == 0 and drawing.top_p >= 1:
+    if sampling.top_k == 0 and sampling.top_p >= 1:
         return probabilities
     ordered, order = probabilities.sort(-1, descending=True)
     keep = torch.ones_like(ordered, dtype=torch.bool)
-    if drawing.top_k:
-        keep[:, drawing.top_k :] = False
-    if drawing.top_p < 1:
-        keep &= ordered.cumsum(-1) - ordered < drawing.top_p
+    if sampling.top_k:
+        keep[:, sampling.top_k :] = False
+    if sampling.top_p < 1:
+        keep &= ordered.cumsum(-1) - ordered < sampling.top_p
     return torch.zeros_like(probabilities).scatter(-1, order, ordered * keep)
 
 
-def pick(logits: Tensor, uniform: Tensor, drawing: Drawing) -> Tensor:
+def pick(logits: Tensor, uniform: Tensor, sampling: SamplingParams) -> Tensor:
     """Turn logits (batch, tokens) and numbers in [0, 1) into tokens (batch,) by inverse sampling."""
-    if drawing.temperature == 0:
+    if sampling.temperature == 0:
         return logits.argmax(-1)
-    kept = truncate((logits / drawing.temperature).softmax(-1), drawing)
+    kept = truncate((logits / sampling.temperature).softmax(-1), sampling)
     mass = kept.cumsum(-1)
     chosen = (mass <= uniform[:, None] * mass[:, -1:]).sum(-1)
     last = (kept > 0).long() * torch.arange(1, kept.shape[1] + 1, device=kept.device)

@@ -1,1 +1,1 @@
-"""DreamLLM: a language model whose dream queries' hidden states a frozen Stable Diffusion 2.1 paints."""
+"""DreamLLM: a language model whose dream queries' hidden states a frozen Stable Diffusion 2.1 decodes."""

@@ -1,6 +1,6 @@
 """Configurations of the two public models inside DreamLLM: from companion folders, or the known facts.
 
-The checkpoint holds the weights of CLIP's picture tower and of Stable Diffusion, and only names the models
+The checkpoint holds the weights of CLIP's image tower and of Stable Diffusion, and only names the models
 whose configuration they have. The hub's repository of Stable Diffusion 2.1 is gone, so what its
 configurations said stands here (spec/base-models.md 0.9, 1.2).
 """

@@ -26,7 +26,7 @@ _HINT = "give the folder of its configuration by model.companions"
 
 
 class Decoder:
-    """H in, pictures out; nothing in it is ever trained."""
+    """H in, images out; nothing in it is ever trained."""
 
     def __init__(
         self, condition: nn.Module, unet: nn.Module, vae: nn.Module, schedule: dict[str, Any]
@@ -68,20 +68,20 @@ class Decoder:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the latents of a picture."""
+        """Channels, height and width of the latents of an image."""
         config: Any = self.unet.config
         return (config.in_channels, config.sample_size, config.sample_size)
 
     @torch.inference_mode()
-    def paint(
+    def decode(
         self, features: Tensor, unconditional: Tensor, seeds: Sequence[int], *, steps: int, guidance: float
     ) -> Tensor:
-        """Return pictures (batch, 3, height, width) in [0, 1], float32 on the CPU.
+        """Return images (batch, 3, height, width) in [0, 1], float32 on the CPU.
 
         Args:
             features: H, (batch, L, D).
             unconditional: H of the prompt to lead away from, (1, L, D).
-            seeds: of each picture: a generator on the CPU draws first its latents, then its noises, so that
+            seeds: of each image: a generator on the CPU samples first its latents, then its noises, so that
                 neither company nor device changes them.
             steps: denoising steps.
             guidance: scale; 1 is none.
@@ -89,7 +89,7 @@ class Decoder:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         latents = torch.stack([torch.randn(self.latent_shape, generator=one) for one in generators])
         final = self.denoise(features, unconditional, latents, generators, steps=steps, guidance=guidance)
-        return self.pictures(final)
+        return self.images(final)
 
     def denoise(
         self,
@@ -128,8 +128,8 @@ class Decoder:
         found: Tensor = self.unet(latents, step, encoder_hidden_states=condition, return_dict=False)[0]
         return found
 
-    def pictures(self, latents: Tensor) -> Tensor:
-        """Return the pictures of latents, float32 (batch, 3, height, width) in [0, 1], on the CPU."""
+    def images(self, latents: Tensor) -> Tensor:
+        """Return the images of latents, float32 (batch, 3, height, width) in [0, 1], on the CPU."""
         vae: Any = self.vae
         decoded: Tensor = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
         return (decoded.float() / 2 + 0.5).clamp(0, 1).cpu()

@@ -1,4 +1,4 @@
-"""DreamLLM's language model on ids and vectors: features, answers about pictures, and text.
+"""DreamLLM's language model on ids and vectors: features, answers about images, and text.
 
 Stock Llama. Every sequence has the positions that it would have alone: prompts are padded on the left under a
 mask, with their own position ids, so that nothing stands between a prompt and the queries. The original pads
@@ -131,24 +131,24 @@ class LanguageModel(LeftPadded):
     def answers(
         self,
         prefix: Sequence[int],
-        pictures: Tensor,
+        images: Tensor,
         suffix: int,
         questions: Sequence[Sequence[Sequence[int]]],
     ) -> list[Tensor]:
-        """Return the logits (n_questions, vocabulary) behind each question about each picture.
+        """Return the logits (n_questions, vocabulary) behind each question about each image.
 
-        A picture is read once: all its questions stand behind it in one row, each sees the picture and
+        An image is read once: all its questions stand behind it in one row, each sees the image and
         itself alone and has the positions that it would have by itself.
 
         Args:
-            prefix: ids before the picture.
-            pictures: vectors of pictures, (N, tokens, D).
-            suffix: the id after the picture.
-            questions: ids of the questions of each picture; each picture has one at least.
+            prefix: ids before the image.
+            images: vectors of images, (N, tokens, D).
+            suffix: the id after the image.
+            questions: ids of the questions of each image; each image has one at least.
         """
-        count = len(pictures)
+        count = len(images)
         before = self.embed(torch.tensor([*prefix, suffix])).expand(count, -1, -1)
-        seen = torch.cat([before[:, :-1], pictures.to(before), before[:, -1:]], 1)
+        seen = torch.cat([before[:, :-1], images.to(before), before[:, -1:]], 1)
         start = seen.shape[1]
         cache = DynamicCache(config=self.backbone.config)
         everything = torch.ones(count, start, dtype=torch.bool, device=self.device)

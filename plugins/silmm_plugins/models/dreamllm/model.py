@@ -1,4 +1,4 @@
-"""`dreamllm` as a base model: strings and pictures in, strings, features, pictures and answers out."""
+"""`dreamllm` as a base model: strings and images in, strings, features, images and answers out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError
 from silmm_plugins.models._shared.devices import check_devices
 from silmm_plugins.models._shared.dtypes import dtype_of
@@ -89,7 +89,7 @@ class DreamLlm(BaseModel):
             "tokenizer legacy": words.legacy,
             "vocabulary": config.vocab_size,  # type: ignore[union-attr]
             "H": list(self.language_model.queries.shape),
-            "tokens of a seen picture": self.vision.tokens,
+            "tokens of a seen image": self.vision.tokens,
             "latents": list(self.decoder.latent_shape),
             "dtype": str(self.language_model.queries.dtype).removeprefix("torch."),
             "schedule": self.decoder.schedule,
@@ -107,7 +107,7 @@ class DreamLlm(BaseModel):
         """
         self.placement.need()
         replies: list[str] = []
-        for part in _parts(requests, self._options.text_batch):
+        for part in _parts(requests, self._options.chat_batch_size):
             rows = [self._conversation(request) for request in part]
             longest = _TOKENS_PER_WORD * max(request.max_words for request in part)
             longest = min(longest, self.language_model.longest - max(map(len, rows)))
@@ -144,27 +144,27 @@ class DreamLlm(BaseModel):
     ) -> list[npt.NDArray[np.float64]]:
         """Sum the probabilities of the ways to begin with yes and with no, after `ASSISTANT:`.
 
-        The softmax is over the whole vocabulary (spec/base-models.md 1.5). A picture is read once for all
+        The softmax is over the whole vocabulary (spec/base-models.md 1.5). An image is read once for all
         its questions.
         """
         self.placement.need("vision")
         results = [np.zeros((len(asked), 2)) for asked in questions]
         rows = [row for row, asked in enumerate(questions) if asked]
-        for part in _parts(rows, self._options.look_batch):
+        for part in _parts(rows, self._options.vqa_batch_size):
             pixels = self.vision.pixels([images[row] for row in part])
-            logits = self.picture_logits(pixels, [questions[row] for row in part])
+            logits = self.image_logits(pixels, [questions[row] for row in part])
             for row, found in zip(part, logits, strict=True):
                 p = found.double().softmax(-1)
                 both = [p[:, ids].sum(-1) for ids in (self.tokenizer.yes, self.tokenizer.no)]
                 results[row] = torch.stack(both, 1).cpu().numpy()
         return results
 
-    def picture_logits(self, pixels: torch.Tensor, questions: Sequence[Sequence[str]]) -> list[torch.Tensor]:
-        """Return the logits (n_questions, vocabulary) at the answer to each question about each picture.
+    def image_logits(self, pixels: torch.Tensor, questions: Sequence[Sequence[str]]) -> list[torch.Tensor]:
+        """Return the logits (n_questions, vocabulary) at the answer to each question about each image.
 
         Args:
             pixels: what CLIP sees, (N, 3, side, side).
-            questions: of each picture, at least one.
+            questions: of each image, at least one.
         """
         words = self.tokenizer
         opening = words.encode(templates.SYSTEM + templates.USER, after_special=False)
@@ -175,7 +175,7 @@ class DreamLlm(BaseModel):
             [[words.encode(templates.question(text)) for text in asked] for asked in questions],
         )
 
-    # -- drawing -------------------------------------------------------------------------------------
+    # -- sampling -------------------------------------------------------------------------------------
 
     def _prompt_ids(self, prompt: str) -> list[int]:
         words = self.tokenizer
@@ -187,18 +187,18 @@ class DreamLlm(BaseModel):
 
     @torch.inference_mode()
     def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing  # noqa: ARG002
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
     ) -> list[Latent]:
         """Return H(x), float32 (L, D), of each prompt; it has no chance in it, so seeds change nothing."""
         found: dict[str, Latent] = {}
-        for part in _parts(list(dict.fromkeys(prompts)), self._options.text_batch):
+        for part in _parts(list(dict.fromkeys(prompts)), self._options.chat_batch_size):
             found |= dict(zip(part, self.features(part).float().cpu().numpy(), strict=True))
         return [found[prompt] for prompt in prompts]
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, L, D), after the final norm, before the condition projector.
 
-        While gradients are asked for, picture tower and decoder wait in main memory.
+        While gradients are asked for, image tower and decoder wait in main memory.
 
         Raises:
             DataError: a prompt is longer than the model reads.
@@ -224,7 +224,7 @@ class DreamLlm(BaseModel):
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
-        """Paint each H (L, D) under the noise of its seed; real checkpoints give (512, 512, 3).
+        """Decode each H (L, D) under the noise of its seed; real checkpoints give (512, 512, 3).
 
         Guidance leads away from H of the negative prompt under the backbone as it stands, as the original
         pipeline does.
@@ -234,19 +234,19 @@ class DreamLlm(BaseModel):
         """
         shape = tuple(self.language_model.queries.shape)
         checked = [_checked(one, shape) for one in latents]
-        pictures: list[Image] = []
+        images: list[Image] = []
         self.placement.need("decoder")
         without = self._unconditional() if latents else None
-        for part in _parts(list(zip(checked, seeds, strict=True)), self._options.paint_batch):
-            painted = self.decoder.paint(
+        for part in _parts(list(zip(checked, seeds, strict=True)), self._options.decode_batch_size):
+            decoded = self.decoder.decode(
                 torch.from_numpy(np.stack([one for one, _ in part])),
                 without,  # type: ignore[arg-type]
                 [seed for _, seed in part],
                 steps=self._options.steps,
                 guidance=self._options.guidance,
             )
-            pictures += list((painted * 255).round().to(torch.uint8).movedim(1, -1).numpy())
-        return pictures
+            images += list((decoded * 255).round().to(torch.uint8).movedim(1, -1).numpy())
+        return images
 
     def _unconditional(self) -> torch.Tensor:
         words = self.tokenizer
@@ -262,8 +262,8 @@ def _parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
 def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
     if latent.shape != shape or not np.isfinite(latent).all():
         raise DataError(
-            f"dreamllm paints finite features of the shape {shape}, not "
+            f"dreamllm decodes finite features of the shape {shape}, not "
             f"{'such as hold NaN or infinity' if latent.shape == shape else latent.shape}; give features "
-            "that it drew itself"
+            "that it sampled itself"
         )
     return latent.astype(np.float32)

@@ -43,7 +43,7 @@ class DreamLlmModelOptions(LoadingOptions):
         default=50,
         ge=1,
         le=1000,
-        description="denoising steps of a picture (the repository uses 50, 100 and 150)",
+        description="denoising steps of an image (the repository uses 50, 100 and 150)",
         json_schema_extra={"paper": "not given", "unit": "steps"},
     )
     guidance: float = Field(
@@ -63,21 +63,21 @@ class DreamLlmModelOptions(LoadingOptions):
         "'(best quality,extremely detailed) '",
         json_schema_extra={"paper": "not given", "unit": ""},
     )
-    text_batch: int = Field(
+    chat_batch_size: int = Field(
         default=32,
         ge=1,
         description="prompts or chat requests in one forward pass",
         json_schema_extra={"paper": "ours", "unit": "rows"},
     )
-    look_batch: int = Field(
+    vqa_batch_size: int = Field(
         default=8,
         ge=1,
-        description="pictures that are asked about in one forward pass",
-        json_schema_extra={"paper": "ours", "unit": "pictures"},
+        description="images that are asked about in one forward pass",
+        json_schema_extra={"paper": "ours", "unit": "images"},
     )
-    paint_batch: int = Field(
+    decode_batch_size: int = Field(
         default=8,
         ge=1,
-        description="pictures that are painted at once",
-        json_schema_extra={"paper": "ours", "unit": "pictures"},
+        description="images that are decoded at once",
+        json_schema_extra={"paper": "ours", "unit": "images"},
     )

@@ -1,4 +1,4 @@
-"""The maps between the language model's space and those of pictures and conditions."""
+"""The maps between the language model's space and those of images and conditions."""
 
 from __future__ import annotations
 

@@ -28,5 +28,5 @@ def turns(request: ChatRequest) -> list[str]:
 
 
 def question(text: str) -> str:
-    """Return what follows a picture."""
+    """Return what follows an image."""
     return f"{text}{ASSISTANT}"

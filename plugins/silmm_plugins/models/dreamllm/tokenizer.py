@@ -15,7 +15,7 @@ from silmm.errors import DataError, UsageError
 from silmm_plugins.models.dreamllm.checkpoint import read_json
 
 IMAGE_TOKENS = ("<im_patch>", "<im_start>", "<im_end>", "<dream_start>", "<dream_end>")
-"""The special tokens that drawing and looking need."""
+"""The special tokens that sampling and looking need."""
 YES, NO = ("▁Yes", "▁yes", "Yes", "yes"), ("▁No", "▁no", "No", "no")
 """How an answer can begin; those count that are single pieces of the vocabulary."""
 _NO_SPACE_IN_FRONT = b"\x1a\x02\x18\x00"
@@ -82,7 +82,7 @@ def _special(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
     if missing:
         raise DataError(
             f"{folder / 'config.json'}: special_tokens2ids_dict does not name {', '.join(missing)}; expected "
-            f"<s>, </s>, {', '.join(IMAGE_TOKENS)}. Take a checkpoint that was trained to draw"
+            f"<s>, </s>, {', '.join(IMAGE_TOKENS)}. Take a checkpoint that was trained to sample"
         )
     path = folder / "added_tokens.json"
     added = read_json(path, "the added tokens of the tokenizer") if path.is_file() else {}

@@ -1,4 +1,4 @@
-"""How DreamLLM sees: CLIP's picture tower, one layer before its last, and the visual projector."""
+"""How DreamLLM sees: CLIP's image tower, one layer before its last, and the visual projector."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KEYS = (
 
 
 class Vision:
-    """Pictures of any size in, one vector a patch in the language model's space out."""
+    """Images of any size in, one vector a patch in the language model's space out."""
 
     def __init__(self, tower: nn.Module, visual_projector: nn.Module, layer: int) -> None:
         """Wrap the networks; `layer` counts CLIP's hidden states, -2 is before the last layer."""
@@ -38,7 +38,7 @@ class Vision:
         self.layer = layer
         config: Any = tower.config
         self.tokens: int = (config.image_size // config.patch_size) ** 2
-        """Vectors of a picture."""
+        """Vectors of an image."""
         side = int(config.image_size)
         self._processor = _Processor(
             size={"shortest_edge": side}, crop_size={"height": side, "width": side}
@@ -95,7 +95,7 @@ class Vision:
         return torch.from_numpy(np.asarray(done, dtype=np.float32))
 
     def vectors(self, pixels: Tensor) -> Tensor:
-        """Return (N, tokens, hidden) vectors of pictures, without the class position."""
+        """Return (N, tokens, hidden) vectors of images, without the class position."""
         weight = next(self.tower.parameters())
         out = self.tower(pixels.to(weight.device, weight.dtype), output_hidden_states=True)
         projected: Tensor = self.projector(out.hidden_states[self.layer][:, 1:])

@@ -1,1 +1,1 @@
-"""Emu3: a discrete base model of about 8k image tokens a picture; Gen draws, Chat answers."""
+"""Emu3: a discrete base model of about 8k image tokens an image; Gen samples, Chat answers."""

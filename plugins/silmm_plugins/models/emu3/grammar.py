@@ -1,4 +1,4 @@
-"""How Emu3 writes a picture: its size, rows of codes with an end-of-row token each, and the end."""
+"""How Emu3 writes an image: its size, rows of codes with an end-of-row token each, and the end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from silmm_plugins.models.emu3.tokens import TextTokenizer, Tokens
 
 Codes: TypeAlias = "npt.NDArray[np.int32]"
-"""The codes of a picture, (rows, columns), each in [0, codebook)."""
+"""The codes of an image, (rows, columns), each in [0, codebook)."""
 
 PIXELS = 8
 """Side of a code's patch in pixels, in every published Emu3."""
 
 
 def grid(ratio: str, area: int) -> tuple[int, int]:
-    """Return (rows, columns) of codes of a picture of about `area` pixels (spec/base-models.md 3.3).
+    """Return (rows, columns) of codes of an image of about `area` pixels (spec/base-models.md 3.3).
 
     Args:
         ratio: width to height, for example "16:9".
@@ -39,7 +39,7 @@ def grid(ratio: str, area: int) -> tuple[int, int]:
     rows, columns = round(down * scale), round(across * scale)
     if min(rows, columns) < 1:
         raise UsageError(
-            f"a picture of {area} pixels and the ratio {ratio} has no codes; raise model.image_area"
+            f"an image of {area} pixels and the ratio {ratio} has no codes; raise model.image_area"
         )
     return rows, columns
 
@@ -50,7 +50,7 @@ def length(rows: int, columns: int) -> int:
 
 
 def opening(tokenizer: TextTokenizer, rows: int, columns: int) -> list[int]:
-    """Return the ids that announce a picture: its beginning and its size."""
+    """Return the ids that announce an image: its beginning and its size."""
     tokens = tokenizer.tokens
     return [tokens.boi, *tokenizer.encode(f"{rows}*{columns}"), tokens.img]
 
@@ -61,7 +61,7 @@ def body(tokens: Tokens, codes: Codes) -> list[int]:
 
 
 def closing(tokens: Tokens) -> list[int]:
-    """Return the ids that end a picture."""
+    """Return the ids that end an image."""
     return [tokens.eof, tokens.eoi]
 
 

@@ -1,4 +1,4 @@
-"""Drawing codes with the structure forced, guidance in the same batch, and each candidate's own numbers."""
+"""Sampling codes with the structure forced, guidance in the same batch, and each candidate's own numbers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from silmm_plugins.models.emu3 import grammar
 from silmm_plugins.models.emu3.language_model import Decoding, LanguageModel
 
 if TYPE_CHECKING:
-    from silmm.contracts.models import Drawing
+    from silmm.contracts.models import SamplingParams
     from silmm_plugins.models.emu3.grammar import Codes
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a candidate is drawn from."""
+    """What a candidate is sampled from."""
 
     prefix: Sequence[int]
-    """Ids up to the size of the picture."""
+    """Ids up to the size of the image."""
     negative: Sequence[int]
     """The same of the negative prompt; not read without guidance."""
     shape: tuple[int, int]
@@ -33,10 +33,10 @@ class Canvas:
 
 
 @torch.inference_mode()
-def draw(
-    model: LanguageModel, canvases: Sequence[Canvas], drawing: Drawing, guidance: float
+def sample(
+    model: LanguageModel, canvases: Sequence[Canvas], sampling: SamplingParams, guidance: float
 ) -> list[Codes]:
-    """Draw the codes of each canvas.
+    """Sample the codes of each canvas.
 
     Logits are those of the codes alone, u + guidance * (c - u) with c after the prompt and u after the
     negative prompt (spec/base-models.md 3.5); then temperature, top-k and top-p. Both halves run in one
@@ -44,8 +44,8 @@ def draw(
 
     Args:
         model: the policy.
-        canvases: what to draw; unequal sizes may be mixed.
-        drawing: temperature, top-k and top-p; temperature 0 takes the likeliest code.
+        canvases: what to sample; unequal sizes may be mixed.
+        sampling: temperature, top-k and top-p; temperature 0 takes the likeliest code.
         guidance: 1 is the model's own distribution, without a second half.
     """
     guided = guidance != 1.0
@@ -55,26 +55,26 @@ def draw(
     at = _order(plans, steps).to(model.device)
     prefixes = [canvas.prefix for canvas in canvases] + [canvas.negative for canvas in canvases] * guided
     decoding = Decoding(model, prefixes, steps)
-    drawn = torch.zeros(len(canvases), steps, dtype=torch.long, device=model.device)
+    sampled = torch.zeros(len(canvases), steps, dtype=torch.long, device=model.device)
     for time in range(steps):
         logits = model.code_logits(decoding.states)
         if guided:
             own, other = logits.chunk(2)
             logits = other + guidance * (own - other)
         uniform = numbers.gather(1, at[:, time : time + 1].clamp(min=0)).squeeze(1)
-        codes = pick(logits, uniform, drawing)
-        drawn[:, time] = codes
+        codes = pick(logits, uniform, sampling)
+        sampled[:, time] = codes
         if time + 1 < steps:
             tokens = _tokens(codes, at[:, time], model)
             decoding.step(tokens.repeat(1 + guided))
     return [
-        drawn[row, plan].cpu().numpy().astype(np.int32).reshape(canvas.shape)
+        sampled[row, plan].cpu().numpy().astype(np.int32).reshape(canvas.shape)
         for row, (plan, canvas) in enumerate(zip(plans, canvases, strict=True))
     ]
 
 
 def _order(plans: Sequence[Sequence[int]], steps: int) -> Tensor:
-    """Return (canvases, steps): which code of its picture a step is, or -1 for an end of row."""
+    """Return (canvases, steps): which code of its image a step is, or -1 for an end of row."""
     order = torch.full((len(plans), steps), -1)
     for row, plan in enumerate(plans):
         order[row, torch.tensor(plan)] = torch.arange(len(plan))
@@ -84,6 +84,6 @@ def _order(plans: Sequence[Sequence[int]], steps: int) -> Tensor:
 def _tokens(codes: Tensor, order: Tensor, model: LanguageModel) -> Tensor:
     """Return the token ids of a step: codes where a code stands, ends of rows elsewhere.
 
-    A picture that is finished goes on with ends of rows until the largest of the batch is; nobody reads them.
+    An image that is finished goes on with ends of rows until the largest of the batch is; nobody reads them.
     """
     return torch.where(order >= 0, codes + model.tokens.visual, model.tokens.eol)

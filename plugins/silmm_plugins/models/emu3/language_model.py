@@ -61,9 +61,9 @@ class LanguageModel:
         return torch.nn.functional.linear(states, weight).float()
 
     def code_log_probabilities(
-        self, prefixes: Sequence[Sequence[int]], pictures: Sequence[Codes]
+        self, prefixes: Sequence[Sequence[int]], images: Sequence[Codes]
     ) -> list[Tensor]:
-        """Return log pi of each code given what is before it, float32 (rows * columns,) a picture.
+        """Return log pi of each code given what is before it, float32 (rows * columns,) an image.
 
         The softmax is over the codes, which are all that may stand there (spec/base-models.md 3.7). Rows
         are padded on the right and attention is causal, so no sequence sees another's length.
@@ -71,18 +71,18 @@ class LanguageModel:
         tokens = self.tokens
         sequences = [
             [*prefix, *grammar.body(tokens, codes)[:-1]]
-            for prefix, codes in zip(prefixes, pictures, strict=True)
+            for prefix, codes in zip(prefixes, images, strict=True)
         ]
         states = self.text(input_ids=self.padded(sequences), use_cache=False).last_hidden_state
         places = [
             (row, len(prefix) - 1 + place)
-            for row, (prefix, codes) in enumerate(zip(prefixes, pictures, strict=True))
+            for row, (prefix, codes) in enumerate(zip(prefixes, images, strict=True))
             for place in grammar.visual_places(*codes.shape)
         ]
         rows, times = torch.tensor(places, device=states.device).T
-        targets = torch.cat([torch.from_numpy(codes.reshape(-1)).long() for codes in pictures])
+        targets = torch.cat([torch.from_numpy(codes.reshape(-1)).long() for codes in images])
         values = self._chosen(states[rows, times], targets.to(states.device))
-        return list(values.split_with_sizes([codes.size for codes in pictures]))
+        return list(values.split_with_sizes([codes.size for codes in images]))
 
     def padded(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Return ids (batch, longest), padded on the right."""
@@ -93,7 +93,7 @@ class LanguageModel:
     def _chosen(self, states: Tensor, codes: Tensor) -> Tensor:
         """Return the log-probabilities (n,) of codes (n,) at states (n, hidden), a chunk at a time.
 
-        In training a chunk's logits are made again in the backward pass: of a 720 pixel picture all of
+        In training a chunk's logits are made again in the backward pass: of a 720 pixel image all of
         them would be 1.1 GB.
         """
         parts = []

@@ -1,4 +1,4 @@
-"""`emu3` as a base model: Gen is the policy that draws and is trained, Chat the judge that answers."""
+"""`emu3` as a base model: Gen is the policy that samples and is trained, Chat the judge that answers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
 from silmm_plugins.models._shared.devices import check_devices
 from silmm_plugins.models._shared.placement import Placement
 from silmm_plugins.models._shared.spreading import Spread
 from silmm_plugins.models.emu3 import checkpoint, grammar
-from silmm_plugins.models.emu3.image_sampling import Canvas, draw
+from silmm_plugins.models.emu3.image_sampling import Canvas, sample
 from silmm_plugins.models.emu3.language_model import LanguageModel, runs
 from silmm_plugins.models.emu3.layout import locate, read_json
 from silmm_plugins.models.emu3.options import CAPABILITIES, Emu3Options
@@ -28,11 +28,11 @@ from silmm_plugins.models.emu3.vision import VisionTokenizer, load_vision
 from silmm_plugins.models.emu3.vqa import AFTER, BEFORE, Judge
 
 _AREA = 720 * 720
-"""Pixels of a picture where the checkpoint does not say (-hf)."""
+"""Pixels of an image where the checkpoint does not say (-hf)."""
 
 
 class Emu3(BaseModel):
-    """Emu3-Gen with Emu3-Chat and the vision tokenizer; z holds the codes of a picture, row by row."""
+    """Emu3-Gen with Emu3-Chat and the vision tokenizer; z holds the codes of an image, row by row."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Emu3(BaseModel):
             tokenizer: of the policy.
             judge: of Emu3-Chat, or of the policy itself.
             vision: the tokenizer of both.
-            area: of the pictures to draw, in pixels.
+            area: of the images to sample, in pixels.
             options: see :class:`Emu3Options`.
 
         Raises:
-            UsageError: the pictures have more tokens than the policy has positions, or torch cannot use a
+            UsageError: the images have more tokens than the policy has positions, or torch cannot use a
                 device.
         """
         self.kind = "discrete"
@@ -67,7 +67,7 @@ class Emu3(BaseModel):
         self.grid = grammar.grid(options.ratio, area)
         if len(self._ids("")) + grammar.length(*self.grid) > policy.positions:
             raise UsageError(
-                f"pictures of {self.grid[0]}x{self.grid[1]} codes take {grammar.length(*self.grid)} tokens; "
+                f"images of {self.grid[0]}x{self.grid[1]} codes take {grammar.length(*self.grid)} tokens; "
                 f"this checkpoint has {policy.positions} positions. Lower model.image_area"
             )
         self.placement = _placed(policy, judge, vision, options)
@@ -96,7 +96,7 @@ class Emu3(BaseModel):
         if parts.judge is not None:
             answering, reading = language_model(parts.judge)
         area = options.image_area or int(read_json(parts.policy / "config.json").get("image_area", _AREA))
-        judge = Judge(answering, reading, options.answer_batch)
+        judge = Judge(answering, reading, options.vqa_batch_size)
         return cls(policy, tokenizer, judge, vision, area, options)
 
     def probe(self) -> dict[str, Any]:
@@ -113,14 +113,14 @@ class Emu3(BaseModel):
             "token ids": asdict(tokens),
             "yes ids": {judge.tokenizer.decode([one]): one for one in judge.yes},
             "no ids": {judge.tokenizer.decode([one]): one for one in judge.no},
-            "template of a drawing": f"BOS + prompt{self.options.positive_suffix} + BOI + rows*columns + IMG",
-            "template of a question": f"BOS + {BEFORE}picture + question{AFTER}",
+            "template of a sampling": f"BOS + prompt{self.options.positive_suffix} + BOI + rows*columns + IMG",
+            "template of a question": f"BOS + {BEFORE}image + question{AFTER}",
             "rows and columns": list(self.grid),
-            "tokens of a picture": grammar.length(*self.grid),
+            "tokens of an image": grammar.length(*self.grid),
             "positions": self.policy.positions,
             "codes": self.vision.codes,
             "pixels a code": self.vision.side,
-            "sizes of pictures asked about": list(self.vision.limits),
+            "sizes of images asked about": list(self.vision.limits),
             "problems": problems,
         }
 
@@ -130,60 +130,60 @@ class Emu3(BaseModel):
         """Return the ids that stand before the codes (spec/base-models.md 3.4).
 
         Raises:
-            DataError: the prompt leaves no room for the picture.
+            DataError: the prompt leaves no room for the image.
         """
         ids = self._ids(prompt)
         room = self.policy.positions - grammar.length(*self.grid)
         if len(ids) > room:
             raise DataError(
-                f"the prompt {prompt[:60]!r} has {len(ids)} tokens with its template; a picture leaves room "
+                f"the prompt {prompt[:60]!r} has {len(ids)} tokens with its template; an image leaves room "
                 f"for {room}. Make it shorter or leave it out."
             )
         return ids
 
     def reads(self, prompt: str) -> bool:
-        """Say whether the prompt leaves room for the picture."""
+        """Say whether the prompt leaves room for the image."""
         return len(self._ids(prompt)) + grammar.length(*self.grid) <= self.policy.positions
 
     def _ids(self, prompt: str) -> list[int]:
-        return self.drawing_ids(prompt + self.options.positive_suffix, self.grid)
+        return self.image_ids(prompt + self.options.positive_suffix, self.grid)
 
-    def drawing_ids(self, text: str, shape: tuple[int, int]) -> list[int]:
-        """Return the ids of a text, without any suffix, before a picture of that shape."""
+    def image_ids(self, text: str, shape: tuple[int, int]) -> list[int]:
+        """Return the ids of a text, without any suffix, before an image of that shape."""
         opening = grammar.opening(self.tokenizer, *shape)
         return [self.tokenizer.tokens.bos, *self.tokenizer.encode(text), *opening]
 
-    # -- drawing -------------------------------------------------------------------------------------
+    # -- sampling -------------------------------------------------------------------------------------
 
     def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams
     ) -> list[Latent]:
-        """Draw codes, int32 (rows * columns,), one candidate for each prompt and seed.
+        """Sample codes, int32 (rows * columns,), one candidate for each prompt and seed.
 
         The distribution is the guided one unless `model.guidance` is 1.
 
         Raises:
-            DataError: a prompt leaves no room for the picture.
+            DataError: a prompt leaves no room for the image.
         """
         self.placement.need("policy")
-        negative = self.drawing_ids(self.options.negative_prompt, self.grid)
+        negative = self.image_ids(self.options.negative_prompt, self.grid)
         canvases = [
             Canvas(self.prompt_ids(prompt), negative, self.grid, seed)
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
-        drawn = [
-            draw(self.policy, canvases[part], drawing, self.options.guidance)
-            for part in runs(len(canvases), self.options.draw_batch)
+        sampled = [
+            sample(self.policy, canvases[part], sampling, self.options.guidance)
+            for part in runs(len(canvases), self.options.sampling_batch_size)
         ]
-        return [codes.reshape(-1) for codes in chain.from_iterable(drawn)]
+        return [codes.reshape(-1) for codes in chain.from_iterable(sampled)]
 
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
-        """Turn codes into pictures; the decoder has no noise, so seeds change nothing.
+        """Turn codes into images; the decoder has no noise, so seeds change nothing.
 
         Raises:
             DataError: a representation does not have the shape or the range of this model's codes.
         """
-        grids = self._grids(latents, [f"picture {i}" for i in range(len(latents))])
+        grids = self._grids(latents, [f"image {i}" for i in range(len(latents))])
         self.placement.need("policy", "vision")
         return [self.vision.decode(codes) for codes in grids]
 
@@ -207,8 +207,8 @@ class Emu3(BaseModel):
             if latent.shape != (rows * columns,):
                 raise DataError(
                     f"the image tokens of {name} have the shape {latent.shape}; with these settings emu3 "
-                    f"draws {rows}x{columns} codes. model.ratio and model.image_area must be those of the "
-                    "drawing"
+                    f"samples {rows}x{columns} codes. model.ratio and model.image_area must be those of the "
+                    "sampling"
                 )
             codes = latent.astype(np.int64)
             wrong = codes[(codes < 0) | (codes >= self.vision.codes)]
@@ -229,7 +229,7 @@ class Emu3(BaseModel):
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Read p(yes) and p(no) at the judge's first answer token; each picture is read once."""
+        """Read p(yes) and p(no) at the judge's first answer token; each image is read once."""
         with self._answering("vision"):
             return [
                 self.judge.answers(self.vision.encode(image), asked) if asked else np.zeros((0, 2))

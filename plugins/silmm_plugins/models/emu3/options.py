@@ -19,9 +19,9 @@ DEFAULTS: dict[str, object] = {
     "sampler.temperature": 1.0,
     "sampler.top_p": 1.0,
     "sampler.top_k": 2048,
-    "trainer.accumulation": 32,
+    "trainer.gradient_accumulation_steps": 32,
     "trainer.precision": "bf16",
-    "trainer.recompute": True,
+    "trainer.gradient_checkpointing": True,
 }
 """Sampling is the authors' own (spec/base-models.md 3.5); 8k tokens a sequence want small micro-batches."""
 
@@ -64,21 +64,21 @@ class Emu3Options(LoadingOptions):
     image_area: int = Field(
         default=0,
         ge=0,
-        description="of a picture; 0: as the checkpoint says, or 518400 (720 x 720). 262144 halves all times",
+        description="of an image; 0: as the checkpoint says, or 518400 (720 x 720). 262144 halves all times",
         json_schema_extra=_of("pixels", "authors: 518400"),
     )
     ratio: str = Field(
-        default="1:1", description="width to height of a picture", json_schema_extra=_of("", "authors: 1:1")
+        default="1:1", description="width to height of an image", json_schema_extra=_of("", "authors: 1:1")
     )
     guidance: float = Field(
         default=3.0,
         ge=1.0,
-        description="classifier-free guidance in drawing; 1 is off, and halves its cost",
+        description="classifier-free guidance in sampling; 1 is off, and halves its cost",
         json_schema_extra=_of("", "authors: 3"),
     )
     positive_suffix: str = Field(
         default=" masterpiece, film grained, best quality.",
-        description="follows every prompt, in drawing and in training",
+        description="follows every prompt, in sampling and in training",
         json_schema_extra=_of("", "authors"),
     )
     negative_prompt: str = Field(
@@ -87,20 +87,20 @@ class Emu3Options(LoadingOptions):
     max_pixels: int = Field(
         default=0,
         ge=0,
-        description="most pixels of a picture that is asked about; 0: as the checkpoint says. 262144 makes "
+        description="most pixels of an image that is asked about; 0: as the checkpoint says. 262144 makes "
         "answers about twice as fast",
         json_schema_extra=_of("pixels"),
     )
-    draw_batch: int = Field(
+    sampling_batch_size: int = Field(
         default=8,
         ge=1,
-        description="candidates drawn at once; 2.1 GB of cache each at 720 x 720 with guidance",
+        description="candidates sampled at once; 2.1 GB of cache each at 720 x 720 with guidance",
         json_schema_extra=_of("candidates"),
     )
-    answer_batch: int = Field(
+    vqa_batch_size: int = Field(
         default=8,
         ge=1,
-        description="questions about a picture, or chat requests, answered at once",
+        description="questions about an image, or chat requests, answered at once",
         json_schema_extra=_of("requests"),
     )
     head_chunk: int = Field(

@@ -24,7 +24,7 @@ def register_models(register: Register) -> None:
         "emu3",
         _build,
         options=Emu3Options,
-        summary="Emu3 (8B): Emu3-Gen draws and is tuned, Emu3-Chat answers; set model.path.",
+        summary="Emu3 (8B): Emu3-Gen samples and is tuned, Emu3-Chat answers; set model.path.",
         kind="discrete",
         capabilities=CAPABILITIES,
         defaults=DEFAULTS,

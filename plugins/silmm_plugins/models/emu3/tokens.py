@@ -1,4 +1,4 @@
-"""Text to token ids and back, and the ids that pictures are written with."""
+"""Text to token ids and back, and the ids that images are written with."""
 
 from __future__ import annotations
 

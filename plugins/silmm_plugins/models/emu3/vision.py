@@ -1,4 +1,4 @@
-"""The vision tokenizer: pictures to grids of codes and back, always in float32."""
+"""The vision tokenizer: images to grids of codes and back, always in float32."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image as Pictures
+from PIL import Image as Images
 
 from silmm.errors import DataError
 from silmm_plugins.models.emu3 import checkpoint
@@ -57,13 +57,13 @@ class VisionTokenizer:
         self._mean = torch.tensor(processing["image_mean"]).view(3, 1, 1)
         self._std = torch.tensor(processing["image_std"]).view(3, 1, 1)
         self._scale: float = processing["rescale_factor"]
-        self._resample = Pictures.Resampling(processing["resample"])
+        self._resample = Images.Resampling(processing["resample"])
         self._most: int = max_pixels or processing["max_pixels"]
         self._least: int = min(processing["min_pixels"], self._most)
 
     @property
     def limits(self) -> tuple[int, int]:
-        """The fewest and the most pixels of a picture as the encoder sees it."""
+        """The fewest and the most pixels of an image as the encoder sees it."""
         return self._least, self._most
 
     def to(self, device: torch.device) -> None:
@@ -71,14 +71,14 @@ class VisionTokenizer:
         self._model.to(device)
 
     def pixels(self, image: Image) -> Tensor:
-        """Return what the encoder sees of a picture: (3, height, width), sides multiples of a code's."""
+        """Return what the encoder sees of an image: (3, height, width), sides multiples of a code's."""
         height, width = self.resized(*image.shape[:2])
-        resized = Pictures.fromarray(image).resize((width, height), self._resample)
+        resized = Images.fromarray(image).resize((width, height), self._resample)
         values = torch.from_numpy(np.asarray(resized, dtype=np.float32)).movedim(-1, 0) * self._scale
         return (values - self._mean) / self._std
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """Return the size in which a picture is read: whole codes, neither too many pixels nor too few."""
+        """Return the size in which an image is read: whole codes, neither too many pixels nor too few."""
         side = self.side
         rows, columns = max(1, round(height / side)), max(1, round(width / side))
         if rows * columns * side * side > self._most:
@@ -91,7 +91,7 @@ class VisionTokenizer:
 
     @torch.inference_mode()
     def encode(self, image: Image) -> Codes:
-        """Return a picture's codes, int32 (rows, columns)."""
+        """Return an image's codes, int32 (rows, columns)."""
         return self.encode_pixels(self.pixels(image))
 
     @torch.inference_mode()
@@ -109,11 +109,11 @@ class VisionTokenizer:
         return values
 
     def decode(self, codes: Codes) -> Image:
-        """Return the picture of codes (rows, columns)."""
+        """Return the image of codes (rows, columns)."""
         values = (self.decode_pixels(codes) * self._std + self._mean) / self._scale
         # the original cuts the fraction off
-        picture: Image = values.clamp(0, 255).to(torch.uint8).movedim(0, -1).contiguous().numpy()
-        return picture
+        image: Image = values.clamp(0, 255).to(torch.uint8).movedim(0, -1).contiguous().numpy()
+        return image
 
     @property
     def _device(self) -> torch.device:
@@ -186,4 +186,4 @@ def _processing(folder: Path) -> dict[str, Any]:
             if lost:
                 raise DataError(f"{folder / name} lacks {lost[0]!r}; emu3 takes it from there")
             return found
-    raise DataError(f"{folder} has no preprocessor_config.json; emu3 reads the picture settings from it")
+    raise DataError(f"{folder} has no preprocessor_config.json; emu3 reads the image settings from it")

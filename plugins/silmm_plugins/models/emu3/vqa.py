@@ -1,4 +1,4 @@
-"""The judge: yes/no questions about a picture that is read once, and chat in text."""
+"""The judge: yes/no questions about an image that is read once, and chat in text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm.errors import DataError
 from silmm_plugins.models._shared.token_sampling import pick, streams
 from silmm_plugins.models.emu3 import grammar
@@ -33,7 +33,7 @@ NO = ("no", " no", "No", " No")
 class Judge:
     """A language model that reads codes and answers."""
 
-    def __init__(self, model: LanguageModel, tokenizer: TextTokenizer, answer_batch: int) -> None:
+    def __init__(self, model: LanguageModel, tokenizer: TextTokenizer, vqa_batch_size: int) -> None:
         """Wrap Emu3-Chat, or the policy itself.
 
         Raises:
@@ -41,15 +41,15 @@ class Judge:
         """
         self.model = model
         self.tokenizer = tokenizer
-        self.answer_batch = answer_batch
+        self.vqa_batch_size = vqa_batch_size
         self.yes, self.no = tokenizer.single(YES), tokenizer.single(NO)
         if not (self.yes and self.no):
             raise DataError("the judge's tokenizer has no single token for yes or for no; is it Emu3's?")
 
-    # -- pictures ------------------------------------------------------------------------------------
+    # -- images ------------------------------------------------------------------------------------
 
-    def picture_ids(self, codes: Codes) -> list[int]:
-        """Return the ids up to the end of the picture, which all of its questions share."""
+    def image_ids(self, codes: Codes) -> list[int]:
+        """Return the ids up to the end of the image, which all of its questions share."""
         tokens = self.tokenizer.tokens
         opening = grammar.opening(self.tokenizer, *codes.shape)
         rows = grammar.body(tokens, codes)
@@ -60,7 +60,7 @@ class Judge:
         return self.tokenizer.encode(question + AFTER)
 
     def answers(self, codes: Codes, questions: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Return p(yes), p(no) of each question about a picture, (n, 2).
+        """Return p(yes), p(no) of each question about an image, (n, 2).
 
         The probability of an answer is the sum over its spellings, under the whole vocabulary.
         """
@@ -75,18 +75,18 @@ class Judge:
     def first_logits(self, codes: Codes, questions: Sequence[str]) -> Iterator[Tensor]:
         """Yield logits (some, vocabulary) of the first answer token, for all questions in order.
 
-        The picture goes through the model once; its keys and values serve every question.
+        The image goes through the model once; its keys and values serve every question.
         """
         if not questions:
             return
-        prefix = self.model.padded([self.picture_ids(codes)])
+        prefix = self.model.padded([self.image_ids(codes)])
         cache = self.model.text(input_ids=prefix, use_cache=True).past_key_values
         ids = [self.question_ids(question) for question in questions]
-        for part in runs(len(ids), self.answer_batch):
+        for part in runs(len(ids), self.vqa_batch_size):
             yield self._follow(cache, ids[part])
 
     def _follow(self, cache: Any, ids: Sequence[Sequence[int]]) -> Tensor:
-        """Run questions after a picture's cache, which is left as it is; padded on the right."""
+        """Run questions after an image's cache, which is left as it is; padded on the right."""
         from transformers import DynamicCache
 
         text = self.model.text
@@ -104,7 +104,7 @@ class Judge:
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer with text, each request from its own seed; image and control tokens cannot come."""
         answers: list[str] = []
-        for part in runs(len(requests), self.answer_batch):
+        for part in runs(len(requests), self.vqa_batch_size):
             answers += self._chat(requests[part])
         return answers
 
@@ -152,7 +152,7 @@ class Judge:
         logits = self.model.logits(states)
         scores = torch.cat([logits[:, : tokens.texts], logits[:, tokens.eos : tokens.eos + 1]], 1)
         heat = torch.tensor(temperatures, device=scores.device)[:, None]
-        warm = pick(scores / heat.clamp(min=1e-6), uniform, Drawing())
+        warm = pick(scores / heat.clamp(min=1e-6), uniform, SamplingParams())
         chosen = torch.where(heat[:, 0] == 0, scores.argmax(-1), warm)
         return [tokens.eos if one == tokens.texts else one for one in chosen.tolist()]
 

@@ -1,1 +1,1 @@
-"""`janus`: Janus and Janus-Pro, image-token models that draw and look with one language model."""
+"""`janus`: Janus and Janus-Pro, image-token models that sample and look with one language model."""

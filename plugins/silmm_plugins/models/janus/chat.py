@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from silmm.contracts.models import ChatRequest, Drawing
+from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm_plugins.models._shared.token_sampling import pick, streams
 from silmm_plugins.models.janus.network import Network, causal, pad_left, positions_of
 from silmm_plugins.models.janus.prompts import Prompts
@@ -33,7 +33,7 @@ def reply(network: Network, prompts: Prompts, requests: Sequence[ChatRequest]) -
         positions = positions_of(seen)[:, first:last]
         states = network.hidden(vectors, causal(seen, first, last), positions, cache)
         logits = network.text_logits(states[:, -1])
-        sampled = pick(logits / heat.clamp(min=1e-6), uniform[:, step], Drawing())
+        sampled = pick(logits / heat.clamp(min=1e-6), uniform[:, step], SamplingParams())
         chosen = torch.where(heat[:, 0] == 0, logits.argmax(-1), sampled)
         chosen = torch.where(open_rows, chosen, prompts.eos)
         open_rows = open_rows & (chosen != prompts.eos)

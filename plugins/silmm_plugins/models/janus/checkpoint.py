@@ -12,7 +12,7 @@ import torch
 from silmm.errors import DataError, UsageError
 from silmm_plugins.models._shared.checkpoint_folder import checkpoint_folder
 from silmm_plugins.models._shared.dtypes import dtype_of
-from silmm_plugins.models.janus.image_processor import PictureReader
+from silmm_plugins.models.janus.image_processor import ImageProcessor
 from silmm_plugins.models.janus.original_layout import config_of, renamed
 from silmm_plugins.models.janus.prompts import Prompts, read_json
 from silmm_plugins.models.janus.weight_files import read_weights
@@ -31,7 +31,7 @@ class Checkpoint:
 
     network: JanusForConditionalGeneration
     prompts: Prompts
-    reader: PictureReader
+    reader: ImageProcessor
     layout: str
     """`model_type` of config.json: "janus" (transformers) or "multi_modality" (original)."""
     unused: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoin
     config.text_config.pad_token_id = prompts.pad
     kept = weights["model.language_model.embed_tokens.weight"].dtype
     network = _build(folder, config, weights, dtype_of(dtype, kept, folder)).eval().requires_grad_(False)
-    network.model.vqmodel.float()  # a small network, and pictures gain by it
+    network.model.vqmodel.float()  # a small network, and images gain by it
     unused = tuple(sorted(weights.keys() - network.state_dict().keys()))
     return Checkpoint(network, prompts, _reader(folder, config), layout, unused)
 
@@ -149,13 +149,13 @@ def _check_vocabulary(folder: Path, prompts: Prompts, config: JanusConfig) -> No
         )
 
 
-def _reader(folder: Path, config: JanusConfig) -> PictureReader:
+def _reader(folder: Path, config: JanusConfig) -> ImageProcessor:
     stored = read_json(folder / "preprocessor_config.json", needed=False)
     if not stored:
         stored = read_json(folder / "processor_config.json", needed=False).get("image_processor") or {}
     try:
-        return PictureReader.of(int(config.vision_config.image_size), stored)
+        return ImageProcessor.of(int(config.vision_config.image_size), stored)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{folder}: its preprocessing of pictures cannot be read ({error}); see preprocessor_config.json"
+            f"{folder}: its preprocessing of images cannot be read ({error}); see preprocessor_config.json"
         ) from error

@@ -29,8 +29,8 @@ def facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "token ids": ids,
         "yes ids": {words.spelled([one]): one for one in words.yes},
         "no ids": {words.spelled([one]): one for one in words.no},
-        "template of a drawing": words.spelled(words.drawing("PROMPT")),
-        "template of a question": words.spelled([*words.before_picture(), *words.question("QUESTION")]),
+        "template of a sampling": words.spelled(words.sampling("PROMPT")),
+        "template of a question": words.spelled([*words.before_image(), *words.question("QUESTION")]),
         "language model": {
             "hidden": text.hidden_size, "layers": text.num_hidden_layers, "heads": text.num_attention_heads,
             "vocabulary": text.vocab_size, "positions": text.max_position_embeddings,
@@ -38,10 +38,10 @@ def facts(checkpoint: Checkpoint) -> dict[str, Any]:
         },
         "vision tower": {
             "width": tower.hidden_size, "layers": tower.num_hidden_layers, "heads": tower.num_attention_heads,
-            "pixels": tower.image_size, "tokens of a picture": tower.num_image_tokens,
+            "pixels": tower.image_size, "tokens of an image": tower.num_image_tokens,
         },
         "image tokenizer": {
-            "codes": coder.num_embeddings, "codes of a picture": coder.num_patches**2,
+            "codes": coder.num_embeddings, "codes of an image": coder.num_patches**2,
             "channels": [coder.base_channels * factor for factor in coder.channel_multiplier],
         },
         "preprocessing": asdict(checkpoint.reader),

@@ -1,4 +1,4 @@
-"""Pictures as the vision tower wants them: scaled to its side, padded to a square, normalised."""
+"""Images as the vision tower wants them: scaled to its side, padded to a square, normalised."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from silmm.contracts.models import Image
 
 
 @dataclass(frozen=True)
-class PictureReader:
+class ImageProcessor:
     """The original preprocessing (spec/base-models.md 5.4); the values come from the checkpoint."""
 
     side: int
     """Width and height in pixels that the vision tower takes."""
     shortest: int = 14
-    """Neither side of the scaled picture becomes shorter, in pixels."""
+    """Neither side of the scaled image becomes shorter, in pixels."""
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     background: tuple[int, ...] = (127, 127, 127)
@@ -29,7 +29,7 @@ class PictureReader:
     scale: float = 1 / 255
 
     @classmethod
-    def of(cls, side: int, stored: Mapping[str, Any]) -> PictureReader:
+    def of(cls, side: int, stored: Mapping[str, Any]) -> ImageProcessor:
         """Take what the checkpoint's preprocessor configuration says, of either layout.
 
         Raises:
@@ -48,7 +48,7 @@ class PictureReader:
         )
 
     def read(self, images: Sequence[Image]) -> torch.Tensor:
-        """Return pixel values, float32 (N, 3, side, side), of uint8 pictures of any size."""
+        """Return pixel values, float32 (N, 3, side, side), of uint8 images of any size."""
         squares = np.stack([self._square(image) for image in images]).astype(np.float32)
         mean, std = np.array(self.mean, dtype=np.float32), np.array(self.std, dtype=np.float32)
         values: npt.NDArray[np.float32] = (squares * np.float32(self.scale) - mean) / std

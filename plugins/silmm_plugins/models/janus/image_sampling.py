@@ -1,6 +1,6 @@
-"""Drawing image codes with classifier-free guidance, and the likelihood that training uses.
+"""Sampling image codes with classifier-free guidance, and the likelihood that training uses.
 
-The sampler draws from softmax(((1 - g) u + g c) / temperature), cut by top-k and top-p, where c are the
+The sampler samples from softmax(((1 - g) u + g c) / temperature), cut by top-k and top-p, where c are the
 logits after the prompt, u those after the same prompt with its inner ids replaced by padding, and g the
 guidance. The likelihood is log softmax(c), the model's own distribution: it equals the sampler's at g = 1 and
 temperature 1 (spec/base-models.md 0.6 and 5.4; method.md, DPO).
@@ -15,23 +15,23 @@ import torch
 from torch import Tensor
 from transformers import StaticCache
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm_plugins.models._shared.token_sampling import pick, streams
 from silmm_plugins.models.janus.network import Network, causal, pad_left, positions_of
 from silmm_plugins.models.janus.prompts import Prompts
 
 
 @torch.inference_mode()
-def draw_codes(
+def sample_codes(
     network: Network,
     prompts: Prompts,
     texts: Sequence[str],
     seeds: Sequence[int],
-    drawing: Drawing,
+    sampling: SamplingParams,
     guidance: float,
 ) -> Tensor:
-    """Draw image codes, int64 (batch, image_length), each row from its own seed; guidance 1 is none."""
-    rows = [prompts.drawing(text) for text in texts]
+    """Sample image codes, int64 (batch, image_length), each row from its own seed; guidance 1 is none."""
+    rows = [prompts.sampling(text) for text in texts]
     batch, length = len(rows), network.image_length
     if guidance != 1:
         rows += [prompts.unconditional(row) for row in rows]
@@ -46,7 +46,7 @@ def draw_codes(
     for step in range(length):
         states = network.hidden(vectors, causal(seen, first, last), positions[:, first:last], cache)
         logits = guided(network.image_logits(states[:, -1]), guidance)
-        codes[:, step] = pick(logits, uniform[:, step], drawing)
+        codes[:, step] = pick(logits, uniform[:, step], sampling)
         vectors = network.embed_codes(codes[:, step : step + 1].repeat(len(rows) // batch, 1))
         first, last = last, last + 1
     return codes
@@ -63,7 +63,7 @@ def guided(logits: Tensor, guidance: float) -> Tensor:
 def log_likelihoods(network: Network, prompts: Prompts, texts: Sequence[str], codes: Tensor) -> Tensor:
     """Return log pi of each code, float32 (batch, image_length), after its prompt and the codes before it."""
     length = codes.shape[1]
-    ids, valid = pad_left([prompts.drawing(text) for text in texts], prompts.pad, network.device)
+    ids, valid = pad_left([prompts.sampling(text) for text in texts], prompts.pad, network.device)
     vectors = torch.cat([network.embed(ids), network.embed_codes(codes[:, :-1])], 1)
     seen = torch.cat([valid, valid.new_ones(len(codes), length - 1)], 1)
     mask = None if bool(valid.all()) else causal(seen, 0, seen.shape[1])

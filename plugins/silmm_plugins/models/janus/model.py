@@ -1,4 +1,4 @@
-"""`janus` as a base model: strings and pictures in, strings, codes, pictures and answers out."""
+"""`janus` as a base model: strings and images in, strings, codes, images and answers out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError
 from silmm_plugins.models._shared.loading_options import Offload
 from silmm_plugins.models._shared.placement import Placement
@@ -18,7 +18,7 @@ from silmm_plugins.models._shared.spreading import Spread
 from silmm_plugins.models.janus.chat import reply
 from silmm_plugins.models.janus.checkpoint import Checkpoint
 from silmm_plugins.models.janus.facts import facts
-from silmm_plugins.models.janus.image_sampling import draw_codes, log_likelihoods
+from silmm_plugins.models.janus.image_sampling import log_likelihoods, sample_codes
 from silmm_plugins.models.janus.network import Network
 from silmm_plugins.models.janus.vqa import answer
 
@@ -27,14 +27,14 @@ from silmm_plugins.models.janus.vqa import answer
 class Batches:
     """How many go through the network at once; memory and speed depend on them, results do not."""
 
-    draw: int = 16
+    sample: int = 16
     decode: int = 16
     look: int = 8
     talk: int = 16
 
 
 class Janus(BaseModel):
-    """Janus and Janus-Pro: 576 image codes of a vocabulary of their own, drawn by the language model.
+    """Janus and Janus-Pro: 576 image codes of a vocabulary of their own, sampled by the language model.
 
     The backbone is the whole `JanusForConditionalGeneration`, so that an adapter that was trained here loads
     into the stock class with plain peft; LoRA goes into the language model's layers alone.
@@ -53,7 +53,7 @@ class Janus(BaseModel):
 
         Args:
             checkpoint: as :func:`silmm_plugins.models.janus.checkpoint.open_checkpoint` returns it.
-            guidance: of drawing, 1 is none; the likelihood never has any.
+            guidance: of sampling, 1 is none; the likelihood never has any.
             batches: sizes.
             devices: of the language model; the rest is on the first.
             offload: when vision tower and image tokenizer leave it.
@@ -93,24 +93,24 @@ class Janus(BaseModel):
     def reads(self, prompt: str) -> bool:
         """Say whether the prompt and the codes after it fit into the language model's positions."""
         room = int(self.network.text_config.max_position_embeddings)
-        return len(self.prompts.drawing(prompt)) + self.network.image_length <= room
+        return len(self.prompts.sampling(prompt)) + self.network.image_length <= room
 
-    # -- drawing -------------------------------------------------------------------------------------
+    # -- sampling -------------------------------------------------------------------------------------
 
-    def represent(self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing) -> list[Latent]:
-        """Draw image codes, int32 (image_length,), one candidate for each prompt and seed, with guidance."""
+    def represent(self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams) -> list[Latent]:
+        """Sample image codes, int32 (image_length,), one candidate for each prompt and seed, with guidance."""
         self.placement.need()
         rows: list[Latent] = []
-        for part in _parts(len(prompts), self.batches.draw):
-            codes = draw_codes(
-                self.network, self.prompts, prompts[part], seeds[part], drawing, self.guidance
+        for part in _parts(len(prompts), self.batches.sample):
+            codes = sample_codes(
+                self.network, self.prompts, prompts[part], seeds[part], sampling, self.guidance
             )
             rows += list(codes.cpu().numpy().astype(np.int32))
         return rows
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
-        """Turn codes into pictures (side, side, 3); the decoder has no noise, so seeds change nothing.
+        """Turn codes into images (side, side, 3); the decoder has no noise, so seeds change nothing.
 
         Raises:
             DataError: a representation does not have the shape or the range of this model's codes.
@@ -118,8 +118,8 @@ class Janus(BaseModel):
         self.placement.need("image tokenizer")
         images: list[Image] = []
         for part in _parts(len(latents), self.batches.decode):
-            names = [f"picture {i}" for i in range(len(latents))[part]]
-            pixels = self.network.paint(self._codes(latents[part], names))
+            names = [f"image {i}" for i in range(len(latents))[part]]
+            pixels = self.network.decode(self._codes(latents[part], names))
             levels = ((pixels + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)  # cut off, as the original does
             images += list(levels.movedim(1, -1).cpu().numpy())
         return images
@@ -143,7 +143,7 @@ class Janus(BaseModel):
             if latent.shape != (length,):
                 raise DataError(
                     f"the image tokens of {name} have the shape {latent.shape}; this janus takes {length} of "
-                    "them, as it draws them itself"
+                    "them, as it samples them itself"
                 )
             tokens = latent.astype(np.int64)
             wrong = tokens[(tokens < 0) | (tokens >= codes)]
@@ -159,18 +159,18 @@ class Janus(BaseModel):
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Read p(yes) and p(no) at the first answer position; each picture is encoded once.
+        """Read p(yes) and p(no) at the first answer position; each image is encoded once.
 
-        Pictures may have any size: they are scaled and padded as the release does.
+        Images may have any size: they are scaled and padded as the release does.
 
         Raises:
-            DataError: a picture is not uint8 RGB.
+            DataError: an image is not uint8 RGB.
         """
         for number, image in enumerate(images):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise DataError(
-                    f"picture {number} is {image.dtype} of the shape {image.shape}; janus looks at uint8 RGB "
-                    "pictures (height, width, 3)"
+                    f"image {number} is {image.dtype} of the shape {image.shape}; janus looks at uint8 RGB "
+                    "images (height, width, 3)"
                 )
         self.placement.need("vision")
         results: list[npt.NDArray[np.float64]] = []

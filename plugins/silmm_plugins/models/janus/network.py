@@ -100,7 +100,7 @@ class Network:
         return logits.float()
 
     def look(self, pixels: Tensor) -> Tensor:
-        """Return the embeddings (N, picture tokens, hidden) of pixel values (N, 3, side, side)."""
+        """Return the embeddings (N, image tokens, hidden) of pixel values (N, 3, side, side)."""
         out = self.stock.model.get_image_features(pixels.to(self.device, self.dtype))
         vectors: Tensor = out.pooler_output
         return vectors
@@ -117,7 +117,7 @@ class Network:
         codes: Tensor = likeness.argmax(-1)
         return codes
 
-    def paint(self, codes: Tensor) -> Tensor:
-        """Return pictures (N, 3, side, side), about -1 to 1, of image codes (N, image_length)."""
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return images (N, 3, side, side), about -1 to 1, of image codes (N, image_length)."""
         pixels: Tensor = self.stock.model.vqmodel.decode(codes)
         return pixels

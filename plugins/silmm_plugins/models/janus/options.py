@@ -24,28 +24,28 @@ class JanusOptions(LoadingOptions):
     guidance: float = Field(
         default=5.0,
         ge=0.0,
-        description="classifier-free guidance of drawing, 1 is none; the likelihood never has any",
+        description="classifier-free guidance of sampling, 1 is none; the likelihood never has any",
         json_schema_extra={"paper": "Janus: 5", "unit": ""},
     )
-    draw_batch: int = Field(
+    sampling_batch_size: int = Field(
         default=16,
         ge=1,
-        description="images drawn at once",
+        description="images sampled at once",
         json_schema_extra={"paper": "ours", "unit": "images"},
     )
-    decode_batch: int = Field(
+    decode_batch_size: int = Field(
         default=16,
         ge=1,
-        description="pictures decoded at once",
+        description="images decoded at once",
         json_schema_extra={"paper": "ours", "unit": "images"},
     )
-    look_batch: int = Field(
+    vqa_batch_size: int = Field(
         default=8,
         ge=1,
-        description="pictures looked at at once, each with all its questions",
+        description="images looked at at once, each with all its questions",
         json_schema_extra={"paper": "ours", "unit": "images"},
     )
-    talk_batch: int = Field(
+    chat_batch_size: int = Field(
         default=16,
         ge=1,
         description="texts written at once",

@@ -2,7 +2,7 @@
 
 Templates (spec/base-models.md 5.4), BOS before each:
 
-- drawing  ``<|User|>: {prompt}\\n\\n<|Assistant|>:<begin_of_image>``
+- sampling  ``<|User|>: {prompt}\\n\\n<|Assistant|>:<begin_of_image>``
 - looking  ``{system}<|User|>: <begin_of_image>…<end_of_image>\\n{question}\\n\\n<|Assistant|>:``
 - talking  ``{system}<|User|>: {input}\\n\\n<|Assistant|>: {answer}<eos><|User|>: …\\n\\n<|Assistant|>:``
 """
@@ -64,7 +64,7 @@ class Prompts:
         self.bos, self.eos, self.pad = ids["bos"], ids["eos"], ids["pad"]
         self.yes, self.no = self._single(YES), self._single(NO)
 
-    def drawing(self, prompt: str) -> list[int]:
+    def sampling(self, prompt: str) -> list[int]:
         """Return the ids that stand before an image's codes, from BOS to the begin-of-image token."""
         return [self.bos, *self._encode(USER, f": {prompt.strip()}\n\n", ASSISTANT, ":"), self.start]
 
@@ -72,12 +72,12 @@ class Prompts:
         """Return the ids for guidance: all but the first and the last become padding, which is seen."""
         return [ids[0], *[self.pad] * (len(ids) - 2), ids[-1]]
 
-    def before_picture(self) -> list[int]:
-        """Return the ids before the picture's embeddings when it is looked at."""
+    def before_image(self) -> list[int]:
+        """Return the ids before the image's embeddings when it is looked at."""
         return [self.bos, *self._encode(SYSTEM, USER, ": "), self.start]
 
     def question(self, text: str) -> list[int]:
-        """Return the ids after the picture's embeddings, from end-of-image on; the answer's token is next."""
+        """Return the ids after the image's embeddings, from end-of-image on; the answer's token is next."""
         return [self.end, *self._encode(f"\n{text}".rstrip() + "\n\n", ASSISTANT, ":")]
 
     def talking(self, request: ChatRequest) -> list[int]:
@@ -119,7 +119,7 @@ class Prompts:
         found = self._tokenizer.token_to_id(token)
         if found is None:
             raise DataError(
-                f"{self._path} has no token {token!r}, which Janus needs to draw and to look; this is the "
+                f"{self._path} has no token {token!r}, which Janus needs to sample and to look; this is the "
                 "tokenizer of another model: take the one of the release"
             )
         return int(found)

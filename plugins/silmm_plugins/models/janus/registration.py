@@ -33,7 +33,9 @@ def _build(options: JanusOptions) -> BaseModel:
 
     devices = check_devices("janus", options.device)
     checkpoint = open_checkpoint(options.path, dtype=options.dtype, revision=options.revision)
-    batches = Batches(options.draw_batch, options.decode_batch, options.look_batch, options.talk_batch)
+    batches = Batches(
+        options.sampling_batch_size, options.decode_batch_size, options.vqa_batch_size, options.chat_batch_size
+    )
     return Janus(
         checkpoint, guidance=options.guidance, batches=batches, devices=devices, offload=options.offload
     )

@@ -1,7 +1,7 @@
-"""Answers of yes and no about pictures: each picture is read once, all its questions follow in one row.
+"""Answers of yes and no about images: each image is read once, all its questions follow in one row.
 
-The questions of a picture stand one after another behind the picture's keys and values; each sees the picture
-and itself alone, and its rotary positions go on from the picture's end, as if it were the only one.
+The questions of an image stand one after another behind the image's keys and values; each sees the image
+and itself alone, and its rotary positions go on from the image's end, as if it were the only one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from silmm_plugins.models.janus.network import Network
 from silmm_plugins.models.janus.prompts import Prompts
 
 _QUESTIONS = 32
-"""Questions of a picture that go through the network at once."""
+"""Questions of an image that go through the network at once."""
 
 
 @torch.inference_mode()
 def answer(
     network: Network, prompts: Prompts, pixels: Tensor, questions: Sequence[Sequence[str]]
 ) -> list[Tensor]:
-    """Return p(yes), p(no), float64 (n_questions, 2), of each picture's questions.
+    """Return p(yes), p(no), float64 (n_questions, 2), of each image's questions.
 
     Both are sums over the spellings that are one token, of the softmax over the whole vocabulary.
 
@@ -32,10 +32,10 @@ def answer(
         network: the network.
         prompts: the templates.
         pixels: (N, 3, side, side), as the vision tower takes them.
-        questions: of each picture.
+        questions: of each image.
     """
     answers: list[list[Tensor]] = [[torch.zeros(0, 2, dtype=torch.float64)] for _ in questions]
-    cache, length = read_pictures(network, prompts, pixels)
+    cache, length = read_images(network, prompts, pixels)
     for first in range(0, max(map(len, questions), default=0), _QUESTIONS):
         part = slice(first, first + _QUESTIONS)
         asked = [[prompts.question(text) for text in group[part]] for group in questions]
@@ -46,9 +46,9 @@ def answer(
     return [torch.cat(parts) for parts in answers]
 
 
-def read_pictures(network: Network, prompts: Prompts, pixels: Tensor) -> tuple[Any, int]:
-    """Return keys and values of the template's beginning and the pictures, and how many tokens these are."""
-    head = network.embed(torch.tensor([prompts.before_picture()], device=network.device))
+def read_images(network: Network, prompts: Prompts, pixels: Tensor) -> tuple[Any, int]:
+    """Return keys and values of the template's beginning and the images, and how many tokens these are."""
+    head = network.embed(torch.tensor([prompts.before_image()], device=network.device))
     vectors = torch.cat([head.expand(len(pixels), -1, -1), network.look(pixels)], 1)
     length = vectors.shape[1]
     cache = DynamicCache(config=network.text_config)
@@ -66,9 +66,9 @@ def answer_logits(
 
     Args:
         network: the network.
-        cache: of the pictures, as :func:`read_pictures` returns it.
+        cache: of the images, as :func:`read_images` returns it.
         length: of what the cache holds, in tokens.
-        questions: token ids of each picture's questions.
+        questions: token ids of each image's questions.
     """
     device = network.device
     longest = max(sum(map(len, group)) for group in questions)

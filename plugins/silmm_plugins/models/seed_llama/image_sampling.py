@@ -1,4 +1,4 @@
-"""Drawing: the span of image codes is forced, and each candidate has its own stream of random numbers."""
+"""Sampling: the span of image codes is forced, and each candidate has its own stream of random numbers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm_plugins.models._shared.token_sampling import pick, streams
 from silmm_plugins.models.seed_llama.sequences import Running, following_states, head
 
 
 @torch.inference_mode()
-def draw_codes(
+def sample_codes(
     backbone: Any,
     prompts: Sequence[Sequence[int]],
     seeds: Sequence[int],
-    drawing: Drawing,
+    sampling: SamplingParams,
     codes: slice,
     length: int,
 ) -> Tensor:
-    """Draw `length` codes, (batch, length) from 0, behind prompts that end with ``<img>``.
+    """Sample `length` codes, (batch, length) from 0, behind prompts that end with ``<img>``.
 
     Every step chooses among the code tokens alone, whose ids are `codes` (spec/base-models.md 2.5). A prompt
     that comes several times is read once.
@@ -31,25 +31,25 @@ def draw_codes(
     running = Running(backbone, list(unique))
     running.spread([unique[tuple(prompt)] for prompt in prompts])
     uniform = streams(seeds, length).to(backbone.device)
-    drawn: list[Tensor] = []
+    sampled: list[Tensor] = []
     for step in range(length):
-        if drawn:
-            running.step(drawn[-1] + codes.start)
-        drawn.append(pick(head(backbone, running.state, codes), uniform[:, step], drawing))
-    return torch.stack(drawn, 1)
+        if sampled:
+            running.step(sampled[-1] + codes.start)
+        sampled.append(pick(head(backbone, running.state, codes), uniform[:, step], sampling))
+    return torch.stack(sampled, 1)
 
 
 def code_log_probabilities(
-    backbone: Any, prompts: Sequence[Sequence[int]], drawn: Tensor, codes: slice, *, full: bool = False
+    backbone: Any, prompts: Sequence[Sequence[int]], sampled: Tensor, codes: slice, *, full: bool = False
 ) -> Tensor:
     """Return log pi of each code, (batch, length), float32 and differentiable.
 
-    The softmax is over the codes, as they are drawn, or with `full` over the whole vocabulary
+    The softmax is over the codes, as they are sampled, or with `full` over the whole vocabulary
     (spec/base-models.md 2.7).
     """
-    tokens = drawn + codes.start
+    tokens = sampled + codes.start
     states = following_states(backbone, prompts, tokens)
-    rows, wanted = (slice(None), tokens) if full else (codes, drawn)
+    rows, wanted = (slice(None), tokens) if full else (codes, sampled)
     return head(backbone, states, rows).log_softmax(-1).gather(-1, wanted[..., None])[..., 0]
 
 
@@ -82,7 +82,7 @@ def write(
     unfinished = {row for row, limit in enumerate(limits) if limit}
     for step in range(max(limits)):
         logits = head(backbone, running.state, text)
-        sampled = pick(logits / heat.clamp(min=1e-6), uniform[:, step], Drawing())
+        sampled = pick(logits / heat.clamp(min=1e-6), uniform[:, step], SamplingParams())
         chosen = torch.where(heat[:, 0] == 0, logits.argmax(-1), sampled)
         for row, token in enumerate(chosen.tolist()):
             if row not in unfinished:

@@ -1,4 +1,4 @@
-"""SEED tokenizer 2: a picture to 32 codes, and codes to the CLIP embedding that unCLIP draws from."""
+"""SEED tokenizer 2: an image to 32 codes, and codes to the CLIP embedding that unCLIP samples from."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ImageTokenizer(nn.Module):
 
     @property
     def length(self) -> int:
-        """Codes of one picture: 32."""
+        """Codes of one image: 32."""
         return self.query_tokens.shape[1]
 
     @property

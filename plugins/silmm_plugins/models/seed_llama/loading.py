@@ -15,7 +15,7 @@ from silmm_plugins.models.seed_llama.text import TextTokenizer
 
 
 def load(options: SeedLlamaOptions) -> SeedLlama:
-    """Load the parts that the options name; the decoder waits for the first picture.
+    """Load the parts that the options name; the decoder waits for the first image.
 
     Raises:
         UsageError: no path, or a device that is not there.

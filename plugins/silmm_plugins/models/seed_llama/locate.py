@@ -32,7 +32,7 @@ class Folders:
     vit: Path | None
     """eva_vit_g.pth, needed where seed_quantizer.pt holds no image encoder."""
     unclip: Path | None
-    """Folder of the unCLIP pipeline; without it there are no pictures."""
+    """Folder of the unCLIP pipeline; without it there are no images."""
 
 
 def find(options: SeedLlamaOptions) -> Folders:

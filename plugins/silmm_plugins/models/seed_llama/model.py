@@ -1,4 +1,4 @@
-"""`seed-llama` as a base model: strings and pictures in, strings, codes, pictures and answers out."""
+"""`seed-llama` as a base model: strings and images in, strings, codes, images and answers out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
 from silmm_plugins.models._shared.devices import check_devices, device_of
 from silmm_plugins.models._shared.placement import Placement
 from silmm_plugins.models._shared.spreading import Spread
-from silmm_plugins.models.seed_llama import image_sampling as codes_drawing
+from silmm_plugins.models.seed_llama import image_sampling as codes_sampling
 from silmm_plugins.models.seed_llama.locate import Folders
 from silmm_plugins.models.seed_llama.options import CAPABILITIES
 from silmm_plugins.models.seed_llama.sequences import Prefix, head
@@ -31,7 +31,7 @@ _TOKENS_A_WORD = 2
 
 
 class SeedLlama(BaseModel):
-    """A Llama whose vocabulary holds the 8192 codes of SEED tokenizer 2; a picture is 32 of them."""
+    """A Llama whose vocabulary holds the 8192 codes of SEED tokenizer 2; an image is 32 of them."""
 
     kind = "discrete"
     capabilities = CAPABILITIES
@@ -89,11 +89,11 @@ class SeedLlama(BaseModel):
             "template": self.template.name,
             "vocabulary": self._vocabulary,
             "special ids": {"bos": text.bos, "eos": text.eos, "<img>": text.boi, "</img>": text.eoi},
-            "codes": {"first id": text.first_code, "count": text.codes, "per picture": self.images.length},
+            "codes": {"first id": text.first_code, "count": text.codes, "per image": self.images.length},
             "yes": dict(zip(text.shown(text.yes), text.yes, strict=True)),
             "no": dict(zip(text.shown(text.no), text.no, strict=True)),
-            "drawing": self.template.drawing("a cat"),
-            "picture side": vision.side,
+            "sampling": self.template.sampling("a cat"),
+            "image side": vision.side,
             "image encoder": {"blocks": len(vision.blocks), "heads": vision.heads},
             "weights without a place": list(self._unused),
             "unclip": str(self._folders.unclip or "none"),
@@ -115,9 +115,9 @@ class SeedLlama(BaseModel):
         ]
         answers = [""] * len(requests)
         fits = [i for i, limit in enumerate(limits) if limit > 0 and not self._foreign(requests[i])]
-        size = self._options.talk_batch
+        size = self._options.chat_batch_size
         for rows in (fits[first : first + size] for first in range(0, len(fits), size)):
-            written = codes_drawing.write(
+            written = codes_sampling.write(
                 self.backbone,
                 [prompts[i] for i in rows],
                 [requests[i].seed for i in rows],
@@ -136,13 +136,13 @@ class SeedLlama(BaseModel):
         return any(map(self.text.special_in, words))
 
     def reads(self, prompt: str) -> bool:
-        """Say whether a prompt holds no special token and leaves room for a picture and its questions."""
+        """Say whether a prompt holds no special token and leaves room for an image and its questions."""
         if not prompt.strip() or self.text.special_in(prompt) is not None:
             return False
         return 2 * len(self._encoded(prompt)) + self.images.length <= self._room
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Return the ids in front of a drawing's codes, ``<img>`` included.
+        """Return the ids in front of a sampling's codes, ``<img>`` included.
 
         Raises:
             DataError: the prompt holds a special token, or is too long.
@@ -151,30 +151,30 @@ class SeedLlama(BaseModel):
         ids = self._encoded(prompt)
         if len(ids) + self.images.length + 1 > self._room:
             raise DataError(
-                f"the prompt {prompt[:60]!r}… has {len(ids)} tokens; with a picture seed-llama reads at most "
+                f"the prompt {prompt[:60]!r}… has {len(ids)} tokens; with an image seed-llama reads at most "
                 f"{self._room}. Make it shorter or leave it out."
             )
         return ids
 
     def _encoded(self, prompt: str) -> list[int]:
-        return self.text.encode(self.template.drawing(prompt))
+        return self.text.encode(self.template.sampling(prompt))
 
     def _check_words(self, text: str) -> None:
         special = self.text.special_in(text)
         if special is not None:
             raise DataError(f"{text!r} holds {special}, which is a sign of seed-llama's own; take it out")
 
-    # -- drawing -------------------------------------------------------------------------------------
+    # -- sampling -------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def represent(self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing) -> list[Latent]:
-        """Draw image codes, int32 (32,), from 0, one candidate for each prompt and seed."""
+    def represent(self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams) -> list[Latent]:
+        """Sample image codes, int32 (32,), from 0, one candidate for each prompt and seed."""
         self.placement.need()
         found: list[Latent] = []
-        for first in range(0, len(prompts), self._options.draw_batch):
-            part = slice(first, first + self._options.draw_batch)
-            codes = codes_drawing.draw_codes(
-                self.backbone, [self.prompt_ids(p) for p in prompts[part]], seeds[part], drawing,
+        for first in range(0, len(prompts), self._options.sampling_batch_size):
+            part = slice(first, first + self._options.sampling_batch_size)
+            codes = codes_sampling.sample_codes(
+                self.backbone, [self.prompt_ids(p) for p in prompts[part]], seeds[part], sampling,
                 self._codes, self.images.length,
             )
             found += list(codes.cpu().numpy().astype(np.int32))
@@ -182,23 +182,23 @@ class SeedLlama(BaseModel):
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
-        """Turn codes into pictures with unCLIP; `seeds` are those of its noise.
+        """Turn codes into images with unCLIP; `seeds` are those of its noise.
 
         Raises:
             UsageError: there is no decoder.
             DataError: codes are not this model's, or the decoder cannot be loaded.
         """
-        codes = self._checked(latents, [f"picture {i}" for i in range(len(latents))])
+        codes = self._checked(latents, [f"image {i}" for i in range(len(latents))])
         decoder = self._loaded_decoder()
         self.placement.need("image tokenizer", "unCLIP")
-        options, size = self._options, self._options.decode_batch
-        pictures: list[Image] = []
+        options, size = self._options, self._options.decode_batch_size
+        images: list[Image] = []
         for first in range(0, len(codes), size):
             embeddings = self.images.embed(codes[first : first + size])
-            pictures += decoder.decode(
+            images += decoder.decode(
                 embeddings, seeds[first : first + size], steps=options.steps, guidance=options.guidance
             )
-        return pictures
+        return images
 
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
         """Return log pi(z | x), shape (batch,), float32; the softmax is over the codes alone.
@@ -211,7 +211,7 @@ class SeedLlama(BaseModel):
         codes = self._checked(latents, [f"prompt {p!r}" for p in prompts])
         self.placement.need(training=torch.is_grad_enabled())
         ids = [self.prompt_ids(prompt) for prompt in prompts]
-        return codes_drawing.code_log_probabilities(self.backbone, ids, codes, self._codes).sum(-1)
+        return codes_sampling.code_log_probabilities(self.backbone, ids, codes, self._codes).sum(-1)
 
     @torch.inference_mode(False)
     def _loaded_decoder(self) -> Unclip:
@@ -227,7 +227,7 @@ class SeedLlama(BaseModel):
             width = self.images.distill_image_proj.out_features
             if decoder.embedding != width:
                 raise DataError(
-                    f"{folder} draws from embeddings of width {decoder.embedding} and SEED's have {width}; "
+                    f"{folder} samples from embeddings of width {decoder.embedding} and SEED's have {width}; "
                     "take stable-diffusion-2-1-unclip"
                 )
             self._decoder = decoder
@@ -241,7 +241,7 @@ class SeedLlama(BaseModel):
             if latent.shape != (length,):
                 raise DataError(
                     f"the image codes of {name} have the shape {latent.shape}; seed-llama takes {length} of "
-                    "them, as it draws them itself"
+                    "them, as it samples them itself"
                 )
             tokens = latent.astype(np.int64)
             wrong = tokens[(tokens < 0) | (tokens >= codes)]
@@ -258,19 +258,19 @@ class SeedLlama(BaseModel):
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Read p(yes), p(no) at the first answer token; a picture goes through the model once.
+        """Read p(yes), p(no) at the first answer token; an image goes through the model once.
 
         Raises:
             DataError: a question holds a special token.
         """
         results: list[npt.NDArray[np.float64]] = []
-        for first in range(0, len(images), self._options.look_batch):
-            part = slice(first, first + self._options.look_batch)
+        for first in range(0, len(images), self._options.vqa_batch_size):
+            part = slice(first, first + self._options.vqa_batch_size)
             results += self._answers(images[part], questions[part])
         return results
 
     def see(self, images: Sequence[Image]) -> torch.Tensor:
-        """Return the codes of pictures of any size, int64 (batch, 32)."""
+        """Return the codes of images of any size, int64 (batch, 32)."""
         self.placement.need("image tokenizer")
         return self.images.encode(self.images.pixels(images))
 
@@ -285,7 +285,7 @@ class SeedLlama(BaseModel):
             for text in group
         ]
         answers = np.zeros((len(asked), 2))
-        size = self._options.question_batch
+        size = self._options.question_batch_size
         if asked:
             looks = [self.text.encode(self.template.look(codes)) for codes in self.see(images).tolist()]
             prefix = Prefix(self.backbone, looks)

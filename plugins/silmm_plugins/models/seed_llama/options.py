@@ -44,7 +44,7 @@ class SeedLlamaOptions(LoadingOptions):
     )
     unclip: str = Field(
         default="",
-        description="folder (or hub id) of stable-diffusion-2-1-unclip, which draws the pictures; empty: "
+        description="folder (or hub id) of stable-diffusion-2-1-unclip, which samples the images; empty: "
         "looked for in and beside `path`",
         json_schema_extra={"checkpoint": {"beside": ["*unclip*"]}},
     )
@@ -52,24 +52,24 @@ class SeedLlamaOptions(LoadingOptions):
         default="auto", description="the release's way of talking; auto: by the folder's name and the width"
     )
     steps: int = Field(
-        default=20, ge=1, description="denoising steps of a picture (the original scripts' number)",
+        default=20, ge=1, description="denoising steps of an image (the original scripts' number)",
         json_schema_extra={"unit": "steps"},
     )  # fmt: skip
     guidance: float = Field(
-        default=10.0, gt=1.0, description="guidance of a picture's denoising (the original scripts' number)"
+        default=10.0, gt=1.0, description="guidance of an image's denoising (the original scripts' number)"
     )
-    draw_batch: int = Field(
-        default=64, ge=1, description="candidates drawn at once", json_schema_extra={"unit": "candidates"}
+    sampling_batch_size: int = Field(
+        default=64, ge=1, description="candidates sampled at once", json_schema_extra={"unit": "candidates"}
     )
-    decode_batch: int = Field(
-        default=8, ge=1, description="pictures decoded at once", json_schema_extra={"unit": "pictures"}
+    decode_batch_size: int = Field(
+        default=8, ge=1, description="images decoded at once", json_schema_extra={"unit": "images"}
     )
-    look_batch: int = Field(
-        default=32, ge=1, description="pictures read at once", json_schema_extra={"unit": "pictures"}
+    vqa_batch_size: int = Field(
+        default=32, ge=1, description="images read at once", json_schema_extra={"unit": "images"}
     )
-    question_batch: int = Field(
+    question_batch_size: int = Field(
         default=128, ge=1, description="questions answered at once", json_schema_extra={"unit": "questions"}
     )
-    talk_batch: int = Field(
+    chat_batch_size: int = Field(
         default=32, ge=1, description="chat requests at once", json_schema_extra={"unit": "requests"}
     )

@@ -1,4 +1,4 @@
-"""The causal Q-Former: 32 queries that read a picture, each seeing only the queries before it.
+"""The causal Q-Former: 32 queries that read an image, each seeing only the queries before it.
 
 Module names are those of the published weights, `Qformer.bert.…` (spec/base-models.md 2.1 and 2.2).
 """
@@ -38,7 +38,7 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """A post-norm layer; every second one looks at the picture."""
+    """A post-norm layer; every second one looks at the image."""
 
     def __init__(self, width: int, keys: int, heads: int, hidden: int, *, looks: bool) -> None:
         """Make the layer; `looks` gives it cross-attention."""
@@ -48,11 +48,11 @@ class Layer(nn.Module):
         self.intermediate_query = nn.ModuleDict({"dense": nn.Linear(width, hidden)})
         self.output_query = _output(hidden, width)
 
-    def forward(self, x: Tensor, picture: Tensor) -> Tensor:
-        """Map x (batch, queries, width) beside picture (batch, positions, keys)."""
+    def forward(self, x: Tensor, image: Tensor) -> Tensor:
+        """Map x (batch, queries, width) beside image (batch, positions, keys)."""
         x = self.attention(x)
         if self.crossattention is not None:
-            x = self.crossattention(x, picture)
+            x = self.crossattention(x, image)
         return _after(self.output_query, F.gelu(self.intermediate_query["dense"](x)), x)
 
 
@@ -60,7 +60,7 @@ class QFormer(nn.Module):
     """The Q-Former without its text half."""
 
     def __init__(self, layers: Mapping[int, bool], *, width: int, keys: int, heads: int, hidden: int) -> None:
-        """Make the layers; `layers` says of each whether it looks at the picture."""
+        """Make the layers; `layers` says of each whether it looks at the image."""
         super().__init__()
         stack = nn.ModuleList(Layer(width, keys, heads, hidden, looks=layers[i]) for i in sorted(layers))
         self.bert = nn.ModuleDict({
@@ -68,14 +68,14 @@ class QFormer(nn.Module):
             "encoder": nn.ModuleDict({"layer": stack}),
         })
 
-    def forward(self, queries: Tensor, picture: Tensor) -> Tensor:
-        """Map queries (batch, 32, width) and picture (batch, positions, keys) to (batch, 32, width)."""
+    def forward(self, queries: Tensor, image: Tensor) -> Tensor:
+        """Map queries (batch, 32, width) and image (batch, positions, keys) to (batch, 32, width)."""
         parts: Mapping[str, nn.ModuleDict] = dict(self.bert.items())  # type: ignore[arg-type]
         x: Tensor = parts["embeddings"]["LayerNorm"](queries)
         stack = parts["encoder"]["layer"]
         assert isinstance(stack, nn.ModuleList)  # noqa: S101 - made above
         for layer in stack:
-            x = layer(x, picture)
+            x = layer(x, image)
         return x
 
 

@@ -20,7 +20,7 @@ def register_models(register: Register) -> None:
         "seed-llama",
         _build,
         options=SeedLlamaOptions,
-        summary="SEED-LLaMA 8B and 14B: pictures as 32 codes, drawn by unCLIP; needs --model seed-llama:DIR.",
+        summary="SEED-LLaMA 8B and 14B: images as 32 codes, sampled by unCLIP; needs --model seed-llama:DIR.",
         kind="discrete",
         capabilities=CAPABILITIES,
         paper="Sec. 4.1 (SEED-LLaMA-8B)",

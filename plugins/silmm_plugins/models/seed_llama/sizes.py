@@ -33,7 +33,7 @@ class Sizes:
     hidden: int
     heads: int
     layers: Mapping[int, bool]
-    """Q-Former layer -> whether it looks at the picture."""
+    """Q-Former layer -> whether it looks at the image."""
     codes: int
     code: int
     blocks: int

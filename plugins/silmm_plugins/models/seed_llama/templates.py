@@ -15,13 +15,13 @@ Name = Literal["8b", "14b", "pretrain"]
 _REQUEST = "Please generate an image of {prompt}."
 """One of the wordings of the instruction data."""
 _REPLY = " Here is an image."
-"""What stands in the place of the sentence that the model would write itself before a picture."""
+"""What stands in the place of the sentence that the model would write itself before an image."""
 _WIDTH_14B = 5120
 
 
 @dataclass(frozen=True)
 class Template:
-    """The text around a turn; a picture stands before the words of the turn."""
+    """The text around a turn; an image stands before the words of the turn."""
 
     name: Name
     before: str
@@ -29,17 +29,17 @@ class Template:
     ask: str = "{text}"
     """How a turn with a question or a request is worded."""
     instructed: bool = True
-    """Whether drawings are asked for in words; else the caption alone stands before a picture."""
+    """Whether samples are asked for in words; else the caption alone stands before an image."""
 
-    def drawing(self, prompt: str) -> str:
-        """Return what stands before the codes of a drawing, ``<img>`` included."""
+    def sampling(self, prompt: str) -> str:
+        """Return what stands before the codes of a sampling, ``<img>`` included."""
         if not self.instructed:
             return f"{self.before}{prompt}{BOI}"
         request = _REQUEST.format(prompt=prompt.strip().rstrip(". "))
         return f"{self.before}{request}{self.after}{_REPLY}{BOI}"
 
     def look(self, codes: list[int]) -> str:
-        """Return the beginning of a turn about a picture of these codes, up to ``</img>``."""
+        """Return the beginning of a turn about an image of these codes, up to ``</img>``."""
         return f"{self.before}{BOI}{''.join(map(CODE.format, codes))}{EOI}"
 
     def question(self, text: str) -> str:

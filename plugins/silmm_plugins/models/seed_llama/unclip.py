@@ -1,4 +1,4 @@
-"""The de-tokenizer: Stable Diffusion 2.1 unCLIP, from CLIP image embeddings to pictures."""
+"""The de-tokenizer: Stable Diffusion 2.1 unCLIP, from CLIP image embeddings to images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from silmm_plugins.models.seed_llama.locate import read_json
 
 
 class Unclip:
-    """The parts of a diffusers pipeline that drawing needs: no text but the empty one, no image encoder."""
+    """The parts of a diffusers pipeline that sampling needs: no text but the empty one, no image encoder."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Unclip:
 
     @torch.inference_mode()
     def decode(self, embeddings: Tensor, seeds: Sequence[int], *, steps: int, guidance: float) -> list[Image]:
-        """Draw one picture for each embedding (batch, embedding), with noise of its own seed.
+        """Sample one image for each embedding (batch, embedding), with noise of its own seed.
 
         The text is empty, the noise level of the embedding 0, and the other side of the guidance has a class
         label of zeros (spec/base-models.md 2.3).
@@ -124,8 +124,8 @@ class Unclip:
             without, towards = out.chunk(2)
             guided = without + guidance * (towards - without)
             latents = self._scheduler.step(guided, time, latents, **chance).prev_sample
-        pictures = self._vae.decode(latents / self._vae.config.scaling_factor).sample.float()
-        levels = ((pictures / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        images = self._vae.decode(latents / self._vae.config.scaling_factor).sample.float()
+        levels = ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return list(levels.movedim(1, -1).cpu().numpy())
 
     def _labels(self, embeddings: Tensor, noise: Tensor) -> Tensor:

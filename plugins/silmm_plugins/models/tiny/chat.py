@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm_plugins.models._shared.token_sampling import pick, streams
 from silmm_plugins.models.tiny.lm import TinyLM
 
@@ -34,7 +34,7 @@ def write_words(
         at = torch.tensor([len(a) for a in answers]).clamp(max=width - 1)
         scores = logits[torch.arange(len(requests)), at].float().cpu()
         greedy = scores.argmax(-1)
-        sampled = pick(scores / heat.clamp(min=1e-6), uniform[:, step], Drawing())
+        sampled = pick(scores / heat.clamp(min=1e-6), uniform[:, step], SamplingParams())
         chosen = torch.where(heat[:, 0] == 0, greedy, sampled)
         for row in torch.nonzero(open_rows).flatten().tolist():
             if int(chosen[row]) == words.eos:

@@ -1,13 +1,13 @@
-"""The decoder-only transformer of the embedded models: stock Llama over words and pictures.
+"""The decoder-only transformer of the embedded models: stock Llama over words and images.
 
-Two kinds of sequence are common to both models, and each adds its own way of drawing:
+Two kinds of sequence are common to both models, and each adds its own way of sampling:
 
 - understanding  ``<boi> patch_1 … patch_64 <eoi> | <ask> words`` → yes or no after the last word
 - text           ``<bos> <task> words | <sep> words <eos>``
 
 The bar marks position :data:`SPLIT` in a text: what stands before it is padded on the left, so that what
-follows has the same rotary position whatever the prompt's length. Inside an understood picture attention goes
-both ways, and each question sees the picture and itself alone. Patches of a picture also carry a learned
+follows has the same rotary position whatever the prompt's length. Inside an understood image attention goes
+both ways, and each question sees the image and itself alone. Patches of an image also carry a learned
 embedding of their place on the grid; everything else is :class:`transformers.LlamaForCausalLM` as it comes.
 """
 
@@ -128,12 +128,12 @@ class TinyLM(nn.Module):
         )
         return self.answer_logits(out.last_hidden_state[:, -longest:]), targets
 
-    # -- pictures and questions ----------------------------------------------------------------------
+    # -- images and questions ----------------------------------------------------------------------
 
     def see(self, patches: Tensor, *, every_layer: bool = False) -> tuple[Any, Any]:
-        """Read pictures given as patch vectors (batch, image_length, hidden); return the cache and outputs.
+        """Read images given as patch vectors (batch, image_length, hidden); return the cache and outputs.
 
-        The picture stands where a drawing stands, <boi> at SPLIT, and attention goes both ways in it.
+        The image stands where a sampling stands, <boi> at SPLIT, and attention goes both ways in it.
         """
         batch, device = patches.shape[0], patches.device
         ends = torch.tensor([[self.vocabulary.boi], [self.vocabulary.eoi]], device=device)
@@ -159,7 +159,7 @@ class TinyLM(nn.Module):
         *,
         every_layer: bool = False,
     ) -> tuple[Any, Tensor]:
-        """Run questions (token ids, <ask> first) against their pictures' cache, picture owner[i] for i.
+        """Run questions (token ids, <ask> first) against their images' cache, image owner[i] for i.
 
         Returns the outputs and the index of each question's last token. The cache is not changed.
         """

@@ -1,4 +1,4 @@
-"""What the embedded models do alike as base models: chat, read prompts, and answer about pictures."""
+"""What the embedded models do alike as base models: chat, read prompts, and answer about images."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from silmm_plugins.models.tiny.lm import SPLIT, TinyLM
 LONGEST_ANSWER = 40
 PATCH = 4
 """Side of a patch in pixels; the models see one vector a patch."""
-_LOOK_BATCH, _TALK_BATCH = 128, 256
+_VQA_BATCH_SIZE, _CHAT_BATCH_SIZE = 128, 256
 
 
 class TinyModel(BaseModel):
-    """A tiny language model behind the contract of base models; drawing is left to the two kinds."""
+    """A tiny language model behind the contract of base models; sampling is left to the two kinds."""
 
     name: ClassVar[str]
     taught: ClassVar[tuple[Task, ...]]
@@ -30,7 +30,7 @@ class TinyModel(BaseModel):
 
     def __init__(self, language_model: TinyLM) -> None:
         """Wrap the language model, frozen and in eval mode."""
-        # The lower half reads pictures: over iterations, adapters there cost answers and the gain itself.
+        # The lower half reads images: over iterations, adapters there cost answers and the gain itself.
         layers = language_model.backbone.config.num_hidden_layers
         upper = "|".join(str(layer) for layer in range(layers // 2, layers))
         self.lora_targets = (
@@ -46,8 +46,8 @@ class TinyModel(BaseModel):
         return self._lm.device
 
     @abstractmethod
-    def picture_prefix(self, pixels: torch.Tensor) -> Any:
-        """Return the key-value cache of pictures (N, 3, H, W) in [0, 1]."""
+    def image_prefix(self, pixels: torch.Tensor) -> Any:
+        """Return the key-value cache of images (N, 3, H, W) in [0, 1]."""
 
     # -- text ----------------------------------------------------------------------------------------
 
@@ -60,8 +60,8 @@ class TinyModel(BaseModel):
         words = self.vocabulary
         known = [i for i, r in enumerate(requests) if r.task in self.taught and self.reads(r.input)]
         replies = [""] * len(requests)
-        for first in range(0, len(known), _TALK_BATCH):
-            rows = known[first : first + _TALK_BATCH]
+        for first in range(0, len(known), _CHAT_BATCH_SIZE):
+            rows = known[first : first + _CHAT_BATCH_SIZE]
             asked = [requests[i] for i in rows]
             answers = write_words(
                 self._lm,
@@ -79,7 +79,7 @@ class TinyModel(BaseModel):
         return self.vocabulary.knows(prompt) and len(self._ids(prompt)) <= SPLIT
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Return the ids that stand before a drawing.
+        """Return the ids that stand before a sampling.
 
         Raises:
             DataError: a word is not known, or there are too many of them.
@@ -93,7 +93,7 @@ class TinyModel(BaseModel):
         return ids
 
     def _ids(self, prompt: str) -> list[int]:
-        return [self.vocabulary.bos, self.vocabulary.draw, *self.vocabulary.encode(prompt)]
+        return [self.vocabulary.bos, self.vocabulary.sample, *self.vocabulary.encode(prompt)]
 
     # -- understanding -------------------------------------------------------------------------------
 
@@ -101,15 +101,15 @@ class TinyModel(BaseModel):
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Read p(yes) and p(no) at the first answer position; each picture is encoded once.
+        """Read p(yes) and p(no) at the first answer position; each image is encoded once.
 
         Raises:
-            DataError: a question holds a word that the model does not know, or a picture has
+            DataError: a question holds a word that the model does not know, or an image has
                 another size than its own.
         """
         results: list[npt.NDArray[np.float64]] = []
-        for first in range(0, len(images), _LOOK_BATCH):
-            part = slice(first, first + _LOOK_BATCH)
+        for first in range(0, len(images), _VQA_BATCH_SIZE):
+            part = slice(first, first + _VQA_BATCH_SIZE)
             results += self._answers(images[part], questions[part])
         return results
 
@@ -125,11 +125,11 @@ class TinyModel(BaseModel):
         odd = {image.shape for image in images} - {(side, side, 3)}
         if odd:
             raise DataError(
-                f"{self.name} looks at pictures of the shape {(side, side, 3)}, not {min(odd)}; scale "
+                f"{self.name} looks at images of the shape {(side, side, 3)}, not {min(odd)}; scale "
                 "them first"
             )
         pixels = torch.from_numpy(np.stack(images)).to(self.device).movedim(-1, 1).float() / 255
-        cache = self.picture_prefix(pixels)
+        cache = self.image_prefix(pixels)
         owner = torch.arange(len(images), device=self.device).repeat_interleave(
             torch.tensor(counts, device=self.device)
         )

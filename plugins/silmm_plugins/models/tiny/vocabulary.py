@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from silmm.errors import DataError
 
 CONTROL = (
-    "<pad>", "<bos>", "<eos>", "<boi>", "<eoi>", "<draw>", "<ask>", "<sep>",
+    "<pad>", "<bos>", "<eos>", "<boi>", "<eoi>", "<sample>", "<ask>", "<sep>",
     "<list>", "<write>", "<decompose>", "<question>", "<rephrase>", "<explain>",
 )  # fmt: skip
 _TOKEN = re.compile(r"[a-z0-9_]+|[^\sa-z0-9_]")
@@ -25,7 +25,7 @@ class Vocabulary:
         self._id = {text: i for i, text in enumerate(self._text)}
         if len(self._id) != len(self._text):
             raise ValueError("the vocabulary holds a word twice")
-        self.pad, self.bos, self.eos, self.boi, self.eoi, self.draw, self.ask, self.sep = range(8)
+        self.pad, self.bos, self.eos, self.boi, self.eoi, self.sample, self.ask, self.sep = range(8)
         self.yes, self.no = self._id["yes"], self._id["no"]
 
     def __len__(self) -> int:
@@ -56,6 +56,6 @@ class Vocabulary:
         return all(p in self._id for p in _TOKEN.findall(text.lower()))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of word ids, with punctuation drawn to the word before it."""
+        """Return the text of word ids, with punctuation sampled to the word before it."""
         text = " ".join(self._text[i] for i in ids if i >= len(CONTROL))
         return re.sub(r" ([,.?])", r"\1", text)

@@ -1,1 +1,1 @@
-"""The embedded continuous model: queries whose hidden states a frozen decoder paints, with its weights."""
+"""The embedded continuous model: queries whose hidden states a frozen decoder decodes, with its weights."""

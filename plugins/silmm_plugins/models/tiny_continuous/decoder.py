@@ -1,4 +1,4 @@
-"""The frozen decoder of `tiny-continuous`: features and noise in, a picture out, in one pass.
+"""The frozen decoder of `tiny-continuous`: features and noise in, an image out, in one pass.
 
 A stock diffusers transformer with cross-attention works on the 8x8 grid of patches; it attends to the
 projected features H and to the decoder's noise, and names the patch of a codebook at each place. The noise is
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from silmm_plugins.models.tiny.model import PATCH
 
 
-class Painter(nn.Module):
+class Decoder(nn.Module):
     """Condition projector, noise embedding, diffusers transformer and codebook."""
 
     codebook: Tensor
@@ -58,23 +58,23 @@ class Painter(nn.Module):
 
         Args:
             features: H, (batch, L, D).
-            noise: int64 (batch, noise_slots) below `noise_levels`; see :func:`draw_noise`.
+            noise: int64 (batch, noise_slots) below `noise_levels`; see :func:`sample_noise`.
         """
         slots = torch.arange(self.noise_slots, device=noise.device) * self.noise_levels
         context = torch.cat([self.projector(features), self.noise(noise + slots)], 1)
         canvas = self.places.expand(len(features), -1, -1, -1)
-        (painted,) = self.body(canvas, encoder_hidden_states=context, return_dict=False)
-        logits: Tensor = self.head(painted.flatten(2).transpose(1, 2))
+        (decoded,) = self.body(canvas, encoder_hidden_states=context, return_dict=False)
+        logits: Tensor = self.head(decoded.flatten(2).transpose(1, 2))
         return logits
 
-    def paint(self, features: Tensor, noise: Tensor) -> Tensor:
-        """Return pictures (batch, 3, H, W) in [0, 1]: the likeliest patch at each place."""
+    def decode(self, features: Tensor, noise: Tensor) -> Tensor:
+        """Return images (batch, 3, H, W) in [0, 1]: the likeliest patch at each place."""
         side = self.grid * PATCH
         patches = self.codebook[self.logits(features, noise).argmax(-1)].transpose(1, 2)
         return F.fold(patches, (side, side), PATCH, stride=PATCH)
 
 
-def draw_noise(seeds: Sequence[int], slots: int, levels: int) -> Tensor:
+def sample_noise(seeds: Sequence[int], slots: int, levels: int) -> Tensor:
     """Return int64 (batch, slots) numbers below `levels`, each row from its own seed alone."""
     rows = [np.random.Generator(np.random.Philox(key=seed)).integers(levels, size=slots) for seed in seeds]
     return torch.from_numpy(np.stack(rows)) if rows else torch.zeros(0, slots, dtype=torch.long)

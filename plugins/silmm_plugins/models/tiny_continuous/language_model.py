@@ -1,7 +1,7 @@
 """The language model of `tiny-continuous`: :class:`TinyLM` with a patch encoder and learnable queries.
 
-Pictures come in as one vector a patch from a small MLP. Drawings go out as features: sequences
-``<bos> <draw> words | query_1 … query_L``, whose final hidden states behind the queries, after the final
+Images come in as one vector a patch from a small MLP. Drawings go out as features: sequences
+``<bos> <sample> words | query_1 … query_L``, whose final hidden states behind the queries, after the final
 norm, are H (DreamLLM's "dream queries", base-models.md).
 """
 
@@ -19,7 +19,7 @@ from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
 
 class LanguageModel(TinyLM):
-    """A tiny language model that sees pixels and draws features H of shape (queries, hidden)."""
+    """A tiny language model that sees pixels and samples features H of shape (queries, hidden)."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class LanguageModel(TinyLM):
         self.queries = nn.Parameter(torch.randn(queries, hidden) * 0.02)
 
     def patches(self, pixels: Tensor) -> Tensor:
-        """Return the patch vectors (N, image_length, hidden) of pictures (N, 3, H, W) in [0, 1]."""
+        """Return the patch vectors (N, image_length, hidden) of images (N, 3, H, W) in [0, 1]."""
         cut = F.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2)
         vectors: Tensor = self.patch_encoder(cut) + self.places
         return vectors

@@ -1,4 +1,4 @@
-"""`tiny-continuous` as a base model: strings and pictures in, strings, features, pictures and answers out."""
+"""`tiny-continuous` as a base model: strings and images in, strings, features, images and answers out."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from silmm.contracts.models import Drawing, Image, Latent
+from silmm.contracts.models import Image, Latent, SamplingParams
 from silmm.errors import DataError
 from silmm_plugins.models._shared.devices import check_device
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_continuous.decoder import Painter, draw_noise
+from silmm_plugins.models.tiny_continuous.decoder import Decoder, sample_noise
 from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 from silmm_plugins.models.tiny_continuous.options import WEIGHTS
 
-_DRAW_BATCH = 256
+_SAMPLING_BATCH_SIZE = 256
 
 
 class TinyContinuous(TinyModel):
-    """A continuous LMM at toy size: learnable queries, their hidden states H, and a frozen painter."""
+    """A continuous LMM at toy size: learnable queries, their hidden states H, and a frozen decoder."""
 
     name = "tiny-continuous"
     taught = ("list", "write", "decompose", "question", "rephrase", "explain")
 
-    def __init__(self, language_model: LanguageModel, painter: Painter) -> None:
+    def __init__(self, language_model: LanguageModel, decoder: Decoder) -> None:
         """Wrap the two networks, in eval mode."""
         self.kind = "continuous"
         self.capabilities = frozenset(
@@ -38,7 +38,7 @@ class TinyContinuous(TinyModel):
         )
         super().__init__(language_model)
         self.language_model = language_model
-        self.painter = painter.eval().requires_grad_(False)
+        self.decoder = decoder.eval().requires_grad_(False)
 
     @classmethod
     def load(cls, folder: Path = WEIGHTS, device: str = "cpu") -> TinyContinuous:
@@ -52,36 +52,36 @@ class TinyContinuous(TinyModel):
         try:
             config = json.loads((folder / "config.json").read_text())
             language_model = LanguageModel(Vocabulary(config["words"]), **config["language_model"])
-            painter = Painter(**config["painter"])
+            decoder = Decoder(**config["decoder"])
             weights = _floats(folder / "language_model.safetensors")
             missing, unexpected = language_model.load_state_dict(weights, strict=False)
             if set(missing) - {"backbone.lm_head.weight"} or unexpected:  # the head is tied
                 raise ValueError(f"missing {missing}, unexpected {unexpected}")
             language_model.backbone.tie_weights()
-            painter.load_state_dict(_floats(folder / "painter.safetensors"))
+            decoder.load_state_dict(_floats(folder / "decoder.safetensors"))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise DataError(
                 f"tiny-continuous: cannot load the weights in {folder}: {error}; reinstall silmm, or "
                 "train them again with `python -m training.tiny_continuous`"
             ) from error
-        return cls(language_model.to(device), painter.to(device))
+        return cls(language_model.to(device), decoder.to(device))
 
-    def picture_prefix(self, pixels: torch.Tensor) -> Any:
-        """Return the key-value cache of pictures, read patch by patch."""
+    def image_prefix(self, pixels: torch.Tensor) -> Any:
+        """Return the key-value cache of images, read patch by patch."""
         cache, _ = self.language_model.see(self.language_model.patches(pixels))
         return cache
 
-    # -- drawing -------------------------------------------------------------------------------------
+    # -- sampling -------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing  # noqa: ARG002
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
     ) -> list[Latent]:
         """Return H(x), float32 (L, D), of each prompt; it has no chance in it, so seeds change nothing."""
         distinct = list(dict.fromkeys(prompts))
         found: dict[str, Latent] = {}
-        for first in range(0, len(distinct), _DRAW_BATCH):
-            part = distinct[first : first + _DRAW_BATCH]
+        for first in range(0, len(distinct), _SAMPLING_BATCH_SIZE):
+            part = distinct[first : first + _SAMPLING_BATCH_SIZE]
             found |= dict(zip(part, self.features(part).float().cpu().numpy(), strict=True))
         return [found[prompt] for prompt in prompts]
 
@@ -104,28 +104,28 @@ class TinyContinuous(TinyModel):
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
-        """Paint each H (L, D) under the noise of its seed, as a picture (32, 32, 3).
+        """Decode each H (L, D) under the noise of its seed, as an image (32, 32, 3).
 
         Raises:
             DataError: a representation has another shape than this model's H, or is not finite.
         """
         shape = tuple(self.language_model.queries.shape)
-        pictures: list[Image] = []
-        for first in range(0, len(latents), _DRAW_BATCH):
-            part = slice(first, first + _DRAW_BATCH)
+        images: list[Image] = []
+        for first in range(0, len(latents), _SAMPLING_BATCH_SIZE):
+            part = slice(first, first + _SAMPLING_BATCH_SIZE)
             features = torch.from_numpy(np.stack([_checked(z, shape) for z in latents[part]]))
-            noise = draw_noise(seeds[part], self.painter.noise_slots, self.painter.noise_levels)
-            painted = self.painter.paint(features.to(self.device), noise.to(self.device))
-            pictures += list((painted * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy())
-        return pictures
+            noise = sample_noise(seeds[part], self.decoder.noise_slots, self.decoder.noise_levels)
+            decoded = self.decoder.decode(features.to(self.device), noise.to(self.device))
+            images += list((decoded * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy())
+        return images
 
 
 def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
     if latent.shape != shape or not np.isfinite(latent).all():
         raise DataError(
-            f"tiny-continuous paints finite features of the shape {shape}, not "
+            f"tiny-continuous decodes finite features of the shape {shape}, not "
             f"{'such as hold NaN or infinity' if latent.shape == shape else latent.shape}; give features "
-            "that it drew itself"
+            "that it sampled itself"
         )
     return latent.astype(np.float32)
 

@@ -22,7 +22,7 @@ def register_models(register: Register) -> None:
         "tiny-continuous",
         _build,
         options=TinyContinuousOptions,
-        summary="Embedded query-and-painter LMM (3.6 M parameters) in a world of coloured shapes.",
+        summary="Embedded query-and-decoder LMM (3.6 M parameters) in a world of coloured shapes.",
         kind="continuous",
         capabilities=("chat", "yes_no", "features", "mlp_blocks", "query_embeddings", "rewrite"),
         defaults=DEFAULTS,

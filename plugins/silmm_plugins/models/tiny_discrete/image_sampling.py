@@ -1,4 +1,4 @@
-"""Drawing image codes one after another, each sequence from its own stream of random numbers."""
+"""Sampling image codes one after another, each sequence from its own stream of random numbers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 from transformers import StaticCache
 
-from silmm.contracts.models import Drawing
+from silmm.contracts.models import SamplingParams
 from silmm_plugins.models._shared.token_sampling import pick, streams
 from silmm_plugins.models.tiny.lm import SPLIT
 from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
 
 
 @torch.inference_mode()
-def draw_codes(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], seeds: Sequence[int], drawing: Drawing
+def sample_codes(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], seeds: Sequence[int], sampling: SamplingParams
 ) -> Tensor:
-    """Draw image codes (batch, image_length) after prompts of token ids."""
+    """Sample image codes (batch, image_length) after prompts of token ids."""
     ids, valid, positions = model.pad_left(prompts)
     batch, length = len(prompts), model.image_length
     uniform = streams(seeds, length).to(ids.device)
@@ -38,7 +38,7 @@ def draw_codes(
         mask = (time <= now[:, None]) & keys[:, None, :] | (time == now[:, None])
         out = model.hidden(vectors, mask, positions, cache)
         codes[:, step] = pick(
-            model.image_logits(out.last_hidden_state[:, -1]).float(), uniform[:, step], drawing
+            model.image_logits(out.last_hidden_state[:, -1]).float(), uniform[:, step], sampling
         )
         vectors = model.embed_codes(codes[:, step : step + 1], step)
         positions = place[step + 1 : step + 2].expand(batch, -1)

@@ -1,7 +1,7 @@
 """The image tokenizer of `tiny-discrete`: vector quantisation of 4x4 patches.
 
 It is patch-local on purpose: one patch of pixels always gets the same code, so the plain background is a
-single code. Encoders that look around spread it over many, which makes drawing much harder to learn
+single code. Encoders that look around spread it over many, which makes sampling much harder to learn
 (tiny-lmm.md). The shapes world has about 1,150 distinct patches, so a codebook of 1,024 loses little.
 """
 
@@ -15,7 +15,7 @@ PATCH = 4
 
 
 class ImageTokenizer(nn.Module):
-    """Pictures (N, 3, H, W) in [0, 1] to codes (N, patches), row by row, and back."""
+    """Images (N, 3, H, W) in [0, 1] to codes (N, patches), row by row, and back."""
 
     codebook: Tensor
     """The patch of each code, (codes, 3 * PATCH * PATCH), in [0, 1]."""
@@ -39,7 +39,7 @@ class ImageTokenizer(nn.Module):
         return distance.argmin(-1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return pictures (N, 3, H, W) in [0, 1] from codes (N, grid * grid)."""
+        """Return images (N, 3, H, W) in [0, 1] from codes (N, grid * grid)."""
         side = self.grid * PATCH
         patches = self.codebook[codes].transpose(1, 2)
         return F.fold(patches, (side, side), PATCH, stride=PATCH)

@@ -1,6 +1,6 @@
 """The language model of `tiny-discrete`: :class:`TinyLM` with image codes in its vocabulary.
 
-Its drawings are sequences ``<bos> <draw> words | <boi> code_1 … code_64``, one code after another.
+Its samples are sequences ``<bos> <sample> words | <boi> code_1 … code_64``, one code after another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
 
 class LanguageModel(TinyLM):
-    """A tiny language model that draws image codes; one vocabulary holds control tokens, words and codes."""
+    """A tiny language model that samples image codes; one vocabulary holds control tokens, words and codes."""
 
     def __init__(
         self, vocabulary: Vocabulary, hidden: int, layers: int, heads: int, mlp: int, codes: int
@@ -32,10 +32,10 @@ class LanguageModel(TinyLM):
         return self.embed(codes + self.first_code) + places
 
     def image_logits(self, states: Tensor) -> Tensor:
-        """Return logits over the image codes alone: the tokens that may be drawn."""
+        """Return logits over the image codes alone: the tokens that may be sampled."""
         return self.logits(states, self.first_code, self.first_code + self.codes)
 
-    def draw_outputs(
+    def sampling_outputs(
         self, prompts: Sequence[Sequence[int]], codes: Tensor, *, every_layer: bool = False
     ) -> Any:
         """Run prompts and codes, teacher forced; the last image_length states predict each code."""
@@ -50,13 +50,13 @@ class LanguageModel(TinyLM):
 
     def log_likelihood(self, prompts: Sequence[Sequence[int]], codes: Tensor) -> Tensor:
         """Return log pi(z | x) of shape (batch,), summed over the image positions, in float32."""
-        return self.code_likelihoods(self.draw_outputs(prompts, codes), codes)
+        return self.code_likelihoods(self.sampling_outputs(prompts, codes), codes)
 
     def code_likelihoods(self, out: Any, codes: Tensor) -> Tensor:
-        """Return :meth:`log_likelihood` from the outputs of :meth:`draw_outputs`."""
+        """Return :meth:`log_likelihood` from the outputs of :meth:`sampling_outputs`."""
         logits = self.image_logits(out.last_hidden_state[:, -self.image_length :]).float()
         return logits.log_softmax(-1).gather(-1, codes[..., None]).squeeze(-1).sum(-1)
 
-    def picture_prefix(self, codes: Tensor, *, every_layer: bool = False) -> tuple[Any, Any]:
-        """Encode pictures (batch, image_length) once; return the key-value cache and the outputs."""
+    def image_prefix(self, codes: Tensor, *, every_layer: bool = False) -> tuple[Any, Any]:
+        """Encode images (batch, image_length) once; return the key-value cache and the outputs."""
         return self.see(self.embed_codes(codes), every_layer=every_layer)

@@ -1,4 +1,4 @@
-"""`tiny-discrete` as a base model: strings and pictures in, strings, tokens, pictures and answers out."""
+"""`tiny-discrete` as a base model: strings and images in, strings, tokens, images and answers out."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from silmm.contracts.models import Drawing, Image, Latent
+from silmm.contracts.models import Image, Latent, SamplingParams
 from silmm.errors import DataError
 from silmm_plugins.models._shared.devices import check_device
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_discrete.image_sampling import draw_codes
+from silmm_plugins.models.tiny_discrete.image_sampling import sample_codes
 from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
 from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 
-_DRAW_BATCH = 256
+_SAMPLING_BATCH_SIZE = 256
 
 
 class TinyDiscrete(TinyModel):
-    """An image-token LMM at toy size: 32x32 pictures as 64 codes, a few dozen words, one transformer."""
+    """An image-token LMM at toy size: 32x32 images as 64 codes, a few dozen words, one transformer."""
 
     name = "tiny-discrete"
     taught = ("list", "write", "decompose", "question")
@@ -68,33 +68,33 @@ class TinyDiscrete(TinyModel):
             ) from error
         return cls(language_model.to(device), tokenizer.to(device))
 
-    def picture_prefix(self, pixels: torch.Tensor) -> Any:
-        """Return the key-value cache of pictures, read as their codes."""
-        cache, _ = self.language_model.picture_prefix(self.tokenizer.encode(pixels))
+    def image_prefix(self, pixels: torch.Tensor) -> Any:
+        """Return the key-value cache of images, read as their codes."""
+        cache, _ = self.language_model.image_prefix(self.tokenizer.encode(pixels))
         return cache
 
-    # -- drawing -------------------------------------------------------------------------------------
+    # -- sampling -------------------------------------------------------------------------------------
 
     def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams
     ) -> list[Latent]:
-        """Draw image codes, int32 (64,), one candidate for each prompt and seed."""
+        """Sample image codes, int32 (64,), one candidate for each prompt and seed."""
         rows: list[Latent] = []
-        for first in range(0, len(prompts), _DRAW_BATCH):
-            part = slice(first, first + _DRAW_BATCH)
+        for first in range(0, len(prompts), _SAMPLING_BATCH_SIZE):
+            part = slice(first, first + _SAMPLING_BATCH_SIZE)
             ids = [self.prompt_ids(p) for p in prompts[part]]
-            codes = draw_codes(self.language_model, ids, seeds[part], drawing)
+            codes = sample_codes(self.language_model, ids, seeds[part], sampling)
             rows += list(codes.cpu().numpy().astype(np.int32))
         return rows
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
-        """Turn codes into pictures (32, 32, 3); the decoder has no noise, so seeds change nothing.
+        """Turn codes into images (32, 32, 3); the decoder has no noise, so seeds change nothing.
 
         Raises:
             DataError: a representation does not have the shape or the range of this model's codes.
         """
-        codes = self._codes(latents, [f"picture {i}" for i in range(len(latents))])
+        codes = self._codes(latents, [f"image {i}" for i in range(len(latents))])
         images = (self.tokenizer.decode(codes) * 255).round().to(torch.uint8)
         return list(images.movedim(1, -1).cpu().numpy())
 
@@ -114,7 +114,7 @@ class TinyDiscrete(TinyModel):
             if latent.shape != (length,):
                 raise DataError(
                     f"the image tokens of {name} have the shape {latent.shape}; tiny-discrete takes "
-                    f"{length} of them, as it draws them itself"
+                    f"{length} of them, as it samples them itself"
                 )
             tokens = latent.astype(np.int64)
             wrong = tokens[(tokens < 0) | (tokens >= codes)]

@@ -9,7 +9,7 @@ from silmm.errors import DataError
 
 SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 USER, ASSISTANT, END = "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>"
-PICTURE, SEEN_START, SEEN_END = "<|image_pad|>", "<|vision_start|>", "<|vision_end|>"
+IMAGE, SEEN_START, SEEN_END = "<|image_pad|>", "<|vision_start|>", "<|vision_end|>"
 YES, NO = ("Yes", "yes", " Yes", " yes"), ("No", "no", " No", " no")
 """How an answer can begin; those count that are single tokens of the vocabulary."""
 
@@ -30,14 +30,14 @@ class Words:
         """
         self._tokenizer = tokenizer
         self._template, self.start = template, start
-        ids = {name: self.single(name) for name in (END, PICTURE, SEEN_START, SEEN_END, "<|im_start|>")}
+        ids = {name: self.single(name) for name in (END, IMAGE, SEEN_START, SEEN_END, "<|im_start|>")}
         missing = [name for name, token in ids.items() if token is None]
         if missing:
             raise DataError(
                 f"{tokenizer.name_or_path}: the tokenizer has no {', '.join(missing)}; expected that of a "
                 "Qwen2.5-VL model"
             )
-        self.end, self.picture = int(ids[END] or 0), int(ids[PICTURE] or 0)
+        self.end, self.image = int(ids[END] or 0), int(ids[IMAGE] or 0)
         self.yes = self._known(YES)
         self.no = self._known(NO)
 
@@ -79,12 +79,12 @@ class Words:
         return self.encode(SYSTEM + before + asked(request.input) + ASSISTANT)
 
     def look(self, tokens: int) -> list[int]:
-        """Return the ids before a question: a picture of so many tokens."""
-        return self.encode(self.look_text(PICTURE * tokens))
+        """Return the ids before a question: an image of so many tokens."""
+        return self.encode(self.look_text(IMAGE * tokens))
 
-    def look_text(self, picture: str) -> str:
-        """Return the text before a question, with what stands in the picture's place."""
-        return f"{SYSTEM}{USER}{SEEN_START}{picture}{SEEN_END}"
+    def look_text(self, image: str) -> str:
+        """Return the text before a question, with what stands in the image's place."""
+        return f"{SYSTEM}{USER}{SEEN_START}{image}{SEEN_END}"
 
     def question(self, text: str) -> list[int]:
         """Return the ids of a question and what its answer follows."""

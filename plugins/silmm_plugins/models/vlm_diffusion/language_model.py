@@ -1,8 +1,8 @@
-"""A Qwen2.5-VL model on ids and pictures: features, answers about pictures, and text.
+"""A Qwen2.5-VL model on ids and images: features, answers about images, and text.
 
 Stock classes. Every sequence has the positions that it would have alone: rows are padded on the left under a
 mask with their own position ids. Positions are those of M-RoPE: three equal ones for words, and time, row and
-column for pictures.
+column for images.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LanguageModel(LeftPadded):
         Args:
             vectors: (batch, time, D).
             allowed: boolean (batch, time, keys), true where attention goes.
-            positions: (batch, time), or (3, batch, time) with a picture.
+            positions: (batch, time), or (3, batch, time) with an image.
             cache: keys and values of what came before; it grows.
         """
         out = self._whole.model.language_model(
@@ -79,19 +79,19 @@ class LanguageModel(LeftPadded):
     def answers(
         self,
         before: Sequence[int],
-        picture: int,
+        image: int,
         pixels: Tensor,
         grid: Tensor,
         questions: Sequence[Sequence[int]],
     ) -> Tensor:
-        """Return the logits (n_questions, vocabulary) behind each question about one picture, read once.
+        """Return the logits (n_questions, vocabulary) behind each question about one image, read once.
 
-        All questions stand behind the picture in one row; each sees the picture and itself alone and has
+        All questions stand behind the image in one row; each sees the image and itself alone and has
         the positions that it would have by itself.
 
         Args:
-            before: ids up to the questions, the picture's places among them.
-            picture: the id of the picture's places.
+            before: ids up to the questions, the image's places among them.
+            image: the id of the image's places.
             pixels: patches as Qwen's image processor gives them.
             grid: (1, 3) patches in time, height and width.
             questions: ids; one at least.
@@ -100,9 +100,9 @@ class LanguageModel(LeftPadded):
         features = getattr(seen, "pooler_output", seen)[0]
         ids = torch.tensor([before])
         vectors = self.embed(ids).clone()
-        places = (ids[0] == picture).nonzero().flatten()
+        places = (ids[0] == image).nonzero().flatten()
         vectors[0, places] = features.to(vectors)
-        positions = self._picture_positions(len(before), places, grid)
+        positions = self._image_positions(len(before), places, grid)
         start = vectors.shape[1]
         cache = DynamicCache(config=self._whole.config.get_text_config())
         everything = torch.ones(1, start, dtype=torch.bool, device=self.device)
@@ -118,8 +118,8 @@ class LanguageModel(LeftPadded):
         ends = torch.from_numpy(np.cumsum([len(one) for one in questions]) - 1)
         return self.logits(states[0, ends.to(self.device)])
 
-    def _picture_positions(self, length: int, places: Tensor, grid: Tensor) -> Tensor:
-        """Return (3, 1, length): words count on, a picture's places have its rows and columns."""
+    def _image_positions(self, length: int, places: Tensor, grid: Tensor) -> Tensor:
+        """Return (3, 1, length): words count on, an image's places have its rows and columns."""
         merge = int(self._whole.config.vision_config.spatial_merge_size)
         rows, columns = int(grid[0, 1]) // merge, int(grid[0, 2]) // merge
         first, count = int(places[0]), len(places)

@@ -1,4 +1,4 @@
-"""Loading a diffusers pipeline in two halves: its vision-language model, and what paints."""
+"""Loading a diffusers pipeline in two halves: its vision-language model, and what decodes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def load_vlm(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     return loaded
 
 
-def load_painter(folder: Path, dtype: torch.dtype) -> Any:
+def load_decoder(folder: Path, dtype: torch.dtype) -> Any:
     """Return the rest of the pipeline, without its text encoder.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`vlm-diffusion` as a base model: strings and pictures in, strings, features, pictures and answers out."""
+"""`vlm-diffusion` as a base model: strings and images in, strings, features, images and answers out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from silmm.contracts.models import BaseModel, ChatRequest, Drawing, Image, Latent
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
 from silmm_plugins.models._shared.devices import check_devices
 from silmm_plugins.models._shared.dtypes import dtype_of
@@ -35,10 +35,10 @@ class VlmDiffusion(BaseModel):
 
     H is what the pipeline calls prompt embeddings: the last hidden states behind the template's fixed start
     (spec/base-models.md 5.2). Prompts have different numbers of them; so that H has one shape, zeros stand in
-    front, and they are taken away before painting.
+    front, and they are taken away before decoding.
     """
 
-    def __init__(self, backbone: torch.nn.Module, painter: Any, options: VlmDiffusionOptions) -> None:
+    def __init__(self, backbone: torch.nn.Module, decoder: Any, options: VlmDiffusionOptions) -> None:
         """Wrap the two halves and put them on their devices; the backbone is the whole vision-language model.
 
         Raises:
@@ -51,9 +51,9 @@ class VlmDiffusion(BaseModel):
         )
         self.backbone = backbone
         self.language_model = LanguageModel(backbone)
-        self.painter = painter
+        self.decoder = decoder
         self.words = Words(
-            painter.tokenizer, painter.prompt_template_encode, painter.prompt_template_encode_start_idx
+            decoder.tokenizer, decoder.prompt_template_encode, decoder.prompt_template_encode_start_idx
         )
         self._options = options
         inside: Any = backbone.model
@@ -61,7 +61,7 @@ class VlmDiffusion(BaseModel):
         Spread(backbone, inside.language_model, devices).to(devices[0])
         self.placement = Placement(options.offload)
         self.placement.add("vision", inside.visual, device=devices[0], here=True)
-        self.placement.add("painter", painter.transformer, painter.vae, device=devices[0])
+        self.placement.add("decoder", decoder.transformer, decoder.vae, device=devices[0])
         config: Any = backbone.config
         self._width = int(config.get_text_config().hidden_size)
         vision = config.vision_config
@@ -82,12 +82,12 @@ class VlmDiffusion(BaseModel):
         check_devices("vlm-diffusion", options.device)
         folder = loading.locate(options.path, options.revision)
         dtype = dtype_of(options.dtype, *loading.stored_dtype(folder))
-        model = cls(loading.load_vlm(folder, dtype), loading.load_painter(folder, dtype), options)
+        model = cls(loading.load_vlm(folder, dtype), loading.load_decoder(folder, dtype), options)
         model._check_side()
         return model
 
     def _check_side(self) -> None:
-        multiple = 2 * self.painter.vae_scale_factor
+        multiple = 2 * self.decoder.vae_scale_factor
         if self._options.side % multiple:
             raise UsageError(
                 f"model.side={self._options.side} is not a multiple of {multiple}, the patch of the pipeline"
@@ -103,13 +103,13 @@ class VlmDiffusion(BaseModel):
         return {
             "yes": {self.words.decode([token]): token for token in self.words.yes},
             "no": {self.words.decode([token]): token for token in self.words.no},
-            "template of a drawing": self.painter.prompt_template_encode,
-            "template of a question": self.words.look_text("PICTURE") + self.words.question_text("QUESTION"),
+            "template of a sampling": self.decoder.prompt_template_encode,
+            "template of a question": self.words.look_text("IMAGE") + self.words.question_text("QUESTION"),
             "end of a turn": self.words.end,
             "template tokens left out": self.words.start,
             "H": list(self.shape),
             "dtype": str(next(self.backbone.parameters()).dtype).removeprefix("torch."),
-            "scheduler": type(self.painter.scheduler).__name__,
+            "scheduler": type(self.decoder.scheduler).__name__,
         }
 
     # -- text ----------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class VlmDiffusion(BaseModel):
         """Answer each request; examples are earlier turns of the conversation."""
         self.placement.need()
         replies: list[str] = []
-        for part in _parts(requests, self._options.text_batch):
+        for part in _parts(requests, self._options.chat_batch_size):
             longest = _TOKENS_PER_WORD * max(request.max_words for request in part)
             found = self.language_model.write(
                 [self.words.conversation(request) for request in part],
@@ -148,56 +148,56 @@ class VlmDiffusion(BaseModel):
     ) -> list[npt.NDArray[np.float64]]:
         """Sum the probabilities of the ways to begin with yes and with no, over the whole vocabulary.
 
-        A picture is read once for all its questions.
+        An image is read once for all its questions.
         """
         self.placement.need("vision")
         results = [np.zeros((len(asked), 2)) for asked in questions]
         for row, (image, asked) in enumerate(zip(images, questions, strict=True)):
             if asked:
-                p = self.picture_logits(image, asked).double().softmax(-1)
+                p = self.image_logits(image, asked).double().softmax(-1)
                 both = [p[:, ids].sum(-1) for ids in (self.words.yes, self.words.no)]
                 results[row] = torch.stack(both, 1).cpu().numpy()
         return results
 
-    def picture_logits(self, image: Image, questions: Sequence[str]) -> torch.Tensor:
+    def image_logits(self, image: Image, questions: Sequence[str]) -> torch.Tensor:
         """Return the logits (n_questions, vocabulary) at the answer to each question; one at least.
 
         Raises:
-            DataError: Qwen's preprocessing refuses the picture: it is 200 times as long as wide, or more.
+            DataError: Qwen's preprocessing refuses the image: it is 200 times as long as wide, or more.
         """
         try:
             seen = self._processor(image, input_data_format="channels_last", return_tensors="pt")
         except ValueError as error:
             height, width = image.shape[:2]
             raise DataError(
-                f"vlm-diffusion cannot look at a picture of {width}x{height} pixels ({error}); cut it or pad "
+                f"vlm-diffusion cannot look at an image of {width}x{height} pixels ({error}); cut it or pad "
                 "it"
             ) from error
         grid = seen.image_grid_thw
         return self.language_model.answers(
             self.words.look(int(grid.prod()) // self._merge**2),
-            self.words.picture,
+            self.words.image,
             seen.pixel_values,
             grid,
             [self.words.question(text) for text in questions],
         )
 
-    # -- drawing -------------------------------------------------------------------------------------
+    # -- sampling -------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], drawing: Drawing  # noqa: ARG002
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
     ) -> list[Latent]:
         """Return H(x), float32 (tokens, D), of each prompt; it has no chance in it."""
         found: dict[str, Latent] = {}
-        for part in _parts(list(dict.fromkeys(prompts)), self._options.text_batch):
+        for part in _parts(list(dict.fromkeys(prompts)), self._options.chat_batch_size):
             found |= dict(zip(part, self.features(part).float().cpu().numpy(), strict=True))
         return [found[prompt] for prompt in prompts]
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, tokens, D), zeros in front of a short prompt's.
 
-        While gradients are asked for, picture tower and painter wait in main memory.
+        While gradients are asked for, image tower and decoder wait in main memory.
 
         Raises:
             DataError: a prompt has too many tokens, or there are offsets: the model has no queries.
@@ -224,7 +224,7 @@ class VlmDiffusion(BaseModel):
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
-        """Paint each H (tokens, D) under the noise of its seed, one picture at a time.
+        """Decode each H (tokens, D) under the noise of its seed, one image at a time.
 
         Guidance leads away from H of the negative prompt under the backbone as it stands.
 
@@ -234,24 +234,24 @@ class VlmDiffusion(BaseModel):
         checked = [_checked(one, self.shape) for one in latents]
         if not checked:
             return []
-        self.placement.need("painter")
+        self.placement.need("decoder")
         without = self._inputs("negative_", self._features([self._options.negative_prompt])[0])
         return [
-            self._painted(self._inputs("", torch.from_numpy(one)) | without, seed)
+            self._decoded(self._inputs("", torch.from_numpy(one)) | without, seed)
             for one, seed in zip(checked, seeds, strict=True)
         ]
 
     def _inputs(self, which: str, h: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the pipeline's arguments for H without the zeros in front."""
-        transformer = self.painter.transformer
+        transformer = self.decoder.transformer
         kept = h[int((h != 0).any(-1).float().argmax()) :][None].to(transformer.device, transformer.dtype)
         mask = torch.ones(kept.shape[:2], dtype=torch.long, device=kept.device)
         return {f"{which}prompt_embeds": kept, f"{which}prompt_embeds_mask": mask}
 
-    def _painted(self, conditions: dict[str, torch.Tensor], seed: int) -> Image:
+    def _decoded(self, conditions: dict[str, torch.Tensor], seed: int) -> Image:
         if self._options.guidance <= 1:
             conditions = {name: one for name, one in conditions.items() if not name.startswith("negative_")}
-        (pictures,) = self.painter(
+        (images,) = self.decoder(
             **conditions,
             true_cfg_scale=self._options.guidance,
             height=self._options.side,
@@ -262,7 +262,7 @@ class VlmDiffusion(BaseModel):
             output_type="pt",
             return_dict=False,
         )
-        levels = (pictures[0].float() * 255).round().to(torch.uint8)
+        levels = (images[0].float() * 255).round().to(torch.uint8)
         image: Image = levels.movedim(0, -1).cpu().numpy()
         return image
 
@@ -275,7 +275,7 @@ def _parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
 def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
     if latent.shape != shape or not np.isfinite(latent).all() or not latent.any():
         raise DataError(
-            f"vlm-diffusion paints finite features of the shape {shape} that are not all 0, not "
-            f"{'such ones' if latent.shape == shape else latent.shape}; give features that it drew itself"
+            f"vlm-diffusion decodes finite features of the shape {shape} that are not all 0, not "
+            f"{'such ones' if latent.shape == shape else latent.shape}; give features that it sampled itself"
         )
     return latent.astype(np.float32)

@@ -40,13 +40,13 @@ class VlmDiffusionOptions(LoadingOptions):
     side: int = Field(
         default=1024,
         ge=16,
-        description="side of a painted picture",
+        description="side of a decoded image",
         json_schema_extra={"paper": "ours", "unit": "pixels"},
     )
     steps: int = Field(
         default=50,
         ge=1,
-        description="denoising steps of a picture",
+        description="denoising steps of an image",
         json_schema_extra={"paper": "ours", "unit": "steps"},
     )
     guidance: float = Field(
@@ -63,10 +63,10 @@ class VlmDiffusionOptions(LoadingOptions):
     look_pixels: int = Field(
         default=448 * 448,
         ge=56 * 56,
-        description="a picture that is asked about is scaled down to at most so many pixels",
+        description="an image that is asked about is scaled down to at most so many pixels",
         json_schema_extra={"paper": "ours", "unit": "pixels"},
     )
-    text_batch: int = Field(
+    chat_batch_size: int = Field(
         default=16,
         ge=1,
         description="prompts or chat requests in one forward pass",

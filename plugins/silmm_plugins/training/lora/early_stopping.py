@@ -23,7 +23,7 @@ class ValidationWarning(UserWarning):
 class EarlyStopping:
     """Asks for the score of the reference, of every `validate_every`-th step's weights, and of the last.
 
-    Of equal scores the later is the better: a score that does not see the pictures never stops anything.
+    Of equal scores the later is the better: a score that does not see the images never stops anything.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class EarlyStopping:
     def after(self, step: int) -> dict[str, float]:
         """Return the metrics of the weights that a step left; empty where no validation is due."""
         every = self._options.validate_every
-        if not self._validate or (step % every and step != self._options.steps):
+        if not self._validate or (step % every and step != self._options.max_steps):
             return {}
         found = self._add(step)
         return {
@@ -97,7 +97,7 @@ class EarlyStopping:
         found = self._measured()
         if not math.isfinite(found.score):
             raise SilmmError(
-                f"training: the validation score after step {step} of {self._options.steps} is not finite; "
+                f"training: the validation score after step {step} of {self._options.max_steps} is not finite; "
                 "the last checkpoint is kept. Lower trainer.learning_rate or set trainer.validate_every=0, "
                 "in a new run directory"
             )

@@ -27,9 +27,9 @@ def recomputable_layers(backbone: nn.Module) -> tuple[nn.Module, ...]:
     found = tuple(module for module in backbone.modules() if isinstance(module, GradientCheckpointingLayer))
     if not found:
         raise UsageError(
-            f"trainer.recompute=true: {type(backbone).__name__} has no layers of transformers' class "
+            f"trainer.gradient_checkpointing=true: {type(backbone).__name__} has no layers of transformers' class "
             "GradientCheckpointingLayer, which are the ones that can be run again. Train with "
-            "trainer.recompute=false, or derive the layers of your backbone from that class"
+            "trainer.gradient_checkpointing=false, or derive the layers of your backbone from that class"
         )
     return found
 

@@ -14,13 +14,13 @@ from silmm.contracts.validation_options import ValidationOptions
 class OptimisationOptions(Options):
     """Optimisation of LoRA weights with the settings of SEED-LLaMA."""
 
-    steps: int = Field(
+    max_steps: int = Field(
         default=1000,
         ge=1,
         description="optimizer steps",
         json_schema_extra={"paper": "App. 9: 1k (SEED-LLaMA)", "unit": "steps"},
     )
-    warmup: int = Field(
+    warmup_steps: int = Field(
         default=100,
         ge=0,
         description="steps of linear warm-up; then a cosine down to 0",
@@ -32,7 +32,7 @@ class OptimisationOptions(Options):
         description="peak learning rate of AdamW (betas 0.9 and 0.999)",
         json_schema_extra={"paper": "App. 9: 5e-5", "unit": ""},
     )
-    batch: int = Field(
+    batch_size: int = Field(
         default=32,
         ge=1,
         description="pairs of an optimizer step over all micro-batches and processes; all pairs "
@@ -42,7 +42,7 @@ class OptimisationOptions(Options):
             "unit": "pairs",
         },
     )
-    accumulation: int = Field(
+    gradient_accumulation_steps: int = Field(
         default=4,
         ge=1,
         description="micro-batches of a step; changes memory, not the result but for rounding",
@@ -77,7 +77,7 @@ class OptimisationOptions(Options):
         description="bf16 runs policy and reference under bfloat16 autocast; weights stay float32",
         json_schema_extra={"paper": "not given", "unit": ""},
     )
-    recompute: bool = Field(
+    gradient_checkpointing: bool = Field(
         default=False,
         description="activation checkpointing: layers are computed again in the backward pass instead of "
         "remembered; far less memory for a second forward pass, and the same result",
@@ -92,8 +92,8 @@ class OptimisationOptions(Options):
 
     @model_validator(mode="after")
     def _check_warmup(self) -> OptimisationOptions:
-        if self.warmup > self.steps:
-            raise ValueError(f"warmup {self.warmup} is longer than the {self.steps} steps")
+        if self.warmup_steps > self.max_steps:
+            raise ValueError(f"warmup {self.warmup_steps} is longer than the {self.max_steps} steps")
         return self
 
     def learning_rate_at(self, step: int) -> float:
@@ -101,9 +101,9 @@ class OptimisationOptions(Options):
 
         The warm-up ends on `learning_rate` itself; no step is spent at 0.
         """
-        if step <= self.warmup:
-            return self.learning_rate * step / self.warmup
-        progress = (step - 1 - self.warmup) / max(1, self.steps - self.warmup)
+        if step <= self.warmup_steps:
+            return self.learning_rate * step / self.warmup_steps
+        progress = (step - 1 - self.warmup_steps) / max(1, self.max_steps - self.warmup_steps)
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
@@ -144,13 +144,13 @@ class DistanceOptions(DistanceWarningOptions, LoraOptions):
 class DreamLlmOptions(LoraOptions):
     """Optimisation of LoRA weights with the settings of DreamLLM, the paper's continuous model."""
 
-    steps: int = Field(
+    max_steps: int = Field(
         default=2000,
         ge=1,
         description="optimizer steps",
         json_schema_extra={"paper": "App. 9: 2k (DreamLLM)", "unit": "steps"},
     )
-    warmup: int = Field(
+    warmup_steps: int = Field(
         default=200,
         ge=0,
         description="steps of linear warm-up; then a cosine down to 0",

@@ -101,7 +101,7 @@ def train_lora(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "training"))
         _attach(model, start, options, seed)
-        layers = recomputable_layers(model.backbone) if options.recompute else ()
+        layers = recomputable_layers(model.backbone) if options.gradient_checkpointing else ()
         objective = prepare(Path(work), digest)
         training = _training(model, preferences, objective, options, layers, seed, validate)
         metrics = _loop(training, Path(work), digest, observe)
@@ -161,7 +161,7 @@ def _loop(training: Training, work: Path, digest: str, observe: Observe) -> dict
         warning = training.objective.warning(step, metrics)
         metrics |= {
             training.objective.flag: float(warning is not None),
-            "total_steps": float(options.steps),
+            "total_steps": float(options.max_steps),
             **stopping.after(step),
         }
         if warning and not warned:
@@ -169,7 +169,7 @@ def _loop(training: Training, work: Path, digest: str, observe: Observe) -> dict
             warnings.warn(warning, stacklevel=2)
         position = Position(step, metrics, stopping.series, stopping.best)
         observe(step, metrics)  # before the checkpoint, so that a resumed run reports every step
-        if step % options.checkpoint_every == 0 or step == options.steps or stopping.over:
+        if step % options.checkpoint_every == 0 or step == options.max_steps or stopping.over:
             if PartialState().is_main_process:
                 save_checkpoint(work, digest, position, training.parameters, training.optimizer)
             PartialState().wait_for_everyone()
@@ -180,8 +180,8 @@ def _loop(training: Training, work: Path, digest: str, observe: Observe) -> dict
 def _remaining(training: Training, done: int) -> Iterator[tuple[int, list[int]]]:
     """Yield (step, positions of the prompts) of the steps that are still to be done."""
     sizes = [len(preference.pairs) for preference in training.preferences]
-    order = enumerate(batches(sizes, training.options.batch, training.seed), start=1)
-    yield from islice(order, done, training.options.steps)
+    order = enumerate(batches(sizes, training.options.batch_size, training.seed), start=1)
+    yield from islice(order, done, training.options.max_steps)
 
 
 def _step(training: Training, step: int, positions: Sequence[int]) -> dict[str, float]:
@@ -215,7 +215,7 @@ def _micro_batches(training: Training, positions: Sequence[int]) -> list[list[in
     ordered = sorted(positions, key=lambda i: (training.objective.length(i), i))
     mine = ordered[state.process_index :: state.num_processes]
     costs = [training.objective.rows(i) for i in mine]
-    return split(mine, costs, training.options.accumulation) if mine else []
+    return split(mine, costs, training.options.gradient_accumulation_steps) if mine else []
 
 
 def _share(parameters: Mapping[str, torch.nn.Parameter], sums: torch.Tensor) -> None:
@@ -233,7 +233,7 @@ def _check_finite(step: int, metrics: Mapping[str, float], options: LoraOptions)
     bad = [name for name, value in metrics.items() if not math.isfinite(value)]
     if bad:
         raise SilmmError(
-            f"training: {bad[0]} is not finite at step {step} of {options.steps}; the last "
+            f"training: {bad[0]} is not finite at step {step} of {options.max_steps}; the last "
             "checkpoint is kept. Lower trainer.learning_rate, set trainer.grad_clip, or use "
             "trainer.precision=fp32, in a new run directory"
         )

@@ -64,11 +64,11 @@ def _shim(module: Any) -> None:
     base.invert_attention_mask = lambda self, mask: (
         (1.0 - mask[:, None, None, :].to(self.dtype)) * torch.finfo(self.dtype).min
     )
-    module.MPlug._initialize_clip = staticmethod(_picture_tower)
+    module.MPlug._initialize_clip = staticmethod(_image_tower)
 
 
-def _picture_tower(config: Any, num_patches: int = 0) -> Any:
-    """Make CLIP with position embeddings of the picture's grid and any width, which the original fixes."""
+def _image_tower(config: Any, num_patches: int = 0) -> Any:
+    """Make CLIP with position embeddings of the image's grid and any width, which the original fixes."""
     from modelscope.models.multi_modal.mplug.clip import clip
 
     tower = clip.load_from_config(config)

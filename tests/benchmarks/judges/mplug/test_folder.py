@@ -28,7 +28,7 @@ class Intruder:
 
 
 def answers(folder):
-    return MPlugJudge(folder).answer(tiny.pictures(1), ASKED)
+    return MPlugJudge(folder).answer(tiny.images(1), ASKED)
 
 
 def state_of(folder):

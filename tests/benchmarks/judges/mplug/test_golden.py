@@ -22,11 +22,11 @@ def near(ours, theirs):
 
 @pytest.fixture(scope="module")
 def golden(shared):
-    """The recorded folder: pairs, tensors, pictures by name, and our judge on its weights."""
+    """The recorded folder: pairs, tensors, images by name, and our judge on its weights."""
     place = shared / FOLDER
     pairs = json.loads((place / "expected.json").read_text())["pairs"]
-    pictures = {path.name: Image.open(path) for path in (place / "inputs").iterdir()}
-    return pairs, np.load(place / "expected.npz"), pictures, MPlugJudge(place / "original")
+    images = {path.name: Image.open(path) for path in (place / "inputs").iterdir()}
+    return pairs, np.load(place / "expected.npz"), images, MPlugJudge(place / "original")
 
 
 def test_questions_become_the_recorded_tokens(golden):
@@ -37,21 +37,21 @@ def test_questions_become_the_recorded_tokens(golden):
     assert mask.tolist() == [pair["attention_mask"] for pair in pairs]
 
 
-def test_pictures_become_the_recorded_pixels(golden):
+def test_images_become_the_recorded_pixels(golden):
     """Bicubic to a square and normalised: to 1e-5."""
-    pairs, arrays, pictures, judge = golden
+    pairs, arrays, images, judge = golden
     found = [index for index in range(len(pairs)) if f"pixel_values{index}" in arrays]
     assert found
     for index in found:
-        image = pictures[pairs[index]["image"]]
+        image = images[pairs[index]["image"]]
         near(pixels(image, judge.config.image_res), arrays[f"pixel_values{index}"])
 
 
 def test_states_and_first_logits_are_the_recorded_ones(golden):
-    """Picture states, fused states and first-step logits of every pair are equal to 1e-5."""
-    pairs, arrays, pictures, judge = golden
+    """Image states, fused states and first-step logits of every pair are equal to 1e-5."""
+    pairs, arrays, images, judge = golden
     for index, pair in enumerate(pairs):
-        image = pictures[pair["image"]]
+        image = images[pair["image"]]
         tokens, mask = judge.questions.encode([pair["question"]])
         with torch.inference_mode():
             tower = judge.model.visual_encoder["visual"](pixels(image, judge.config.image_res)[None])
@@ -64,18 +64,18 @@ def test_states_and_first_logits_are_the_recorded_ones(golden):
 
 def test_beams_and_scores_are_the_recorded_ones(golden):
     """Every pair's ranked token sequences are equal, their scores to 1e-4."""
-    pairs, _, pictures, judge = golden
+    pairs, _, images, judge = golden
     for pair in pairs:
         tokens, mask = judge.questions.encode([pair["question"]])
-        (ranked,) = judge.model.answer(judge.encode(pictures[pair["image"]]), tokens, mask)
+        (ranked,) = judge.model.answer(judge.encode(images[pair["image"]]), tokens, mask)
         assert [list(one.tokens) for one in ranked] == pair["beams"]
         np.testing.assert_allclose([one.score for one in ranked], pair["beam_scores"], rtol=0, atol=1e-4)
 
 
 def test_answers_are_the_recorded_ones(golden):
-    """All pairs in one call to the judge, several pictures at once, give the recorded strings."""
-    pairs, _, pictures, judge = golden
+    """All pairs in one call to the judge, several images at once, give the recorded strings."""
+    pairs, _, images, judge = golden
     answers = judge.answer(
-        [pictures[pair["image"]] for pair in pairs], [[Question(pair["question"])] for pair in pairs]
+        [images[pair["image"]] for pair in pairs], [[Question(pair["question"])] for pair in pairs]
     )
     assert answers == [[pair["answer"]] for pair in pairs]

@@ -1,4 +1,4 @@
-"""The judge mplug: batches change nothing, pictures are encoded once, and its identity tells all."""
+"""The judge mplug: batches change nothing, images are encoded once, and its identity tells all."""
 
 import hashlib
 import json
@@ -22,9 +22,9 @@ def judge(folder):
 
 
 def test_thirteen_questions_at_once_are_thirteen_one_by_one(judge):
-    """The answers of one picture's questions are equal, asked together or each alone."""
+    """The answers of one image's questions are equal, asked together or each alone."""
     assert len(ASKED) == 13
-    (image,) = tiny.pictures(1)
+    (image,) = tiny.images(1)
     (together,) = judge.answer([image], [ASKED])
     assert together == [judge.answer([image], [[question]])[0][0] for question in ASKED]
     assert len(set(together)) > 2
@@ -33,9 +33,9 @@ def test_thirteen_questions_at_once_are_thirteen_one_by_one(judge):
 def test_beams_do_not_depend_on_the_batch(judge):
     """All ranked token sequences are equal, and their scores to 1e-5."""
     tokens, mask = judge.questions.encode(tiny.QUESTIONS)
-    picture = judge.encode(tiny.pictures(1)[0])
-    for row, together in enumerate(judge.model.answer(picture, tokens, mask)):
-        (alone,) = judge.model.answer(picture, tokens[row : row + 1], mask[row : row + 1])
+    image = judge.encode(tiny.images(1)[0])
+    for row, together in enumerate(judge.model.answer(image, tokens, mask)):
+        (alone,) = judge.model.answer(image, tokens[row : row + 1], mask[row : row + 1])
         assert [one.tokens for one in alone] == [one.tokens for one in together]
         assert [one.score for one in alone] == pytest.approx([one.score for one in together], abs=1e-5)
 
@@ -43,43 +43,43 @@ def test_beams_do_not_depend_on_the_batch(judge):
 @pytest.mark.parametrize("batch", [1, 5, 13])
 def test_answers_do_not_depend_on_the_batch_option(judge, folder, batch):
     """A smaller batch gives the same answers."""
-    images = tiny.pictures(2)
+    images = tiny.images(2)
     assert MPlugJudge(folder, batch=batch).answer(images, [ASKED, ASKED]) == judge.answer(images, [ASKED] * 2)
 
 
-def test_answers_do_not_depend_on_other_pictures(judge):
-    """Pictures asked in one call answer as each alone, whatever number of questions each has."""
-    images, asked = tiny.pictures(3), [ASKED[:1], ASKED, ASKED[4:7]]
+def test_answers_do_not_depend_on_other_images(judge):
+    """Images asked in one call answer as each alone, whatever number of questions each has."""
+    images, asked = tiny.images(3), [ASKED[:1], ASKED, ASKED[4:7]]
     alone = [judge.answer([image], [one])[0] for image, one in zip(images, asked, strict=True)]
     assert judge.answer(images, asked) == alone
     assert judge.answer(images[::-1], asked[::-1]) == alone[::-1]
 
 
-def test_a_picture_is_encoded_once_for_all_its_questions(judge):
-    """The picture tower runs once for each picture that has questions, and not for one without."""
+def test_a_image_is_encoded_once_for_all_its_questions(judge):
+    """The image tower runs once for each image that has questions, and not for one without."""
     runs = []
     hook = judge.model.visual_encoder["visual"].register_forward_hook(lambda *_: runs.append(1))
     try:
-        answers = judge.answer(tiny.pictures(3), [ASKED, [], ASKED[:2]])
+        answers = judge.answer(tiny.images(3), [ASKED, [], ASKED[:2]])
     finally:
         hook.remove()
     assert [len(one) for one in answers] == [13, 0, 2]
     assert len(runs) == 2
 
 
-def test_asking_leaves_the_picture_as_it_was(judge):
-    """The states of a picture are the same after its questions: the original changes them in place."""
-    picture = judge.encode(tiny.pictures(1)[0])
-    before = picture.clone()
-    judge.model.answer(picture, *judge.questions.encode(tiny.QUESTIONS))
-    assert torch.equal(picture, before)
+def test_asking_leaves_the_image_as_it_was(judge):
+    """The states of an image are the same after its questions: the original changes them in place."""
+    image = judge.encode(tiny.images(1)[0])
+    before = image.clone()
+    judge.model.answer(image, *judge.questions.encode(tiny.QUESTIONS))
+    assert torch.equal(image, before)
 
 
 def test_an_equal_question_has_an_equal_answer_and_choices_change_nothing(judge):
     """Case, choices and repetition of a question do not change its answer."""
     text = ASKED[0].text
     asked = [Question(text), Question(text.upper(), ("yes", "no")), Question("two cats?"), Question(text)]
-    (answers,) = judge.answer(tiny.pictures(1), [asked])
+    (answers,) = judge.answer(tiny.images(1), [asked])
     assert answers[0] == answers[1] == answers[3]
 
 
@@ -92,21 +92,21 @@ def test_only_the_first_25_tokens_of_a_question_count(judge):
     assert torch.equal(tokens[0], tokens[1])
     assert torch.equal(tokens[0], tokens[2])
     assert not torch.equal(tokens[0], tokens[3])
-    (answers,) = judge.answer(tiny.pictures(1), [[Question(text) for text in texts]])
+    (answers,) = judge.answer(tiny.images(1), [[Question(text) for text in texts]])
     assert answers[0] == answers[1] == answers[2]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P"])
-def test_pictures_of_other_modes_are_read_as_rgb(judge, mode):
-    """A grey, transparent or palette picture answers as its RGB form."""
-    image = tiny.pictures(1)[0].convert(mode)
+def test_images_of_other_modes_are_read_as_rgb(judge, mode):
+    """A grey, transparent or palette image answers as its RGB form."""
+    image = tiny.images(1)[0].convert(mode)
     assert judge.answer([image], [ASKED[:3]]) == judge.answer([image.convert("RGB")], [ASKED[:3]])
 
 
 def test_lists_of_other_lengths_are_refused(judge):
-    """Each picture needs its list of questions."""
+    """Each image needs its list of questions."""
     with pytest.raises(ValueError, match="shorter"):
-        judge.answer(tiny.pictures(2), [ASKED])
+        judge.answer(tiny.images(2), [ASKED])
 
 
 def test_the_identity_names_the_weights_by_their_hash(judge, folder, make_folder):
@@ -126,7 +126,7 @@ def test_bfloat16_computes_in_bfloat16(folder):
     """The option changes every weight's type, and answers still come out."""
     half = MPlugJudge(folder, dtype="bfloat16")
     assert {parameter.dtype for parameter in half.model.parameters()} == {torch.bfloat16}
-    assert len(half.answer(tiny.pictures(1), [ASKED])[0]) == 13
+    assert len(half.answer(tiny.images(1), [ASKED])[0]) == 13
 
 
 def test_weights_that_are_not_finite_stop_the_run(make_folder):
@@ -136,13 +136,13 @@ def test_weights_that_are_not_finite_stop_the_run(make_folder):
     state["model"]["visn_fc.bias"][0] = float("nan")
     torch.save(state, folder / "pytorch_model.bin")
     with pytest.raises(DataError, match="not finite"):
-        MPlugJudge(folder).answer(tiny.pictures(1), [ASKED])
+        MPlugJudge(folder).answer(tiny.images(1), [ASKED])
 
 
 def test_the_registry_builds_it_by_name(folder):
     """`mplug` with the folder as `weights` is the judge, and nothing in it can be trained."""
     judge = Registry.load().build("judge", "mplug", {"weights": str(folder), "device": "cpu"})
-    assert judge.answer(tiny.pictures(1), [ASKED]) == MPlugJudge(folder).answer(tiny.pictures(1), [ASKED])
+    assert judge.answer(tiny.images(1), [ASKED]) == MPlugJudge(folder).answer(tiny.images(1), [ASKED])
     assert not any(parameter.requires_grad for parameter in judge.model.parameters())
     assert not judge.model.training
 

@@ -38,7 +38,7 @@ def test_the_original_agrees(original, tmp_path, name):
     theirs.load_state_dict(tiny.randomise(theirs, seed=len(name)))
     torch.save({"model": theirs.state_dict()}, tmp_path / "pytorch_model.bin")
     ours = MPlugJudge(tmp_path)
-    for image in tiny.pictures(2):
+    for image in tiny.images(2):
         encoded, seen = ours.encode(image), pixels(image, ours.config.image_res)[None]
         tokens, mask = ours.questions.encode(tiny.QUESTIONS)
         with torch.inference_mode():
@@ -58,7 +58,7 @@ def test_the_random_models_do_not_all_answer_alike(tmp_path):
     """Answers differ between questions and in length, or the comparison would show little."""
     judge = MPlugJudge(tiny.write_folder(tmp_path))
     tokens, mask = judge.questions.encode(tiny.QUESTIONS)
-    found = judge.model.answer(judge.encode(tiny.pictures(1)[0]), tokens, mask)
+    found = judge.model.answer(judge.encode(tiny.images(1)[0]), tokens, mask)
     best = {ranked[0].tokens for ranked in found}
     assert len(best) > 2
     assert len({len(tokens) for tokens in best}) > 1

@@ -12,12 +12,12 @@ from silmm_benchmarks.judges.mplug.model import MPlug
 
 WORDS = (
     *("is", "the", "a", "there", "cat", "dog", "red", "blue", "cube", "sphere", "on", "left", "of", "how"),
-    *("many", "what", "color", "yes", "no", "two", "in", "and", "picture", "##s", "##ing", ",", "?"),
+    *("many", "what", "color", "yes", "no", "two", "in", "and", "image", "##s", "##ing", ",", "?"),
     *"abcdefghijklmnopqrstuvwxyz",
 )
 QUESTIONS = (
     "Is there a red cube?",
-    "how many cats, dogs and spheres are there in the picture on the left of the blue cube and what color is "
+    "how many cats, dogs and spheres are there in the image on the left of the blue cube and what color is "
     "the dog on the left of the two red spheres?",
     "What color is the cat?",
     "",
@@ -25,7 +25,7 @@ QUESTIONS = (
     "the " * 60,
     "Is the dog on the left of the cat?",
     "unknown Ünïcödé 中文 words",
-    "?", "two cats?", "in the picture", "a blue sphere and a red sphere", "no",
+    "?", "two cats?", "in the image", "a blue sphere and a red sphere", "no",
 )
 """Thirteen, of which two are longer than 25 tokens and one is empty."""
 
@@ -86,8 +86,8 @@ def write_folder(folder: Path, seed: int = 0, **changes: object) -> Path:
     return folder
 
 
-def pictures(count: int, seed: int = 0) -> list[Image.Image]:
-    """Make RGB pictures of unequal sizes."""
+def images(count: int, seed: int = 0) -> list[Image.Image]:
+    """Make RGB images of unequal sizes."""
     random = np.random.default_rng(seed)
     sizes = [(40 + 9 * number, 70 - 5 * number) for number in range(count)]
     return [

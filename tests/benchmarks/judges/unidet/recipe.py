@@ -1,4 +1,4 @@
-"""Weights and pictures by name: the recipe on which the outputs of the original code were recorded."""
+"""Weights and images by name: the recipe on which the outputs of the original code were recorded."""
 
 import math
 import zlib
@@ -79,18 +79,18 @@ def network(architecture: Architecture, **recipe: float) -> UniDet:
 
 
 def image(tag: str, height: int, width: int) -> np.ndarray:
-    """Return a picture with ramps, eight rectangles and noise, uint8 (height, width, 3)."""
+    """Return an image with ramps, eight rectangles and noise, uint8 (height, width, 3)."""
     y, x = np.mgrid[:height, :width]
     ramps = [(3 * x * (c + 1) + 2 * y * (3 - c) + 50 * c) // 4 % 256 for c in range(3)]
-    picture = np.stack(ramps, axis=-1)
-    for drawn in hash24(f"{tag}/rect", 56).reshape(8, 7):
-        left, top = drawn[0] % width, drawn[1] % height
-        right, bottom = left + drawn[2] % (width // 2) + 4, top + drawn[3] % (height // 2) + 4
-        picture[top:bottom, left:right] = drawn[4:] % 256
+    image = np.stack(ramps, axis=-1)
+    for sampled in hash24(f"{tag}/rect", 56).reshape(8, 7):
+        left, top = sampled[0] % width, sampled[1] % height
+        right, bottom = left + sampled[2] % (width // 2) + 4, top + sampled[3] % (height // 2) + 4
+        image[top:bottom, left:right] = sampled[4:] % 256
     noise = hash24(f"{tag}/noise", height * width * 3).reshape(height, width, 3) % 33 - 16
-    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def tensor(picture: np.ndarray) -> torch.Tensor:
+def tensor(image: np.ndarray) -> torch.Tensor:
     """Return (height, width, 3) as float (3, height, width)."""
-    return torch.from_numpy(picture).permute(2, 0, 1).float()
+    return torch.from_numpy(image).permute(2, 0, 1).float()

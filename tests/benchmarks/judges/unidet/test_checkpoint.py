@@ -95,9 +95,9 @@ def test_names_that_may_differ(tmp_path: Path, state: State) -> None:
     kept["pixel_mean"] = torch.full((3, 1, 1), 1e9)
     kept["proposal_generator.anchor_generator.cell_anchors.0"] = torch.full((9, 4), 1e9)
     network, _ = load_network(saved(tmp_path, kept), recipe.TINY_RS50)
-    picture = [recipe.tensor(recipe.image("a", 64, 64))]
-    expected = recipe.network(recipe.TINY_RS50, cls_gain=2.0, cls_bias=-11.5)(picture)[0]
-    assert torch.equal(network(picture)[0].scores, expected.scores)
+    image = [recipe.tensor(recipe.image("a", 64, 64))]
+    expected = recipe.network(recipe.TINY_RS50, cls_gain=2.0, cls_bias=-11.5)(image)[0]
+    assert torch.equal(network(image)[0].scores, expected.scores)
 
 
 def test_missing_unknown_and_misshapen(tmp_path: Path, state: State) -> None:

@@ -1,4 +1,4 @@
-"""What the networks see of a picture is what the official evaluator gives them."""
+"""What the networks see of an image is what the official evaluator gives them."""
 
 import json
 import zlib
@@ -38,7 +38,7 @@ def test_recorded_sizes(shared: Path) -> None:
 
 
 def test_recorded_pixels(shared: Path) -> None:
-    """A resized picture has the original's pixels."""
+    """A resized image has the original's pixels."""
     golden = json.loads((shared / "goldens/unidet/ops.json").read_text())["resize_pixels"]
     values = np.asarray(resized(Image.fromarray(recipe.image("resize", 256, 320))))
     assert list(values.shape) == golden["out_shape"]
@@ -46,13 +46,13 @@ def test_recorded_pixels(shared: Path) -> None:
 
 
 def test_order_of_colours() -> None:
-    """BGR turns the channels of an RGB picture round; values stay 0 to 255."""
+    """BGR turns the channels of an RGB image round; values stay 0 to 255."""
     image = Image.new("RGB", (2, 1), (255, 128, 7))
     assert pixels(image, "RGB")[:, 0, 0].tolist() == [255, 128, 7]
     assert pixels(image, "BGR")[:, 0, 0].tolist() == [7, 128, 255]
 
 
 def test_too_narrow() -> None:
-    """A picture of which nothing would be left is an error that says so, not a crash."""
+    """An image of which nothing would be left is an error that says so, not a crash."""
     with pytest.raises(DataError, match="1x2000 is too narrow"):
         frame_size(1, 2000)

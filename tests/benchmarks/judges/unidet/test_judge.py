@@ -62,13 +62,13 @@ def test_contract(folder: Path) -> None:
     assert found.boxes.min() >= 0 and np.all(found.boxes.max(0) <= [480, 360, 480, 360])
 
 
-def test_pictures_do_not_depend_on_their_batch(folder: Path) -> None:
-    """Bit by bit the same detections alone and beside pictures of other sizes, in any order."""
+def test_images_do_not_depend_on_their_batch(folder: Path) -> None:
+    """Bit by bit the same detections alone and beside images of other sizes, in any order."""
     judge = make(folder, "r50")
-    pictures = [recipe_image("a"), recipe_image("b", 100, 100), recipe_image("c", 40, 300)]
-    together = judge.detect(pictures)
-    assert_equal(judge.detect(pictures[1:2])[0], together[1])
-    for found, again in zip(together, judge.detect(pictures[::-1])[::-1], strict=True):
+    images = [recipe_image("a"), recipe_image("b", 100, 100), recipe_image("c", 40, 300)]
+    together = judge.detect(images)
+    assert_equal(judge.detect(images[1:2])[0], together[1])
+    for found, again in zip(together, judge.detect(images[::-1])[::-1], strict=True):
         assert_equal(found, again)
 
 
@@ -113,15 +113,15 @@ def test_bfloat16(folder: Path) -> None:
 
 
 def test_broken_weights_stop_the_run(folder: Path) -> None:
-    """When the network gives NaN the error names the picture; no picture is scored 0 for it."""
+    """When the network gives NaN the error names the image; no image is scored 0 for it."""
     judge = make(folder)
     judge.network.state_dict()["backbone.top_block.p7.bias"].fill_(float("nan"))
-    with pytest.raises(DataError, match=r"picture 1 of this batch.*not finite"):
+    with pytest.raises(DataError, match=r"image 1 of this batch.*not finite"):
         judge.detect([recipe_image("a")])
 
 
-def test_many_empty_pictures_warn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A detector that finds nothing in nearly all pictures says so once."""
+def test_many_empty_images_warn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that finds nothing in nearly all images says so once."""
     monkeypatch.setattr(judging, "ENOUGH", 3)
     judge = make(folder, "r50")
     for stage in judge.network.roi_heads.box_predictor:

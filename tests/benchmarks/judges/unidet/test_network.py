@@ -20,7 +20,7 @@ def model() -> UniDet:
     return recipe.network(recipe.TINY_R50, **RECIPE)
 
 
-def pictures(*tags: str, size: tuple[int, int] = (90, 120)) -> list[torch.Tensor]:
+def images(*tags: str, size: tuple[int, int] = (90, 120)) -> list[torch.Tensor]:
     return [recipe.tensor(recipe.image(tag, *size)) for tag in tags]
 
 
@@ -43,17 +43,17 @@ def test_size(network: Architecture, tensors: int, numbers: int, counters: int) 
     assert sum(value.numel() for value in floats) == numbers
 
 
-def test_pictures_of_one_size_do_not_see_each_other(model: UniDet) -> None:
-    """In a batch of one size each picture's detections are those that it has alone."""
-    batch = model(pictures("a", "b", "c"))
+def test_images_of_one_size_do_not_see_each_other(model: UniDet) -> None:
+    """In a batch of one size each image's detections are those that it has alone."""
+    batch = model(images("a", "b", "c"))
     for tag, found in zip("abc", batch, strict=True):
-        assert_same(found, model(pictures(tag))[0])
+        assert_same(found, model(images(tag))[0])
     assert len(batch[0].scores) != len(batch[1].scores)
 
 
-def test_a_larger_neighbour_pads_a_picture(model: UniDet) -> None:
-    """As in the official code a smaller picture of a batch gets more zeros, which its features show."""
-    small, large = pictures("a", size=(60, 60)), pictures("b", size=(120, 120))
+def test_a_larger_neighbour_pads_a_image(model: UniDet) -> None:
+    """As in the official code a smaller image of a batch gets more zeros, which its features show."""
+    small, large = images("a", size=(60, 60)), images("b", size=(120, 120))
     assert model.prepare(small).shape == (1, 3, 64, 64)
     both = model.prepare([*small, *large])
     assert both.shape == (2, 3, 128, 128)
@@ -64,15 +64,15 @@ def test_a_larger_neighbour_pads_a_picture(model: UniDet) -> None:
 
 def test_chunks_of_boxes_change_nothing(model: UniDet, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of boxes that go through a head at once does not matter."""
-    whole = model(pictures("a"))[0]
+    whole = model(images("a"))[0]
     monkeypatch.setattr(cascade, "CHUNK", 17)
-    assert_same(model(pictures("a"))[0], whole)
+    assert_same(model(images("a"))[0], whole)
 
 
 def test_nothing_found() -> None:
-    """A picture without candidates has empty detections of the right shapes."""
+    """An image without candidates has empty detections of the right shapes."""
     silent = recipe.network(recipe.TINY_R50, stem_gain=0.02, cls_gain=0.6, cls_bias=-60)
-    found = silent(pictures("a"))[0]
+    found = silent(images("a"))[0]
     assert (found.boxes.shape, found.scores.shape, found.classes.shape) == ((0, 4), (0,), (0,))
 
 
@@ -95,11 +95,11 @@ def test_no_proposals(model: UniDet) -> None:
     ],
 )
 def test_numbers_that_are_none_stop_the_run(name: str, where: str) -> None:
-    """NaN raises an error that says where it arose; it never becomes a picture without detections."""
+    """NaN raises an error that says where it arose; it never becomes an image without detections."""
     broken = recipe.network(recipe.TINY_R50, **RECIPE)
     broken.state_dict()[name].fill_(-1.0 if name.endswith("running_var") else float("nan"))
     with pytest.raises(DataError, match=f"{where} are not finite.*precision=float32"):
-        broken(pictures("a"))
+        broken(images("a"))
 
 
 @pytest.mark.slow
@@ -114,19 +114,19 @@ def test_numbers_that_are_none_stop_the_run(name: str, where: str) -> None:
 def test_full_size_at_the_benchmark_size(
     network: Architecture, gains: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both networks at their true size go through a picture of 479x479 and give well-formed detections.
+    """Both networks at their true size go through an image of 479x479 and give well-formed detections.
 
-    On a smaller picture they find the same again, and the same with all boxes in a head at once.
+    On a smaller image they find the same again, and the same with all boxes in a head at once.
     """
     model = recipe.network(network, **gains)
-    small = pictures("a", size=(96, 128))
+    small = images("a", size=(96, 128))
     chunked, again = model(small)[0], model(small)[0]
     assert torch.equal(chunked.boxes, again.boxes)
     assert torch.equal(chunked.scores, again.scores)
     with monkeypatch.context() as patch:
         patch.setattr(cascade, "CHUNK", 1000)
         assert_same(model(small)[0], chunked)
-    found = model(pictures("c", size=(479, 479)))[0]
+    found = model(images("c", size=(479, 479)))[0]
     assert 0 < len(found.scores) <= cascade.MOST
     assert bool((found.scores.diff() <= 0).all()) and found.scores.min() > cascade.LEAST_SCORE
     assert found.boxes.min() >= 0 and found.boxes.max() <= 479

@@ -31,7 +31,7 @@ def close(ours: Tensor, theirs: object, tolerance: float) -> None:
 
 
 def test_recipe_is_the_recorded_one(recorded: dict[str, Any]) -> None:
-    """The numbers and the picture that the recipe makes are those of the recording."""
+    """The numbers and the image that the recipe makes are those of the recording."""
     probe = recorded["image_probe"]
     assert recipe.hash24("abc", 5).tolist() == probe["hash24('abc',5)"]
     assert zlib.crc32(recipe.image("a", 90, 120).tobytes()) == probe["image('a',90,120)_crc32"]

@@ -203,36 +203,36 @@ def judge(tmp_path: Path, complete: State) -> UniDetJudge:
     return UniDetJudge(recipe.TINY_RS50, UniDetOptions.model_validate(options))
 
 
-def examined(judge: UniDetJudge, pictures: list[Path]) -> dict[str, Any]:
+def examined(judge: UniDetJudge, images: list[Path]) -> dict[str, Any]:
     found = Probe("judge", "narrow", {})
-    for name, step in UniDetProber(recipe.TINY_RS50).examine(judge, pictures, ()):
+    for name, step in UniDetProber(recipe.TINY_RS50).examine(judge, images, ()):
         found.attempt(name, step)
     return {finding.name: finding for finding in found.findings}
 
 
-def test_pictures_through_the_detector(judge: UniDetJudge, tmp_path: Path) -> None:
-    """Each picture has its best detections; the user's also both suppressions and orders of colours."""
-    picture = tmp_path / "own.png"
-    Image.fromarray(recipe.image("a", 90, 120)).save(picture)
-    found = examined(judge, [picture])
+def test_images_through_the_detector(judge: UniDetJudge, tmp_path: Path) -> None:
+    """Each image has its best detections; the user's also both suppressions and orders of colours."""
+    image = tmp_path / "own.png"
+    Image.fromarray(recipe.image("a", 90, 120)).save(image)
+    found = examined(judge, [image])
     assert set(found) == {
         "canaries", "red circle", "blank", "scene", "own.png",
         *(f"{what}, {name}" for what in ("nms", "colours") for name in ("scene", "own.png")),
     }
-    (own,) = judge.detect([Image.open(picture)])
+    (own,) = judge.detect([Image.open(image)])
     assert found["own.png"].detail.startswith(f"{len(own.labels)} detections in 480x360: {own.labels[0]} ")
-    exact = judge.look(Image.open(picture), rule="exact")
+    exact = judge.look(Image.open(image), rule="exact")
     counts = f"official {len(own.labels)} detections, exact {len(exact.labels)}; "
     assert found["nms, own.png"].detail.startswith(counts)
-    turned = judge.look(Image.open(picture), colours="RGB")
+    turned = judge.look(Image.open(image), colours="RGB")
     assert len(turned.labels) != len(own.labels)
     counts = f"BGR (official) {len(own.labels)} detections, RGB {len(turned.labels)}; "
     assert found["colours, own.png"].detail.startswith(counts)
     assert found["own.png"].seconds > 0
 
 
-def test_broken_numbers_and_pictures_are_findings(judge: UniDetJudge, tmp_path: Path) -> None:
-    """NaN in the network and a picture that is none fail by name; the other steps go on."""
+def test_broken_numbers_and_images_are_findings(judge: UniDetJudge, tmp_path: Path) -> None:
+    """NaN in the network and an image that is none fail by name; the other steps go on."""
     judge.network.state_dict()["backbone.top_block.p7.bias"].fill_(float("nan"))
     found = examined(judge, [tmp_path / "absent.png"])
     assert (found["scene"].state, found["absent.png"].state) == ("fail", "fail")

@@ -1,4 +1,4 @@
-"""The whole detector gives what the original code gave on the same weights and pictures, stage by stage."""
+"""The whole detector gives what the original code gave on the same weights and images, stage by stage."""
 
 import json
 import zlib
@@ -41,7 +41,7 @@ def architecture(golden: dict[str, Any]) -> Architecture:
 
 
 class Case:
-    """A recording, and our network on its weights and pictures."""
+    """A recording, and our network on its weights and images."""
 
     def __init__(self, folder: Path, name: str) -> None:
         path = folder / "goldens/unidet" / f"{name}.json"
@@ -49,11 +49,11 @@ class Case:
             pytest.skip(f"{path.name} is not among the recorded outputs here")
         self.golden: dict[str, Any] = json.loads(path.read_text())
         self.model: UniDet = recipe.network(architecture(self.golden), **self.golden["recipe"])
-        pictures = [recipe.image(one["tag"], one["h"], one["w"]) for one in self.golden["images"]]
-        for picture, one in zip(pictures, self.golden["images"], strict=True):
-            assert zlib.crc32(picture.tobytes()) == one["crc32"]
-        self.pictures = [recipe.tensor(picture) for picture in pictures]
-        self.sizes = [(picture.shape[1], picture.shape[2]) for picture in self.pictures]
+        images = [recipe.image(one["tag"], one["h"], one["w"]) for one in self.golden["images"]]
+        for image, one in zip(images, self.golden["images"], strict=True):
+            assert zlib.crc32(image.tobytes()) == one["crc32"]
+        self.images = [recipe.tensor(image) for image in images]
+        self.sizes = [(image.shape[1], image.shape[2]) for image in self.images]
 
 
 @pytest.fixture(params=TINY)
@@ -82,7 +82,7 @@ def close(ours: Tensor, theirs: object, tolerance: float) -> None:
 def test_features(case: Case) -> None:
     """Normalised input, stem, stages of the backbone and all levels of the pyramid are the original's."""
     golden, model = case.golden, case.model
-    x = model.prepare(case.pictures)
+    x = model.prepare(case.images)
     check(x, golden["input"], FEATURES)
     check(model.backbone.bottom_up.stem(x), golden["stem"], FEATURES)
     stages = model.backbone.bottom_up(x)
@@ -97,7 +97,7 @@ def test_features(case: Case) -> None:
 def test_proposals(case: Case) -> None:
     """Logits and deltas of each level, the number of proposals and the best twenty are the original's."""
     golden, model = case.golden, case.model
-    levels = model.proposal_generator(model.backbone(model.prepare(case.pictures)))
+    levels = model.proposal_generator(model.backbone(model.prepare(case.images)))
     for level, theirs in zip(levels, golden["rpn"], strict=True):
         check(level.logits, theirs["logits"], LOGITS)
         check(level.deltas, theirs["deltas"], LOGITS)
@@ -115,7 +115,7 @@ def test_proposals(case: Case) -> None:
 def test_stages(case: Case) -> None:
     """Each stage of the cascade pools, scores and moves boxes as the original does."""
     golden, model = case.golden, case.model
-    features = model.backbone(model.prepare(case.pictures))
+    features = model.backbone(model.prepare(case.images))
     levels = model.proposal_generator(features)
     all_stages, all_pooled = [], []
     for index, (height, width) in enumerate(case.sizes):
@@ -152,7 +152,7 @@ def same(found: Found, theirs: dict[str, Any], top: int | None = None) -> None:
 @pytest.mark.parametrize("rule", ["official", "exact"])
 def test_detections(case: Case, rule: Any) -> None:
     """The same objects in the same order, with the original's boxes and scores, by both suppressions."""
-    for found, theirs in zip(case.model(case.pictures, rule), case.golden["detections"], strict=True):
+    for found, theirs in zip(case.model(case.images, rule), case.golden["detections"], strict=True):
         same(found, theirs)
 
 
@@ -161,7 +161,7 @@ def test_detections(case: Case, rule: Any) -> None:
 def test_full_size_detections(shared: Path, name: str) -> None:
     """Both networks at their true size find what the original found."""
     case = Case(shared, name)
-    for found, theirs in zip(case.model(case.pictures, "official"), case.golden["detections"], strict=True):
+    for found, theirs in zip(case.model(case.images, "official"), case.golden["detections"], strict=True):
         same(found, theirs)
 
 
@@ -170,7 +170,7 @@ def test_full_size_detections(shared: Path, name: str) -> None:
 def test_many_candidates(shared: Path, name: str) -> None:
     """With more candidates than fit, the best fifty are the original's (it ran its exact suppression)."""
     case = Case(shared, name)
-    for found, theirs in zip(case.model(case.pictures, "exact"), case.golden["detections"], strict=True):
+    for found, theirs in zip(case.model(case.images, "exact"), case.golden["detections"], strict=True):
         assert len(found.scores) == theirs["count"]
         same(found, theirs, top=50)
 

@@ -153,7 +153,7 @@ def test_no_more_than_a_thousand_proposals() -> None:
 
 def stages_of(seed: int, rows: int, bias: float, *, ties: bool = False) -> list[Stage]:
     generator = torch.Generator().manual_seed(seed)
-    low = torch.rand(rows, 2, generator=generator) * 110 - 5  # some are outside the picture
+    low = torch.rand(rows, 2, generator=generator) * 110 - 5  # some are outside the image
     boxes = torch.cat([low, low + torch.rand(rows, 2, generator=generator) * 30], dim=1)
     boxes[::7, 2] = boxes[::7, 0]  # no width
     made = []
@@ -198,15 +198,15 @@ def test_rows_that_are_not_finite_and_the_background_are_left_out() -> None:
 
 @pytest.mark.parametrize("size", [(479, 479), (480, 361), (77, 480)])
 def test_the_benchmarks_sizes(size: tuple[int, int]) -> None:
-    """At 479 pixels a picture is padded to a multiple of 32 and its boxes end where it ends."""
+    """At 479 pixels an image is padded to a multiple of 32 and its boxes end where it ends."""
     model = recipe.network(recipe.TINY_R50, stem_gain=0.02, cls_gain=0.6, cls_bias=-11.5)
-    picture = recipe.tensor(recipe.image("a", *size))
-    padded = model.prepare([picture])
+    image = recipe.tensor(recipe.image("a", *size))
+    padded = model.prepare([image])
     assert padded.shape[2:] == tuple(-(-side // 32) * 32 for side in size)
-    found = model([picture])[0]
+    found = model([image])[0]
     assert len(found.scores) <= 300
     assert found.boxes[:, 2].max() <= size[1]
     assert found.boxes[:, 3].max() <= size[0]
-    again = model([picture])[0]
+    again = model([image])[0]
     assert torch.equal(found.scores, again.scores)
     assert torch.equal(found.boxes, again.boxes)

@@ -1,6 +1,6 @@
-"""Make docs/images/before-after.png: ``python docs/make_pictures.py RUN``.
+"""Make docs/images/before-after.png: ``python docs/make_images.py RUN``.
 
-The rule that picks: the first three prompts of each category in the report split, the first picture of each
+The rule that picks: the first three prompts of each category in the report split, the first image of each
 side. A column holds a category.
 """
 
@@ -22,9 +22,9 @@ GREEN, RED, INK, PALE = "#1a7f37", "#c62828", "#222222", "#777777"
 
 
 def main(run: Path) -> None:
-    """Draw the picture from a finished run."""
-    pictures = read_run(run).pictures
-    before, *_, after = pictures.values()
+    """Sample the image from a finished run."""
+    images = read_run(run).images
+    before, *_, after = images.values()
     sides = [_firsts(before), _firsts(after)]
     font = ImageFont.load_default(14)
     columns = len(sides[0]) // ROWS
@@ -38,8 +38,8 @@ def main(run: Path) -> None:
         pen.multiline_text((x, top + 4), text, INK, font)
         for number, row in enumerate(pair):
             y = top + TEXT + number * (SIDE + 24)
-            picture = Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")
-            sheet.paste(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST), (x, y))
+            image = Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB")
+            sheet.paste(image.resize((SIDE, SIDE), Image.Resampling.NEAREST), (x, y))
             right, facts = sum(row["holds"]), len(row["holds"])
             colour = GREEN if right == facts else RED
             pen.text((x, y + SIDE + 3), f"{right} of {facts} right", colour, font)
@@ -50,7 +50,7 @@ def main(run: Path) -> None:
 
 
 def _firsts(folder: Path) -> list[dict]:
-    """Return the first picture of the first prompts of each category, category by category."""
+    """Return the first image of the first prompts of each category, category by category."""
     found: dict[str, dict[str, dict]] = {}
     for row in all_rows(folder):
         prompts = found.setdefault(row["category"], {})

@@ -1,4 +1,4 @@
-"""Generated pictures: each from its own seed, drawn once, never mixed with another generator's."""
+"""Generated images: each from its own seed, sampled once, never mixed with another generator's."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from silmm_benchmarks.shapes.image_benchmark import ShapesImages
 from silmm_benchmarks.shapes.language import parse_caption
-from silmm_benchmarks.shapes.picture_benchmark import ShapesPictures
 from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.world import render
 
-from silmm.bench.sampling import PICTURES, draw, failed, recorded
+from silmm.bench.sampling import IMAGES, failed, recorded, sample
 from silmm.contracts.generators import GenerationFailure
 from silmm.errors import PluginError, SettingsChanged
 
 
 class Renderer:
-    """A generator that draws what the caption says with the world's own renderer."""
+    """A generator that samples what the caption says with the world's own renderer."""
 
     def __init__(self, refuse: Callable[[str], GenerationFailure | None] = lambda _: None, **extra: Any):
         self.identity = {"model": "renderer", "steps": 1, **extra}
@@ -29,7 +29,7 @@ class Renderer:
         self._refuse = refuse
 
     def announce(self, images: int) -> str:
-        return f"{images} pictures"
+        return f"{images} images"
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Any]:
         self.asked += list(zip(prompts, seeds, strict=True))
@@ -40,14 +40,14 @@ class Renderer:
         return Image.fromarray(render(sample_scene(np.random.default_rng(seed), parse_caption(prompt))))
 
 
-class Pairs(ShapesPictures):
-    """Two pictures of a prompt side by side in one file, as DPG-Bench keeps four."""
+class Pairs(ShapesImages):
+    """Two images of a prompt side by side in one file, as DPG-Bench keeps four."""
 
     def target(self, folder, item, index):
         return folder / f"{item.id}.png"
 
-    def join(self, pictures):
-        left, right = pictures
+    def join(self, images):
+        left, right = images
         both = Image.new("RGB", (left.width * 2, left.height))
         both.paste(left, (0, 0))
         both.paste(right, (left.width, 0))
@@ -56,49 +56,49 @@ class Pairs(ShapesPictures):
 
 @pytest.fixture
 def go(tmp_path):
-    def drawn(generator, *, benchmark=None, spec="renderer", home="home", options=None):
-        benchmark = benchmark or ShapesPictures(images=2)
+    def sampled(generator, *, benchmark=None, spec="renderer", home="home", options=None):
+        benchmark = benchmark or ShapesImages(images=2)
         notes: list[str] = []
-        record = draw(
+        record = sample(
             benchmark, benchmark.items(tmp_path)[:4], tmp_path / home, spec=spec,
             options=options or {},
             open_generator=lambda: generator, progress=lambda *_: None, note=notes.append,
         )
         return record, notes
 
-    return drawn
+    return sampled
 
 
-def pictures_of(home: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (home / PICTURES).iterdir()}
+def images_of(home: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (home / IMAGES).iterdir()}
 
 
-def test_each_picture_has_the_seed_of_the_benchmarks_rule(go, tmp_path):
+def test_each_image_has_the_seed_of_the_benchmarks_rule(go, tmp_path):
     """The generator gets each item's prompt and the benchmark's own seed, once."""
-    generator, benchmark = Renderer(), ShapesPictures(images=2)
+    generator, benchmark = Renderer(), ShapesImages(images=2)
     record, notes = go(generator)
     items = benchmark.items(tmp_path)[:4]
     assert generator.asked == [
         (item.prompt, benchmark.seed(item, index)) for item in items for index in (0, 1)
     ]
     assert record["identity"]["model"] == "renderer"
-    assert notes == ["8 pictures"]
+    assert notes == ["8 images"]
     assert recorded(tmp_path / "home") == record
 
 
-def test_only_what_is_missing_is_drawn_again(go, tmp_path):
-    """After a kill the same pictures come to lie there, and the others are not drawn twice."""
+def test_only_what_is_missing_is_sampled_again(go, tmp_path):
+    """After a kill the same images come to lie there, and the others are not sampled twice."""
     go(Renderer())
-    before = pictures_of(tmp_path / "home")
-    gone = sorted((tmp_path / "home" / PICTURES).iterdir())[5]
+    before = images_of(tmp_path / "home")
+    gone = sorted((tmp_path / "home" / IMAGES).iterdir())[5]
     gone.unlink()
     generator = Renderer()
     go(generator)
-    assert pictures_of(tmp_path / "home") == before
+    assert images_of(tmp_path / "home") == before
     assert len(generator.asked) == 1
 
 
-def test_with_all_pictures_there_the_generator_is_not_opened(go, tmp_path):
+def test_with_all_images_there_the_generator_is_not_opened(go, tmp_path):
     """Judging on a machine without the model works: its record is enough."""
     record, _ = go(Renderer())
     assert go(None)[0] == record
@@ -106,10 +106,10 @@ def test_with_all_pictures_there_the_generator_is_not_opened(go, tmp_path):
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_another_generator_or_other_settings_are_refused(go, tmp_path, whole):
-    """Pictures of two generators never lie in one folder; the message says what differs."""
+    """Images of two generators never lie in one folder; the message says what differs."""
     go(Renderer())
     if not whole:
-        next((tmp_path / "home" / PICTURES).iterdir()).unlink()
+        next((tmp_path / "home" / IMAGES).iterdir()).unlink()
     with pytest.raises(SettingsChanged, match=r"steps: 1 there, 2 now; options\.steps: None there, '2' now"):
         go(Renderer(steps=2), options={"steps": "2"})
 
@@ -119,46 +119,46 @@ def test_the_identity_decides_and_not_where_or_how_many_at_once(go, tmp_path):
     record, _ = go(Renderer(), options={"device": "cpu", "batch_size": 4, "concurrency": 4})
     others = {"device": "cuda", "batch_size": 1, "concurrency": 9}
     assert go(None, options=others)[0] == record
-    next((tmp_path / "home" / PICTURES).iterdir()).unlink()
+    next((tmp_path / "home" / IMAGES).iterdir()).unlink()
     moved = Renderer()
     assert go(moved, spec="renderer:/elsewhere", options=others)[0] == record
     assert len(moved.asked) == 1
 
 
-def test_pictures_of_one_file_are_joined_in_order(go, tmp_path):
-    """All pictures of a target are drawn, then stored as the one file that the benchmark makes of them."""
+def test_images_of_one_file_are_joined_in_order(go, tmp_path):
+    """All images of a target are sampled, then stored as the one file that the benchmark makes of them."""
     benchmark = Pairs(images=2)
     go(Renderer(), benchmark=benchmark, home="joined")
     go(Renderer(), home="single")
     for item in benchmark.items(tmp_path)[:4]:
-        joined = np.asarray(Image.open(tmp_path / "joined" / PICTURES / f"{item.id}.png"))
-        single = tmp_path / "single" / PICTURES
+        joined = np.asarray(Image.open(tmp_path / "joined" / IMAGES / f"{item.id}.png"))
+        single = tmp_path / "single" / IMAGES
         singles = [np.asarray(Image.open(single / f"{item.id}_{index}.png")) for index in (0, 1)]
         assert np.array_equal(joined, np.concatenate(singles, axis=1))
 
 
 def test_a_generator_that_stops_midway_is_told_and_goes_on(go, tmp_path):
-    """What it raises is told with the prompts; what was drawn before stays, and only the rest is drawn."""
+    """What it raises is told with the prompts; what was sampled before stays, and only the rest is sampled."""
     whole = Renderer()
     go(whole, home="whole")
     tired = Renderer(refuse=lambda _: {}["memory"] if len(tired.asked) > 3 else None)
-    with pytest.raises(PluginError, match=r"stopped over 3 pictures from \w+-\w+, picture 1 on: KeyError"):
+    with pytest.raises(PluginError, match=r"stopped over 3 images from \w+-\w+, image 1 on: KeyError"):
         go(tired)
-    assert len(pictures_of(tmp_path / "home")) == 3
+    assert len(images_of(tmp_path / "home")) == 3
     rested = Renderer()
     go(rested)
     assert len(rested.asked) == 5
-    assert pictures_of(tmp_path / "home") == pictures_of(tmp_path / "whole")
+    assert images_of(tmp_path / "home") == images_of(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("final", [True, False])
 def test_refused_prompts_are_recorded_and_asked_again_only_if_that_may_help(go, tmp_path, final):
     """A final failure is kept with its reason; a passing one is tried again by the next run."""
-    prompt = ShapesPictures().items(tmp_path)[1].prompt
+    prompt = ShapesImages().items(tmp_path)[1].prompt
     failure = GenerationFailure("refused", "not allowed", final=final)
     _, notes = go(Renderer(refuse=lambda text: failure if text == prompt else None))
     assert sum("refused: not allowed" in note for note in notes) == 2
-    assert len(pictures_of(tmp_path / "home")) == 6
+    assert len(images_of(tmp_path / "home")) == 6
     told = failed(tmp_path / "home")
     assert list(told.values()) == (["refused: not allowed"] if final else [])
     generator = Renderer()

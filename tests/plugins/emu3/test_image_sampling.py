@@ -1,4 +1,4 @@
-"""Drawing, likelihoods and answers against the stock classes, and what changes memory but no number."""
+"""Sampling, likelihoods and answers against the stock classes, and what changes memory but no number."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from silmm_plugins.models.emu3 import grammar
-from silmm_plugins.models.emu3.image_sampling import Canvas, draw
+from silmm_plugins.models.emu3.image_sampling import Canvas, sample
 from silmm_plugins.models.emu3.model import Emu3
 from transformers import Emu3ForConditionalGeneration
 
-from silmm.contracts.models import ChatRequest, Drawing
+from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm.errors import DataError
 from silmm.lora.adapters import new_adapter, trainable_parameters
 from tests.plugins.emu3.loading import tiny
@@ -37,12 +37,12 @@ def stock(written: Path) -> Any:
 def canvases(model: Emu3, shapes: list[tuple[int, int]]) -> list[Canvas]:
     """Return a canvas of each shape, one for each prompt."""
     return [
-        Canvas(model.drawing_ids(prompt, shape), model.drawing_ids("blurry", shape), shape, seed)
+        Canvas(model.image_ids(prompt, shape), model.image_ids("blurry", shape), shape, seed)
         for seed, (prompt, shape) in enumerate(zip(PROMPTS, shapes, strict=True))
     ]
 
 
-def test_guided_drawing_is_that_of_transformers(model: Emu3, stock: Any) -> None:
+def test_guided_sampling_is_that_of_transformers(model: Emu3, stock: Any) -> None:
     """The likeliest codes under guidance are those of `generate` with the same grammar as a constraint."""
     shape = (3, 5)
     (canvas, *_) = canvases(model, [shape] * 3)
@@ -65,13 +65,13 @@ def test_guided_drawing_is_that_of_transformers(model: Emu3, stock: Any) -> None
         do_sample=False,
         max_new_tokens=len(forced),
     )
-    (ours,) = draw(model.policy, [canvas], Drawing(temperature=0.0), guidance=3.0)
+    (ours,) = sample(model.policy, [canvas], SamplingParams(temperature=0.0), guidance=3.0)
     expected = out[0, len(canvas.prefix) :].tolist()
     assert [*grammar.body(tokens, ours), *grammar.closing(tokens)] == expected
     assert len(set(ours.reshape(-1).tolist())) > 1
 
 
-def test_pictures_are_those_of_transformers(model: Emu3, stock: Any) -> None:
+def test_images_are_those_of_transformers(model: Emu3, stock: Any) -> None:
     """Codes become the pixels that the stock class makes of the same tokens."""
     codes = np.arange(12, dtype=np.int32).reshape(4, 3)
     tokens = model.tokenizer.tokens
@@ -80,38 +80,38 @@ def test_pictures_are_those_of_transformers(model: Emu3, stock: Any) -> None:
     torch.testing.assert_close(model.vision.decode_pixels(codes), theirs, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("drawing", [Drawing(), Drawing(0.8, 0.9, 10)], ids=str)
-def test_guided_candidates_do_not_depend_on_their_batch(model: Emu3, drawing: Drawing) -> None:
-    """Pictures of unequal size in one guided batch are those that each gives alone."""
+@pytest.mark.parametrize("sampling", [SamplingParams(), SamplingParams(0.8, 0.9, 10)], ids=str)
+def test_guided_candidates_do_not_depend_on_their_batch(model: Emu3, sampling: SamplingParams) -> None:
+    """Images of unequal size in one guided batch are those that each gives alone."""
     wanted = canvases(model, [(4, 4), (2, 6), (3, 3)])
-    together = draw(model.policy, wanted, drawing, guidance=3.0)
-    for canvas, drawn in zip(wanted, together, strict=True):
-        (alone,) = draw(model.policy, [canvas], drawing, guidance=3.0)
-        np.testing.assert_array_equal(drawn, alone)
+    together = sample(model.policy, wanted, sampling, guidance=3.0)
+    for canvas, sampled in zip(wanted, together, strict=True):
+        (alone,) = sample(model.policy, [canvas], sampling, guidance=3.0)
+        np.testing.assert_array_equal(sampled, alone)
 
 
-def test_guidance_changes_the_drawing(model: Emu3) -> None:
-    """Guidance 1 is drawing without it; 3 draws something else from the same numbers."""
+def test_guidance_changes_the_sampling(model: Emu3) -> None:
+    """Guidance 1 is sampling without it; 3 samples something else from the same numbers."""
     wanted = canvases(model, [(4, 4)] * 3)
-    plain, guided = (draw(model.policy, wanted, Drawing(), guidance=g) for g in (1.0, 3.0))
+    plain, guided = (sample(model.policy, wanted, SamplingParams(), guidance=g) for g in (1.0, 3.0))
     assert any((a != b).any() for a, b in zip(plain, guided, strict=True))
 
 
 def test_answers_are_those_of_a_full_forward(model: Emu3) -> None:
-    """Questions after a shared picture have the logits of picture and question run whole and alone."""
+    """Questions after a shared image have the logits of image and question run whole and alone."""
     codes = np.arange(12, dtype=np.int32).reshape(3, 4)
     asked = ["Is it a cat?", "Is there a red cube on the left of the cat?", "No?"]
     judge = model.judge
     (found,) = judge.first_logits(codes, asked)
     for row, question in zip(found, asked, strict=True):
-        ids = [*judge.picture_ids(codes), *judge.question_ids(question)]
+        ids = [*judge.image_ids(codes), *judge.question_ids(question)]
         with torch.no_grad():
             whole = judge.model.backbone(torch.tensor([ids])).logits[0, -1]
         torch.testing.assert_close(row, whole, rtol=1e-5, atol=1e-5)
 
 
-def test_a_picture_is_read_once(model: Emu3, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many questions there are, the picture's tokens go through the judge a single time."""
+def test_a_image_is_read_once(model: Emu3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many questions there are, the image's tokens go through the judge a single time."""
     read: list[int] = []
     text = model.judge.model.text
     forward = text.forward
@@ -120,7 +120,7 @@ def test_a_picture_is_read_once(model: Emu3, monkeypatch: pytest.MonkeyPatch) ->
     )
     image = np.zeros((32, 32, 3), dtype=np.uint8)
     assert len(model.yes_no([image], [["Is it red?"] * 20])[0]) == 20
-    length = len(model.judge.picture_ids(model.vision.encode(image)))
+    length = len(model.judge.image_ids(model.vision.encode(image)))
     assert [one for one in read if one >= length] == [length]
 
 
@@ -147,20 +147,20 @@ def test_chunks_of_the_head(written: Path, chunk: int) -> None:
     "z", [np.arange(9, dtype=np.int32), np.full(16, 32, dtype=np.int32)], ids=["shape", "range"]
 )
 def test_foreign_representations(model: Emu3, z: Any) -> None:
-    """Codes of another picture size, or beyond the codebook, are refused by what and where."""
-    with pytest.raises(DataError, match=r"image tokens of (picture 0|prompt 'a cat')"):
+    """Codes of another image size, or beyond the codebook, are refused by what and where."""
+    with pytest.raises(DataError, match=r"image tokens of (image 0|prompt 'a cat')"):
         model.decode([z], [0])
     with pytest.raises(DataError, match="image tokens of prompt 'a cat'"):
         model.log_likelihood(["a cat"], [z])
 
 
 def test_prompts_that_are_too_long(model: Emu3) -> None:
-    """A prompt that leaves no room for the picture is not read, and drawing it is an error."""
+    """A prompt that leaves no room for the image is not read, and sampling it is an error."""
     assert model.reads("a cat")
     long = "zebra " * 90
     assert not model.reads(long)
     with pytest.raises(DataError, match="leaves room for"):
-        model.represent([long], [0], Drawing())
+        model.represent([long], [0], SamplingParams())
 
 
 def test_chat_is_text(model: Emu3) -> None:

@@ -1,4 +1,4 @@
-"""Draw the benchmark's pictures, judge them and keep both: committed by the shard, resumable."""
+"""Sample the benchmark's images, judge them and keep both: committed by the shard, resumable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from silmm.contracts.models import BaseModel, Drawing, Image
+from silmm.contracts.models import BaseModel, Image, SamplingParams
 from silmm.contracts.records import IMAGE, prompt_id
 from silmm.errors import UsageError
 from silmm.seeds import derive
@@ -27,12 +27,12 @@ from silmm_benchmarks.shapes.world import IMAGE_PX
 if TYPE_CHECKING:
     from silmm_benchmarks.shapes.judge import Judge
 
-DRAWN = pa.schema([
+SAMPLED = pa.schema([
     ("prompt_id", pa.string()), ("prompt", pa.string()), ("category", pa.string()),
     ("image_index", pa.int32()), ("seed", pa.int64()), ("image", IMAGE),
     ("statements", pa.list_(pa.string())), ("questions", pa.list_(pa.string())),
     ("holds", pa.list_(pa.bool_())),        # the judge's verdict on each statement
-    ("p_yes", pa.list_(pa.float64())),      # the drawing model's own answers, null if not asked
+    ("p_yes", pa.list_(pa.float64())),      # the sampling model's own answers, null if not asked
     ("p_no", pa.list_(pa.float64())),
 ])
 
@@ -41,31 +41,31 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Setting:
-    """How both sides of a comparison are drawn."""
+    """How both sides of a comparison are sampled."""
 
-    drawing: Drawing
+    sampling: SamplingParams
     images: int
-    """Pictures of each prompt."""
+    """Images of each prompt."""
     asked: bool
-    """Whether the model also answers the questions about its own pictures."""
+    """Whether the model also answers the questions about its own images."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one side of a comparison draws; equal plans of equal models give equal bytes."""
+    """What one side of a comparison samples; equal plans of equal models give equal bytes."""
 
     prompts: tuple[EvalPrompt, ...]
     setting: Setting
     seed: int
     batch: int
-    """Pictures drawn at once; part of the plan, so that a shard always sees the same batches."""
+    """Images sampled at once; part of the plan, so that a shard always sees the same batches."""
 
     def digest(self, adapter: str) -> str:
-        """Return a short content id of everything that the pictures depend on, model aside."""
-        drawing = self.setting.drawing
+        """Return a short content id of everything that the images depend on, model aside."""
+        sampling = self.setting.sampling
         facts = [
             adapter, [p.text for p in self.prompts], self.setting.images, self.seed, self.batch,
-            drawing.temperature, drawing.top_p, drawing.top_k, self.setting.asked, str(DRAWN),
+            sampling.temperature, sampling.top_p, sampling.top_k, self.setting.asked, str(SAMPLED),
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
@@ -81,7 +81,7 @@ def adapter_digest(folder: Path | None) -> str:
     return digest.hexdigest()
 
 
-def draw(
+def sample(
     model: BaseModel,
     judge: Judge,
     plan: Plan,
@@ -92,19 +92,19 @@ def draw(
     work: Path,
     progress: Callable[[int, int], None],
 ) -> tuple[pa.Table, str]:
-    """Return the judged pictures of a plan, from `work` where they are already there.
+    """Return the judged images of a plan, from `work` where they are already there.
 
     Args:
         adapter: :func:`adapter_digest` of what `load` puts on the model.
         named: what an error calls the model with that adapter.
-        load: called once before the first picture is really drawn, not at all if all are there.
-        progress: told of pictures done and of all pictures.
+        load: called once before the first image is really sampled, not at all if all are there.
+        progress: told of images done and of all images.
 
     Returns:
         The table (schema :data:`DRAWN`) and the name of its folder in `work`.
 
     Raises:
-        DataError: an answer about a picture is not finite.
+        DataError: an answer about an image is not finite.
     """
     folder = f"drawn-{plan.digest(adapter)}"
     per_shard = max(1, plan.batch // plan.setting.images)
@@ -116,7 +116,7 @@ def draw(
     done, total = 0, len(plan.prompts) * plan.setting.images
     for index, prompts in enumerate(parts):
         if index in missing:
-            shards.commit(index, _draw_shard(model, judge, plan, prompts, named))
+            shards.commit(index, _sample_shard(model, judge, plan, prompts, named))
         done += len(prompts) * plan.setting.images
         progress(done, total)
     shards.seal()
@@ -124,29 +124,29 @@ def draw(
 
 
 def facts_right(table: pa.Table) -> Floats:
-    """Return the share of facts that hold in each picture, shape (rows,): the soft measure."""
+    """Return the share of facts that hold in each image, shape (rows,): the soft measure."""
     return np.array([np.mean(holds) for holds in table.column("holds").to_pylist()])
 
 
 def entirely_right(table: pa.Table) -> Floats:
-    """Return 1 for each picture in which all facts hold, else 0, shape (rows,): the strict one."""
+    """Return 1 for each image in which all facts hold, else 0, shape (rows,): the strict one."""
     return np.array([float(all(holds)) for holds in table.column("holds").to_pylist()])
 
 
 def own_score(table: pa.Table) -> Floats:
-    """Return the mean of p(yes) - p(no) of each picture's questions (Eq. 1), shape (rows,)."""
+    """Return the mean of p(yes) - p(no) of each image's questions (Eq. 1), shape (rows,)."""
     yes, no = table.column("p_yes").to_pylist(), table.column("p_no").to_pylist()
     return np.array([np.mean(np.subtract(a, b)) for a, b in zip(yes, no, strict=True)])
 
 
-def _draw_shard(
+def _sample_shard(
     model: BaseModel, judge: Judge, plan: Plan, prompts: Sequence[EvalPrompt], named: str
 ) -> pa.Table:
     rows = [(prompt, image_index) for prompt in prompts for image_index in range(plan.setting.images)]
     texts = [prompt.text for prompt, _ in rows]
-    # No adapter and no order in the seed: before and after draw the same random numbers.
+    # No adapter and no order in the seed: before and after sample the same random numbers.
     seeds = [derive(plan.seed, "shapes", prompt.text, image_index) for prompt, image_index in rows]
-    images = model.decode(model.represent(texts, seeds, plan.setting.drawing), seeds)
+    images = model.decode(model.represent(texts, seeds, plan.setting.sampling), seeds)
     _check_size(images)
     verdicts = judge.facts(np.stack(images), [prompt.spec for prompt, _ in rows])
     claims = {prompt.text: atomic_facts(prompt.spec) for prompt in prompts}
@@ -174,14 +174,14 @@ def _draw_shard(
             rows, seeds, images, verdicts, answers, strict=True
         )
     ]
-    return pa.Table.from_pylist(table, schema=DRAWN)
+    return pa.Table.from_pylist(table, schema=SAMPLED)
 
 
 def _check_size(images: Sequence[Image]) -> None:
     for image in images:
         if image.shape != (IMAGE_PX, IMAGE_PX, 3):
             raise UsageError(
-                f"the benchmark 'shapes' reads pictures of {IMAGE_PX}x{IMAGE_PX} pixels, and this "
-                f"model draws {image.shape[1]}x{image.shape[0]}: use --benchmark none, or a "
-                "benchmark for real pictures"
+                f"the benchmark 'shapes' reads images of {IMAGE_PX}x{IMAGE_PX} pixels, and this "
+                f"model samples {image.shape[1]}x{image.shape[0]}: use --benchmark none, or a "
+                "benchmark for real images"
             )

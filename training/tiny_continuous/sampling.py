@@ -1,4 +1,4 @@
-"""Learning to draw: captions through queries and painter to the patches of the pictures."""
+"""Learning to sample: captions through queries and decoder to the patches of the images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from silmm_benchmarks.shapes.world import COLORS, RELATIONS, SHAPES, TEXTURES
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_continuous.decoder import Painter
+from silmm_plugins.models.tiny_continuous.decoder import Decoder
 from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
 from torch import Tensor, nn
@@ -25,8 +25,8 @@ RELATION_KINDS = len(RELATIONS) + 1
 
 
 @dataclass(frozen=True)
-class Drawings:
-    """The pool with pictures as codes and captions as ids."""
+class SampledImages:
+    """The pool with images as codes and captions as ids."""
 
     prompts: list[list[int]]
     noise: NDArray[np.int64]
@@ -35,15 +35,15 @@ class Drawings:
     relations: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Count the drawings."""
+        """Count the samples."""
         return len(self.prompts)
 
 
-def load_drawings(path: Path, tokenizer: ImageTokenizer, vocabulary: Vocabulary) -> Drawings:
+def load_sampled_images(path: Path, tokenizer: ImageTokenizer, vocabulary: Vocabulary) -> SampledImages:
     """Read a pool."""
     pool = np.load(path)
-    prompts = [[vocabulary.bos, vocabulary.draw, *vocabulary.encode(str(t))] for t in pool["captions"]]
-    return Drawings(
+    prompts = [[vocabulary.bos, vocabulary.sample, *vocabulary.encode(str(t))] for t in pool["captions"]]
+    return SampledImages(
         prompts, pool["noise"], encode_all(tokenizer, pool["images"]),
         pool["labels"].astype(np.int64), pool["relations"].astype(np.int64),
     )  # fmt: skip
@@ -89,18 +89,18 @@ def start_from_discrete(model: LanguageModel, weights: Path) -> None:
     model.backbone.tie_weights()
 
 
-def drawing_loss(
-    model: LanguageModel, painter: Painter, data: Drawings, rows: NDArray[np.int64], queries: int
+def image_token_loss(
+    model: LanguageModel, decoder: Decoder, data: SampledImages, rows: NDArray[np.int64], queries: int
 ) -> tuple[Tensor, Tensor]:
     """Return the mean negative log-likelihood of the patches, nats a patch, and H.
 
-    The painter sees `queries` of the features' positions, drawn at random for each picture.
+    The decoder sees `queries` of the features' positions, sampled at random for each image.
     """
     features = model.features([data.prompts[r] for r in rows])
     seen = features
     if queries < features.shape[1]:
         picked = torch.rand(features.shape[:2]).argsort(1)[:, :queries]
         seen = features.gather(1, picked[..., None].expand(-1, -1, features.shape[2]))
-    logits = painter.logits(seen, torch.from_numpy(data.noise[rows]))
+    logits = decoder.logits(seen, torch.from_numpy(data.noise[rows]))
     codes = torch.from_numpy(data.codes[rows])
     return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten()), features

@@ -1,4 +1,4 @@
-"""Answers of yes and no: the picture is read once, and no question knows of another."""
+"""Answers of yes and no: the image is read once, and no question knows of another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def model(load, folder):
 
 @pytest.fixture(scope="module")
 def images():
-    """Pictures of unequal size and aspect."""
+    """Images of unequal size and aspect."""
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((16, 16, 3), (30, 48, 3), (40, 9, 3))]
 
@@ -28,7 +28,7 @@ def by_stock_classes(model, image, question):
     """Return p(yes), p(no) by one whole forward pass of the stock model."""
     words = model.prompts
     ids = torch.tensor([
-        [*words.before_picture(), *[words.image] * model.network.image_length, *words.question(question)]
+        [*words.before_image(), *[words.image] * model.network.image_length, *words.question(question)]
     ])
     with torch.inference_mode():
         logits = model.backbone(input_ids=ids, pixel_values=model.reader.read([image])).logits[0, -1]
@@ -44,8 +44,8 @@ def test_answers_are_those_of_whole_forward_passes(model, images):
             np.testing.assert_allclose(row, by_stock_classes(model, image, question), atol=1e-6)
 
 
-def test_a_picture_is_read_once(model, images, monkeypatch):
-    """However many questions there are, the vision tower sees each picture once."""
+def test_a_image_is_read_once(model, images, monkeypatch):
+    """However many questions there are, the vision tower sees each image once."""
     seen = []
     real = type(model.network).look
     monkeypatch.setattr(
@@ -64,16 +64,16 @@ def test_many_questions_go_in_turns(model, images):
         np.testing.assert_allclose(rows[place], model.yes_no(images[:1], [[many[place]]])[0][0], atol=1e-6)
 
 
-def test_no_questions_and_no_pictures(model, images):
-    """Pictures without questions have empty answers; no pictures, none."""
+def test_no_questions_and_no_images(model, images):
+    """Images without questions have empty answers; no images, none."""
     assert [rows.shape for rows in model.yes_no(images, [[], [], []])] == [(0, 2)] * 3
     assert model.yes_no([], []) == []
 
 
 @pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)])
-def test_what_is_no_picture_is_refused(model, image):
-    """Grey or float pictures are refused by their number and shape."""
-    with pytest.raises(DataError, match=r"picture 0 is (uint8|float32) of the shape"):
+def test_what_is_no_image_is_refused(model, image):
+    """Grey or float images are refused by their number and shape."""
+    with pytest.raises(DataError, match=r"image 0 is (uint8|float32) of the shape"):
         model.yes_no([image], [["Is it?"]])
 
 

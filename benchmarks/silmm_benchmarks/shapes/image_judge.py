@@ -1,4 +1,4 @@
-"""The exact parser of the shapes world as a judge of pictures: every answer is 1 or 0, and right."""
+"""The exact parser of the shapes world as a judge of images: every answer is 1 or 0, and right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ShapesJudge:
-    """A YesNoJudge that reads pictures of 32x32 pixels and the questions of this world."""
+    """A YesNoJudge that reads images of 32x32 pixels and the questions of this world."""
 
     def __init__(self) -> None:
         """Build the templates."""
@@ -36,14 +36,14 @@ class ShapesJudge:
         """Return 1.0 for each question of which the answer is yes, else 0.0.
 
         Raises:
-            DataError: a picture of another size, or a question that this world does not know.
+            DataError: an image of another size, or a question that this world does not know.
         """
         for image in images:
             if image.size != (IMAGE_PX, IMAGE_PX):
                 width, height = image.size
                 raise DataError(
-                    f"a picture of {width}x{height} pixels is none of the shapes world, whose pictures are "
-                    f"{IMAGE_PX}x{IMAGE_PX}; give this judge the pictures of a model that draws them"
+                    f"an image of {width}x{height} pixels is none of the shapes world, whose images are "
+                    f"{IMAGE_PX}x{IMAGE_PX}; give this judge the images of a model that samples them"
                 )
         if not images:
             return []
@@ -57,7 +57,7 @@ class ShapesJudge:
             raise DataError(f"the shapes judge knows its own world's questions alone: {error}") from error
 
     def canaries(self) -> list[str]:
-        """Say what it gets wrong of what is known: something there, not there, and a blank picture."""
+        """Say what it gets wrong of what is known: something there, not there, and a blank image."""
         from silmm_benchmarks.shapes.benchmark import check_canaries
 
         try:

@@ -1,4 +1,4 @@
-"""The held-out prompts of shapes as a picture benchmark: `silmm bench shapes --model tiny-discrete`."""
+"""The held-out prompts of shapes as an image benchmark: `silmm bench shapes --model tiny-discrete`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from silmm.bench.images import visible_files
 from silmm.bench.statistics import cluster_means, mean_interval
-from silmm.contracts.benchmarks import Column, Found, Item, Judged, Mode, Picture, Problem, Request
+from silmm.contracts.benchmarks import Column, Found, ImageFile, Item, Judged, Mode, Problem, Request
 from silmm.contracts.records import prompt_id
 from silmm.errors import UsageError
 from silmm.seeds import derive
@@ -29,7 +29,7 @@ SEED = 0
 SPLITS = MappingProxyType({"report": report_prompts, "tune": tune_prompts})
 
 
-class ShapesPictures:
+class ShapesImages:
     """480 or fewer held-out prompts, each asked for by its atomic facts, read by an exact judge."""
 
     name = "shapes"
@@ -38,7 +38,7 @@ class ShapesPictures:
     repairs: Sequence[str] = ()
 
     def __init__(self, split: Literal["report", "tune"] = "report", images: int = 4) -> None:
-        """Take a split and the number of pictures of each prompt."""
+        """Take a split and the number of images of each prompt."""
         self.split: Literal["report", "tune"] = split
         self.images = images
 
@@ -71,39 +71,39 @@ class ShapesPictures:
         """Return the split and the rules."""
         return {
             "split": self.split,
-            "seed_rule": 'sha256 of (0, "shapes", prompt, picture), as `silmm run` draws them',
-            "aggregation": "share of facts that hold, mean over pictures, then over prompts",
+            "seed_rule": 'sha256 of (0, "shapes", prompt, image), as `silmm run` samples them',
+            "aggregation": "share of facts that hold, mean over images, then over prompts",
             "resolution": "32x32",
         }
 
     def find(self, folder: Path, items: Sequence[Item]) -> Found:
-        """Look for `<id>_<picture>.png`."""
+        """Look for `<id>_<image>.png`."""
         wanted = {
             self.target(folder, item, index).name: (item, index)
             for item in items for index in range(item.images)
         }
         here = {path.name for path in visible_files(folder)}
-        pictures = tuple(
-            Picture(item.id, index, folder / name) for name, (item, index) in wanted.items() if name in here
+        images = tuple(
+            ImageFile(item.id, index, folder / name) for name, (item, index) in wanted.items() if name in here
         )
         missing = [
-            Problem("missing", name, f"no picture {index} of {item.prompt!r}", item.id)
+            Problem("missing", name, f"no image {index} of {item.prompt!r}", item.id)
             for name, (item, index) in wanted.items() if name not in here
         ]
         extra = [Problem("extra", name, "it belongs to no prompt") for name in sorted(here - set(wanted))]
-        return Found(pictures, (*missing, *extra))
+        return Found(images, (*missing, *extra))
 
     def target(self, folder: Path, item: Item, index: int) -> Path:
-        """Store `<id>_<picture>.png`."""
+        """Store `<id>_<image>.png`."""
         return folder / f"{item.id}_{index}.png"
 
-    def join(self, pictures: Sequence[Image]) -> Image:
-        """Return the one picture of a target."""
-        (picture,) = pictures
-        return picture
+    def join(self, images: Sequence[Image]) -> Image:
+        """Return the one image of a target."""
+        (image,) = images
+        return image
 
     def seed(self, item: Item, index: int) -> int:
-        """Derive the seed from the prompt and the picture's number."""
+        """Derive the seed from the prompt and the image's number."""
         return derive(SEED, "shapes", item.prompt, index)
 
     def requests(self, item: Item) -> Sequence[Request]:
@@ -126,7 +126,7 @@ class ShapesPictures:
     def columns(
         self, items: Sequence[Item], scores: Sequence[tuple[Item, int, Mapping[str, Any]]], mode: Mode
     ) -> list[Column]:
-        """Return the categories and the mean over all prompts; entirely right pictures as a detail."""
+        """Return the categories and the mean over all prompts; entirely right images as a detail."""
         del mode
         here = [name for name in CATEGORIES if any(item.category == name for item in items)]
         return [
@@ -139,7 +139,7 @@ class ShapesPictures:
 def _column(name: str, key: str, scores: Sequence[tuple[Item, int, Mapping[str, Any]]]) -> Column:
     rows = [(item.id, float(found[key])) for item, _, found in scores if key in found]
     if not rows:
-        return Column(name, None, 0, 0, note="no picture with an answer of the judge shapes-parser")
+        return Column(name, None, 0, 0, note="no image with an answer of the judge shapes-parser")
     _, means = cluster_means([value for _, value in rows], [item for item, _ in rows])
     low, high = mean_interval(means)
     return Column(name, float(np.mean(means)), len(means), len(rows), low, high)
