@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
-from pydantic import Field
 
 from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOptions
 from silmm.contracts.models import BaseModel, SamplingParams
-from silmm.contracts.options import Given, complete
+from silmm.contracts.options import Given, complete, option
 from silmm.errors import UsageError
 from silmm.lora.loading import load_adapter
 from silmm.storage.sha256_cache import file_digests
@@ -30,11 +29,11 @@ BATCH = 64
 class BaseModelGeneratorOptions(GeneratorOptions):
     """How a base model samples for a benchmark."""
 
-    temperature: float = Field(default=1.0, gt=0, description="sampling of image tokens")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus of image tokens")
-    top_k: int = Field(default=0, ge=0, description="most likely image tokens; 0: all")
-    device: str = Field(default="", description="the model's own option; empty: its default")
-    adapter: Path | None = Field(default=None, description="PEFT folder (of silmm run)")
+    temperature: float = option(1.0, "sampling of image tokens", gt=0)
+    top_p: float = option(1.0, "nucleus of image tokens", gt=0, le=1)
+    top_k: int = option(0, "most likely image tokens; 0: all", ge=0)
+    device: str = option("", "the model's own option; empty: its default")
+    adapter: Path | None = option(None, "PEFT folder (of silmm run)")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import Field
-
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,7 +64,5 @@ class Generator(Protocol):
 class GeneratorOptions(Options):
     """What every generator's options hold; a registered generator derives its own class from it."""
 
-    model: str = Field(default="", description="what follows the colon of --model NAME:MODEL")
-    batch_size: int | None = Field(
-        default=None, ge=1, description="prompts in one batch; empty: the generator's own number"
-    )
+    model: str = option("", "what follows the colon of --model NAME:MODEL")
+    batch_size: int | None = option(None, "prompts in one batch; empty: the generator's own number", ge=1)

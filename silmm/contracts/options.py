@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from silmm.errors import UsageError
@@ -27,13 +27,41 @@ NAME_KEY = "name"
 class Options(BaseModel):
     """Base of all option classes: frozen, no unknown keys, no NaN or infinity.
 
-    Every field needs a default, and a description; its unit and its place in the paper go into
-    ``json_schema_extra={"unit": ..., "paper": ...}``. With ``"file": True`` there, the option is the path
-    of an input file (empty or None: no file), which counts by its content in a run's identity. So does
-    what an option with ``"checkpoint": True`` names (see :class:`CheckpointMark`).
+    Every field is an :func:`option` with a default and a description.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def option(
+    default: object,
+    text: str = "",
+    *,
+    unit: str = "",
+    paper: str = "ours",
+    file: bool = False,
+    checkpoint: bool | Mapping[str, object] | None = None,
+    **constraints: Any,
+) -> Any:
+    """Return a field of an option class.
+
+    Args:
+        default: The value where none is given.
+        text: What the option decides, as `silmm plugins show` prints it.
+        unit: Its unit.
+        paper: Where the paper states it, "ours" where it does not.
+        file: The option is the path of an input file (empty or None: no file), which counts by its content in
+            a run's identity.
+        checkpoint: The option names weights, which count by their content; True or the keys of
+            :class:`CheckpointMark`.
+        constraints: Those of pydantic's ``Field``, for example ``ge=1``.
+    """
+    marks: dict[str, Any] = {"paper": paper, "unit": unit}
+    if file:
+        marks["file"] = True
+    if checkpoint is not None:
+        marks["checkpoint"] = checkpoint if isinstance(checkpoint, bool) else dict(checkpoint)
+    return Field(default, description=text or None, json_schema_extra=marks, **constraints)
 
 
 class NoOptions(Options):
@@ -41,7 +69,7 @@ class NoOptions(Options):
 
 
 class CheckpointMark(BaseModel):
-    """What ``json_schema_extra={"checkpoint": …}`` says of an option that names weights.
+    """What ``option(…, checkpoint=…)`` says of an option that names weights.
 
     Such an option is a folder, a file or the id of a repository on the hub, or empty. True says no more than
     that; an object may have the keys below.

@@ -15,6 +15,7 @@ from silmm.contracts.options import (
     canonical,
     checkpoint_options,
     file_options,
+    option,
 )
 from silmm.engine.component_options import FIELD_OF_KIND, REGISTERED_AS
 from silmm.errors import DataError
@@ -36,41 +37,35 @@ NO_BENCHMARK = "none"
 class RunSettings(Options):
     """Everything that decides a run's result; the defaults are the paper's where it states them."""
 
-    model: str = Field(
+    model: str = option(
         "tiny-discrete",
-        description="base model; where none is named and this one cannot work with the components that "
-        "are, the first that can",
+        "base model; where none is named and this one cannot work with the components that are, the first that "
+        "can",
     )
-    judge_model: str | None = Field(
+    judge_model: str | None = option(
         None,
-        description="another base model that answers the questions in place of the model itself; it is never "
-        "tuned. None: the model answers, as in the paper",
+        "another base model that answers the questions in place of the model itself; it is never tuned. None: the "
+        "model answers, as in the paper",
     )
-    prompter: str = Field("self", description="who writes the prompts")
-    sampler: str = Field("nucleus", description="how representations are sampled")
-    questioner: str = Field("self-q", description="how prompts become questions")
-    scorer: str = Field("diff-of-prob", description="how answers become a score")
-    pair_rule: str = Field("top-last", description="which candidates become pairs")
-    trainer: str = Field("dpo", description="how the model is tuned on the pairs")
-    kernel: str | None = Field(
-        None, description="distance of features, AGGREGATION-DISTANCE, if the trainer takes one"
+    prompter: str = option("self", "who writes the prompts")
+    sampler: str = option("nucleus", "how representations are sampled")
+    questioner: str = option("self-q", "how prompts become questions")
+    scorer: str = option("diff-of-prob", "how answers become a score")
+    pair_rule: str = option("top-last", "which candidates become pairs")
+    trainer: str = option("dpo", "how the model is tuned on the pairs")
+    kernel: str | None = option(None, "distance of features, AGGREGATION-DISTANCE, if the trainer takes one")
+    benchmark: str = option(NO_BENCHMARK, "evaluation before and after; none for no such")
+    prompts: int | str = option(16000, "number of prompts, or a file of prompts", union_mode="left_to_right")
+    images_per_prompt: int = option(10, "candidates sampled for each prompt", ge=2)
+    decodes_per_candidate: int = option(
+        1, "noises of the decoder that each candidate is decoded and scored under", ge=1
     )
-    benchmark: str = Field(
-        NO_BENCHMARK, description="evaluation before and after; none for no such"
-    )
-    prompts: int | str = Field(
-        16000, union_mode="left_to_right", description="number of prompts, or a file of prompts"
-    )
-    images_per_prompt: int = Field(10, ge=2, description="candidates sampled for each prompt")
-    decodes_per_candidate: int = Field(
-        1, ge=1, description="noises of the decoder that each candidate is decoded and scored under"
-    )
-    iterations: int = Field(1, ge=1, description="rounds; each tuned model is the next reference")
-    seed: int = Field(0, ge=0, description="seed of the whole run")
-    limit: int | None = Field(None, ge=1, description="use this many prompts only; marks the run")
-    pairs: str | None = Field(None, description="file of the user's own pairs (offline training)")
-    shard_size: int = Field(32, ge=1, description="prompts in one shard, the unit of work")
-    threads: int = Field(1, ge=1, description="torch threads of a worker; part of the identity")
+    iterations: int = option(1, "rounds; each tuned model is the next reference", ge=1)
+    seed: int = option(0, "seed of the whole run", ge=0)
+    limit: int | None = option(None, "use this many prompts only; marks the run", ge=1)
+    pairs: str | None = option(None, "file of the user's own pairs (offline training)")
+    shard_size: int = option(32, "prompts in one shard, the unit of work", ge=1)
+    threads: int = option(1, "torch threads of a worker; part of the identity", ge=1)
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="options of each component by kind, complete"
     )
@@ -130,12 +125,12 @@ class RunSettings(Options):
             data["prompts"] = file_content(self.prompts, "--prompts")
         if self.pairs is not None:
             data["pairs"] = file_content(self.pairs, "--pairs")
-        for kind, option in self._files:
-            if path := data["options"][kind][option]:
-                data["options"][kind][option] = file_content(path, f"--set {kind}.{option}")
-        for kind, option, mark in self._checkpoints:
+        for kind, name in self._files:
+            if path := data["options"][kind][name]:
+                data["options"][kind][name] = file_content(path, f"--set {kind}.{name}")
+        for kind, name, mark in self._checkpoints:
             given = self.options[kind]
-            data["options"][kind] |= checkpoint_content(given, option, mark, kind, announce)
+            data["options"][kind] |= checkpoint_content(given, name, mark, kind, announce)
         return data
 
     def require(self, identity: Mapping[str, Any]) -> None:

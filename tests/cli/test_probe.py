@@ -10,7 +10,7 @@ from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 
 from silmm import probe
-from silmm.engine.settings import RunSettings
+from silmm.engine import settings_resolution
 from silmm.errors import UsageError
 from silmm.registry.registry import Registry
 from silmm_cli import main, run_cmd
@@ -134,7 +134,7 @@ def test_run_and_reproduce_take_a_path(in_folder, monkeypatch, tmp_path):
 
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(RunSettings, "resolve", resolve)
+        patch.setattr(settings_resolution, "resolve_settings", resolve)
         assert silmm("run", "--model", "in-folder:DIR").exit_code == 2
     assert seen == [("in-folder", ("model.path=DIR",))]
     rows = silmm("reproduce", "table4", "--model", "in-folder:DIR", "--list", "--json")

@@ -66,12 +66,12 @@ def test_kernel_distances_before_and_after(run):
 
 def test_gamma_anchor_and_kernel_stand_beside_the_distances(run):
     """Gamma as it was set and as it came out, anchor and kernel are shown, in the settings too."""
-    options = {"trainer": {"gamma": "auto", "gamma_scale": 3.0, "anchor": 0.5}}
+    options = {"trainer": {"gamma": "auto", "gamma_scale": 3.0, "chosen_weight": 0.5}}
     settings(run, kernel="maxpool-eucl", trainer="kc-dpo", options=options)
     log(run, DISTANCES)
     shown = text(run)
     assert (
-        "kernel maxpool-eucl · gamma auto · gamma_scale 3.0 · anchor 0.5 · effective gamma 61.25" in shown
+        "kernel maxpool-eucl · gamma auto · gamma_scale 3.0 · chosen_weight 0.5 · effective gamma 61.25" in shown
     )
     assert "trainer: effective gamma, iteration 161.25" in shown
 
@@ -97,7 +97,7 @@ def test_the_report_knows_the_metrics_of_the_real_trainer(run):
     """Every distance that kc-dpo logs is on the page, and a start at the reference warns of nothing."""
     steps = TrainingLog(run / "iter-1" / "metrics.jsonl")
     (run / "iter-1" / "metrics.jsonl").unlink()
-    trainer = KcDpo(KcDpoOptions(**{**QUICK, "steps": 2, "warmup": 0, "learning_rate": 1e-9}))
+    trainer = KcDpo(KcDpoOptions(**{**QUICK, "max_steps": 2, "warmup_steps": 0, "learning_rate": 1e-9}))
     trainer.train(
         TinyContinuousRandom(), feature_preferences(8), start=None, out=run / "adapter", work=run / "work",
         seed=1, observe=steps.append,
@@ -140,8 +140,8 @@ def test_the_warning_names_guards_that_are_not_on(run):
     """It proposes gamma=auto only where gamma is a number, and guards only to trainers that have them."""
     log(run, {**DISTANCES, "chosen_distance": 0.05})
     for options, told in (
-        ({"gamma": 3.0, "anchor": 0.0}, "A trainer.chosen_weight above 0.0, trainer.gamma=auto, a smaller"),
-        ({"gamma": "auto", "restraint": 0.2, "anchor": 0.5},
+        ({"gamma": 3.0, "chosen_weight": 0.0}, "A trainer.chosen_weight above 0.0, trainer.gamma=auto, a smaller"),
+        ({"gamma": "auto", "reference_weight": 0.2, "chosen_weight": 0.5},
          "A trainer.reference_weight above 0.2, a trainer.chosen_weight above 0.5, a smaller"),
         ({"beta": 0.2, "sigma": 1.0}, "0.04. A smaller trainer.learning_rate"),
     ):

@@ -131,8 +131,8 @@ def test_changed_settings_on_an_old_directory_are_refused(toy):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "trainer.stepz=3"], "steps"),
-        (["--set", "trainr.steps=3"], "trainer"),
+        (["--set", "trainer.max_stepz=3"], "max_steps"),
+        (["--set", "trainr.max_steps=3"], "trainer"),
         (["--model", "tony"], "toy"),
         (["--shard", "4/4"], "0/4"),
         (["--prompts", "missing.txt"], "missing.txt"),
@@ -148,7 +148,7 @@ def test_slips_are_answered_with_a_suggestion(toy, arguments, message):
 
 def test_options_come_from_set_and_config(toy):
     """A TOML file and --set reach the component, and --set wins."""
-    Path("silmm.toml").write_text("seed = 3\n[trainer]\nsteps = 4\n")
+    Path("silmm.toml").write_text("seed = 3\n[trainer]\nmax_steps = 4\n")
     result = silmm("--config", "silmm.toml", "--set", "trainer.max_steps=2", "--run-dir", "r")
     assert result.exit_code == 0, result.stderr
     settings = json.loads(Path("r/run.json").read_text())["settings"]

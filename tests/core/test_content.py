@@ -105,7 +105,7 @@ def test_a_folder_has_no_revision(folder):
 
 def test_an_empty_option_counts_what_is_taken_beside_the_folder(folder):
     """The patterns of a mark find it, moved together it is the same, and a word of the mark is no place."""
-    mark = CheckpointMark(secondary=("Chat*", "*/eva.pth"), words=("self",))
+    mark = CheckpointMark(beside=("Chat*", "*/eva.pth"), words=("self",))
     assert told(folder, mark, other="") == {"other": ""}
     assert told(folder, mark, other="self") == {"other": "self"}
     for name in ("Chat-hf/config.json", "vit/eva.pth", "vit/notes.txt", "Gen/config.json"):
@@ -164,7 +164,7 @@ def test_marks_that_say_nothing_known_make_a_broken_plugin():
         })
 
     assert checkpoint_options(options(True)) == {"path": CheckpointMark()}
-    assert checkpoint_options(options({"secondary": ["x"]})) == {"path": CheckpointMark(secondary=("x",))}
+    assert checkpoint_options(options({"beside": ["x"]})) == {"path": CheckpointMark(beside=("x",))}
     assert checkpoint_options(options(False)) == {}
     for wrong in ("yes", {"besides": []}, {"words": "self"}, {"revision": 3}):
         assert "'path'" in _options_problem(options(wrong)), wrong

@@ -105,7 +105,7 @@ def test_no_argument_gives_the_models_defaults_and_complete_options(registry):
     """Without input every option has a value, and the model's own defaults come first."""
     settings = resolve_settings(registry)
     assert settings.prompts == 384
-    assert settings.options["trainer"] == {"nll": 0.5, "beta": 0.1}
+    assert settings.options["trainer"] == {"nll_weight": 0.5, "beta": 0.1}
     assert settings.options["sampler"]["temperature"] == 1.0
     assert set(settings.options) == {
         "model", "prompter", "sampler", "questioner", "scorer", "pair-rule", "trainer", "benchmark",

@@ -15,7 +15,7 @@ from silmm.engine.preferences import preferences
 from silmm.errors import DataError, PluginError
 from silmm.storage.tables import prompt_table
 
-PLACE = stages.SeedScope(seed=3, iteration=1)
+SCOPE = stages.SeedScope(seed=3, iteration=1)
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def parts(toy_registry):
 
 def tables(parts, *texts):
     prompts = prompt_table([Prompt(text, "toy") for text in texts])
-    sampled, _ = stages.sample_candidates(parts["model"], parts["sampler"], prompts, 4, PLACE)
+    sampled, _ = stages.sample_candidates(parts["model"], parts["sampler"], prompts, 4, SCOPE)
     asked, counts = stages.ask_questions(parts["model"], parts["questioner"], prompts)
     return prompts, sampled, asked, counts
 
 
 def score(parts, prompts, sampled, asked):
     return stages.score_candidates(
-        parts["model"], parts["scorer"], prompts, sampled, asked, place=PLACE
+        parts["model"], parts["scorer"], prompts, sampled, asked, scope=SCOPE
     )
 
 
@@ -129,7 +129,7 @@ def test_too_few_results_are_an_error(parts):
 
     prompts = prompt_table([Prompt("a", "x")])
     with pytest.raises(PluginError, match="0 results for 2"):
-        stages.sample_candidates(parts["model"], Loses(), prompts, 2, PLACE)
+        stages.sample_candidates(parts["model"], Loses(), prompts, 2, SCOPE)
 
 
 def pair(chosen, rejected, chosen_z, rejected_z):
@@ -180,12 +180,12 @@ def test_a_candidates_score_is_the_mean_over_its_noises(toy_registry):
     sampler = toy_registry.build("sampler", "toy-noise", {})
     prompts = prompt_table([Prompt("a", "x"), Prompt("b", "x")])
     asked, _ = stages.ask_questions(model, parts["questioner"], prompts)
-    one, _ = stages.sample_candidates(model, sampler, prompts, 4, PLACE)
-    three, _ = stages.sample_candidates(model, sampler, prompts, 4, PLACE, 3)
+    one, _ = stages.sample_candidates(model, sampler, prompts, 4, SCOPE)
+    three, _ = stages.sample_candidates(model, sampler, prompts, 4, SCOPE, 3)
     assert three.drop_columns("further_images").equals(one.drop_columns("further_images"))
     assert [len(further) for further in three["further_images"].to_pylist()] == [2] * 8
-    answers, scores, _ = stages.score_candidates(model, parts["scorer"], prompts, three, asked, place=PLACE)
-    first, alone, _ = stages.score_candidates(model, parts["scorer"], prompts, one, asked, place=PLACE)
+    answers, scores, _ = stages.score_candidates(model, parts["scorer"], prompts, three, asked, scope=SCOPE)
+    first, alone, _ = stages.score_candidates(model, parts["scorer"], prompts, one, asked, scope=SCOPE)
     by_decode = [answers.filter(pa.compute.equal(answers["decode"], number)) for number in range(3)]
     assert by_decode[0].equals(first)
     assert [table.num_rows for table in by_decode] == [first.num_rows] * 3
@@ -208,7 +208,7 @@ def test_what_the_sampler_drops_is_counted_for_each_shard(parts):
     picky = Picky()
     for text in ("a", "b"):
         prompts = prompt_table([Prompt(text, "x")])
-        _, counts = stages.sample_candidates(parts["model"], picky, prompts, 2, PLACE)
+        _, counts = stages.sample_candidates(parts["model"], picky, prompts, 2, SCOPE)
         assert counts == {"unreadable rewriting": 1}
 
 

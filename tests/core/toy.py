@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from silmm import hookimpl
 from silmm.contracts.models import (
@@ -31,7 +30,7 @@ from silmm.contracts.models import (
     SamplingParams,
     Validate,
 )
-from silmm.contracts.options import NoOptions, Options
+from silmm.contracts.options import NoOptions, Options, option
 from silmm.contracts.records import Difference, EvalResult
 from silmm.contracts.validation_options import ValidationOptions
 from silmm.lora.loading import load_adapter
@@ -115,8 +114,8 @@ class ToyModel(BaseModel):
 class ToyFolderOptions(Options):
     """Options of the toy that reads a checkpoint."""
 
-    path: str = Field("", description="folder", json_schema_extra={"checkpoint": True})
-    device: str = Field("cpu", description="where it computes")
+    path: str = option("", "folder", checkpoint=True)
+    device: str = option("cpu", "where it computes")
 
 
 class ToyFolder(ToyModel):
@@ -210,7 +209,7 @@ class ToyRule:
 class ToyTrainerOptions(Options):
     """Options of the toy trainer."""
 
-    max_steps: int = Field(6, description="optimizer steps", json_schema_extra={"unit": "steps"})
+    max_steps: int = option(6, "optimizer steps", unit="steps")
 
 
 class ToyTrainer:

@@ -117,7 +117,7 @@ def test_no_hook_is_spelt_otherwise_anywhere() -> None:
 
 def test_the_kinds_of_the_guide_are_the_registrys() -> None:
     """Each registration hook stands beside the word that the command line has for its kind."""
-    told = re.findall(r"^\| `(silmm_register_\w+)\(register\)` \| `(\w+)`", GUIDE, re.MULTILINE)
+    told = re.findall(r"^\| `(silmm_register_\w+)\(register\)` \| `([\w-]+)`", GUIDE, re.MULTILINE)
     assert dict(told) == dict(KIND_OF_HOOK)
 
 

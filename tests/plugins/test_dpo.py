@@ -320,7 +320,7 @@ def test_the_learning_rate_warms_up_and_ends_near_zero() -> None:
 def test_the_defaults_are_the_papers() -> None:
     """App. 9: beta 0.2, lr 5e-5, 1,000 steps, 100 warm-up, batch 32, accumulation 4, LoRA 32."""
     o = DpoOptions()
-    assert (o.beta, o.learning_rate, o.steps, o.warmup, o.batch, o.accumulation) == (
+    assert (o.beta, o.learning_rate, o.max_steps, o.warmup_steps, o.batch_size, o.gradient_accumulation_steps) == (
         0.2,
         5e-5,
         1000,

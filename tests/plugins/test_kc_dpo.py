@@ -50,15 +50,15 @@ def grouped(model, data, reference, trainer, gamma, kernel) -> torch.Tensor:
     return objective.forward(range(len(data)))[0]
 
 
-@pytest.mark.parametrize(("anchor", "restraint"), [(0.0, 0.0), (0.5, 0.0), (0.25, 0.4)])
+@pytest.mark.parametrize(("chosen_weight", "reference_weight"), [(0.0, 0.0), (0.5, 0.0), (0.25, 0.4)])
 @pytest.mark.parametrize("kernel", [squared_euclidean, lambda a, b: one_minus_cosine(maxpool(a), maxpool(b))])
-def test_grouped_pairs_are_equation_6_pair_by_pair(kernel, anchor, reference_weight):
+def test_grouped_pairs_are_equation_6_pair_by_pair(kernel, chosen_weight, reference_weight):
     """Loss, guards and gradients are those of each pair alone with a forward pass of its own."""
     data, gamma = mixed(), 0.7
     with torch.no_grad():
         reference = [TinyContinuousRandom().features([p.prompt])[0] for p in data]
     model, parameters = tuned_model()
-    trainer = KcDpo(KcDpoOptions(chosen_weight=anchor, reference_weight=reference_weight))
+    trainer = KcDpo(KcDpoOptions(chosen_weight=chosen_weight, reference_weight=reference_weight))
     ours = grouped(model, data, reference, trainer, gamma, kernel)
     mine = torch.autograd.grad(ours.mean(), list(parameters.values()))
 
@@ -67,7 +67,7 @@ def test_grouped_pairs_are_equation_6_pair_by_pair(kernel, anchor, reference_wei
         for w, r in p.pairs:
             h, h_w, h_l = model.features([p.prompt])[0], *(torch.from_numpy(p.latents[i]) for i in (w, r))
             inner = -kernel(h, h_w) + kernel(h_r, h_w) + kernel(h, h_l) - kernel(h_r, h_l)
-            guards = anchor * gamma * kernel(h, h_w) + reference_weight * gamma * kernel(h, h_r)
+            guards = chosen_weight * gamma * kernel(h, h_w) + reference_weight * gamma * kernel(h, h_r)
             singles.append(-torch.sigmoid(gamma * inner).log() + guards)
     theirs = torch.stack(singles)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -201,13 +201,14 @@ def test_gamma_is_a_positive_number_or_auto():
 @pytest.mark.parametrize("options", [KcDpoOptions(), CDpoOptions()])
 def test_the_defaults_are_the_papers_for_dreamllm(options):
     """App. 9: lr 8e-6, 2,000 steps, 200 warm-up, batch 32, accumulation 4, LoRA 32; gamma 3, no anchor."""
-    found = (options.learning_rate, options.steps, options.warmup, options.batch, options.accumulation)
+    found = (options.learning_rate, options.max_steps, options.warmup_steps, options.batch_size,
+        options.gradient_accumulation_steps)
     assert found == (8e-6, 2000, 200, 32, 4)
     assert (options.rank, options.alpha) == (32, 32.0)
     if isinstance(options, KcDpoOptions):
-        assert (options.gamma, options.anchor) == (3.0, 0.0)
+        assert (options.gamma, options.chosen_weight) == (3.0, 0.0)
 
 
 def test_sft_keeps_the_settings_of_seed_llama():
     """One name for both kinds has one set of defaults: those of every discrete trainer."""
-    assert (SftOptions().learning_rate, SftOptions().steps, SftOptions().warmup) == (5e-5, 1000, 100)
+    assert (SftOptions().learning_rate, SftOptions().max_steps, SftOptions().warmup_steps) == (5e-5, 1000, 100)

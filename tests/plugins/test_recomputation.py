@@ -133,11 +133,11 @@ def test_a_backbone_without_such_layers_is_refused(tmp_path: Path) -> None:
     model.backbone = Home(model.backbone)
     model.lora_targets = r"model\.layers\.\d+\.mlp"
     trainer = Dpo(DpoOptions(**QUICK, gradient_checkpointing=True))
-    with pytest.raises(UsageError, match=r"trainer\.recompute=true: Home has no layers"):
+    with pytest.raises(UsageError, match=r"trainer\.gradient_checkpointing=true: Home has no layers"):
         train(tmp_path, trainer, model, preferences())
 
 
 def test_mc_dpo_refuses_it() -> None:
     """Its dropout is in the layers during the forward pass alone, so it says what to do instead."""
-    with pytest.raises(ValueError, match=r"mc-dpo cannot recompute layers; more trainer\.accumulation"):
+    with pytest.raises(ValueError, match=r"mc-dpo cannot recompute layers; a larger gradient_accumulation_steps"):
         McDpoOptions(gradient_checkpointing=True)

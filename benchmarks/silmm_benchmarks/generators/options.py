@@ -4,36 +4,35 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from silmm.contracts.generators import GeneratorOptions
+from silmm.contracts.options import option
 
 
 class DiffusersOptions(GeneratorOptions):
     """How a diffusers pipeline samples; None leaves a value to the pipeline, and the identity names it."""
 
-    revision: str | None = Field(default=None, description="commit, tag or branch of a model on the hub")
-    steps: int | None = Field(default=None, ge=1, description="denoising steps")
-    guidance: float | None = Field(default=None, ge=0, description="guidance scale")
-    width: int | None = Field(default=None, ge=8, json_schema_extra={"unit": "pixels"})
-    height: int | None = Field(default=None, ge=8, json_schema_extra={"unit": "pixels"})
-    negative_prompt: str = Field(default="", description="what the images should not show")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(default="float32", description="precision")
-    device: str = Field(default="", description="cpu, cuda, cuda:1, mps; empty takes a GPU if there is one")
-    scheduler: str | None = Field(default=None, description="a diffusers scheduler class in place of its own")
-    safety_checker: bool = Field(default=True, description="False takes the pipeline's safety checker out")
+    revision: str | None = option(None, "commit, tag or branch of a model on the hub")
+    steps: int | None = option(None, "denoising steps", ge=1)
+    guidance: float | None = option(None, "guidance scale", ge=0)
+    width: int | None = option(None, ge=8, unit="pixels")
+    height: int | None = option(None, ge=8, unit="pixels")
+    negative_prompt: str = option("", "what the images should not show")
+    dtype: Literal["float32", "bfloat16", "float16"] = option("float32", "precision")
+    device: str = option("", "cpu, cuda, cuda:1, mps; empty takes a GPU if there is one")
+    scheduler: str | None = option(None, "a diffusers scheduler class in place of its own")
+    safety_checker: bool = option(True, "False takes the pipeline's safety checker out")
 
 
 class OpenAIImagesOptions(GeneratorOptions):
     """How an images endpoint is asked."""
 
-    base_url: str = Field(default="", description="endpoint; empty: $OPENAI_BASE_URL, else OpenAI's")
-    width: int | None = Field(default=None, ge=8, json_schema_extra={"unit": "pixels"})
-    height: int | None = Field(default=None, ge=8, json_schema_extra={"unit": "pixels"})
-    quality: str | None = Field(default=None, description="quality that the endpoint is asked for")
-    send_seed: bool = Field(default=False, description="send seeds to the endpoint (OpenAI's refuses them)")
-    price: float | None = Field(default=None, ge=0, description="per image, for an estimate of the cost")
-    concurrency: int = Field(default=4, ge=1, description="requests in flight at the same time")
-    requests_per_minute: float | None = Field(default=None, gt=0, description="rate limit of the endpoint")
-    attempts: int = Field(default=6, ge=1, description="tries of one request")
-    timeout: float = Field(default=300.0, gt=0, json_schema_extra={"unit": "seconds"})
+    base_url: str = option("", "endpoint; empty: $OPENAI_BASE_URL, else OpenAI's")
+    width: int | None = option(None, ge=8, unit="pixels")
+    height: int | None = option(None, ge=8, unit="pixels")
+    quality: str | None = option(None, "quality that the endpoint is asked for")
+    send_seed: bool = option(False, "send seeds to the endpoint (OpenAI's refuses them)")
+    price: float | None = option(None, "per image, for an estimate of the cost", ge=0)
+    concurrency: int = option(4, "requests in flight at the same time", ge=1)
+    requests_per_minute: float | None = option(None, "rate limit of the endpoint", gt=0)
+    attempts: int = option(6, "tries of one request", ge=1)
+    timeout: float = option(300.0, gt=0, unit="seconds")

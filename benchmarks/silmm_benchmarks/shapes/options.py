@@ -4,37 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 
 
 class ShapesOptions(Options):
     """How the shapes benchmark samples and asks."""
 
-    split: Literal["report", "tune"] = Field(
-        default="report",
-        description="which held-out prompts: report for figures, tune for choosing settings",
+    split: Literal["report", "tune"] = option(
+        "report", "which held-out prompts: report for figures, tune for choosing settings"
     )
-    temperature: float = Field(
-        default=1.0, gt=0, description="the base's own best, chosen on tune prompts; for both sides"
+    temperature: float = option(1.0, "the base's own best, chosen on tune prompts; for both sides", gt=0)
+    top_p: float = option(1.0, "the base's own best, chosen on tune prompts", gt=0, le=1)
+    images: int = option(4, "images of each prompt at that setting", ge=1, unit="images")
+    images_at_temperature_1: int = option(
+        2, "images of each prompt at temperature 1, top_p 1; 0 = none", ge=0, unit="images"
     )
-    top_p: float = Field(
-        default=1.0, gt=0, le=1, description="the base's own best, chosen on tune prompts"
-    )
-    images: int = Field(
-        default=4, ge=1, description="images of each prompt at that setting",
-        json_schema_extra={"unit": "images"},
-    )
-    images_at_temperature_1: int = Field(
-        default=2, ge=0, description="images of each prompt at temperature 1, top_p 1; 0 = none",
-        json_schema_extra={"unit": "images"},
-    )
-    questions: int = Field(
-        default=6, ge=0, description="questions about each clean held-out scene; 0 = none",
-        json_schema_extra={"unit": "questions"},
-    )
-    batch: int = Field(
-        default=256, ge=1, description="images sampled at once",
-        json_schema_extra={"unit": "images"},
-    )
+    questions: int = option(6, "questions about each clean held-out scene; 0 = none", ge=0, unit="questions")
+    batch: int = option(256, "images sampled at once", ge=1, unit="images")

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 
 
 class T2ICompBenchOptions(Options):
     """Which prompts are read."""
 
-    custom: bool = Field(
-        default=False,
-        description="read own prompts: files named as the official ones, of any length, parsed by spaCy",
-    )
+    custom: bool = option(False, "read own prompts: files named as the official ones, of any length, parsed by spaCy")

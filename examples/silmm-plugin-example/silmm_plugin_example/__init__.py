@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from silmm import hookimpl
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 
 if TYPE_CHECKING:
     from silmm.contracts.models import BaseModel, Distance, Sampler
@@ -20,14 +18,14 @@ SILMM_PLUGIN_API = 2
 class ModelOptions(Options):
     """Options of the model."""
 
-    weights_seed: int = Field(0, ge=0, description="seed of the random weights")
+    weights_seed: int = option(0, "seed of the random weights", ge=0)
 
 
 class SpreadOptions(Options):
     """Options of the sampler."""
 
-    low: float = Field(0.7, gt=0, description="lowest temperature", json_schema_extra={"unit": ""})
-    high: float = Field(1.3, gt=0, description="highest temperature", json_schema_extra={"unit": ""})
+    low: float = option(0.7, "lowest temperature", gt=0)
+    high: float = option(1.3, "highest temperature", gt=0)
 
 
 @hookimpl

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,28 +20,22 @@ _RANKS = re.compile(r"(\d+)-(\d+)")
 class TopLastOptions(Options):
     """Options of `top-last`."""
 
-    k: int = Field(
-        default=1,
-        ge=1,
-        description="candidates on each side: top-k × last-k pairs a prompt (DreamLLM 10)",
-        json_schema_extra={"paper": "App. 10", "unit": "candidates"},
+    k: int = option(
+        1,
+        "candidates on each side: top-k × last-k pairs a prompt (DreamLLM 10)",
+        ge=1, unit="candidates", paper="App. 10",
     )
-    shape: str = Field(
-        default="",
-        description="chosen x rejected when the sides differ, e.g. 10x5; overrides k",
-        json_schema_extra={"paper": "Fig. 4b", "unit": "candidates"},
+    shape: str = option(
+        "", "chosen x rejected when the sides differ, e.g. 10x5; overrides k", unit="candidates", paper="Fig. 4b"
     )
-    rejected: str = Field(
-        default="last",
-        description="ranks that rejected candidates come from, best first: 'last', or LOW-HIGH for "
-        "the ranks LOW+1 to HIGH (20-30 of 30 candidates are the last ten)",
-        json_schema_extra={"paper": "Table 7", "unit": "ranks"},
+    rejected: str = option(
+        "last",
+        "ranks that rejected candidates come from, best first: 'last', or LOW-HIGH for the ranks LOW+1 to HIGH "
+        "(20-30 of 30 candidates are the last ten)",
+        unit="ranks", paper="Table 7",
     )
-    margin: float = Field(
-        default=0.0,
-        ge=0.0,
-        description="least difference of the two scores; equal scores never make a pair",
-        json_schema_extra={"paper": "ours", "unit": "score"},
+    margin: float = option(
+        0.0, "least difference of the two scores; equal scores never make a pair", ge=0.0, unit="score"
     )
 
     @field_validator("shape")

@@ -6,28 +6,20 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import Field
-
 from silmm.contracts.models import BaseModel, Prompt, PrompterResult
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 from silmm.errors import DataError, UsageError
 
 
 class FileOptions(Options):
     """Options of `file`."""
 
-    path: str = Field(
-        default="",
-        description="prompt file: .txt (a prompt a line), .jsonl or .parquet (columns prompt and, "
-        "if there is one, category)",
-        json_schema_extra={"paper": "ours", "unit": "", "file": True},
+    path: str = option(
+        "",
+        "prompt file: .txt (a prompt a line), .jsonl or .parquet (columns prompt and, if there is one, category)",
+        file=True,
     )
-    max_words: int = Field(
-        default=400,
-        ge=1,
-        description="longest prompt that counts as well formed",
-        json_schema_extra={"paper": "ours", "unit": "words"},
-    )
+    max_words: int = option(400, "longest prompt that counts as well formed", ge=1, unit="words")
 
 
 class FilePrompter:

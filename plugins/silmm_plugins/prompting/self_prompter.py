@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Literal
 
-from pydantic import Field
-
 from silmm.contracts.models import BaseModel, ChatRequest, Prompt, PrompterResult
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 from silmm.errors import DataError
 from silmm.seeds import derive
 from silmm_plugins.prompting.templates import Concepts, Writer, relation_kind, writers
@@ -27,8 +25,8 @@ _CHUNK = 64
 class SelfOptions(Options):
     """Options of `self`."""
 
-    objects: tuple[str, ...] = Field(
-        default=(
+    objects: tuple[str, ...] = option(
+        (
             "animals",
             "plants",
             "fruits",
@@ -39,50 +37,29 @@ class SelfOptions(Options):
             "musical instruments",
             "electronic devices",
         ),
+        "what the model is asked to list for nouns",
         min_length=1,
-        description="what the model is asked to list for nouns",
-        json_schema_extra={"paper": "App. 6", "unit": ""},
+        paper="App. 6",
     )
-    attributes: tuple[str, ...] = Field(
-        default=("colors", "shapes", "textures"),
-        description="attribute kinds to ask for; one that `objects` names too is carried by the "
-        "nouns, and its prompts are pairs of bare nouns",
-        json_schema_extra={"paper": "App. 6", "unit": ""},
+    attributes: tuple[str, ...] = option(
+        ("colors", "shapes", "textures"),
+        "attribute kinds to ask for; one that `objects` names too is carried by the nouns, and its prompts are "
+        "pairs of bare nouns",
+        paper="App. 6",
     )
-    relations: tuple[str, ...] = Field(
-        default=("relations",),
-        description="relation kinds to ask for; answers that are not spatial are left out",
-        json_schema_extra={"paper": "App. 6", "unit": ""},
+    relations: tuple[str, ...] = option(
+        ("relations",), "relation kinds to ask for; answers that are not spatial are left out", paper="App. 6"
     )
-    categories: tuple[Literal["attribute", "layout", "semantic", "complex"], ...] = Field(
-        default=("attribute", "layout", "semantic", "complex"),
-        min_length=1,
-        description="categories, in equal shares; one that runs dry leaves its share to the others",
-        json_schema_extra={"paper": "Sec. 3.1 step 1", "unit": ""},
+    categories: tuple[Literal["attribute", "layout", "semantic", "complex"], ...] = option(
+        ("attribute", "layout", "semantic", "complex"),
+        "categories, in equal shares; one that runs dry leaves its share to the others",
+        min_length=1, paper="Sec. 3.1 step 1",
     )
-    turns: int = Field(
-        default=8,
-        ge=1,
-        description="sampled answers pooled for each list",
-        json_schema_extra={"paper": "not given", "unit": "answers"},
-    )
-    temperature: float = Field(
-        default=1.0,
-        gt=0.0,
-        description="of lists and of whole prompts",
-        json_schema_extra={"paper": "not given", "unit": ""},
-    )
-    max_words: int = Field(
-        default=40,
-        ge=2,
-        description="longest prompt that counts as well formed",
-        json_schema_extra={"paper": "ours", "unit": "words"},
-    )
-    patience: int = Field(
-        default=300,
-        ge=1,
-        description="samples in a row without a new prompt after which a category has run dry",
-        json_schema_extra={"paper": "ours", "unit": "samples"},
+    turns: int = option(8, "sampled answers pooled for each list", ge=1, unit="answers", paper="not given")
+    temperature: float = option(1.0, "of lists and of whole prompts", gt=0.0, paper="not given")
+    max_words: int = option(40, "longest prompt that counts as well formed", ge=2, unit="words")
+    patience: int = option(
+        300, "samples in a row without a new prompt after which a category has run dry", ge=1, unit="samples"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from silmm.contracts.models import BaseModel, Latent
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions
 
 if TYPE_CHECKING:
@@ -37,11 +37,10 @@ class DropDivOptions(MlpDropoutOptions):
 class NoisyDreamEmbOptions(Options):
     """Options of `noisy-dreamemb`."""
 
-    scale: float = Field(
-        default=1.0,
-        ge=0.0,
-        description="standard deviation of the noise, relative to that of the query embeddings",
-        json_schema_extra={"paper": "Sec. 4.3, Fig. 5 (no value given)", "unit": "standard deviations"},
+    scale: float = option(
+        1.0,
+        "standard deviation of the noise, relative to that of the query embeddings",
+        ge=0.0, unit="standard deviations", paper="Sec. 4.3, Fig. 5 (no value given)",
     )
     batch_size: int = _batch_size(128)
 

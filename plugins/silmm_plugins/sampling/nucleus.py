@@ -4,34 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import Field
-
 from silmm.contracts.models import BaseModel, Latent, SamplingParams
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 
 
 class NucleusOptions(Options):
     """Options of `nucleus`; the paper names the method but not its numbers."""
 
-    temperature: float = Field(
-        default=1.0,
-        gt=0.0,
-        description="divides the logits; 1 is the model's own distribution",
-        json_schema_extra={"paper": "Sec. 3.1 step 2 (no value given)", "unit": ""},
+    temperature: float = option(
+        1.0, "divides the logits; 1 is the model's own distribution", gt=0.0, paper="Sec. 3.1 step 2 (no value given)"
     )
-    top_p: float = Field(
-        default=0.9,
-        gt=0.0,
-        le=1.0,
-        description="keeps the smallest set of tokens with this probability; 0.9 cuts the tail of "
-        "near-noise tokens and keeps candidates diverse (Holtzman et al. 2020), 1 is off",
-        json_schema_extra={"paper": "Sec. 3.1 step 2 (no value given)", "unit": "probability"},
+    top_p: float = option(
+        0.9,
+        "keeps the smallest set of tokens with this probability; 0.9 cuts the tail of near-noise tokens and keeps "
+        "candidates diverse (Holtzman et al. 2020), 1 is off",
+        gt=0.0, le=1.0, unit="probability", paper="Sec. 3.1 step 2 (no value given)",
     )
-    top_k: int = Field(
-        default=0,
-        ge=0,
-        description="keeps the k likeliest tokens; 0 is off (as nothing in the paper asks for it)",
-        json_schema_extra={"paper": "not used", "unit": "tokens"},
+    top_k: int = option(
+        0,
+        "keeps the k likeliest tokens; 0 is off (as nothing in the paper asks for it)",
+        ge=0, unit="tokens", paper="not used",
     )
 
 

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field
-
 from silmm.contracts.models import BaseModel, ChatRequest, Latent, SamplingParams
+from silmm.contracts.options import option
 from silmm.seeds import derive
 from silmm_plugins.sampling.nucleus import NucleusOptions
 from silmm_plugins.text import instructions
@@ -23,18 +22,12 @@ _INSTRUCTIONS = {
 class RewriteOptions(NucleusOptions):
     """Options of `rephrase` and `explain`; the last three are for discrete models, as in `nucleus`."""
 
-    rewrite_temperature: float = Field(
-        default=1.0,
-        gt=0.0,
-        description="divides the logits of the words while the model rewrites; 1 is its own distribution",
-        json_schema_extra={"paper": "Sec. 4.3, Fig. 5 (no value given)", "unit": ""},
+    rewrite_temperature: float = option(
+        1.0,
+        "divides the logits of the words while the model rewrites; 1 is its own distribution",
+        gt=0.0, paper="Sec. 4.3, Fig. 5 (no value given)",
     )
-    max_words: int = Field(
-        default=64,
-        ge=2,
-        description="a longer rewriting is not used",
-        json_schema_extra={"paper": "ours", "unit": "words"},
-    )
+    max_words: int = option(64, "a longer rewriting is not used", ge=2, unit="words")
 
 
 class Rewrite:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from silmm.contracts.models import BaseModel, Preference, Validate
+from silmm.contracts.options import option
 from silmm_plugins.training.lora.lora_options import DistanceOptions, DreamLlmOptions
 
 if TYPE_CHECKING:
@@ -20,17 +19,13 @@ if TYPE_CHECKING:
 class CDpoOptions(DreamLlmOptions, DistanceOptions):
     """Options of `c-dpo`; the paper gives beta for DPO and no sigma."""
 
-    beta: float = Field(
-        default=0.2,
-        gt=0.0,
-        description="how strongly the policy is held to the reference",
-        json_schema_extra={"paper": "App. 9: 0.2 (for Eq. 2)", "unit": "1/nat"},
+    beta: float = option(
+        0.2, "how strongly the policy is held to the reference", gt=0.0, unit="1/nat", paper="App. 9: 0.2 (for Eq. 2)"
     )
-    sigma: float = Field(
-        default=1.0,
-        gt=0.0,
-        description="standard deviation of the Gaussian around H, the same for all its numbers",
-        json_schema_extra={"paper": "Eq. 5 (no value given)", "unit": "unit of H"},
+    sigma: float = option(
+        1.0,
+        "standard deviation of the Gaussian around H, the same for all its numbers",
+        gt=0.0, unit="unit of H", paper="Eq. 5 (no value given)",
     )
 
     @property

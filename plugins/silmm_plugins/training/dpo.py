@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from silmm.contracts.models import BaseModel, Preference, Validate
+from silmm.contracts.options import option
 from silmm_plugins.training.lora.lora_options import LikelihoodOptions
 
 if TYPE_CHECKING:
@@ -20,18 +19,14 @@ if TYPE_CHECKING:
 class DpoOptions(LikelihoodOptions):
     """Options of `dpo`; the defaults are the paper's for SEED-LLaMA."""
 
-    beta: float = Field(
-        default=0.2,
-        gt=0.0,
-        description="how strongly the policy is held to the reference",
-        json_schema_extra={"paper": "App. 9: 0.2 (Eq. 2)", "unit": "1/nat"},
+    beta: float = option(
+        0.2, "how strongly the policy is held to the reference", gt=0.0, unit="1/nat", paper="App. 9: 0.2 (Eq. 2)"
     )
-    nll_weight: float = Field(
-        default=0.0,
-        ge=0.0,
-        description="weight of the chosen's mean negative log-likelihood a token, added to the "
-        "loss against likelihood collapse; 0 is the paper's loss",
-        json_schema_extra={"paper": "ours", "unit": "1/(nats/token)"},
+    nll_weight: float = option(
+        0.0,
+        "weight of the chosen's mean negative log-likelihood a token, added to the loss against likelihood "
+        "collapse; 0 is the paper's loss",
+        ge=0.0, unit="1/(nats/token)",
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from silmm.contracts.models import BaseModel, Kernel, Preference, Validate
+from silmm.contracts.options import option
 from silmm_plugins.training.lora.lora_options import DistanceOptions, DreamLlmOptions
 
 if TYPE_CHECKING:
@@ -20,31 +21,24 @@ if TYPE_CHECKING:
 class KcDpoOptions(DreamLlmOptions, DistanceOptions):
     """Options of `kc-dpo`; the defaults are the paper's for DreamLLM."""
 
-    gamma: float | Literal["auto"] = Field(
-        default=3.0,
-        description="how strongly the policy is held to the reference: a number above 0, or auto, which "
-        "is gamma_scale divided by the median distance between chosen and rejected candidates",
-        json_schema_extra={"paper": "App. 9: 3.0 (Eq. 6)", "unit": "1/distance"},
+    gamma: float | Literal["auto"] = option(
+        3.0,
+        "how strongly the policy is held to the reference: a number above 0, or auto, which is gamma_scale "
+        "divided by the median distance between chosen and rejected candidates",
+        unit="1/distance", paper="App. 9: 3.0 (Eq. 6)",
     )
-    gamma_scale: float = Field(
-        default=3.0,
-        gt=0.0,
-        description="what gamma=auto divides by the median distance; not used with a number",
-        json_schema_extra={"paper": "ours", "unit": ""},
-    )
-    chosen_weight: float = Field(
-        default=0.0,
+    gamma_scale: float = option(3.0, "what gamma=auto divides by the median distance; not used with a number", gt=0.0)
+    chosen_weight: float = option(
+        0.0,
+        "weight of gamma times the distance to the chosen, added to the loss against running away from both "
+        "sides; 0 is the paper's loss",
         ge=0.0,
-        description="weight of gamma times the distance to the chosen, added to the loss against running "
-        "away from both sides; 0 is the paper's loss",
-        json_schema_extra={"paper": "ours", "unit": ""},
     )
-    reference_weight: float = Field(
-        default=0.0,
+    reference_weight: float = option(
+        0.0,
+        "weight of gamma times the distance to the reference's features k(H, H_r), added to the loss: holds the "
+        "policy where it started in all that the pairs say nothing of; 0 is the paper's loss",
         ge=0.0,
-        description="weight of gamma times the distance to the reference's features k(H, H_r), added to the "
-        "loss: holds the policy where it started in all that the pairs say nothing of; 0 is the paper's loss",
-        json_schema_extra={"paper": "ours", "unit": ""},
     )
 
     @field_validator("gamma")

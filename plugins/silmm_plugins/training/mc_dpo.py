@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from silmm.contracts.models import BaseModel, Latent, Preference, Validate
+from silmm.contracts.options import option
 from silmm_plugins.training.lora.lora_options import DreamLlmOptions, LikelihoodOptions
 
 if TYPE_CHECKING:
@@ -20,30 +21,21 @@ if TYPE_CHECKING:
 class McDpoOptions(DreamLlmOptions, LikelihoodOptions):
     """Options of `mc-dpo`; the paper tried the idea and gives no settings."""
 
-    beta: float = Field(
-        default=0.2,
-        gt=0.0,
-        description="how strongly the policy is held to the reference",
-        json_schema_extra={"paper": "App. 9: 0.2 (for Eq. 2)", "unit": "1/nat"},
+    beta: float = option(
+        0.2, "how strongly the policy is held to the reference", gt=0.0, unit="1/nat", paper="App. 9: 0.2 (for Eq. 2)"
     )
-    passes: int = Field(
-        default=8,
-        ge=2,
-        description="forward passes with dropout that a mean and a variance are estimated from",
-        json_schema_extra={"paper": "Sec. 3.2 (no value given)", "unit": "passes"},
+    passes: int = option(
+        8,
+        "forward passes with dropout that a mean and a variance are estimated from",
+        ge=2, unit="passes", paper="Sec. 3.2 (no value given)",
     )
-    rate: float = Field(
-        default=0.1,
-        gt=0.0,
-        lt=1.0,
-        description="share of the MLP blocks' outputs that is dropped, in all layers and positions",
-        json_schema_extra={"paper": "Sec. 3.2 (no value given)", "unit": "share"},
+    rate: float = option(
+        0.1,
+        "share of the MLP blocks' outputs that is dropped, in all layers and positions",
+        gt=0.0, lt=1.0, unit="share", paper="Sec. 3.2 (no value given)",
     )
-    floor: float = Field(
-        default=1e-2,
-        gt=0.0,
-        description="added to each variance: few passes find some far too small",
-        json_schema_extra={"paper": "ours", "unit": "(unit of H)²"},
+    floor: float = option(
+        1e-2, "added to each variance: few passes find some far too small", gt=0.0, unit="(unit of H)²"
     )
 
     @field_validator("gradient_checkpointing")

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
 from silmm import hookimpl
-from silmm.contracts.options import NoOptions, Options
+from silmm.contracts.options import NoOptions, Options, option
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,7 +22,7 @@ SILMM_PLUGIN_API = 2
 class FolderOptions(Options):
     """Where a judge's files lie."""
 
-    weights: str = Field(default="", description="file or folder")
+    weights: str = option("", "file or folder")
 
 
 class RecordedAnswers:

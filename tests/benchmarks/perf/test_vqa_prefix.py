@@ -19,7 +19,7 @@ def test_both_ways_give_the_same_probabilities(model):
     row = vqa_prefix.compare(model, count=2, asked=5, repeats=2)
     assert row.items == 10
     assert {len(seconds) for seconds in row.seconds.values()} == {2}
-    images = vqa_prefix.images(model, 2)
+    images = vqa_prefix.random_images(model, 2)
     answers = vqa_prefix.whole_passes(model, images, vqa_prefix.questions(5))
     assert len(np.unique(answers.round(9), axis=0)) == 10  # or one answer would do for all
 

@@ -349,7 +349,7 @@ def test_the_card_changes_with_what_matters_and_only_then(sample, score, tmp_pat
     one = score(tmp_path / "one")["card"]["sha256"]
     assert score(tmp_path / "two", out=tmp_path / "b")["card"]["sha256"] == one
     sample(tmp_path / "one", images=3)
-    assert score(tmp_path / "one", images=3, out=tmp_path / "c")["card"]["sha256"] != one
+    assert score(tmp_path / "one", n_images=3, out=tmp_path / "c")["card"]["sha256"] != one
 
 
 @pytest.mark.parametrize(("changes", "told"), [

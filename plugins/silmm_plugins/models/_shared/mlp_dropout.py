@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 from silmm.errors import PluginError, UsageError
 
 if TYPE_CHECKING:
@@ -32,36 +32,30 @@ _WORD = (1 << 64) - 1
 class MlpDropoutOptions(Options):
     """Where and how strongly to drop; the paper inserts it "in the last few MLP layers" and names no rate."""
 
-    rate: float = Field(
-        default=0.3,
-        ge=0.0,
-        lt=1.0,
-        description="share of the values that are set to 0; more gives more different and worse candidates",
-        json_schema_extra={"paper": "Sec. 3.1 step 2, Fig. 6 (no value given)", "unit": "share"},
+    rate: float = option(
+        0.3,
+        "share of the values that are set to 0; more gives more different and worse candidates",
+        ge=0.0, lt=1.0, unit="share", paper="Sec. 3.1 step 2, Fig. 6 (no value given)",
     )
-    layers: str = Field(
-        default="last:2",
-        description="which decoder layers: last:N, first-half, second-half or all",
-        json_schema_extra={"paper": "Sec. 3.1 step 2, Figs. 9-11", "unit": ""},
+    layers: str = option(
+        "last:2", "which decoder layers: last:N, first-half, second-half or all", paper="Sec. 3.1 step 2, Figs. 9-11"
     )
-    site: Literal["mlp_out", "mlp_inner"] = Field(
-        default="mlp_out",
-        description="mlp_out: the block's output, before it is added to the residual; mlp_inner: the input "
-        "of its last linear map",
-        json_schema_extra={"paper": "Sec. 3.1 step 2", "unit": ""},
+    site: Literal["mlp_out", "mlp_inner"] = option(
+        "mlp_out",
+        "mlp_out: the block's output, before it is added to the residual; mlp_inner: the input of its last linear "
+        "map",
+        paper="Sec. 3.1 step 2",
     )
-    positions: Literal["queries", "all"] = Field(
-        default="queries",
-        description="which positions: those of the queries alone, or the prompt's too",
-        json_schema_extra={"paper": "not said", "unit": ""},
+    positions: Literal["queries", "all"] = option(
+        "queries", "which positions: those of the queries alone, or the prompt's too", paper="not said"
     )
 
-    mask: Literal["position", "candidate"] = Field(
-        default="position",
-        description="position: every position drops values of its own, as plain dropout does; candidate: one "
-        "mask a layer for all positions of a candidate (Gal and Ghahramani 2016), which pooling over the "
-        "positions does not average away",
-        json_schema_extra={"paper": "not said; candidate is ours", "unit": ""},
+    mask: Literal["position", "candidate"] = option(
+        "position",
+        "position: every position drops values of its own, as plain dropout does; candidate: one mask a layer for "
+        "all positions of a candidate (Gal and Ghahramani 2016), which pooling over the positions does not "
+        "average away",
+        paper="not said; candidate is ours",
     )
 
     @field_validator("layers")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from silmm.contracts.options import option
 from silmm_plugins.models._shared.loading_options import LoadingOptions
 
 if TYPE_CHECKING:
@@ -15,39 +14,16 @@ if TYPE_CHECKING:
 class JanusOptions(LoadingOptions):
     """Options of `janus`."""
 
-    path: str = Field(
-        default="",
-        description="folder of a Janus or Janus-Pro checkpoint, transformers or original layout, or a hub id "
-        "such as deepseek-community/Janus-Pro-1B",
-        json_schema_extra={"paper": "ours", "unit": "", "checkpoint": {"revision": "revision"}},
+    path: str = option(
+        "",
+        "folder of a Janus or Janus-Pro checkpoint, transformers or original layout, or a hub id such as "
+        "deepseek-community/Janus-Pro-1B",
+        checkpoint={"revision": "revision"},
     )
-    guidance: float = Field(
-        default=5.0,
-        ge=0.0,
-        description="classifier-free guidance of sampling, 1 is none; the likelihood never has any",
-        json_schema_extra={"paper": "Janus: 5", "unit": ""},
+    guidance: float = option(
+        5.0, "classifier-free guidance of sampling, 1 is none; the likelihood never has any", ge=0.0, paper="Janus: 5"
     )
-    sampling_batch_size: int = Field(
-        default=16,
-        ge=1,
-        description="images sampled at once",
-        json_schema_extra={"paper": "ours", "unit": "images"},
-    )
-    decode_batch_size: int = Field(
-        default=16,
-        ge=1,
-        description="images decoded at once",
-        json_schema_extra={"paper": "ours", "unit": "images"},
-    )
-    vqa_batch_size: int = Field(
-        default=8,
-        ge=1,
-        description="images looked at at once, each with all its questions",
-        json_schema_extra={"paper": "ours", "unit": "images"},
-    )
-    chat_batch_size: int = Field(
-        default=16,
-        ge=1,
-        description="texts written at once",
-        json_schema_extra={"paper": "ours", "unit": "requests"},
-    )
+    sampling_batch_size: int = option(16, "images sampled at once", ge=1, unit="images")
+    decode_batch_size: int = option(16, "images decoded at once", ge=1, unit="images")
+    vqa_batch_size: int = option(8, "images looked at at once, each with all its questions", ge=1, unit="images")
+    chat_batch_size: int = option(16, "texts written at once", ge=1, unit="requests")

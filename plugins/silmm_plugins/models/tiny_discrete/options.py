@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 
 if TYPE_CHECKING:
     pass
@@ -41,8 +39,4 @@ DEFAULTS: dict[str, object] = {
 class TinyDiscreteOptions(Options):
     """Options of `tiny-discrete`."""
 
-    device: str = Field(
-        default="cpu",
-        description="where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one",
-        json_schema_extra={"paper": "ours", "unit": ""},
-    )  # fmt: skip
+    device: str = option("cpu", "where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one")

@@ -5,89 +5,49 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 from silmm.contracts.validation_options import ValidationOptions
 
 
 class OptimisationOptions(Options):
     """Optimisation of LoRA weights with the settings of SEED-LLaMA."""
 
-    max_steps: int = Field(
-        default=1000,
-        ge=1,
-        description="optimizer steps",
-        json_schema_extra={"paper": "App. 9: 1k (SEED-LLaMA)", "unit": "steps"},
+    max_steps: int = option(1000, "optimizer steps", ge=1, unit="steps", paper="App. 9: 1k (SEED-LLaMA)")
+    warmup_steps: int = option(
+        100, "steps of linear warm-up; then a cosine down to 0", ge=0, unit="steps", paper="App. 9: 100, cosine"
     )
-    warmup_steps: int = Field(
-        default=100,
-        ge=0,
-        description="steps of linear warm-up; then a cosine down to 0",
-        json_schema_extra={"paper": "App. 9: 100, cosine", "unit": "steps"},
+    learning_rate: float = option(
+        5e-5, "peak learning rate of AdamW (betas 0.9 and 0.999)", gt=0.0, paper="App. 9: 5e-5"
     )
-    learning_rate: float = Field(
-        default=5e-5,
-        gt=0.0,
-        description="peak learning rate of AdamW (betas 0.9 and 0.999)",
-        json_schema_extra={"paper": "App. 9: 5e-5", "unit": ""},
+    batch_size: int = option(
+        32,
+        "pairs of an optimizer step over all micro-batches and processes; all pairs of a prompt stay together",
+        ge=1, unit="pairs", paper="App. 9: 32 (before or after accumulation is not said)",
     )
-    batch_size: int = Field(
-        default=32,
-        ge=1,
-        description="pairs of an optimizer step over all micro-batches and processes; all pairs "
-        "of a prompt stay together",
-        json_schema_extra={
-            "paper": "App. 9: 32 (before or after accumulation is not said)",
-            "unit": "pairs",
-        },
+    gradient_accumulation_steps: int = option(
+        4,
+        "micro-batches of a step; changes memory, not the result but for rounding",
+        ge=1, unit="micro-batches", paper="App. 9: 4",
     )
-    gradient_accumulation_steps: int = Field(
-        default=4,
-        ge=1,
-        description="micro-batches of a step; changes memory, not the result but for rounding",
-        json_schema_extra={"paper": "App. 9: 4", "unit": "micro-batches"},
+    rank: int = option(32, "LoRA rank of a fresh adapter", ge=1, paper="App. 9: 32")
+    alpha: float = option(32.0, "LoRA alpha; the update is scaled by alpha / rank", gt=0.0, paper="App. 9: 32")
+    weight_decay: float = option(
+        0.0, "AdamW's decoupled weight decay of the LoRA weights", ge=0.0, unit="1/step/lr", paper="not given"
     )
-    rank: int = Field(
-        default=32,
-        ge=1,
-        description="LoRA rank of a fresh adapter",
-        json_schema_extra={"paper": "App. 9: 32", "unit": ""},
+    grad_clip: float = option(1.0, "largest norm of the whole gradient; 0 is off", ge=0.0, paper="not given")
+    precision: Literal["fp32", "bf16"] = option(
+        "fp32", "bf16 runs policy and reference under bfloat16 autocast; weights stay float32", paper="not given"
     )
-    alpha: float = Field(
-        default=32.0,
-        gt=0.0,
-        description="LoRA alpha; the update is scaled by alpha / rank",
-        json_schema_extra={"paper": "App. 9: 32", "unit": ""},
+    gradient_checkpointing: bool = option(
+        False,
+        "activation checkpointing: layers are computed again in the backward pass instead of remembered; far less "
+        "memory for a second forward pass, and the same result",
+        paper="not given",
     )
-    weight_decay: float = Field(
-        default=0.0,
-        ge=0.0,
-        description="AdamW's decoupled weight decay of the LoRA weights",
-        json_schema_extra={"paper": "not given", "unit": "1/step/lr"},
-    )
-    grad_clip: float = Field(
-        default=1.0,
-        ge=0.0,
-        description="largest norm of the whole gradient; 0 is off",
-        json_schema_extra={"paper": "not given", "unit": ""},
-    )
-    precision: Literal["fp32", "bf16"] = Field(
-        default="fp32",
-        description="bf16 runs policy and reference under bfloat16 autocast; weights stay float32",
-        json_schema_extra={"paper": "not given", "unit": ""},
-    )
-    gradient_checkpointing: bool = Field(
-        default=False,
-        description="activation checkpointing: layers are computed again in the backward pass instead of "
-        "remembered; far less memory for a second forward pass, and the same result",
-        json_schema_extra={"paper": "not given", "unit": ""},
-    )
-    checkpoint_every: int = Field(
-        default=50,
-        ge=1,
-        description="steps between training checkpoints; what a kill can cost at most",
-        json_schema_extra={"paper": "ours", "unit": "steps"},
+    checkpoint_every: int = option(
+        50, "steps between training checkpoints; what a kill can cost at most", ge=1, unit="steps"
     )
 
     @model_validator(mode="after")
@@ -114,22 +74,18 @@ class LoraOptions(ValidationOptions, OptimisationOptions):
 class LikelihoodWarningOptions(Options):
     """When a trainer that measures log-likelihoods warns."""
 
-    warn_drop: float = Field(
-        default=0.05,
-        gt=0.0,
-        description="warn once when the chosen's log-likelihood is this far below the reference's",
-        json_schema_extra={"paper": "ours", "unit": "nats/token"},
+    warn_drop: float = option(
+        0.05, "warn once when the chosen's log-likelihood is this far below the reference's", gt=0.0, unit="nats/token"
     )
 
 
 class DistanceWarningOptions(Options):
     """When a trainer that measures distances of features warns."""
 
-    warn_rise: float = Field(
-        default=0.5,
-        gt=0.0,
-        description="warn once when the distance to the chosen is by this share larger than the reference's",
-        json_schema_extra={"paper": "ours", "unit": "share"},
+    warn_rise: float = option(
+        0.5,
+        "warn once when the distance to the chosen is by this share larger than the reference's",
+        gt=0.0, unit="share",
     )
 
 
@@ -144,21 +100,12 @@ class DistanceOptions(DistanceWarningOptions, LoraOptions):
 class DreamLlmOptions(LoraOptions):
     """Optimisation of LoRA weights with the settings of DreamLLM, the paper's continuous model."""
 
-    max_steps: int = Field(
-        default=2000,
-        ge=1,
-        description="optimizer steps",
-        json_schema_extra={"paper": "App. 9: 2k (DreamLLM)", "unit": "steps"},
+    max_steps: int = option(2000, "optimizer steps", ge=1, unit="steps", paper="App. 9: 2k (DreamLLM)")
+    warmup_steps: int = option(
+        200,
+        "steps of linear warm-up; then a cosine down to 0",
+        ge=0, unit="steps", paper="App. 9: 200, cosine (DreamLLM)",
     )
-    warmup_steps: int = Field(
-        default=200,
-        ge=0,
-        description="steps of linear warm-up; then a cosine down to 0",
-        json_schema_extra={"paper": "App. 9: 200, cosine (DreamLLM)", "unit": "steps"},
-    )
-    learning_rate: float = Field(
-        default=8e-6,
-        gt=0.0,
-        description="peak learning rate of AdamW (betas 0.9 and 0.999)",
-        json_schema_extra={"paper": "App. 9: 8e-6 (DreamLLM)", "unit": ""},
+    learning_rate: float = option(
+        8e-6, "peak learning rate of AdamW (betas 0.9 and 0.999)", gt=0.0, paper="App. 9: 8e-6 (DreamLLM)"
     )
