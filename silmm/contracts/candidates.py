@@ -1,0 +1,52 @@
+"""What everything after sampling sees of a candidate: one plain view, arrays read-only, images read when touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from silmm.contracts.models import Image, Latent, Prompt, Question
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One sampled candidate of a prompt with what is known of it so far.
+
+    Scorers see it without a score, pair rules with one. Nothing in it may be changed.
+    """
+
+    prompt: Prompt
+    index: int
+    """0-based among the candidates of the prompt."""
+    seed: int
+    """What it was sampled from."""
+    score_seed: int
+    """For a scorer that uses chance: depends on run, iteration, prompt and index alone."""
+    latent: Latent
+    """z: int32 tokens (L,), or float32 features (L, D); read when touched."""
+    images: Sequence[Image]
+    """One uint8 (height, width, 3) image per decode; read when touched."""
+    meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """The sampler's provenance, JSON-able."""
+    questions: tuple[Question, ...] = ()
+    answers: npt.NDArray[np.float64] | None = None
+    """p(yes), p(no) of shape (decodes, n_questions, 2), read-only; None where nothing was asked."""
+    score: float | None = None
+    """None before scoring, and where the candidate has no score."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A preference between two candidates of one prompt."""
+
+    chosen: int
+    """Index of the candidate that is preferred."""
+    rejected: int
+    weight: float = 1.0
+    """What the pair counts in the loss, above 0."""
