@@ -10,7 +10,8 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import torch
 
-from silmm.contracts.models import BaseModel, Kernel, Latent, Preference
+from silmm.contracts.components import Kernel
+from silmm.contracts.models import BaseModel, Latent, Preference
 from silmm.errors import DataError
 from silmm.registry.kernels import ComposedKernel
 from silmm_plugins.kernels.kernels import avgpool, one_minus_cosine

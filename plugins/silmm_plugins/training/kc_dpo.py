@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import field_validator
 
-from silmm.contracts.models import BaseModel, Kernel, Preference, Validate
+from silmm.contracts.components import Kernel
+from silmm.contracts.models import BaseModel, Preference, Validate
 from silmm.contracts.options import option
 from silmm_plugins.training.lora.lora_options import DistanceOptions, DreamLlmOptions
 

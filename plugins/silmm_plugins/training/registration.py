@@ -11,7 +11,8 @@ from silmm_plugins.training.mc_dpo import McDpoOptions
 from silmm_plugins.training.sft import SftOptions
 
 if TYPE_CHECKING:
-    from silmm.contracts.models import Kernel, Trainer
+    from silmm.contracts.components import Kernel
+    from silmm.contracts.models import Trainer
     from silmm.contracts.registration import Register
 
 

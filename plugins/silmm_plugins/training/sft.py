@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silmm.contracts.models import BaseModel, Kernel, Preference, Validate
+from silmm.contracts.components import Kernel
+from silmm.contracts.models import BaseModel, Preference, Validate
 from silmm_plugins.training.lora.lora_options import DistanceOptions, LikelihoodOptions
 
 if TYPE_CHECKING:
