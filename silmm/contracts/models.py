@@ -147,6 +147,15 @@ class Preference:
     """Only candidates that some pair uses; kept features are read from the disk at each touch."""
     pairs: tuple[tuple[int, int], ...]
     """(chosen, rejected) positions in `latents`."""
+    weights: tuple[float, ...] = ()
+    """What each pair counts in the loss, above 0; 1 per pair where none are given."""
+    scores: tuple[float | None, ...] = ()
+    """The score of each of the `latents`; None where it is not known."""
+
+    def __post_init__(self) -> None:
+        """Fill in weights and scores that are not given."""
+        object.__setattr__(self, "weights", self.weights or (1.0,) * len(self.pairs))
+        object.__setattr__(self, "scores", self.scores or (None,) * len(self.latents))
 
 
 class Trainer(Protocol):

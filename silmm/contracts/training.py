@@ -17,6 +17,11 @@ Observe: TypeAlias = Callable[[int, Mapping[str, float]], None]
 class Rollout(Protocol):
     """Samples the policy as it stands, asks and scores: what an on-policy trainer learns from."""
 
+    @property
+    def prompts(self) -> Sequence[Prompt]:
+        """The prompts of the iteration that are trained on."""
+        ...
+
     def __call__(self, prompts: Sequence[Prompt], images_per_prompt: int, step: int) -> list[list[Candidate]]:
         """Return the scored candidates of each prompt.
 

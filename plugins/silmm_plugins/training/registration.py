@@ -24,7 +24,6 @@ def register_trainers(register: Register) -> None:
         options=DpoOptions,
         requires=["log_likelihood"],
         kinds=["discrete"],
-        accepts=["validate"],
         paper="Eq. 2, App. 9",
         summary="Direct preference optimisation of LoRA weights.",
     )
@@ -34,7 +33,7 @@ def register_trainers(register: Register) -> None:
         options=KcDpoOptions,
         requires=["features"],
         kinds=["continuous"],
-        accepts=["kernel", "validate"],
+        needs=["kernel"],
         paper="Eq. 6, App. 9",
         summary="Preference optimisation of features by a kernel's distances.",
     )
@@ -44,7 +43,6 @@ def register_trainers(register: Register) -> None:
         options=CDpoOptions,
         requires=["features"],
         kinds=["continuous"],
-        accepts=["validate"],
         paper="Eq. 5",
         summary="Preference optimisation of features by squared Frobenius distances.",
     )
@@ -54,7 +52,6 @@ def register_trainers(register: Register) -> None:
         options=McDpoOptions,
         requires=["features", "mlp_blocks"],
         kinds=["continuous"],
-        accepts=["validate"],
         paper="Sec. 3.2",
         summary="The costly way: a Gaussian likelihood from many passes with dropout.",
     )
@@ -63,7 +60,7 @@ def register_trainers(register: Register) -> None:
         _sft,
         options=SftOptions,
         requires=["log_likelihood", "features"],
-        accepts=["kernel", "validate"],
+        needs=["kernel"],
         paper="Table 3",
         summary="The baseline: the chosen alone, by likelihood or by a kernel's distance.",
     )
