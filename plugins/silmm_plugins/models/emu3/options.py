@@ -24,7 +24,7 @@ DEFAULTS: dict[str, object] = {
     "trainer.precision": "bf16",
     "trainer.gradient_checkpointing": True,
 }
-"""Sampling is the authors' own (spec/base-models.md 3.5); 8k tokens a sequence want small micro-batches."""
+"""Sampling is the authors' own (docs/spec/base-models.md 3.5); 8k tokens a sequence want small micro-batches."""
 
 
 _NEGATIVE = (
