@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from silmm.contracts.models import PrompterResult
+from silmm.contracts.training import TrainingJob
 from silmm.engine import stages
 from silmm.engine.local_executor import Components, Pool, Task
 from silmm.engine.training_log import TrainingLog
@@ -331,8 +332,8 @@ class Iteration:
         def observe(step: int, metrics: Mapping[str, float]) -> None:
             log.append(step, metrics)
             session.progress("train", step, int(metrics.get("total_steps", 0)))
-            told = dict(metrics)  # the trainer stores its own: no observer may change them
-            session.observers.train_step(session.folder.path, self._number, step, told)
+            # the trainer stores its own: no observer may change them
+            session.observers.train_step(session.folder.path, self._number, step, dict(metrics))
 
         preferences, validation = trainer_input(
             self._settings, session.components, folder, self._scope
@@ -341,10 +342,11 @@ class Iteration:
         trainer = session.components.get("trainer")
         make_folder(folder.work)
         with atomic_folder(folder.adapter) as out:
-            metrics = trainer.train(
+            job = TrainingJob(
                 model, preferences, start=self._reference, out=out, work=folder.work,
                 seed=self._scope.derive("train"), observe=observe, **validation,
             )
+            metrics = trainer.train(job)
         seal_adapter(folder.adapter, metrics)
 
 

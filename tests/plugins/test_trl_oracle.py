@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from silmm_plugins.training import preference_data
+from silmm_plugins.training.objectives import preference_data
 from silmm_plugins.training.dpo import Dpo, DpoOptions
 
 from silmm.contracts.models import Preference
