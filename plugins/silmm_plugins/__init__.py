@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from silmm import hookimpl
 
 if TYPE_CHECKING:
-    from silmm.contracts.models import PairRule, Prompter, Questioner, Sampler, Scorer
+    from silmm.contracts.components import PairRule, Prompter, Questioner, Sampler, Scorer
     from silmm.contracts.options import NoOptions
     from silmm.contracts.registration import Register
     from silmm_plugins.pairing.pair_rules import TopLastOptions

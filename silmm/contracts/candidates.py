@@ -11,7 +11,23 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from silmm.contracts.models import Image, Latent, Prompt, Question
+    from silmm.contracts.models import Image, Latent
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt of the run with its category (one of the paper's, or the file's own)."""
+
+    text: str
+    category: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A yes/no question and the statement it asks about."""
+
+    text: str
+    statement: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from silmm.contracts.candidates import Candidate
-from silmm.contracts.models import BaseModel, Preference, Prompt, Validate
+from silmm.contracts.candidates import Candidate, Prompt
+from silmm.contracts.models import BaseModel, Preference, Validate
 
 Observe: TypeAlias = Callable[[int, Mapping[str, float]], None]
 """Called with a step (1-based) and its metrics, before a checkpoint of that step is stored."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from silmm.contracts.models import PrompterResult
+from silmm.contracts.components import PrompterResult
 from silmm.contracts.training import TrainingJob
 from silmm.engine import stages
 from silmm.engine.local_executor import Components, Pool, Task

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from silmm.contracts.models import Benchmark, PairRule
+from silmm.contracts.components import PairRule
+from silmm.contracts.models import Benchmark
 from silmm.contracts.records import EvalResult
 from silmm.engine import capabilities
 from silmm.engine import distributed as ranks

@@ -11,17 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from silmm.contracts.models import (
-    BaseModel,
-    Latent,
-    PairRule,
-    Prompt,
-    Prompter,
-    PrompterResult,
-    Questioner,
-    Sampler,
-    Scorer,
-)
+from silmm.contracts.candidates import Prompt
+from silmm.contracts.components import PairRule, Prompter, PrompterResult, Questioner, Sampler, Scorer
+from silmm.contracts.models import BaseModel, Latent
 from silmm.contracts.records import ANSWERS, CANDIDATES, PAIRS, QUESTIONS, SCORES
 from silmm.errors import DataError, PluginError
 from silmm.seeds import derive

@@ -12,7 +12,7 @@ import pydantic
 if TYPE_CHECKING:
     import torch
 
-    from silmm.contracts.models import Aggregation, Distance, Kernel
+    from silmm.contracts.components import Aggregation, Distance, Kernel
     from silmm.registry.registration import Entry
 
 NO_AGGREGATION = "none"

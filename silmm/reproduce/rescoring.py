@@ -12,7 +12,8 @@ import pyarrow as pa
 from silmm.engine import stages
 
 if TYPE_CHECKING:
-    from silmm.contracts.models import BaseModel, Image, Scorer
+    from silmm.contracts.components import Scorer
+    from silmm.contracts.models import BaseModel, Image
     from silmm.engine.settings import RunSettings
     from silmm.registry.registry import Registry
     from silmm.storage.paths import IterationFolder

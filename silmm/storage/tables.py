@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from silmm.contracts.models import Image, Latent, Prompt
+from silmm.contracts.candidates import Prompt
+from silmm.contracts.models import Image, Latent
 from silmm.contracts.records import PAIRS, PROMPTS, prompt_id
 from silmm.errors import DataError
 from silmm.storage.atomic_files import disk_errors

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from silmm.contracts.models import BaseModel, Latent, PairRule, Sampler, Scorer
+from silmm.contracts.components import PairRule, Sampler, Scorer
+from silmm.contracts.models import BaseModel, Latent
 from silmm.testing.cases import Cases, Nonconformance, compare
 from silmm.testing.seeds import other_randomness, own_randomness
 

@@ -22,7 +22,7 @@ from silmm.storage.json_files import read_json
 MORE = """
 import numpy as np
 from silmm import hookimpl
-from silmm.contracts.models import Question
+from silmm.contracts.candidates import Question
 from silmm_toy import ToyBenchmark
 
 class MeanYes:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-from silmm.contracts.models import Kernel
+from silmm.contracts.components import Kernel
 from silmm.contracts.training import TrainingJob
 from silmm.registry.kernels import ComposedKernel
 from silmm_plugins.kernels.kernels import avgpool, one_minus_cosine

@@ -19,12 +19,12 @@ from silmm.lora.adapters import new_adapter, save_adapter, trainable_parameters
 from silmm.lora.loading import load_adapter
 from silmm.seeds import derive
 from silmm_plugins.models._shared.devices import device_of
-from silmm_plugins.training.objectives import preference_data
 from silmm_plugins.training.lora.batches import split
 from silmm_plugins.training.lora.checkpoints import Position, load_checkpoint, save_checkpoint
 from silmm_plugins.training.lora.early_stopping import EarlyStopping
 from silmm_plugins.training.lora.gradient_checkpointing import recomputable_layers, recomputed
 from silmm_plugins.training.lora.lora_options import LoraOptions, PairOptions
+from silmm_plugins.training.objectives import preference_data
 from silmm_plugins.training.objectives.objective import MakeObjective, Objective
 
 

@@ -9,7 +9,8 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import torch
 
-from silmm.contracts.models import Kernel, Latent, Preference
+from silmm.contracts.components import Kernel
+from silmm.contracts.models import Latent, Preference
 from silmm.contracts.training import TrainingJob
 from silmm.errors import DataError
 from silmm_plugins.training import losses

@@ -14,8 +14,8 @@ from silmm_plugins.training import losses
 from silmm_plugins.training.lora.lora_options import LikelihoodOptions
 from silmm_plugins.training.objectives import preference_data
 from silmm_plugins.training.objectives.objective import PairObjective
-from silmm_plugins.training.objectives.reference_values import Likelihood, policy_log_likelihood, reference_values
 from silmm_plugins.training.objectives.pair_batch import PairBatch
+from silmm_plugins.training.objectives.reference_values import Likelihood, policy_log_likelihood, reference_values
 
 BoundLoss: TypeAlias = Callable[[torch.Tensor, PairBatch], torch.Tensor]
 """Loss of each pair, (pairs,), from log pi(z|x), (candidates,), and the batch."""
