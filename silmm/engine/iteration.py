@@ -335,7 +335,7 @@ class Iteration:
             # the trainer stores its own: no observer may change them
             session.observers.train_step(session.folder.path, self._number, step, dict(metrics))
 
-        preferences, validation = trainer_input(
+        preferences, validate = trainer_input(
             self._settings, session.components, folder, self._scope
         )
         model = session.components.lend_model()
@@ -344,7 +344,7 @@ class Iteration:
         with atomic_folder(folder.adapter) as out:
             job = TrainingJob(
                 model, preferences, start=self._reference, out=out, work=folder.work,
-                seed=self._scope.derive("train"), observe=observe, **validation,
+                seed=self._scope.derive("train"), observe=observe, validate=validate,
             )
             metrics = trainer.train(job)
         seal_adapter(folder.adapter, metrics)

@@ -32,17 +32,15 @@ FEWEST = 2
 
 def trainer_input(
     settings: RunSettings, components: Components, folder: IterationFolder, scope: stages.SeedScope
-) -> tuple[list[Preference], dict[str, Validate]]:
-    """Return the pairs that the trainer sees, and `validate` for one that validates.
-
-    Without validation these are all pairs, and no keyword.
+) -> tuple[list[Preference], Validate | None]:
+    """Return the pairs that the trainer sees, and what validates it; without validation these are all pairs.
 
     Raises:
         DataError: too few prompts to validate on, or no pairs beside theirs.
     """
     preferences, options = stored_preferences(folder), components.validation
     if options is None:
-        return preferences, {}
+        return preferences, None
     prompts = held_out(folder, options.validation_prompts)
     validate = HeldOutScore(
         components, prompts, _questions(folder, prompts), scope, images=options.validation_images,
@@ -56,7 +54,7 @@ def trainer_input(
             "trainer.validate_every takes out of training; use more prompts, a smaller "
             "trainer.validation_prompts, or trainer.validate_every=0."
         )
-    return kept, {"validate": validate}
+    return kept, validate
 
 
 def held_out(folder: IterationFolder, wanted: int) -> pa.Table:

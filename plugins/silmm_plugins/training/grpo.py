@@ -1,4 +1,4 @@
-"""Trainer `grpo`: group-relative policy optimisation on the policy's own images (Shao et al. 2024, arXiv 2402.03300)."""
+"""Trainer `grpo`: group-relative policy optimisation on the policy's images (Shao et al. 2024, arXiv 2402.03300)."""
 
 from __future__ import annotations
 

@@ -13,9 +13,8 @@ A package registers its own by three names of this module::
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 from silmm.contracts.training import TrainingJob
 from silmm_plugins.training.lora.lora_options import LikelihoodOptions
@@ -30,12 +29,22 @@ if TYPE_CHECKING:
 
 __all__ = ["PairBatch", "PairLoss", "PairLossTrainer", "register_pair_loss"]
 
-PairLoss: TypeAlias = "Callable[[torch.Tensor, PairBatch, Any], torch.Tensor]"
-"""``loss(policy, batch, options)``: from log pi(z|x), (candidates,), differentiable, to (pairs,) losses."""
+class PairLoss(Protocol):
+    """A loss of log-likelihoods: a plain function will do."""
+
+    def __call__(self, policy: torch.Tensor, batch: PairBatch, options: Any) -> torch.Tensor:
+        """Return the loss of each pair, (pairs,).
+
+        Args:
+            policy: log pi(z|x) of the candidates, (candidates,), in nats, differentiable.
+            batch: the candidates' reference values, lengths and pairs.
+            options: of the registration's class.
+        """
+        ...
 
 
 class PairLossTrainer(LoraTrainer[LikelihoodOptions]):
-    """Trains LoRA weights on a :data:`PairLoss`; each pair's loss is weighted, then the mean is taken."""
+    """Trains LoRA weights on a :class:`PairLoss`; each pair's loss is weighted, then the mean is taken."""
 
     def __init__(self, loss: PairLoss, options: LikelihoodOptions) -> None:
         """Keep the loss and its options."""

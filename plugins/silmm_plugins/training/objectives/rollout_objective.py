@@ -181,7 +181,10 @@ class RolloutObjective:
                 f"folder {self._job.work} and run the same command again to train anew."
             )
         if values is None:
-            values = {_SAMPLED: self._measured(groups.values(), {}), _REFERENCE: self._measured(groups.values(), self._start)}
+            values = {
+                _SAMPLED: self._measured(groups.values(), {}),
+                _REFERENCE: self._measured(groups.values(), self._start),
+            }
             if PartialState().is_main_process:
                 atomic_write(path, save(values, metadata={"digest": self._digest}))
                 self._delete_before(step)
