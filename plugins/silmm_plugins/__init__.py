@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from silmm import hookimpl
 
 if TYPE_CHECKING:
-    from silmm.contracts.components import PairRule, Prompter, Questioner, Sampler, Scorer
+    from silmm.contracts.components import Prompter, Questioner, Sampler
     from silmm.contracts.options import NoOptions
     from silmm.contracts.registration import Register
-    from silmm_plugins.pairing.pair_rules import TopLastOptions
     from silmm_plugins.prompting.file_prompter import FileOptions
     from silmm_plugins.prompting.self_prompter import SelfOptions
     from silmm_plugins.sampling.continuous import DropDivOptions, NoisyDreamEmbOptions
@@ -146,41 +145,30 @@ def silmm_register_questioners(register: Register) -> None:
 
 @hookimpl
 def silmm_register_scorers(register: Register) -> None:
-    """Register `diff-of-prob`, `ratio-of-yes` and `random`."""
-    register(
-        "diff-of-prob",
-        _diff_of_prob,
-        requires=["yes_no"],
-        paper="Eq. 1",
-        summary="Mean of p(yes) - p(no) over the questions.",
-    )
-    register(
-        "ratio-of-yes",
-        _ratio_of_yes,
-        requires=["yes_no"],
-        paper="Table 2",
-        summary="Share of the questions that are answered yes.",
-    )
-    register(
-        "random",
-        _random,
-        requires=["yes_no"],
-        paper="Table 2",
-        summary="A number of the seed alone: the control that must not improve anything.",
-    )
+    """Register `diff-of-prob`, `ratio-of-yes`, `random`, `vqascore`, `vqascore-dual` and `reward-model`."""
+    from silmm_plugins.scoring.registration import register_scorers
+
+    register_scorers(register)
 
 
 @hookimpl
 def silmm_register_pair_rules(register: Register) -> None:
-    """Register `top-last`."""
-    from silmm_plugins.pairing.pair_rules import TopLastOptions
+    """Register `top-last` and `margin`."""
+    from silmm_plugins.pairing.pair_rules import Margin, MarginOptions, TopLast, TopLastOptions
 
     register(
         "top-last",
-        _top_last,
+        TopLast,
         options=TopLastOptions,
         paper="Sec. 3.1 step 5, App. 10, Table 7",
         summary="The best k candidates against the worst k, or against a range of ranks.",
+    )
+    register(
+        "margin",
+        Margin,
+        options=MarginOptions,
+        paper="ours; hard negatives as in OSPO (arXiv 2506.02015)",
+        summary="The best k candidates, each against the nearest that are worse by a gap.",
     )
 
 
@@ -266,27 +254,3 @@ def _prompt_q(options: NoOptions) -> Questioner:  # noqa: ARG001 - the factory c
     from silmm_plugins.questioning.questioners import PromptQuestioner
 
     return PromptQuestioner()
-
-
-def _diff_of_prob(options: NoOptions) -> Scorer:  # noqa: ARG001 - the factory contract
-    from silmm_plugins.scoring.scorers import DiffOfProb
-
-    return DiffOfProb()
-
-
-def _ratio_of_yes(options: NoOptions) -> Scorer:  # noqa: ARG001 - the factory contract
-    from silmm_plugins.scoring.scorers import RatioOfYes
-
-    return RatioOfYes()
-
-
-def _random(options: NoOptions) -> Scorer:  # noqa: ARG001 - the factory contract
-    from silmm_plugins.scoring.scorers import RandomScore
-
-    return RandomScore()
-
-
-def _top_last(options: TopLastOptions) -> PairRule:
-    from silmm_plugins.pairing.pair_rules import TopLast
-
-    return TopLast(options)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from silmm.contracts.candidates import Prompt, Question
+from silmm.contracts.candidates import Candidate, Pair, Prompt, Question, Sampled
+from silmm.contracts.judges import FeedbackJudge
 from silmm.contracts.models import BaseModel, Latent
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ class Sampler(Protocol):
 
     def sample(
         self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]
-    ) -> list[Latent]:
+    ) -> Sequence[Sampled | Latent]:
         """Sample one z for each (prompt, seed) pair; the same prompt comes many times with many seeds.
 
-        Features are sampled a second time, from the same seeds, for the candidates that pairs use.
+        A bare latent is a :class:`Sampled` without provenance. Features are sampled a second time, from the same
+        seeds, for the candidates that pairs use.
         """
         ...
 
@@ -64,15 +66,36 @@ class Questioner(Protocol):
 
 
 class Scorer(Protocol):
-    """Step 4: turns the model's own answers into one score for each image."""
+    """Step 4: scores the candidates of one prompt, from the model's own answers or from anything else it needs."""
 
-    def score(self, p_yes_no: npt.NDArray[np.float64], seed: int) -> float:
-        """Score one image from its (n_questions, 2) array of p(yes), p(no) (Eq. 1).
+    def score(self, candidates: Sequence[Candidate], judge: FeedbackJudge | None) -> Sequence[float | None]:
+        """Return one score per candidate, in order; None where a candidate has none, which is counted.
 
-        Raises:
-            ValueError: no questions, or a probability that is not finite.
+        Args:
+            candidates: All of one prompt that can be scored, by index. For a scorer that needs answers each has
+                at least one question, and all its answers are finite.
+            judge: Answers further yes/no questions; None where stored answers are scored again, which happens
+                to scorers that need nothing but answers.
         """
         ...
+
+
+@dataclass(frozen=True)
+class AnswerScorer:
+    """A scorer made of a plain function of p(yes), p(no): its mean over the decodes of a candidate."""
+
+    function: Callable[[npt.NDArray[np.float64]], float]
+    """Takes the (n_questions, 2) answers about one image."""
+
+    def score(self, candidates: Sequence[Candidate], judge: FeedbackJudge | None = None) -> list[float | None]:
+        """Return the mean of the function over each candidate's images; None where nothing was asked."""
+        del judge
+        return [None if c.answers is None else self._mean(c.answers) for c in candidates]
+
+    def _mean(self, answers: npt.NDArray[np.float64]) -> float:
+        import numpy as np  # not above: listing components stays light
+
+        return float(np.mean([self.function(image) for image in answers]))
 
 
 class Aggregation(Protocol):
@@ -105,6 +128,10 @@ class Kernel(Protocol):
 class PairRule(Protocol):
     """Step 5: picks chosen and rejected candidates of one prompt."""
 
-    def pairs(self, scores: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
-        """Return (chosen, rejected) candidate indices; `scores` is NaN where a candidate has none."""
+    def pairs(self, candidates: Sequence[Candidate]) -> Sequence[Pair]:
+        """Return pairs of candidates, by index; those without a score may be in none.
+
+        Args:
+            candidates: All of one prompt; position and index are the same.
+        """
         ...

@@ -56,7 +56,6 @@ def register_trainer(register: Register) -> None:
         options=CDpoOptions,
         requires=["features"],
         kinds=["continuous"],
-        accepts=["validate"],
         paper="Eq. 5",
         summary="Preference optimisation of features by squared Frobenius distances.",
     )

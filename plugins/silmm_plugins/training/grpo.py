@@ -45,6 +45,6 @@ class Grpo(RolloutTrainer[GrpoOptions]):
 def register_trainer(register: Register) -> None:
     """Register `grpo`."""
     register(
-        "grpo", Grpo, options=GrpoOptions, requires=["token_log_likelihood"], kinds=["discrete"], accepts=["validate"],
+        "grpo", Grpo, options=GrpoOptions, requires=["token_log_likelihood"], kinds=["discrete"], needs=["rollout"],
         paper="ours; Shao 2024", summary="On-policy: the policy's own images, scored against others of their prompt.",
     )

@@ -84,7 +84,7 @@ def register_trainer(register: Register) -> None:
         options=KcDpoOptions,
         requires=["features"],
         kinds=["continuous"],
-        accepts=["kernel", "validate"],
+        needs=["kernel"],
         paper="Eq. 6, App. 9",
         summary="Preference optimisation of features by a kernel's distances.",
     )

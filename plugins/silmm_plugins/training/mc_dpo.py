@@ -130,7 +130,6 @@ def register_trainer(register: Register) -> None:
         options=McDpoOptions,
         requires=["features", "mlp_blocks"],
         kinds=["continuous"],
-        accepts=["validate"],
         paper="Sec. 3.2",
         summary="The costly way: a Gaussian likelihood from many passes with dropout.",
     )

@@ -79,5 +79,5 @@ def register_pair_loss(
     """
     register(
         name, partial(PairLossTrainer, loss), options=options, requires=["log_likelihood"], kinds=["discrete"],
-        accepts=["validate"], paper=paper, summary=summary,
+        paper=paper, summary=summary,
     )

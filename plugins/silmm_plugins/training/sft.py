@@ -64,7 +64,7 @@ def register_trainer(register: Register) -> None:
         Sft,
         options=SftOptions,
         requires=["log_likelihood", "features"],
-        accepts=["kernel", "validate"],
+        needs=["kernel"],
         paper="Table 3",
         summary="The baseline: the chosen alone, by likelihood or by a kernel's distance.",
     )

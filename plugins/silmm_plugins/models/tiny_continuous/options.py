@@ -27,6 +27,7 @@ DEFAULTS: dict[str, object] = {
     "prompter.objects": ["shapes"],
     "prompter.attributes": ["colors", "textures", "shapes"],
     "prompter.relations": ["2d spatial relations", "3d spatial relations"],
+    "scorer.question": "{}?",
     "pair-rule.k": 3,
     "trainer.gamma": "auto",
     "trainer.reference_weight": 0.2,

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, object] = {
     "prompter.relations": ["2d spatial relations", "3d spatial relations"],
     "sampler.temperature": 1.5,
     "sampler.top_p": 0.5,
+    "scorer.question": "{}?",
     "pair-rule.k": 2,
     "trainer.learning_rate": 1e-3,
     "trainer.max_steps": 128,
