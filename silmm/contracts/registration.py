@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal, Protocol, TypeAlias
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, Protocol, TypeAlias
 
 import pydantic
 
@@ -79,3 +81,39 @@ class Register(Protocol):
             PluginError: The registration is not valid; the whole plugin counts as broken.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A factory that imports what it calls when it is called; :func:`lazy` makes one."""
+
+    target: str
+    arguments: tuple[object, ...] = ()
+
+    def resolve(self) -> Callable[..., Any]:
+        """Import the module and return the attribute.
+
+        Raises:
+            ImportError, AttributeError: there is no such module or attribute.
+        """
+        module, _, path = self.target.partition(":")
+        found: Any = import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+        return found  # type: ignore[no-any-return]
+
+    def __call__(self, *options: object, **parts: object) -> Any:
+        """Call the target with its own arguments, the options unless they are :class:`NoOptions`, and parts."""
+        stated = [option for option in options if type(option) is not NoOptions]
+        return self.resolve()(*self.arguments, *stated, **parts)
+
+
+def lazy(target: str, *arguments: object) -> Lazy:
+    """Return a factory for :class:`Register` that imports nothing until a component is built.
+
+    Args:
+        target: ``module:attribute``, for example ``my_package.samplers:Beam`` or ``my_package.judges:Vqa.load``.
+            It is called with the component's options; a component without options is called without any.
+        arguments: what the target takes before its options.
+    """
+    return Lazy(target, arguments)
