@@ -57,6 +57,22 @@ class YesNoJudge(Judge, Protocol):
 
 
 @runtime_checkable
+class FeedbackJudge(Judge, Protocol):
+    """Whoever answers in a run: the model about its own images, or the model of ``--judge-model``."""
+
+    def yes_no(
+        self, images: Sequence[NDArray[np.uint8]], questions: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]]:
+        """Return p(yes), p(no) of each image's questions, (n_questions, 2) per image.
+
+        Args:
+            images: uint8 of shape (height, width, 3).
+            questions: at least one per image.
+        """
+        ...
+
+
+@runtime_checkable
 class VqaJudge(Judge, Protocol):
     """Answers freely: mPLUG, BLIP, GIT, ViLT, BLIP-2 (docs/spec/benchmarks.md 2.3, 3.3)."""
 

@@ -65,7 +65,7 @@ def resolve_settings(
     preset = _from_model(model, registry.entry("model", model).defaults)
     _check_kinds(preset)
     values = complete(RunSettings, "settings", _of_kind(preset, "") | own) | {"model": model}
-    if "kernel" not in own and "kernel" not in registry.entry("trainer", values["trainer"]).accepts:
+    if "kernel" not in own and "kernel" not in registry.entry("trainer", values["trainer"]).needs:
         values["kernel"] = None
     values["options"] = _component_options(registry, values, preset, user)
     settings = RunSettings.model_validate(values)

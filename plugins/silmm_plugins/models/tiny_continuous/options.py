@@ -1,18 +1,19 @@
-"""Options and declared capabilities of the model; imports nothing heavy."""
+"""Capabilities, weights and preset settings of `tiny-continuous`; imports nothing heavy."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silmm.contracts.options import Options, option
-
 if TYPE_CHECKING:
-    pass
+    from silmm.contracts.models import Capability
 
+CAPABILITIES: tuple[Capability, ...] = (
+    *("chat", "yes_no", "features", "mlp_blocks", "query_embeddings", "rewrite"),
+)
 
 WEIGHTS = Path(__file__).parent / "weights"
-
+"""The folder of the shipped weights."""
 
 DEFAULTS: dict[str, object] = {
     "sampler": "dropdiv",
@@ -27,6 +28,7 @@ DEFAULTS: dict[str, object] = {
     "prompter.objects": ["shapes"],
     "prompter.attributes": ["colors", "textures", "shapes"],
     "prompter.relations": ["2d spatial relations", "3d spatial relations"],
+    "scorer.question": "{}?",
     "pair-rule.k": 3,
     "trainer.gamma": "auto",
     "trainer.reference_weight": 0.2,
@@ -40,9 +42,3 @@ DEFAULTS: dict[str, object] = {
     "benchmark.images_at_temperature_1": 0,
     "threads": 1,
 }
-
-
-class TinyContinuousOptions(Options):
-    """Options of `tiny-continuous`."""
-
-    device: str = option("cpu", "where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one")

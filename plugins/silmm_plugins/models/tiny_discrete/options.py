@@ -1,18 +1,17 @@
-"""Options and declared capabilities of the model; imports nothing heavy."""
+"""Capabilities, weights and preset settings of `tiny-discrete`; imports nothing heavy."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silmm.contracts.options import Options, option
-
 if TYPE_CHECKING:
-    pass
+    from silmm.contracts.models import Capability
 
+CAPABILITIES: tuple[Capability, ...] = ("chat", "yes_no", "log_likelihood", "nucleus")
 
 WEIGHTS = Path(__file__).parent / "weights"
-
+"""The folder of the shipped weights."""
 
 DEFAULTS: dict[str, object] = {
     "prompts": 512,
@@ -23,6 +22,7 @@ DEFAULTS: dict[str, object] = {
     "prompter.relations": ["2d spatial relations", "3d spatial relations"],
     "sampler.temperature": 1.5,
     "sampler.top_p": 0.5,
+    "scorer.question": "{}?",
     "pair-rule.k": 2,
     "trainer.learning_rate": 1e-3,
     "trainer.max_steps": 128,
@@ -34,9 +34,3 @@ DEFAULTS: dict[str, object] = {
     "benchmark.top_p": 0.2,
     "threads": 1,
 }
-
-
-class TinyDiscreteOptions(Options):
-    """Options of `tiny-discrete`."""
-
-    device: str = option("cpu", "where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one")

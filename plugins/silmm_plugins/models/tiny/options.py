@@ -1,10 +1,18 @@
-"""The shipped weights of the embedded models: their hashes, as registration and `silmm doctor` need them."""
+"""Options of the two embedded models, and the hashes of their shipped weights; imports nothing heavy."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
+
+from silmm.contracts.options import Options, option
+
+
+class TinyOptions(Options):
+    """Options of `tiny-discrete` and `tiny-continuous`."""
+
+    device: str = option("cpu", "where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one")
 
 
 def revision(folder: Path) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +13,8 @@ import torch
 
 from silmm.contracts.models import Latent, Preference
 from silmm.errors import DataError
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some prompts' candidates side by side: what one forward pass takes."""
-
-    prompts: list[str]
-    """One for each candidate."""
-    latents: list[Latent]
-    reference: torch.Tensor
-    """log ref(z|x), float32 of shape (candidates,)."""
-    tokens: torch.Tensor
-    """Image tokens, or numbers, of each candidate, float32 of shape (candidates,)."""
-    chosen: torch.Tensor
-    """Positions of the pairs' chosen candidates, int64 of shape (pairs,)."""
-    rejected: torch.Tensor
-    """Positions of the pairs' rejected candidates, the same shape."""
+from silmm_plugins.training.lora.lora_options import Weighting
+from silmm_plugins.training.objectives.pair_batch import PairBatch
 
 
 def check(preferences: Sequence[Preference]) -> None:
@@ -60,12 +45,49 @@ def digest(preferences: Sequence[Preference], settings: Mapping[str, object]) ->
     """
     state = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for preference in preferences:
-        head = [preference.prompt, [list(pair) for pair in preference.pairs]]
+        head = [preference.prompt, preference.pairs, preference.weights, preference.scores]
         state.update(json.dumps(head).encode())
         for z in preference.latents:
             state.update(f"{z.dtype.str}{z.shape}".encode())
             state.update(np.ascontiguousarray(z).tobytes())
     return state.hexdigest()
+
+
+def pair_weights(preferences: Sequence[Preference], weighting: Weighting) -> list[torch.Tensor]:
+    """Return what the pairs of each prompt count in the loss, float32 (pairs,) each.
+
+    Args:
+        preferences: the prompts, with each pair's own weight.
+        weighting: "gap" multiplies it by the pair's score gap over the mean gap of all pairs, which keeps the
+            mean weight and with it the size of the loss.
+
+    Raises:
+        DataError: by "gap", a candidate has no score, or no chosen candidate scores above its rejected one.
+    """
+    weights = [torch.tensor(preference.weights, dtype=torch.float64) for preference in preferences]
+    if weighting == "gap":
+        gaps = [_gaps(preference) for preference in preferences]
+        mean = float(torch.cat(gaps).mean())
+        if not mean > 0:
+            raise DataError(
+                f"trainer.weighting=gap: the mean score gap of the pairs is {mean:g}; it must be above 0. Use "
+                "pairs whose chosen candidates score higher, or trainer.weighting=none."
+            )
+        weights = [weight * gap / mean for weight, gap in zip(weights, gaps, strict=True)]
+    return [weight.float() for weight in weights]
+
+
+def _gaps(preference: Preference) -> torch.Tensor:
+    """Return score of the chosen - score of the rejected of each pair, float64 (pairs,)."""
+    scores = torch.tensor([math.nan if score is None else score for score in preference.scores], dtype=torch.float64)
+    chosen, rejected = torch.tensor(preference.pairs).T
+    gaps = scores[chosen] - scores[rejected]
+    if not bool((gaps >= 0).all()):
+        raise DataError(
+            f"trainer.weighting=gap: a pair of prompt {preference.prompt!r} lacks a score, or its rejected candidate "
+            "scores higher than its chosen one. Give the scores of all pairs, or trainer.weighting=none."
+        )
+    return gaps
 
 
 def weights_digest(adapter: Path | None) -> str:
@@ -82,7 +104,7 @@ def length(preference: Preference) -> int:
 
 def collate(
     preferences: Sequence[Preference], reference: Sequence[torch.Tensor], device: torch.device
-) -> Batch:
+) -> PairBatch:
     """Put the candidates of several prompts side by side.
 
     Args:
@@ -100,7 +122,7 @@ def collate(
         latents += list(preference.latents)
         chosen += [offset + pair[0] for pair in preference.pairs]
         rejected += [offset + pair[1] for pair in preference.pairs]
-    return Batch(
+    return PairBatch(
         prompts=prompts,
         latents=latents,
         reference=torch.cat(list(reference)).to(device),

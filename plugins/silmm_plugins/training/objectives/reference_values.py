@@ -15,7 +15,7 @@ from silmm.contracts.models import BaseModel, Latent, Preference
 from silmm.errors import SilmmError
 from silmm.storage.atomic_files import atomic_write
 from silmm_plugins.models._shared.devices import device_of
-from silmm_plugins.training.preference_data import length
+from silmm_plugins.training.objectives.preference_data import length
 
 _FILE = "reference.safetensors"
 _KEY = "log_likelihood"

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 import torch
 
-from silmm.contracts.models import BaseModel, Preference
+from silmm.contracts.training import TrainingJob
 from silmm_plugins.models._shared.devices import device_of
-from silmm_plugins.training import losses, preference_data
+from silmm_plugins.training import losses
 from silmm_plugins.training.lora.lora_options import LikelihoodOptions
-from silmm_plugins.training.objective import Prepare
-from silmm_plugins.training.reference_values import Likelihood, policy_log_likelihood, reference_values
+from silmm_plugins.training.objectives import preference_data
+from silmm_plugins.training.objectives.objective import PairObjective
+from silmm_plugins.training.objectives.pair_batch import PairBatch
+from silmm_plugins.training.objectives.reference_values import Likelihood, policy_log_likelihood, reference_values
 
-PairLoss: TypeAlias = Callable[[torch.Tensor, preference_data.Batch], torch.Tensor]
-"""Loss of each pair, shape (pairs,), from log pi(z|x), shape (candidates,), and the batch."""
+BoundLoss: TypeAlias = Callable[[torch.Tensor, PairBatch], torch.Tensor]
+"""Loss of each pair, (pairs,), from log pi(z|x), (candidates,), and the batch."""
 
 
 class LikelihoodWarning(UserWarning):
@@ -25,17 +26,14 @@ class LikelihoodWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class LikelihoodObjective:
+class LikelihoodObjective(PairObjective):
     """A loss of likelihoods: each candidate of a prompt goes through the model once for all its pairs."""
 
-    model: BaseModel
-    preferences: Sequence[Preference]
     reference: Sequence[torch.Tensor]
     """log ref(z|x) of each prompt's candidates, float32 (candidates,) each."""
-    pair_loss: PairLoss
-    beta: float
-    """Scale of the implicit reward in the metrics (Eq. 2)."""
-    precision: str
+    pair_loss: BoundLoss
+    reward_scale: float
+    """Of the implicit reward in the metrics (beta of Eq. 2)."""
     warn_drop: float
     likelihood: Likelihood = policy_log_likelihood
 
@@ -51,22 +49,23 @@ class LikelihoodObjective:
         return len(self.preferences[position].latents)
 
     def forward(self, positions: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss of each pair, (pairs,), and the sums of :meth:`metrics`."""
-        device = device_of(self.model.backbone)
+        """Return the weighted loss of each pair, (pairs,), and the sums of :meth:`metrics`."""
         batch = preference_data.collate(
-            [self.preferences[i] for i in positions], [self.reference[i] for i in positions], device
+            [self.preferences[i] for i in positions], [self.reference[i] for i in positions],
+            device_of(self.model.backbone),
         )
         policy = self.likelihood(self.model, batch.prompts, batch.latents, self.precision)
-        return self.pair_loss(policy, batch), self._sums(policy.detach(), batch)
+        weights = torch.cat([self.weights[i] for i in positions]).to(policy.device)
+        return weights * self.pair_loss(policy, batch), self._sums(policy.detach(), batch)
 
-    def _sums(self, policy: torch.Tensor, batch: preference_data.Batch) -> torch.Tensor:
+    def _sums(self, policy: torch.Tensor, batch: PairBatch) -> torch.Tensor:
         """Return what the metrics need, summed over pairs (the last two over candidates)."""
         ratios = losses.log_ratio(policy, batch.reference)
         margins = losses.pair_margins(ratios, batch.chosen, batch.rejected)
         per_token = ratios / batch.tokens
         return torch.stack(
             [
-                self.beta * margins.sum(),
+                self.reward_scale * margins.sum(),
                 (margins > 0).sum().to(policy.dtype),
                 per_token[batch.chosen].sum(),
                 per_token[batch.rejected].sum(),
@@ -75,15 +74,16 @@ class LikelihoodObjective:
             ]
         )
 
-    def metrics(self, sums: Sequence[float], pairs: int) -> dict[str, float]:
-        """Return margin and accuracy of the implicit reward, log-ratios a token, and KL an image."""
+    def metrics(self, sums: Sequence[float], terms: int) -> dict[str, float]:
+        """Return margin and accuracy of the implicit reward, log-ratios per token, and the KL per image."""
         margin, right, chosen, rejected, kl, candidates = sums
         return {
-            "margin": margin / pairs,
-            "accuracy": right / pairs,
-            "chosen_logp": chosen / pairs,
-            "rejected_logp": rejected / pairs,
+            "margin": margin / terms,
+            "accuracy": right / terms,
+            "chosen_logp": chosen / terms,
+            "rejected_logp": rejected / terms,
             "kl": kl / candidates,
+            "pairs": float(terms),
         }
 
     def warning(self, step: int, metrics: Mapping[str, float]) -> LikelihoodWarning | None:
@@ -98,29 +98,25 @@ class LikelihoodObjective:
         )
 
 
-def prepare_likelihoods(
-    model: BaseModel,
-    preferences: Sequence[Preference],
-    pair_loss: PairLoss,
+def likelihood_objective(
+    job: TrainingJob,
+    pair_loss: BoundLoss,
     options: LikelihoodOptions,
-    *,
-    beta: float,
+    digest: str,
     likelihood: Likelihood = policy_log_likelihood,
-) -> Prepare:
-    """Return what computes the reference's log-likelihoods and then makes the objective."""
-
-    def prepare(work: Path, digest: str) -> LikelihoodObjective:
-        reference = reference_values(
-            model,
-            preferences,
-            work=work,
-            digest=digest,
-            precision=options.precision,
-            sequences=max(1, 2 * options.batch_size // options.gradient_accumulation_steps),
-            likelihood=likelihood,
-        )
-        return LikelihoodObjective(
-            model, preferences, reference, pair_loss, beta, options.precision, options.warn_drop, likelihood
-        )
-
-    return prepare
+) -> LikelihoodObjective:
+    """Compute the reference's log-likelihoods, unless `job.work` holds them, and return the objective."""
+    reference = reference_values(
+        job.model,
+        job.preferences,
+        work=job.work,
+        digest=digest,
+        precision=options.precision,
+        sequences=max(1, 2 * options.batch_size // options.gradient_accumulation_steps),
+        likelihood=likelihood,
+    )
+    weights = preference_data.pair_weights(job.preferences, options.weighting)
+    return LikelihoodObjective(
+        job.model, job.preferences, weights, options.batch_size, options.precision, reference, pair_loss,
+        options.reward_scale, options.warn_drop, likelihood,
+    )

@@ -1,23 +1,23 @@
-"""Training on distances k(H, H_w) and k(H, H_l) of a continuous model's features, one H a prompt."""
+"""Training on distances k(H, H_w) and k(H, H_l) of a continuous model's features, one H per prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 import numpy as np
 import torch
 
-from silmm.contracts.models import BaseModel, Kernel, Latent, Preference
+from silmm.contracts.components import Kernel
+from silmm.contracts.models import Latent, Preference
+from silmm.contracts.training import TrainingJob
 from silmm.errors import DataError
-from silmm.registry.kernels import ComposedKernel
-from silmm_plugins.kernels.kernels import avgpool, one_minus_cosine
 from silmm_plugins.training import losses
 from silmm_plugins.training.lora.lora_options import DistanceOptions
-from silmm_plugins.training.objective import Prepare
-from silmm_plugins.training.reference_features import StoredFeatures, policy_features, reference_features
+from silmm_plugins.training.objectives import preference_data
+from silmm_plugins.training.objectives.objective import PairObjective
+from silmm_plugins.training.objectives.reference_features import StoredFeatures, policy_features, reference_features
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,13 @@ class DistanceWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class DistanceObjective:
+class DistanceObjective(PairObjective):
     """A loss of distances: the k×k pairs of a prompt cost one forward pass and 2k distances."""
 
-    model: BaseModel
-    preferences: Sequence[Preference]
     reference: StoredFeatures | Sequence[torch.Tensor]
     kernel: Kernel
     pair_loss: DistanceLoss
     gamma: float
-    precision: str
     warn_rise: float
 
     width: ClassVar[int] = 8
@@ -73,13 +70,14 @@ class DistanceObjective:
         return 1
 
     def forward(self, positions: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss of each pair, (pairs,), and the sums of :meth:`metrics`."""
+        """Return the weighted loss of each pair, (pairs,), and the sums of :meth:`metrics`."""
         preferences = [self.preferences[i] for i in positions]
         policy = policy_features(self.model, [p.prompt for p in preferences], self.precision)
         reference = torch.stack([self.reference[i] for i in positions]).to(policy.device)
         drift = self.kernel(policy, reference)
         distances = _distances(self.kernel, policy, reference, preferences, drift)
-        return self.pair_loss(distances, self.gamma), self._sums(distances, drift, len(positions))
+        weights = torch.cat([self.weights[i] for i in positions]).to(policy.device)
+        return weights * self.pair_loss(distances, self.gamma), self._sums(distances, drift, len(positions))
 
     @torch.no_grad()
     def _sums(self, distances: Distances, drift: torch.Tensor, prompts: int) -> torch.Tensor:
@@ -98,13 +96,13 @@ class DistanceObjective:
             ]
         )
 
-    def metrics(self, sums: Sequence[float], pairs: int) -> dict[str, float]:
-        """Return margin and accuracy, mean distances of the pairs' sides, and k(H, H_r) a prompt."""
+    def metrics(self, sums: Sequence[float], terms: int) -> dict[str, float]:
+        """Return margin and accuracy, mean distances of the pairs' sides, and k(H, H_r) per prompt."""
         *over_pairs, drift, prompts = sums
         names = ("margin", "accuracy", *(f"{who}{side}_distance" for who in ("", "reference_")
                                          for side in ("chosen", "rejected")))  # fmt: skip
-        means = dict(zip(names, (value / pairs for value in over_pairs), strict=True))
-        return {**means, "drift": drift / prompts, "gamma_eff": self.gamma}
+        means = dict(zip(names, (value / terms for value in over_pairs), strict=True))
+        return {**means, "drift": drift / prompts, "gamma_eff": self.gamma, "pairs": float(terms)}
 
     def warning(self, step: int, metrics: Mapping[str, float]) -> DistanceWarning | None:
         """Return a warning where k(H, H_w) is by more than `warn_rise` above the reference's."""
@@ -119,37 +117,23 @@ class DistanceObjective:
         )
 
 
-def prepare_distances(
-    model: BaseModel,
-    preferences: Sequence[Preference],
-    kernel: Kernel,
-    pair_loss: DistanceLoss,
-    options: DistanceOptions,
-    *,
-    gamma: Callable[[], float],
-) -> Prepare:
-    """Return what decides gamma, computes the reference's features and then makes the objective."""
-
-    def prepare(work: Path, digest: str) -> DistanceObjective:
-        value = gamma()
-        reference = reference_features(
-            model,
-            preferences,
-            work=work,
-            digest=digest,
-            prompts=max(1, options.batch_size // options.gradient_accumulation_steps),
-            precision=options.precision,
-        )
-        return DistanceObjective(
-            model, preferences, reference, kernel, pair_loss, value, options.precision, options.warn_rise
-        )
-
-    return prepare
-
-
-def default_kernel() -> Kernel:
-    """Return `avgpool-cos`, the best of the paper's kernels (Table 3)."""
-    return ComposedKernel(avgpool, one_minus_cosine)
+def distance_objective(
+    job: TrainingJob, kernel: Kernel, pair_loss: DistanceLoss, gamma: float, options: DistanceOptions, digest: str
+) -> DistanceObjective:
+    """Compute the reference's features, unless `job.work` holds them, and return the objective."""
+    reference = reference_features(
+        job.model,
+        job.preferences,
+        work=job.work,
+        digest=digest,
+        prompts=max(1, options.batch_size // options.gradient_accumulation_steps),
+        precision=options.precision,
+    )
+    weights = preference_data.pair_weights(job.preferences, options.weighting)
+    return DistanceObjective(
+        job.model, job.preferences, weights, options.batch_size, options.precision, reference, kernel, pair_loss,
+        gamma, options.warn_rise,
+    )
 
 
 def typical_distance(kernel: Kernel, preferences: Sequence[Preference]) -> float:
@@ -158,13 +142,13 @@ def typical_distance(kernel: Kernel, preferences: Sequence[Preference]) -> float
     Raises:
         DataError: it is not a positive number, so that it cannot be a scale.
     """
-    found = []
+    distances = []
     for preference in preferences:
         features = _stack(preference.latents, torch.device("cpu"))
         for chosen in sorted({pair[0] for pair in preference.pairs}):
             rejected = [pair[1] for pair in preference.pairs if pair[0] == chosen]
-            found.append(kernel(features[chosen], features[rejected]).double().numpy())
-    median = float(np.median(np.concatenate(found)))
+            distances.append(kernel(features[chosen], features[rejected]).double().numpy())
+    median = float(np.median(np.concatenate(distances)))
     if not (np.isfinite(median) and median > 0):
         raise DataError(
             f"the median distance between chosen and rejected candidates is {median:g}, which is no scale "
@@ -179,8 +163,8 @@ def kernel_identity(kernel: Kernel, preferences: Sequence[Preference]) -> dict[s
     if not preferences or not preferences[0].pairs:
         return {}
     latents, (chosen, rejected) = preferences[0].latents, preferences[0].pairs[0]
-    one, other = _stack([latents[chosen], latents[rejected]], torch.device("cpu"))
-    return {"kernel": float(kernel(one, other)).hex()}
+    h_w, h_l = _stack([latents[chosen], latents[rejected]], torch.device("cpu"))
+    return {"kernel": float(kernel(h_w, h_l)).hex()}
 
 
 def _distances(
@@ -191,7 +175,7 @@ def _distances(
     drift: torch.Tensor,
 ) -> Distances:
     """Return the distances of H and H_r, (prompts, L, D) each, to the candidates of each prompt."""
-    ours, theirs = [], []
+    policy_distances, reference_distances = [], []
     chosen: list[int] = []
     rejected: list[int] = []
     count = 0
@@ -202,15 +186,15 @@ def _distances(
                 f"prompt {preference.prompt!r}: its candidates have shape {tuple(candidates.shape[1:])} and "
                 f"the model's features {tuple(h.shape)}; train the model that sampled them"
             )
-        ours.append(kernel(h, candidates))
+        policy_distances.append(kernel(h, candidates))
         with torch.no_grad():
-            theirs.append(kernel(h_r, candidates))
+            reference_distances.append(kernel(h_r, candidates))
         chosen += [count + pair[0] for pair in preference.pairs]
         rejected += [count + pair[1] for pair in preference.pairs]
         count += len(candidates)
     return Distances(
-        torch.cat(ours),
-        torch.cat(theirs),
+        torch.cat(policy_distances),
+        torch.cat(reference_distances),
         torch.tensor(chosen, device=policy.device),
         torch.tensor(rejected, device=policy.device),
         drift.repeat_interleave(torch.tensor([len(p.pairs) for p in preferences], device=policy.device)),

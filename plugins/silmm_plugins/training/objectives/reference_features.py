@@ -31,8 +31,8 @@ class StoredFeatures:
     def __getitem__(self, position: int) -> torch.Tensor:
         """Return H_r of a prompt, float32 (L, D), on the CPU."""
         part, row = divmod(position, PART)
-        found: torch.Tensor = self._slices[part][row]
-        return found
+        features: torch.Tensor = self._slices[part][row]
+        return features
 
 
 def reference_features(
