@@ -309,10 +309,10 @@ def test_the_embedded_model_deviates_as_told() -> None:
     """Fewer prompts and steps, a higher rate, more pairs and a likelihood term, as the page says."""
     defaults: dict[str, Any] = dict(Registry.load().entry("model", "tiny-discrete").defaults)
     assert defaults["prompts"] < 16000
-    assert defaults["trainer.max_steps"] < 1000
-    assert defaults["trainer.learning_rate"] > 5e-5
-    assert defaults["pair-rule.k"] > 1
-    assert defaults["trainer.nll_weight"] > 0
+    assert defaults["trainer/dpo.max_steps"] < 1000
+    assert defaults["trainer/dpo.learning_rate"] > 5e-5
+    assert defaults["pair-rule/top-last.k"] > 1
+    assert defaults["trainer/dpo.nll_weight"] > 0
 
 
 def test_one_version_everywhere() -> None:
