@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from silmm.engine.capabilities import fitting_model
 from silmm.engine.component_options import FIELD_OF_KIND, KIND_ALIASES, REGISTERED_AS
 from silmm.engine.settings import NO_BENCHMARK, RunSettings
 from silmm.errors import DataError, UsageError
+from silmm.registry.component_path import split_path
 from silmm.storage.sha256_cache import Announce
 from silmm.suggestions import did_you_mean, listed
 
@@ -40,7 +42,7 @@ def resolve_settings(
     registry: Registry,
     toml_path: Path | None = None,
     flags: Mapping[str, object] | None = None,
-    sets: Sequence[str] = (),
+    sets: Sequence[str] | Mapping[str, object] = (),
     announce: Announce = lambda _: None,
 ) -> RunSettings:
     """Merge all sources: option defaults < the model's presets < TOML < flags and ``--set``.
@@ -51,8 +53,9 @@ def resolve_settings(
     Args:
         registry: Names of components, their option classes and the models' presets.
         toml_path: File of ``--config``.
-        flags: Settings by field name; None means not given.
-        sets: Texts ``kind.option=value``; later ones win, and they win over flags.
+        flags: Settings by field name; None means not given. The models may be NAME:PATH.
+        sets: Texts ``kind.option=value``, of which later ones win, or a mapping of ``kind.option`` to the value;
+            they win over flags.
         announce: Told when a checkpoint has to be read as a whole, to know what it is.
 
     Raises:
@@ -62,7 +65,8 @@ def resolve_settings(
         DataError: A file or a checkpoint cannot be read.
     """
     user = _read_toml(toml_path) if toml_path is not None else {}
-    user |= _from_flags(flags or {}) | _from_sets(sets)
+    layer = _from_flags(flags or {}) | _from_sets(sets)
+    user |= _paths_apart(registry, layer)
     _check_kinds(user)
     own = _of_kind(user, "")
     model = _model(registry, own)
@@ -120,11 +124,33 @@ def _from_flags(flags: Mapping[str, object]) -> Layer:
     }
 
 
-def _from_sets(sets: Sequence[str]) -> Layer:
+def _from_sets(sets: Sequence[str] | Mapping[str, object]) -> Layer:
     layer: Layer = {}
+    if isinstance(sets, Mapping):
+        for key, value in sets.items():
+            kind, _, field = key.rpartition(".")
+            layer[KIND_ALIASES.get(kind, kind), field] = Given(value, f"sets[{key!r}]")
+        return layer
     for text in sets:
         kind, field, value = split_assignment(text)
         layer[KIND_ALIASES.get(kind, kind), field] = Given(value, f"--set {text}", text=True)
+    return layer
+
+
+def _paths_apart(registry: Registry, layer: Layer) -> Layer:
+    """Return the layer with the PATH of a model's NAME:PATH as the model's option."""
+    layer = dict(layer)
+    for kind in ("model", "judge_model"):
+        given = layer.get(("", kind))
+        if given is None:
+            continue
+        name, options = split_path(registry, str(given.value), flag=given.source)
+        layer["", kind] = replace(given, value=name)
+        for option, path in options.items():
+            twice = layer.get((kind, option))
+            if twice is not None:
+                raise UsageError(f"{given.source} {given.value} and {twice.source} both give the path; leave one out")
+            layer[kind, option] = replace(given, value=path)
     return layer
 
 

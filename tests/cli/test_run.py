@@ -30,7 +30,7 @@ from silmm_cli.display import (
     with_relative,
 )
 from silmm_cli.outcome import as_object, outcome_table, print_outcome
-from silmm_cli.run_cmd import default_run_dir, parse_shard
+from silmm_cli.run_cmd import parse_shard
 
 TOY = [
     flag
@@ -171,8 +171,8 @@ def test_default_directory_is_a_plain_name(toy):
     flags = {flag.removeprefix("--").replace("-", "_"): "toy" for flag in TOY[::2]}
     settings = resolve_settings(Registry.load(), flags=flags)
     elsewhere = settings.model_copy(update={"model": "../../etc/x"})
-    assert default_run_dir(elsewhere).parts[0] == "runs"
-    assert len(default_run_dir(elsewhere).parts) == 2
+    assert elsewhere.default_run_dir.parts[0] == "runs"
+    assert len(elsewhere.default_run_dir.parts) == 2
 
 
 def test_pair_shape_is_the_pair_rules_option(tmp_path):

@@ -25,7 +25,6 @@ from silmm.engine.settings_resolution import resolve_settings
 from silmm.registry.discovery import HOOKS
 from silmm.registry.registry import KIND_OF_HOOK, Registry
 from silmm_cli import main
-from silmm_cli.model_path import split_model
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -343,10 +342,7 @@ def test_the_readmes_commands_are_understood(line, tmp_path, monkeypatch):
     if name == "run":
         flags = {key: value for key, value in context.params.items() if key in RunSettings.model_fields}
         files = {key: None for key, value in flags.items() if str(value).startswith("my-")}
-        sets = context.params["sets"]
-        if flags["model"] is not None:
-            flags["model"], sets = split_model(Registry.load(), flags["model"], sets)
-        resolve_settings(Registry.load(), flags=flags | files, sets=sets)
+        resolve_settings(Registry.load(), flags=flags | files, sets=context.params["sets"])
 
 
 def test_the_readmes_library_example_resolves():
