@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import math
@@ -31,6 +30,7 @@ from silmm_cli.display import (
 )
 from silmm_cli.outcome import as_object, outcome_table, print_outcome
 from silmm_cli.run_cmd import parse_shard
+from tests.toy import plugin
 
 TOY = [
     flag
@@ -45,11 +45,7 @@ FIGURES = {"before": 0.6, "after": 0.7, "diff": 0.1, "ci_low": 0.05, "ci_high": 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     """Install the toy plugin package for this process and work in an empty directory."""
-    source = Path(__file__).parent.parent / "core" / "toy.py"
-    spec = importlib.util.spec_from_file_location("_cli_toy", source)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.install(tmp_path / "site")
+    plugin.install(tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy")
     monkeypatch.chdir(tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import re
 import shlex
@@ -25,6 +24,7 @@ from silmm.engine.settings_resolution import resolve_settings
 from silmm.registry.discovery import HOOKS
 from silmm.registry.registry import KIND_OF_HOOK, Registry
 from silmm_cli import main
+from tests.toy import plugin
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -164,7 +164,7 @@ def test_the_guides_package_works_in_a_real_run(
     guide_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copied from the page and installed, its sampler and scorer sample and score a whole run."""
-    _install_toy(guide_package)
+    plugin.install(guide_package)
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-weakest,silmm-toy")
     registry = Registry.load()
     assert registry.broken == ()
@@ -196,16 +196,6 @@ def test_the_guides_sampler_keeps_order_and_company(guide_package: Path) -> None
 
     sampled = sampler.sample(Echo(), ["a", "b", "c"], [3, 4, 7])
     assert sampled == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
-
-
-def _install_toy(site: Path) -> None:
-    """Install the toy components of the core's tests: a quick model needs no torch."""
-    path = ROOT / "tests" / "core" / "toy.py"
-    spec = importlib.util.spec_from_file_location("_docs_toy", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.install(site)
 
 
 @pytest.fixture(autouse=True)
@@ -282,7 +272,7 @@ def test_a_reference_that_has_gone_is_noticed() -> None:
     assert not exists("silmm.nowhere:improve")
     assert not exists("silmm.engine.loop:worsen")
     assert not exists("silmm_plugins.scoring.scorers:DiffOfProb.guess")
-    assert not exists("tests/core/test_loop.py::test_nothing")
+    assert not exists("tests/engine/test_loop.py::test_nothing")
     assert exists("silmm_plugins.scoring.scorers:DiffOfProb.score")
 
 
