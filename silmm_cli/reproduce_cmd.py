@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from silmm.registry.component_path import split_component
 from silmm.reproduce.catalog import EXPERIMENTS
 from silmm_cli.console import chatter, print_json, results, say
-from silmm_cli.model_path import split_model
 
 _FAILED = 1
 """Exit code where a row failed and others did not."""
@@ -82,7 +82,7 @@ def reproduce(
     experiment = EXPERIMENTS[name]
     registry = Registry.load()
     if model:
-        model, sets = split_model(registry, model, sets)
+        model, sets = split_component(registry, model, sets)
     request = Request(model, benchmark, prompts, sets, seeds, quick)
     if only_list:
         rows = list_rows(registry, experiment, request)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from silmm.errors import UsageError
 from silmm.storage.paths import STAGES
 from silmm_cli.console import chatter, print_json, results, say
-from silmm_cli.model_path import split_model
-
-if TYPE_CHECKING:
-    from silmm.engine.settings import RunSettings
 
 _SHARD = re.compile(r"(\d+)/(\d+)")
 _COMPONENTS = {
@@ -121,9 +117,6 @@ def run(
     if pair_shape is not None:
         sets = (f"pair-rule.shape={pair_shape}", *sets)
     registry = Registry.load()
-    for kind in ("model", "judge_model"):
-        if flags[kind]:
-            flags[kind], sets = split_model(registry, flags[kind], sets, kind)
     settings = resolve_settings(
         registry,
         toml_path=config,
@@ -131,7 +124,7 @@ def run(
         sets=sets,
         announce=say if rank() == 0 else (lambda _: None),
     )
-    folder = run_dir or default_run_dir(settings)
+    folder = run_dir or settings.default_run_dir
     if rank() > 0:  # only trains; rank 0 shows and writes everything
         silmm.engine.run.start(settings, folder, until=until, shard=part, registry=registry)
         return
@@ -160,9 +153,3 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
     if match is None or not int(match[1]) < int(match[2]):
         raise UsageError(f"--shard {text!r} is not I/N with 0 <= I < N; the first of four is 0/4")
     return int(match[1]), int(match[2])
-
-
-def default_run_dir(settings: RunSettings) -> Path:
-    """Name the run after its model and its settings, so that equal settings meet in one place."""
-    model = re.sub(r"[^A-Za-z0-9._-]+", "-", settings.model).strip(".-") or "model"
-    return Path("runs") / f"{model}-{settings.digest[:8]}"

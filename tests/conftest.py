@@ -17,6 +17,8 @@ import silmm  # noqa: F401  # before anything imports torchvision (silmm.torchvi
 
 REPOSITORY = Path(__file__).parent.parent
 
+pytest_plugins = ["tests.toy.fixtures"]
+
 
 def pytest_configure() -> None:
     """Let children hear Ctrl-C: a shell's background job, and what it starts, ignores SIGINT."""

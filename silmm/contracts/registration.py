@@ -51,8 +51,11 @@ class Register(Protocol):
             accepts: Trainers only. "kernel": the factory is ``factory(options, kernel=...)``. "validate":
                 ``train(..., validate=...)`` as :class:`silmm.contracts.models.ValidatingTrainer`, and the
                 options are a :class:`silmm.contracts.validation_options.ValidationOptions`.
-            defaults: Models only: settings that suit this model, for example
-                ``{"prompts": 384, "trainer.nll_weight": 0.5}``; users' settings come before them.
+            defaults: Models only: presets, the settings that suit this model and the options of components that
+                were tuned for it, for example ``{"prompts": 384, "trainer/dpo.nll_weight": 0.5}``
+                (:func:`silmm.contracts.options.presets`); users' settings come before them. NAME in
+                ``KIND/NAME.OPTION`` is a component of silmm or of the model's own distribution; of any other
+                it is ``DISTRIBUTION/NAME``.
             capabilities: Models only: what the model can do.
             kind: Models only: whether its representations are tokens or features.
             paper: Where the paper describes it, for example ``Eq. 3``.

@@ -15,9 +15,9 @@ from silmm.report.training import CURVES
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import read_json, to_json
 from tests.cli.report_run import EVIL, Page, figures, make_run
-from tests.plugins.feature_preferences import feature_preferences
-from tests.plugins.tiny_continuous_random import TinyContinuousRandom
-from tests.plugins.training_run import QUICK
+from tests.plugins.training.feature_preferences import feature_preferences
+from tests.plugins.training.training_run import QUICK
+from tests.toy.tiny_continuous_random import TinyContinuousRandom
 
 DISTANCES = {
     "chosen_distance": 0.03, "reference_chosen_distance": 0.04, "rejected_distance": 0.09,

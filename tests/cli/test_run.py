@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import math
@@ -30,7 +29,8 @@ from silmm_cli.display import (
     with_relative,
 )
 from silmm_cli.outcome import as_object, outcome_table, print_outcome
-from silmm_cli.run_cmd import default_run_dir, parse_shard
+from silmm_cli.run_cmd import parse_shard
+from tests.toy import plugin
 
 TOY = [
     flag
@@ -45,11 +45,7 @@ FIGURES = {"before": 0.6, "after": 0.7, "diff": 0.1, "ci_low": 0.05, "ci_high": 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     """Install the toy plugin package for this process and work in an empty directory."""
-    source = Path(__file__).parent.parent / "core" / "toy.py"
-    spec = importlib.util.spec_from_file_location("_cli_toy", source)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.install(tmp_path / "site")
+    plugin.install(tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy")
     monkeypatch.chdir(tmp_path)
@@ -171,8 +167,8 @@ def test_default_directory_is_a_plain_name(toy):
     flags = {flag.removeprefix("--").replace("-", "_"): "toy" for flag in TOY[::2]}
     settings = resolve_settings(Registry.load(), flags=flags)
     elsewhere = settings.model_copy(update={"model": "../../etc/x"})
-    assert default_run_dir(elsewhere).parts[0] == "runs"
-    assert len(default_run_dir(elsewhere).parts) == 2
+    assert elsewhere.default_run_dir.parts[0] == "runs"
+    assert len(elsewhere.default_run_dir.parts) == 2
 
 
 def test_pair_shape_is_the_pair_rules_option(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.every_model import EveryModel
+from tests.plugins.models.every_model import EveryModel
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from silmm_benchmarks.data.files import DataFile
@@ -17,6 +16,7 @@ from silmm_benchmarks.data.official import OfficialData
 
 from silmm.errors import DataError
 from tests.benchmarks.data.home import serve, status
+from tests.conftest import REPOSITORY
 
 BIG = bytes(range(256)) * 4096
 FAST = 0.01
@@ -205,10 +205,9 @@ def test_killed_in_the_middle_it_goes_on_from_there(home, official, tmp_path, en
     data = BIG * 4
     file = official("big.bin", data)
     home.acts["big.bin"] = [serve(pace=0.05)]
-    root = Path(__file__).parents[3]
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, file.name, file.url, file.sha256, str(file.size), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "benchmarks")])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "benchmarks")])},
         stderr=subprocess.DEVNULL,
     )
     parts = []
