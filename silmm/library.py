@@ -253,7 +253,7 @@ class Leaderboard(tuple["Board", ...]):
         Raises:
             UsageError: there is no such format.
         """
-        from silmm.bench.leaderboard.writing import FORMATS
+        from silmm.bench.leaderboard.board_formats import FORMATS
 
         if form not in FORMATS:
             raise UsageError(f"there is no format {form!r}; formats: {', '.join(FORMATS)}")

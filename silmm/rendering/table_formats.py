@@ -22,7 +22,8 @@ _LATEX = str.maketrans({
     "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': "''", "α": r"$\alpha$",
     "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "·": r"$\cdot$", "–": "--", "…": r"\ldots{}",
 })
-_MARKDOWN = str.maketrans({char: f"\\{char}" for char in "\\`*_[]<>|#"})
+_MARKDOWN = re.compile(r"[\\`*<>|#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|\](?=[(\[:])")
+"""What could be markup: a bracket only where it could end the text of a link, an underscore only beside a word."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _TONE_STYLES: dict[Tone, str] = {
     "better": "green", "worse": "red", "strong": "bold", "quiet": "dim", "warning": "yellow",
@@ -100,7 +101,7 @@ def markdown_rows(table: ResultTable, *, line_break: str = " ") -> str:
 
 def escape_markdown(text: str) -> str:
     """Return a text on one line that is no markup."""
-    return _on_one_line(text).translate(_MARKDOWN)
+    return _MARKDOWN.sub(r"\\\g<0>", _on_one_line(text))
 
 
 def to_latex(tables: Sequence[ResultTable]) -> str:
