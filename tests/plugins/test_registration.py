@@ -59,6 +59,17 @@ def test_every_option_has_help_and_its_place_in_the_paper() -> None:
                 assert option.paper, (name, option.name)
 
 
+def test_every_preset_of_a_built_in_model_names_a_registered_components_option() -> None:
+    """A renamed component or option cannot leave a preset behind that nobody reads."""
+    registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
+    components = [key for model in registry.entries("model") for key in model.defaults if "." in key]
+    for key in components:
+        component, _, option = key.rpartition(".")
+        kind, _, name = component.partition("/")
+        assert option in registry.entry(kind, name).options.model_fields, key
+    assert components
+
+
 def test_the_embedded_model_states_the_revision_of_its_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""From rows to the settings of runs: what a row changes, what its model cannot do, where its run lies."""
+"""Resolves rows to the settings of runs: what a row changes, why its model cannot run it, the name of its run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from silmm.storage.sha256_cache import Announce
 from silmm.suggestions import listed
 
 EMBEDDED: Mapping[ModelKind, str] = {"discrete": "tiny-discrete", "continuous": "tiny-continuous"}
-"""The base model of each kind that rows use where none is asked for."""
+"""The base model of each kind where the user names none."""
 QUICK: Mapping[str, Value] = {
     "prompts": 128, "images_per_prompt": 16, "trainer.max_steps": 48, "trainer.warmup_steps": 5,
     "benchmark.images": 2, "benchmark.images_at_temperature_1": 0, "benchmark.questions": 0,
 }
-"""What `--quick` sets where there is such an option; with 16 candidates Table 7's ranks stay apart."""
+"""Settings of `--quick`, where there is such an option; with 16 candidates Table 7's ranks stay distinct."""
 
 Layer = dict[tuple[str, str], Value]
 """(kind, option) -> value; kind "" holds the settings of the run itself."""
@@ -32,27 +32,27 @@ Layer = dict[tuple[str, str], Value]
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asks of every row."""
+    """What the user requests for every row."""
 
     model: str | None = None
     benchmark: str = "shapes"
     prompts: str | None = None
     sets: tuple[str, ...] = ()
-    """Texts `kind.option=value`; a row's own settings come before them."""
+    """Texts `kind.option=value`; a row's own settings take precedence."""
     seeds: int = 1
     quick: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one row comes to: settings for each seed, or the reason why it is not possible."""
+    """The resolution of one row: settings per seed, or the reason why it is not possible."""
 
     row: Row
     model: str
     changes: Mapping[str, str] = field(default_factory=dict)
-    """The row's own settings as they stand here, by their name on the command line."""
+    """The row's own settings with their values here, by their names on the command line."""
     settings: tuple[RunSettings, ...] = ()
-    """One for each seed; empty where the row is not possible."""
+    """One per seed; empty where the row is not possible."""
     runs: tuple[str, ...] = ()
     """The name of each run's directory."""
     reason: str = ""
@@ -67,20 +67,20 @@ def plan_rows(
 ) -> tuple[Plan, ...]:
     """Resolve every row; one that the model cannot do carries the reason.
 
-    `announce` is told when a checkpoint has to be read as a whole.
+    `announce` is called when a checkpoint has to be read as a whole.
 
     Raises:
-        UsageError: not one row is possible, or a `--set` fits no row.
+        UsageError: no row is possible, or a `--set` fits no row.
     """
     if request.seeds < 1:
         raise UsageError(f"--seeds {request.seeds}: at least 1 is needed")
     plans = tuple(_plan(registry, experiment, row, request, announce) for row in experiment.rows)
     if not any(plan.settings for plan in plans):
-        told: dict[tuple[str, str], list[str]] = {}
+        rows_by_reason: dict[tuple[str, str], list[str]] = {}
         for plan in plans:
-            told.setdefault((plan.model, plan.reason), []).append(plan.row.name)
+            rows_by_reason.setdefault((plan.model, plan.reason), []).append(plan.row.name)
         reasons = "\n".join(
-            f"  {', '.join(rows)} with {model}: {reason}" for (model, reason), rows in told.items()
+            f"  {', '.join(rows)} with {model}: {reason}" for (model, reason), rows in rows_by_reason.items()
         )
         raise UsageError(f"no row of {experiment.name} is possible:\n{reasons}")
     for (kind, option), value in _from_texts(request.sets).items():
@@ -99,18 +99,18 @@ def _plan(
     try:
         kind = registry.entry("model", model).model_kind
         if kind is None or kind != (row.kind or kind):
-            raise UsageError(f"the row is about a {row.kind} model and {model!r} is {kind}")
+            raise UsageError(f"the row needs a {row.kind} model and {model!r} is {kind}")
         layers = _layers(experiment, row, request, model, kind)
         changes, settings, left_out = _resolve(registry, row, layers, announce)
-        every = [settings] if request.seeds == 1 else [
+        per_seed = [settings] if request.seeds == 1 else [
             _resolve(registry, row, {**layers, "seed": {("", "seed"): settings.seed + number}}, announce)[1]
             for number in range(request.seeds)
         ]
         capabilities.check(registry, settings)
     except (UsageError, PluginError) as error:
         return Plan(row, model, reason=str(error))
-    runs = tuple(_run_name(registry, row, one) for one in every)
-    return Plan(row, model, changes, tuple(every), runs, left_out=left_out)
+    runs = tuple(_run_name(registry, row, settings) for settings in per_seed)
+    return Plan(row, model, changes, tuple(per_seed), runs, left_out=left_out)
 
 
 def _layers(
@@ -156,7 +156,7 @@ def _resolve(
     for layer in layers.values():
         merged |= layer
         plain |= {key: value for key, value in layer.items() if isinstance(value, str | int | float)}
-    # First without options and shares: they depend on the components and on the numbers.
+    # Options and shares depend on the components and on the numbers of images and prompts, so those come first.
     first = resolve_settings(registry, flags=_flags(plain))
     images, prompts = first.images_per_prompt, first.prompts
     values = {
@@ -165,10 +165,10 @@ def _resolve(
     }
     lacking = [key for key in values if key[0] and not _has(registry, first, key)]
     _refuse_unknown_row(row, lacking, first)
-    given = {key: value for key, value in values.items() if key not in lacking}
+    accepted = {key: value for key, value in values.items() if key not in lacking}
     settings = resolve_settings(
-        registry, flags=_flags(given),
-        sets=[f"{kind}.{option}={value}" for (kind, option), value in given.items() if kind],
+        registry, flags=_flags(accepted),
+        sets=[f"{kind}.{option}={value}" for (kind, option), value in accepted.items() if kind],
         announce=announce,
     )
     left_out = tuple(
@@ -186,14 +186,14 @@ def _flags(layer: Mapping[tuple[str, str], Value]) -> dict[str, object]:
 def _has(registry: Registry, settings: RunSettings, key: tuple[str, str]) -> bool:
     kind, option = key
     if kind not in FIELD_OF_KIND:
-        return True  # for the error that names the kinds
+        return True  # resolve_settings raises the error that names the kinds
     if settings.component(kind) is None:
         return False
     return option in settings.entry(registry, kind).options.model_fields
 
 
 def _refuse_unknown_row(row: Row, lacking: Sequence[tuple[str, str]], settings: RunSettings) -> None:
-    """Refuse a row whose own setting has nobody to take it: it would be another row's run."""
+    """Refuse a row whose own setting no component takes: it would be another row's run."""
     for name in row.settings:
         kind, option = _split(name)
         if (kind, option) in lacking:
@@ -201,7 +201,7 @@ def _refuse_unknown_row(row: Row, lacking: Sequence[tuple[str, str]], settings: 
 
 
 def _run_name(registry: Registry, row: Row, settings: RunSettings) -> str:
-    """Name a run after its row and everything that decides its result: other settings, another place."""
+    """Name a run after its row and everything that decides its result: other settings give another directory."""
     sources = {
         kind: [entry.distribution, entry.version, entry.revision]
         for kind in settings.options
@@ -222,7 +222,7 @@ def describe_left_out(plans: Sequence[Plan]) -> list[str]:
     """Say which `--set` was left out in which rows."""
     texts = dict.fromkeys(text for plan in plans for text in plan.left_out)
     return [
-        f"--set {text}: no component of these rows has this option, so they go without it: "
+        f"--set {text}: no component of these rows has this option, so they run without it: "
         + listed(plan.row.name for plan in plans if text in plan.left_out)
         for text in texts
     ]
