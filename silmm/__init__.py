@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOptions
     from silmm.contracts.hookspecs import hookimpl
-    from silmm.contracts.judges import Judge, Question
+    from silmm.contracts.judges import Judge
     from silmm.contracts.models import (
         BaseModel,
         Benchmark,
@@ -67,8 +67,8 @@ _HOMES = {
     "silmm.contracts.hookspecs": "hookimpl",
     "silmm.contracts.judges": "Judge",
     "silmm.contracts.candidates": "Candidate Pair Prompt Question Sampled",
-    "silmm.contracts.components": "Aggregation AnswerScorer Distance Kernel PairRule Prompter PrompterResult Questioner "
-    "Sampler Scorer",
+    "silmm.contracts.components": "Aggregation AnswerScorer Distance Kernel PairRule Prompter PrompterResult "
+    "Questioner Sampler Scorer",
     "silmm.contracts.models": "BaseModel Benchmark ChatRequest Image Latent Preference SamplingParams ValidationScore",
     "silmm.contracts.training": "Rollout Trainer TrainingJob",
     "silmm.contracts.options": "NoOptions Options option presets",
