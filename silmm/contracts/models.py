@@ -25,6 +25,7 @@ Capability = Literal[
     "chat",            # text in, text out
     "yes_no",          # answers yes/no questions about images
     "log_likelihood",  # discrete: trainable log pi(z | x)
+    "token_log_likelihood",  # discrete: the same token by token
     "features",        # continuous: trainable H(x)
     "nucleus",         # represent() accepts temperature, top_p, top_k
     "mlp_blocks",      # continuous: names its MLP blocks (DropDiv)
@@ -92,7 +93,7 @@ class BaseModel(ABC):
         """Turn each z into an image with the frozen decoder; `seeds` feed decoder noise, if it has any.
 
         The loop gives all candidates of a prompt the same seed, so that they differ by z alone
-        (method.md, step 2).
+        (docs/spec/method.md, step 2).
         """
 
     @abstractmethod
@@ -108,9 +109,17 @@ class BaseModel(ABC):
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
         """Return log pi(z | x), shape (batch,), float32, differentiable in the backbone.
 
-        The softmax is over the tokens that may be sampled at each position, without guidance (method.md, DPO).
+        The sum of :meth:`token_log_likelihood`, which a model may implement in its place.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not declare 'log_likelihood'")
+        return self.token_log_likelihood(prompts, latents).sum(-1)
+
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi(z_t | z_<t, x), shape (batch, tokens), float32, differentiable in the backbone.
+
+        The softmax is over the tokens that may be sampled at each position, without guidance
+        (docs/spec/method.md, DPO).
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not declare 'token_log_likelihood'")
 
     def features(
         self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None
@@ -158,30 +167,6 @@ class Preference:
         object.__setattr__(self, "scores", self.scores or (None,) * len(self.latents))
 
 
-class Trainer(Protocol):
-    """Step 5: tunes LoRA weights on the preferences."""
-
-    def train(
-        self,
-        model: BaseModel,
-        preferences: Sequence[Preference],
-        *,
-        start: Path | None,
-        out: Path,
-        work: Path,
-        seed: int,
-        observe: Callable[[int, Mapping[str, float]], None],
-    ) -> Mapping[str, float]:
-        """Train from adapter `start` (None: a fresh one) and write a PEFT folder `out`.
-
-        The model as it stands with `start` is the reference. `work` holds training checkpoints and stored
-        reference values: called again after a kill, training goes on from there to the same result.
-        `observe(step, metrics)` is called after each optimizer step, before a checkpoint of it is
-        stored, so that a resumed training misses no step. Returns final metrics.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class ValidationScore:
     """The model's own score on prompts that the training does not see."""
@@ -196,32 +181,6 @@ class ValidationScore:
 
 Validate: TypeAlias = Callable[[], ValidationScore]
 """Scores the model with the weights that it carries at the moment; equal weights give equal scores."""
-
-
-class ValidatingTrainer(Trainer, Protocol):
-    """A trainer that looks at held-out prompts on its way: registered with ``accepts=["validate"]``.
-
-    Its options are a ``ValidationOptions``. Other trainers are called without the keyword.
-    """
-
-    def train(
-        self,
-        model: BaseModel,
-        preferences: Sequence[Preference],
-        *,
-        start: Path | None,
-        out: Path,
-        work: Path,
-        seed: int,
-        observe: Callable[[int, Mapping[str, float]], None],
-        validate: Validate | None = None,
-    ) -> Mapping[str, float]:
-        """Train as :meth:`Trainer.train` does, and call `validate` every `validate_every` steps.
-
-        The score is the metric `validation_score` of the step. With several processes rank 0 alone calls
-        it and tells the others. None: there is nothing to validate on.
-        """
-        ...
 
 
 class Benchmark(Protocol):

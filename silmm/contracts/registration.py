@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal, Protocol, TypeAlias
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal, Protocol, TypeAlias
 
 import pydantic
 
@@ -64,8 +66,11 @@ class Register(Protocol):
             kinds: Kinds of base model that the component works with.
             needs: What it uses beyond what every component of its kind is given (:data:`Need`); None is {"answers"}
                 for a scorer and nothing for others. Who needs answers requires "yes_no" of whoever answers.
-            defaults: Models only: settings that suit this model, for example
-                ``{"prompts": 384, "trainer.nll_weight": 0.5}``; users' settings come before them.
+            defaults: Models only: presets, the settings that suit this model and the options of components that
+                were tuned for it, for example ``{"prompts": 384, "trainer/dpo.nll_weight": 0.5}``
+                (:func:`silmm.contracts.options.presets`); users' settings come before them. NAME in
+                ``KIND/NAME.OPTION`` is a component of silmm or of the model's own distribution; of any other
+                it is ``DISTRIBUTION/NAME``.
             capabilities: Models only: what the model can do.
             kind: Models only: whether its representations are tokens or features.
             paper: Where the paper describes it, for example ``Eq. 3``.
@@ -79,3 +84,39 @@ class Register(Protocol):
             PluginError: The registration is not valid; the whole plugin counts as broken.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A factory that imports what it calls when it is called; :func:`lazy` makes one."""
+
+    target: str
+    arguments: tuple[object, ...] = ()
+
+    def resolve(self) -> Callable[..., Any]:
+        """Import the module and return the attribute.
+
+        Raises:
+            ImportError, AttributeError: there is no such module or attribute.
+        """
+        module, _, path = self.target.partition(":")
+        found: Any = import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+        return found  # type: ignore[no-any-return]
+
+    def __call__(self, *options: object, **parts: object) -> Any:
+        """Call the target with its own arguments, the options unless they are :class:`NoOptions`, and parts."""
+        stated = [option for option in options if type(option) is not NoOptions]
+        return self.resolve()(*self.arguments, *stated, **parts)
+
+
+def lazy(target: str, *arguments: object) -> Lazy:
+    """Return a factory for :class:`Register` that imports nothing until a component is built.
+
+    Args:
+        target: ``module:attribute``, for example ``my_package.samplers:Beam`` or ``my_package.judges:Vqa.load``.
+            It is called with the component's options; a component without options is called without any.
+        arguments: what the target takes before its options.
+    """
+    return Lazy(target, arguments)

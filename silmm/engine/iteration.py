@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from silmm.contracts.components import PrompterResult
+from silmm.contracts.training import TrainingJob
 from silmm.engine.local_executor import Components, Pool, Task
 from silmm.engine.stages.candidate_views import IMAGES, stored_answers, view_columns
 from silmm.engine.stages.pair_stage import allowed_pairs, choose_pairs
@@ -346,18 +347,19 @@ class Iteration:
         def observe(step: int, metrics: Mapping[str, float]) -> None:
             log.append(step, metrics)
             session.progress("train", step, int(metrics.get("total_steps", 0)))
-            told = dict(metrics)  # the trainer stores its own: no observer may change them
-            session.observers.train_step(session.folder.path, self._number, step, told)
+            # the trainer stores its own: no observer may change them
+            session.observers.train_step(session.folder.path, self._number, step, dict(metrics))
 
-        given = trainer_input(self._settings, session.components, folder, self._scope)
+        inputs = trainer_input(self._settings, session.components, folder, self._scope)
         model = session.components.lend_model()
         trainer = session.components.get("trainer")
         make_folder(folder.work)
         with atomic_folder(folder.adapter) as out:
-            metrics = trainer.train(
-                model, given.preferences, start=self._reference, out=out, work=folder.work,
-                seed=self._scope.derive("train"), observe=observe, **given.extras(),
+            job = TrainingJob(
+                model, inputs.preferences, start=self._reference, out=out, work=folder.work,
+                seed=self._scope.derive("train"), observe=observe, validate=inputs.validate, rollout=inputs.rollout,
             )
+            metrics = trainer.train(job)
         seal_adapter(folder.adapter, metrics)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -43,10 +43,6 @@ class TrainerInput:
     """For a trainer that validates."""
     rollout: Rollout | None
     """For a trainer that needs rollouts."""
-
-    def extras(self) -> dict[str, Any]:
-        """Return the arguments that not every trainer takes."""
-        return {name: value for name in ("validate", "rollout") if (value := getattr(self, name)) is not None}
 
 
 def trainer_input(
