@@ -150,7 +150,7 @@ def upside_down(scores):
 
 
 PAIR_RULES = {
-    "a candidate without a score": lambda scores: [Pair(0, 1)] if len(scores) > 1 else [],
+    "a candidate without a score": lambda scores: [Pair(0, 1)] if None in scores else [],
     "not preferred to itself": lambda scores: [Pair(0, 0)] if None not in scores else [],
     "the indices go from 0": lambda scores: [Pair(0, -1)] if None not in scores else [],
     "no silmm.contracts.candidates.Pair": lambda scores: [(0, 1)],
@@ -158,7 +158,8 @@ PAIR_RULES = {
     "twice": lambda scores: [Pair(0, 1)] * 2 if len(scores) == 32 else [],
     "the lower score": upside_down,
     "give no pair": lambda scores: [],
-    "TypeError": lambda scores: [Pair(max(scores), 0)],
+    "are indices": lambda scores: [Pair(0.5, 1)],
+    "ZeroDivisionError": lambda scores: 1 / 0,
 }
 
 

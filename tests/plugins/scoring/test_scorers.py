@@ -13,6 +13,7 @@ from silmm_plugins.scoring.vqascore import DualVqaScore, VqaScore
 
 from silmm.contracts.candidates import Candidate, Prompt
 from silmm.contracts.components import AnswerScorer
+from silmm.engine.settings_resolution import resolve_settings
 from silmm.registry.registry import Registry
 
 ANSWERS = np.array([[0.9, 0.05], [0.2, 0.7], [0.4, 0.4]])
@@ -102,4 +103,6 @@ def test_the_embedded_models_ask_in_words_that_they_know() -> None:
     """Their defaults replace the template by the prompt with a question mark."""
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
     for name in ("tiny-discrete", "tiny-continuous"):
-        assert registry.entry("model", name).defaults["scorer.question"] == "{}?"
+        for scorer in ("vqascore", "vqascore-dual"):
+            settings = resolve_settings(registry, flags={"model": name, "scorer": scorer, "benchmark": "none"})
+            assert settings.options["scorer"]["question"] == "{}?"

@@ -31,7 +31,7 @@ DEFAULTS: dict[str, object] = {
         attributes=["colors", "textures", "shapes"],
         relations=["2d spatial relations", "3d spatial relations"],
     ),
-    **presets("scorer", "vqascore", question="{}?"),
+    **presets("scorer", "vqascore", "vqascore-dual", question="{}?"),
     **presets("pair-rule", "top-last", k=3),
     **presets("trainer", "kc-dpo", gamma="auto", reference_weight=0.2),
     **presets(

@@ -26,7 +26,7 @@ DEFAULTS: dict[str, object] = {
         relations=["2d spatial relations", "3d spatial relations"],
     ),
     **presets("sampler", "nucleus", temperature=1.5, top_p=0.5),
-    **presets("scorer", "vqascore", question="{}?"),
+    **presets("scorer", "vqascore", "vqascore-dual", question="{}?"),
     **presets("pair-rule", "top-last", k=2),
     **presets(
         "trainer", "dpo", "sft", "simpo", "ipo", "grpo",
