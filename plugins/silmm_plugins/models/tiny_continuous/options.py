@@ -32,6 +32,8 @@ DEFAULTS: dict[str, object] = {
     "pair-rule.k": 3,
     "trainer.gamma": "auto",
     "trainer.reference_weight": 0.2,
+    # The lower half reads images: over iterations, adapters there cost answers and the gain itself.
+    "trainer.layers": "last:3",
     "trainer.learning_rate": 3e-3,
     "trainer.batch_size": 288,
     "trainer.gradient_accumulation_steps": 1,
