@@ -14,36 +14,36 @@ if TYPE_CHECKING:
     from silmm.bench.leaderboard.results import Result
     from silmm.bench.score_benchmarks import bench
     from silmm.contracts.benchmarks import ImageBenchmark
-    from silmm.contracts.candidates import Candidate, Pair
+    from silmm.contracts.candidates import Candidate, Pair, Prompt, Question, Sampled
+    from silmm.contracts.components import (
+        Aggregation,
+        AnswerScorer,
+        Distance,
+        Kernel,
+        PairRule,
+        Prompter,
+        PrompterResult,
+        Questioner,
+        Sampler,
+        Scorer,
+    )
     from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOptions
     from silmm.contracts.hookspecs import hookimpl
     from silmm.contracts.judges import Judge
     from silmm.contracts.models import (
-        Aggregation,
         BaseModel,
         Benchmark,
         ChatRequest,
-        Distance,
         Image,
-        Kernel,
         Latent,
-        PairRule,
         Preference,
-        Prompt,
-        Prompter,
-        PrompterResult,
-        Question,
-        Questioner,
-        Sampler,
         SamplingParams,
-        Scorer,
-        Trainer,
         ValidationScore,
     )
     from silmm.contracts.options import NoOptions, Options, option, presets
     from silmm.contracts.records import EvalResult
     from silmm.contracts.registration import Register
-    from silmm.contracts.training import Rollout, TrainingJob
+    from silmm.contracts.training import Rollout, Trainer, TrainingJob
     from silmm.contracts.validation_options import ValidationOptions
     from silmm.engine.run import RunResult
     from silmm.engine.settings import RunSettings
@@ -63,17 +63,17 @@ if TYPE_CHECKING:
 _HOMES = {
     "silmm.bench.leaderboard.results": "Result",
     "silmm.contracts.benchmarks": "ImageBenchmark",
-    "silmm.contracts.candidates": "Candidate Pair",
     "silmm.contracts.generators": "GenerationFailure Generator GeneratorOptions",
     "silmm.contracts.hookspecs": "hookimpl",
     "silmm.contracts.judges": "Judge",
-    "silmm.contracts.models": "Aggregation BaseModel Benchmark ChatRequest Distance Image Kernel Latent PairRule "
-    "Preference Prompt Prompter PrompterResult Question Questioner Sampler SamplingParams Scorer Trainer "
-    "ValidationScore",
+    "silmm.contracts.candidates": "Candidate Pair Prompt Question Sampled",
+    "silmm.contracts.components": "Aggregation AnswerScorer Distance Kernel PairRule Prompter PrompterResult "
+    "Questioner Sampler Scorer",
+    "silmm.contracts.models": "BaseModel Benchmark ChatRequest Image Latent Preference SamplingParams ValidationScore",
+    "silmm.contracts.training": "Rollout Trainer TrainingJob",
     "silmm.contracts.options": "NoOptions Options option presets",
     "silmm.contracts.records": "EvalResult",
     "silmm.contracts.registration": "Register",
-    "silmm.contracts.training": "Rollout TrainingJob",
     "silmm.contracts.validation_options": "ValidationOptions",
     "silmm.engine.run": "RunResult",
     "silmm.engine.settings": "RunSettings",
@@ -86,6 +86,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.s
 __all__ = [
     "SILMM_PLUGIN_API",
     "Aggregation",
+    "AnswerScorer",
     "BaseModel",
     "Benchmark",
     "Candidate",
@@ -123,6 +124,7 @@ __all__ = [
     "RunBusy",
     "RunResult",
     "RunSettings",
+    "Sampled",
     "Sampler",
     "SamplingParams",
     "Scorer",

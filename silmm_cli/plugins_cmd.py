@@ -25,7 +25,7 @@ def plugins(ctx: click.Context, kind: str | None, as_json: bool) -> None:
 
     \b
     --json prints {"components": [...], "broken": [...]}. A component has kind, name,
-    summary, distribution, version, paper, model_kinds, requires and accepts; a model
+    summary, distribution, version, paper, model_kinds, requires and needs; a model
     has model_kind, capabilities and defaults too; a kernel has aggregation and
     distance, each with name, distribution, version, paper and options (their names),
     and problem, empty where the two go together. A broken plugin has name, value,
@@ -73,7 +73,7 @@ def _entry_json(entry: Entry) -> dict[str, object]:
         "paper": entry.paper,
         "model_kinds": list(entry.kinds),
         "requires": sorted(entry.requires),
-        "accepts": sorted(entry.accepts),
+        "needs": sorted(entry.needs),
     }
     if entry.kind == "model":
         data |= {
@@ -123,7 +123,7 @@ def _print_entry(console: Console, entry: Entry, options: list[OptionInfo]) -> N
         "capabilities": ", ".join(sorted(entry.capabilities)),
         "works with": "" if entry.kind == "model" else f"{' and '.join(entry.kinds)} models",
         "requires": ", ".join(sorted(entry.requires)),
-        "accepts": ", ".join(sorted(entry.accepts)),
+        "needs": ", ".join(sorted(entry.needs)),
         "defaults": ", ".join(f"{key}={value}" for key, value in entry.defaults.items()),
     }
     facts |= {half.kind: _half_line(half) for half in entry.halves}

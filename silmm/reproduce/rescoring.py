@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from silmm.engine import stages
+from silmm.engine.stages.candidate_views import view_columns
+from silmm.engine.stages.score_stage import RunJudge, score_candidates
+from silmm.engine.stages.seed_scope import SeedScope
 
 if TYPE_CHECKING:
-    from silmm.contracts.models import BaseModel, Image, Scorer
+    from silmm.contracts.components import Scorer
+    from silmm.contracts.models import Image
     from silmm.engine.settings import RunSettings
     from silmm.registry.registry import Registry
     from silmm.storage.paths import IterationFolder
@@ -51,14 +54,15 @@ def score_stored_answers(
         answers: ANSWERS about the same candidates and questions.
         folder: of the iteration, with its prompts, candidates and questions.
     """
-    options = settings.options["scorer"]
+    entry, options = settings.entry(registry, "scorer"), settings.options["scorer"]
     scorer = cast("Scorer", registry.build("scorer", settings.scorer, options))
     prompts, size = folder.prompts.table(), settings.shard_size
     for shard in folder.missing("score"):
-        answer_table, scores, counts = stages.score_candidates(
-            cast("BaseModel", _StoredAnswers(answers.read(shard))), scorer, prompts.slice(shard * size, size),
-            folder.table("candidates").read(shard, stages.SCORED_COLUMNS),
-            folder.table("questions").read(shard), scope=stages.SeedScope(settings.seed, iteration),
+        answer_table, scores, counts = score_candidates(
+            RunJudge(_StoredAnswers(answers.read(shard))), scorer, prompts.slice(shard * size, size),
+            folder.table("candidates").read(shard, view_columns(entry.needs, images=True)),
+            folder.table("questions").read(shard), scope=SeedScope(settings.seed, iteration),
+            needs=entry.needs, lend_judge=False, who=entry.described,
         )
         folder.table("answers").commit(shard, answer_table)
         folder.table("scores").commit(shard, scores, counts)

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from silmm.registry.registry import Registry
 
 EVALUATION = "evaluation"
+QUESTIONS = "questions"
+"""The stage that only runs with a component that needs answers have."""
 ANSWERS = "answers"
 """Part of stage `score`: the model's answers, which do not depend on the scorer."""
 DEPENDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "prompts": (("start",), ("prompter", "benchmark", ".prompts", ".limit")),
     "sample": (("prompts",), ("sampler", ".images_per_prompt", ".decodes_per_candidate")),
-    "questions": (("prompts",), ("questioner",)),
-    ANSWERS: (("sample", "questions"), ("judge_model",)),
+    QUESTIONS: (("prompts",), ("questioner",)),
+    ANSWERS: (("sample", QUESTIONS), ("judge_model",)),
     "score": ((ANSWERS,), ("scorer",)),
     "pairs": (("score",), ("pair-rule", ".pairs")),
     "features": (("sample", "pairs"), ()),
@@ -66,7 +68,8 @@ def stage_digests(record: Mapping[str, Any]) -> Digests:
         start = _digest(_parts(record, ALWAYS), others, record["format"], number, previous)
         by_stage = {"start": start}
         for stage, (inputs, own) in DEPENDS.items():
-            by_stage[stage] = _digest(stage, [by_stage[name] for name in inputs], _parts(record, own))
+            asked = record["asks_questions"] if stage == QUESTIONS else None
+            by_stage[stage] = _digest(stage, [by_stage[name] for name in inputs], _parts(record, own), asked)
             digests[number, stage] = by_stage[stage]
         previous = by_stage["train"]
     return digests
@@ -161,6 +164,8 @@ class Sharing:
         """Score the answers of a run that differs in its scorer alone; the model is not asked again."""
         from silmm.reproduce.rescoring import score_stored_answers
 
+        if self._settings.entry(self._registry, "scorer").needs != {"answers"}:
+            return  # this scorer sees more than answers, or none
         if not all(_finished(target, stage) for stage in ("prompts", "sample", "questions")):
             return
         for donor, donor_digests in donors:

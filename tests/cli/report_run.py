@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from silmm.contracts.models import Prompt
+from silmm.contracts.candidates import Prompt
 from silmm.contracts.records import ANSWERS, CANDIDATES, IMAGE, PAIRS, QUESTIONS, SCORES, prompt_id
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import to_json

@@ -23,7 +23,7 @@ from tests.toy import artefacts
 MORE = """
 import numpy as np
 from silmm import hookimpl
-from silmm.contracts.models import Question
+from silmm.contracts.candidates import Question
 from silmm_toy import ToyBenchmark
 from tests.toy import artefacts
 
