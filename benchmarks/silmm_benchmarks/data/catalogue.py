@@ -21,7 +21,7 @@ class Source:
 
     summary: str
     files: str
-    """`module:NAME` of its tuple of :class:`silmm_benchmarks.data.files.DataFile`, or of a mapping that has
+    """`module:NAME` of its tuple of :class:`silmm_benchmarks.data.data_file.DataFile`, or of a mapping that has
     the tuple under the data set's name."""
     benchmark: str = ""
     """`module:Class` of the benchmark whose `items` reads the folder and compares its counts with the
@@ -83,7 +83,7 @@ def register_data(register: Register) -> None:
 
 def _factory(name: str, source: Source) -> Callable[[NoOptions], DataSet]:
     def build(options: NoOptions) -> DataSet:
-        from silmm_benchmarks.data.official import OfficialData
+        from silmm_benchmarks.data.official_data import OfficialData
 
         del options
         files = _named(source.files)

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from silmm.errors import DataError
-from silmm.storage.data_sets import DATA_VARIABLE, data_root
 from silmm.storage.sha256_cache import file_digests
+from silmm.storage.user_folders import DATA_VARIABLE, data_root
 
 HUB = "hub:"
 _KINDS = (".safetensors", ".pth", ".bin", ".pt")
