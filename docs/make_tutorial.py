@@ -33,7 +33,7 @@ def run_blocks(sources: Sequence[str]) -> Iterator[str]:
     for number, source in enumerate(sources, start=1):
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(compile(source, f"tutorial.md, block {number}", "exec"), namespace)  # noqa: S102 - our own page
-        yield printed.getvalue()
+        yield f"{text}\n" if (text := printed.getvalue().rstrip()) else ""
 
 
 def with_outputs(page: str, outputs: Sequence[str]) -> str:
