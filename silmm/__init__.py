@@ -13,37 +13,38 @@ from silmm.version import SILMM_PLUGIN_API, __version__
 if TYPE_CHECKING:
     from silmm.bench.leaderboard.results import Result
     from silmm.bench.score_benchmarks import bench
-    from silmm.contracts.benchmarks import ImageBenchmark
-    from silmm.contracts.candidates import Candidate, Pair
-    from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOptions
-    from silmm.contracts.hookspecs import hookimpl
-    from silmm.contracts.judges import Judge
-    from silmm.contracts.models import (
+    from silmm.contracts.benchmarks import Column, ImageBenchmark, ImageFile, Item, Mode, Problem, Request
+    from silmm.contracts.candidates import Candidate, Pair, Prompt, Question, Sampled
+    from silmm.contracts.components import (
         Aggregation,
-        BaseModel,
-        Benchmark,
-        ChatRequest,
+        AnswerScorer,
         Distance,
-        Image,
         Kernel,
-        Latent,
         PairRule,
-        Preference,
-        Prompt,
         Prompter,
         PrompterResult,
-        Question,
         Questioner,
         Sampler,
-        SamplingParams,
         Scorer,
-        Trainer,
+    )
+    from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOptions
+    from silmm.contracts.hookspecs import hookimpl
+    from silmm.contracts.judges import FeedbackJudge, Judge
+    from silmm.contracts.models import (
+        BaseModel,
+        Benchmark,
+        Capability,
+        ChatRequest,
+        Image,
+        Latent,
+        Preference,
+        SamplingParams,
         ValidationScore,
     )
     from silmm.contracts.options import NoOptions, Options, option, presets
     from silmm.contracts.records import EvalResult
     from silmm.contracts.registration import Register
-    from silmm.contracts.training import Rollout, TrainingJob
+    from silmm.contracts.training import Rollout, Trainer, TrainingJob
     from silmm.contracts.validation_options import ValidationOptions
     from silmm.engine.run import RunResult
     from silmm.engine.settings import RunSettings
@@ -62,18 +63,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "silmm.bench.leaderboard.results": "Result",
-    "silmm.contracts.benchmarks": "ImageBenchmark",
-    "silmm.contracts.candidates": "Candidate Pair",
+    "silmm.contracts.benchmarks": "Column ImageBenchmark ImageFile Item Mode Problem Request",
+    "silmm.contracts.candidates": "Candidate Pair Prompt Question Sampled",
+    "silmm.contracts.components": "Aggregation AnswerScorer Distance Kernel PairRule Prompter PrompterResult "
+    "Questioner Sampler Scorer",
     "silmm.contracts.generators": "GenerationFailure Generator GeneratorOptions",
     "silmm.contracts.hookspecs": "hookimpl",
-    "silmm.contracts.judges": "Judge",
-    "silmm.contracts.models": "Aggregation BaseModel Benchmark ChatRequest Distance Image Kernel Latent PairRule "
-    "Preference Prompt Prompter PrompterResult Question Questioner Sampler SamplingParams Scorer Trainer "
+    "silmm.contracts.judges": "FeedbackJudge Judge",
+    "silmm.contracts.models": "BaseModel Benchmark Capability ChatRequest Image Latent Preference SamplingParams "
     "ValidationScore",
     "silmm.contracts.options": "NoOptions Options option presets",
     "silmm.contracts.records": "EvalResult",
     "silmm.contracts.registration": "Register",
-    "silmm.contracts.training": "Rollout TrainingJob",
+    "silmm.contracts.training": "Rollout Trainer TrainingJob",
     "silmm.contracts.validation_options": "ValidationOptions",
     "silmm.engine.run": "RunResult",
     "silmm.engine.settings": "RunSettings",
@@ -86,24 +88,31 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.s
 __all__ = [
     "SILMM_PLUGIN_API",
     "Aggregation",
+    "AnswerScorer",
     "BaseModel",
     "Benchmark",
     "Candidate",
+    "Capability",
     "ChatRequest",
+    "Column",
     "DataError",
     "Distance",
     "EvalResult",
+    "FeedbackJudge",
     "GenerationFailure",
     "Generator",
     "GeneratorOptions",
     "Image",
     "ImageBenchmark",
+    "ImageFile",
     "Incomplete",
+    "Item",
     "Judge",
     "Kernel",
     "Latent",
     "Leaderboard",
     "LoadedModel",
+    "Mode",
     "NoOptions",
     "Options",
     "OutOfSpace",
@@ -111,6 +120,7 @@ __all__ = [
     "PairRule",
     "PluginError",
     "Preference",
+    "Problem",
     "Prompt",
     "Prompter",
     "PrompterResult",
@@ -118,11 +128,13 @@ __all__ = [
     "Questioner",
     "Register",
     "Registry",
+    "Request",
     "Result",
     "Rollout",
     "RunBusy",
     "RunResult",
     "RunSettings",
+    "Sampled",
     "Sampler",
     "SamplingParams",
     "Scorer",

@@ -237,7 +237,7 @@ def build(kind: str, name: str, *, registry: Registry | None = None, **options: 
     """
     registry = registry or Registry.load()
     entry = registry.entry(kind, name)
-    parts = {part: options.pop(part) for part in entry.accepts & options.keys()}
+    parts = {part: options.pop(part) for part in entry.needs & options.keys()}
     given = {option: Given(value, f"{option}=…") for option, value in options.items()}
     return registry.build(kind, name, complete(entry.options, f"{entry.kind} {name!r}", given), **parts)
 
@@ -253,7 +253,7 @@ class Leaderboard(tuple["Board", ...]):
         Raises:
             UsageError: there is no such format.
         """
-        from silmm.bench.leaderboard.writing import FORMATS
+        from silmm.bench.leaderboard.board_formats import FORMATS
 
         if form not in FORMATS:
             raise UsageError(f"there is no format {form!r}; formats: {', '.join(FORMATS)}")

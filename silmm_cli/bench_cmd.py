@@ -10,7 +10,7 @@ import click
 
 from silmm.errors import Incomplete, UsageError
 from silmm_cli.console import chatter, print_json, results
-from silmm_cli.run_cmd import parse_shard
+from silmm_cli.options import data_dir_option, json_option, out_option, set_option, shard_option
 
 DEFAULT = "score"
 
@@ -49,7 +49,7 @@ def bench() -> None:
 @click.option("--name", default="", help="How tables call it; by default as --model or --images.")
 @click.option("--categories", metavar="A,B,…", help="Only these categories of the benchmark.")
 @click.option("--limit", type=click.IntRange(1), help="About this many prompts only; marks the result.")
-@click.option("--shard", metavar="I/N", help="Do only every N-th block of prompts, from the I-th (0-based).")
+@shard_option("block of prompts")
 @click.option(
     "--mode", type=click.Choice(["official", "fixed"]), default="official", show_default=True,
     help="The official scripts' numbers, or those with their known errors repaired.",
@@ -58,14 +58,8 @@ def bench() -> None:
     "--judge", "judges", multiple=True, metavar="ROLE=NAME[:PATH]",
     help="Another judge, or its weights; NAME none leaves the role and its columns empty.",
 )
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of all data sets; $SILMM_DATA, else your user data folder, by default.",
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False),
-    help="Where answers, images and results go; bench/NAME by default.",
-)
+@data_dir_option
+@out_option("Folder of answers, images and results; bench/NAME by default.")
 @click.option(
     "--allow-missing", is_flag=True, help="Score what is there; marks the result as partial."
 )
@@ -80,10 +74,9 @@ def bench() -> None:
     "--one-judge", is_flag=True,
     help="Keep one judge in memory at a time, where all together are too large for it.",
 )
-@click.option(
-    "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
-    help="Set an option of a judge by its role, of the generator, or of a benchmark by its name: "
-    "yes-no.batch=8, generator.steps=30, dpg-bench.images=1. May be repeated.",
+@set_option(
+    "Set an option of a judge by its role, of the generator, or of a benchmark by its name: yes-no.batch=8, "
+    "generator.steps=30, dpg-bench.images=1."
 )
 @click.option(
     "--official-files", is_flag=True,
@@ -93,12 +86,12 @@ def bench() -> None:
     "--dry-run", is_flag=True, help="Count prompts, images and questions; sample, open and ask nothing."
 )
 @click.option("--details", is_flag=True, help="Show also columns that the paper's table does not have.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+@json_option
 def score(
     *,
     benchmarks: tuple[str, ...],
     categories: str | None,
-    shard: str | None,
+    shard: tuple[int, int] | None,
     judges: tuple[str, ...],
     data_dir: Path | None,
     out: Path | None,
@@ -122,7 +115,7 @@ def score(
         out=out or default_out(flags["model"], flags["images"]),
         data=data_dir,
         categories=tuple(name for name in (categories or "").split(",") if name),
-        shard=parse_shard(shard),
+        shard=shard,
         judges=parse_judges(judges),
         sets=parse_sets(sets),
         **flags,
@@ -142,7 +135,7 @@ def score(
 @bench.command()
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+@json_option
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two results prompt by prompt: SECOND minus FIRST, with intervals."""
     from silmm.bench.leaderboard.comparing import compare_results

@@ -98,6 +98,8 @@ class CheckpointMark(BaseModel):
     """The option with the revision of a repository."""
     named: bool = False
     """Whether the component goes by the folder's own name, so that it counts beside the content."""
+    required: bool = False
+    """Whether the component cannot work without one: a run where it is empty is refused at its start."""
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def resolve_settings(
     model_entry = registry.entry("model", model)
     preset = _from_model(model_entry)
     values = complete(RunSettings, "settings", _of_kind(preset, "") | own) | {"model": model}
-    if "kernel" not in own and "kernel" not in registry.entry("trainer", values["trainer"]).accepts:
+    if "kernel" not in own and "kernel" not in registry.entry("trainer", values["trainer"]).needs:
         values["kernel"] = None
     values["options"] = _component_options(registry, values, user, model_entry, preset)
     settings = RunSettings.model_validate(values)

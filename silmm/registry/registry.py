@@ -170,14 +170,14 @@ class Registry:
         return PluginError(f"{message} These plugins are broken and may hold it:\n{reports}")
 
     def build(self, kind: str, name: str, options: Mapping[str, Any], **parts: object) -> Any:
-        """Build a component from its options; `parts` go to a factory that accepts them.
+        """Build a component from its options; `parts` go to a factory that needs them.
 
         Raises:
             UsageError, PluginError: As :meth:`entry`, or a part that the component does not take.
         """
         entry = self.entry(kind, name)
         for part in parts:
-            if part not in entry.accepts:
+            if part not in entry.needs:
                 raise UsageError(f"the {entry.kind} {name!r} takes no {part}")
         return entry.factory(entry.options.model_validate(dict(options)), **parts)
 

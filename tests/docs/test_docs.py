@@ -16,8 +16,7 @@ import pytest
 
 import silmm
 import silmm.engine.run
-from silmm.contracts import hookspecs
-from silmm.contracts import models as interfaces
+from silmm.contracts import components, hookspecs, models
 from silmm.engine import capabilities
 from silmm.engine.settings import RunSettings
 from silmm.engine.settings_resolution import resolve_settings
@@ -128,7 +127,8 @@ def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
         *("Aggregation", "Distance", "Trainer", "ValidatingTrainer", "Benchmark"),
     }
     for owner, method, text in told:
-        assert split(text) == arguments(getattr(getattr(interfaces, owner), method)), owner
+        contract = getattr(components if hasattr(components, owner) else models, owner)
+        assert split(text) == arguments(getattr(contract, method)), owner
 
 
 def test_the_guide_knows_all_arguments_of_register() -> None:

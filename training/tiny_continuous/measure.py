@@ -69,7 +69,7 @@ def headroom(model: TinyContinuous) -> dict[str, float]:
     """
     prompts = [p for p in tune_prompts() for _ in range(CANDIDATES)]
     seeds = [derive(5, p.text, n % CANDIDATES) for n, p in enumerate(prompts)]
-    latents = sampler().sample(model, [p.text for p in prompts], seeds)
+    latents = [item.latent for item in sampler().sample(model, [p.text for p in prompts], seeds)]
     first = facts(model, prompts, latents, "first").reshape(-1, CANDIDATES)
     fresh = facts(model, prompts, latents, "fresh").reshape(-1, CANDIDATES)
     images = model.decode(latents, [derive(5, "one", p.text) for p in prompts])

@@ -1,13 +1,21 @@
-"""Options and declared capabilities of the model; imports nothing heavy."""
+"""Capabilities, weights and preset settings of `tiny-continuous`; imports nothing heavy."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from silmm.contracts.options import Options, option, presets
+from silmm.contracts.options import presets
+
+if TYPE_CHECKING:
+    from silmm.contracts.models import Capability
+
+CAPABILITIES: tuple[Capability, ...] = (
+    *("chat", "yes_no", "features", "mlp_blocks", "query_embeddings", "rewrite"),
+)
 
 WEIGHTS = Path(__file__).parent / "weights"
-
+"""The folder of the shipped weights."""
 
 DEFAULTS: dict[str, object] = {
     "sampler": "dropdiv",
@@ -23,6 +31,7 @@ DEFAULTS: dict[str, object] = {
         attributes=["colors", "textures", "shapes"],
         relations=["2d spatial relations", "3d spatial relations"],
     ),
+    **presets("scorer", "vqascore", "vqascore-dual", question="{}?"),
     **presets("pair-rule", "top-last", k=3),
     **presets("trainer", "kc-dpo", gamma="auto", reference_weight=0.2),
     **presets(
@@ -34,9 +43,3 @@ DEFAULTS: dict[str, object] = {
     **presets("benchmark", "shapes", images_at_temperature_1=0),
     "threads": 1,
 }
-
-
-class TinyContinuousOptions(Options):
-    """Options of `tiny-continuous`."""
-
-    device: str = option("cpu", "where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one")
