@@ -21,14 +21,13 @@ def never(options):
 
 @hookimpl
 def silmm_register_models(register):
-    register("tiny-discrete", never, summary="M.", kind="discrete", capabilities=("chat", "nucleus"),
-             defaults={"sampler.top_p": 0.5})
+    register("tiny-discrete", never, summary="M.", kind="discrete", capabilities=("chat", "nucleus"))
     register("tokens", never, summary="M.", kind="discrete",
              capabilities=("chat", "nucleus", "log_likelihood"))
     register("kernelled", never, summary="M.", kind="continuous",
              capabilities=("chat", "mlp_blocks", "features"),
              defaults={"sampler": "dropdiv", "trainer": "kc-dpo", "kernel": "pool-chamfer",
-                       "kernel.far": 4.0})
+                       "kernel/pool-chamfer.far": 4.0})
     register("queries", never, summary="M.", kind="continuous", capabilities=("chat", "mlp_blocks"))
 
 @hookimpl

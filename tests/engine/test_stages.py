@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from silmm.contracts.models import Prompt
+from silmm.contracts.candidates import Prompt
 from silmm.contracts.records import PAIRS, prompt_id
 from silmm.engine import stages
 from silmm.engine.preferences import preferences

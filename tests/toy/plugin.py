@@ -18,18 +18,9 @@ from typing import Any
 import numpy as np
 
 from silmm import hookimpl
-from silmm.contracts.models import (
-    BaseModel,
-    ChatRequest,
-    Image,
-    Latent,
-    Preference,
-    Prompt,
-    PrompterResult,
-    Question,
-    SamplingParams,
-    Validate,
-)
+from silmm.contracts.candidates import Prompt, Question
+from silmm.contracts.components import PrompterResult
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, Preference, SamplingParams, Validate
 from silmm.contracts.options import NoOptions, Options, option
 from silmm.contracts.records import Difference, EvalResult
 from silmm.contracts.validation_options import ValidationOptions

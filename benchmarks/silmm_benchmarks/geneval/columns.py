@@ -1,4 +1,4 @@
-"""The columns of the paper's table from images' verdicts: six tags and their mean (spec/geneval.md 2.7)."""
+"""The columns of the paper's table from images' verdicts: six tags and their mean (docs/spec/geneval.md 2.7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where images are: `<5 digits>/samples/<digits>.png`, a `metadata.jsonl` in each folder (spec/geneval.md 1)."""
+"""Where images are: `<5 digits>/samples/<digits>.png`, a `metadata.jsonl` in each folder (docs/spec/geneval.md 1)."""
 
 from __future__ import annotations
 

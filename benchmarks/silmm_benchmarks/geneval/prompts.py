@@ -1,4 +1,4 @@
-"""Reads GenEval's prompts and checks them line by line (spec/geneval.md 1)."""
+"""Reads GenEval's prompts and checks them line by line (docs/spec/geneval.md 1)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """GenEval's rules: which detections count, how two objects stand to each other, whether a prompt's clauses hold.
 
-Source: the official `evaluate_images.py` (spec/geneval.md 2.1-2.4). Arithmetic is float32 where the original's is.
+Source: the official `evaluate_images.py` (docs/spec/geneval.md 2.1-2.4). Arithmetic is float32 where the original's is.
 """
 
 from __future__ import annotations

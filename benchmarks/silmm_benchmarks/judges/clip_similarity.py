@@ -27,7 +27,7 @@ _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 class ClipSimilarity:
-    """Cosine of L2-normalised features, no template, no factor, no clamp (spec/benchmarks.md 1.5)."""
+    """Cosine of L2-normalised features, no template, no factor, no clamp (docs/spec/benchmarks.md 1.5)."""
 
     def __init__(self, model: Any, tokenizer: Any, placement: Placement, weights: Mapping[str, str]) -> None:
         """Take an open_clip model with `encode_image` and `encode_text`, and its tokenizer."""

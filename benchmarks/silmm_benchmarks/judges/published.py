@@ -1,4 +1,4 @@
-"""The published files of the judges beside UniDet, for `silmm data pull` (spec/benchmarks.md 1.4-2.3, 4.2).
+"""The published files of the judges beside UniDet, for `silmm data pull` (docs/spec/benchmarks.md 1.4-2.3, 4.2).
 
 No home has published a SHA-256 that was seen here, so each is recorded when the file first comes.
 """

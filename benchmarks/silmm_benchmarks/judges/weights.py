@@ -92,7 +92,7 @@ WEIGHTS: Mapping[str, Home] = MappingProxyType({
         "0.2 to 1 GB", "detector",
     ),
 })
-"""Judge -> home (spec/benchmarks.md 1.4, 1.5, 1.8, 2.3; sizes are those of 32-bit weights)."""
+"""Judge -> home (docs/spec/benchmarks.md 1.4, 1.5, 1.8, 2.3; sizes are those of 32-bit weights)."""
 
 
 def locate(judge: str, given: str) -> Path:

@@ -8,7 +8,8 @@ from silmm import hookimpl
 from silmm.contracts.options import Options, option
 
 if TYPE_CHECKING:
-    from silmm.contracts.models import BaseModel, Distance, Sampler
+    from silmm.contracts.components import Distance, Sampler
+    from silmm.contracts.models import BaseModel
     from silmm.contracts.options import NoOptions
     from silmm.contracts.registration import Register
 

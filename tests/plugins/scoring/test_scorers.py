@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from silmm_plugins.scoring.scorers import DiffOfProb, RandomScore, RatioOfYes
 
-from silmm.contracts.models import Scorer
+from silmm.contracts.components import Scorer
 
 ANSWERS = np.array([[0.9, 0.05], [0.2, 0.7], [0.4, 0.4]])
 ALL = [DiffOfProb(), RatioOfYes(), RandomScore()]

@@ -1,1 +1,1 @@
-"""Mask2Former with Swin-S, GenEval's detector, in plain torch (spec/geneval.md 4)."""
+"""Mask2Former with Swin-S, GenEval's detector, in plain torch (docs/spec/geneval.md 4)."""

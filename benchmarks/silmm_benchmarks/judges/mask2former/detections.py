@@ -1,4 +1,4 @@
-"""From queries to objects: top 100 of query x class, full-size masks, scores and boxes (spec/geneval.md 4.6)."""
+"""From queries to objects: top 100 of query x class, full-size masks, scores and boxes (docs/spec/geneval.md 4.6)."""
 
 from __future__ import annotations
 

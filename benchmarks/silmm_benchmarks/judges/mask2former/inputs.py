@@ -1,6 +1,6 @@
 """What the network sees of an image: OpenCV's reading and 8-bit resizing, padding with grey, normalisation.
 
-To the bit what mmdet's test pipeline does (spec/geneval.md 2.6 and 4.2), without OpenCV.
+To the bit what mmdet's test pipeline does (docs/spec/geneval.md 2.6 and 4.2), without OpenCV.
 """
 
 from __future__ import annotations

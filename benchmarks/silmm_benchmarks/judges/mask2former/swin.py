@@ -1,4 +1,4 @@
-"""The Swin backbone as mmdet computes it: windows of 7, its channel order of patch merging (spec/geneval.md 4.3).
+"""The Swin backbone as mmdet computes it: windows of 7, its channel order of patch merging (docs/spec/geneval.md 4.3).
 
 Modules carry mmdet's names, so that the official checkpoint loads without renaming.
 """

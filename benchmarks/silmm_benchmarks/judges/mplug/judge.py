@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class MPlugJudge:
-    """The VQA model of TIFA and DPG-Bench (spec/benchmarks.md 2.3, 3.3, 4.2); a `VqaJudge`."""
+    """The VQA model of TIFA and DPG-Bench (docs/spec/benchmarks.md 2.3, 3.3, 4.2); a `VqaJudge`."""
 
     def __init__(
         self, folder: Path, device: str = "cpu", dtype: str = "float32", batch: int = 16

@@ -1,4 +1,4 @@
-"""The published files: where they are, how large, and under which terms (spec/unidet.md 14)."""
+"""The published files: where they are, how large, and under which terms (docs/spec/unidet.md 14)."""
 
 from __future__ import annotations
 

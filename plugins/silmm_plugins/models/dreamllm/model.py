@@ -17,7 +17,7 @@ from silmm_plugins.models._shared.placement import Placement
 from silmm_plugins.models.dreamllm import checkpoint, companions, templates
 from silmm_plugins.models.dreamllm.decoder import Decoder
 from silmm_plugins.models.dreamllm.language_model import LanguageModel
-from silmm_plugins.models.dreamllm.options import CAPABILITIES, DreamLlmModelOptions
+from silmm_plugins.models.dreamllm.options import CAPABILITIES, DreamLlmOptions
 from silmm_plugins.models.dreamllm.tokenizer import Tokenizer
 from silmm_plugins.models.dreamllm.vision import Vision
 
@@ -35,7 +35,7 @@ class DreamLlm(BaseModel):
         language_model: LanguageModel,
         vision: Vision,
         decoder: Decoder,
-        options: DreamLlmModelOptions,
+        options: DreamLlmOptions,
     ) -> None:
         """Wrap the parts, which are frozen and in eval mode."""
         self.kind = "continuous"
@@ -51,7 +51,7 @@ class DreamLlm(BaseModel):
         self._sources: Mapping[str, str] = {}
 
     @classmethod
-    def load(cls, options: DreamLlmModelOptions) -> DreamLlm:
+    def load(cls, options: DreamLlmOptions) -> DreamLlm:
         """Load a checkpoint folder as the original code writes it.
 
         Raises:
@@ -144,7 +144,7 @@ class DreamLlm(BaseModel):
     ) -> list[npt.NDArray[np.float64]]:
         """Sum the probabilities of the ways to begin with yes and with no, after `ASSISTANT:`.
 
-        The softmax is over the whole vocabulary (spec/base-models.md 1.5). An image is read once for all
+        The softmax is over the whole vocabulary (docs/spec/base-models.md 1.5). An image is read once for all
         its questions.
         """
         self.placement.need("vision")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from silmm_plugins.models._shared.devices import check_devices, device_of
 from silmm_plugins.models._shared.placement import Placement
 from silmm_plugins.models._shared.spreading import Spread
 from silmm_plugins.models.seed_llama import image_sampling as codes_sampling
-from silmm_plugins.models.seed_llama.locate import Folders
+from silmm_plugins.models.seed_llama.image_weights import load_image_tokenizer
+from silmm_plugins.models.seed_llama.language_model import load_language_model
+from silmm_plugins.models.seed_llama.locate import Folders, find, read_json
 from silmm_plugins.models.seed_llama.options import CAPABILITIES
 from silmm_plugins.models.seed_llama.sequences import Prefix, head
-from silmm_plugins.models.seed_llama.templates import Template
+from silmm_plugins.models.seed_llama.templates import TEMPLATES, Template, template_of
 from silmm_plugins.models.seed_llama.text import TextTokenizer
 from silmm_plugins.models.seed_llama.unclip import Unclip
 
@@ -34,7 +37,7 @@ class SeedLlama(BaseModel):
     """A Llama whose vocabulary holds the 8192 codes of SEED tokenizer 2; an image is 32 of them."""
 
     kind = "discrete"
-    capabilities = CAPABILITIES
+    capabilities = frozenset(CAPABILITIES)
     lora_targets = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 
     def __init__(
@@ -48,8 +51,6 @@ class SeedLlama(BaseModel):
         unused: Sequence[str] = (),
     ) -> None:
         """Join the parts, which are frozen and in eval mode, and put them on their devices.
-
-        :func:`silmm_plugins.models.seed_llama.loading.load` reads them.
 
         Raises:
             DataError: the parts are not of one model.
@@ -77,13 +78,35 @@ class SeedLlama(BaseModel):
         self.placement = Placement(options.offload)
         self.placement.add("image tokenizer", images, device=devices[0])
 
+    @classmethod
+    def load(cls, options: SeedLlamaOptions) -> SeedLlama:
+        """Load the parts that the options name, each from its own file; the decoder waits for the first image.
+
+        Raises:
+            UsageError: no path, or a device that torch cannot use.
+            DataError: a part is missing, damaged or of another model.
+        """
+        check_devices("seed-llama", options.device)
+        folders = find(options)
+        text = TextTokenizer.load(folders.tokenizer)
+        heads = read_json(folders.language_model / "config.json").get("num_attention_heads")
+        guess = heads if isinstance(heads, int) and heads > 0 else 1
+        images, unused = load_image_tokenizer(folders.tokenizer, folders.vit, options.vit_heads, guess)
+        backbone = load_language_model(folders.language_model, options.dtype)
+        if options.template == "auto":
+            path = Path(options.path).expanduser().absolute()  # of a hub id, too, the last part is the name
+            template = template_of(f"{path.name} {folders.language_model.name}", backbone.config.hidden_size)
+        else:
+            template = TEMPLATES[options.template]
+        return cls(backbone, images, text, template, folders, options, unused)
+
     @property
     def device(self) -> torch.device:
         """Where the language model takes what it reads."""
         return device_of(self.backbone)
 
     def probe(self) -> Mapping[str, object]:
-        """Return what the checkpoint says, as JSON-able data (spec/base-models.md 8)."""
+        """Return what the checkpoint says, as JSON-able data (docs/spec/base-models.md 8)."""
         text, vision = self.text, self.images.visual_encoder
         return {
             "template": self.template.name,

@@ -27,7 +27,7 @@ from tests.benchmarks.judges.unidet import recipe
     ],
 )
 def test_sizes(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    """The shorter side becomes 479, unless the longer one would exceed 480 (spec/unidet.md 2)."""
+    """The shorter side becomes 479, unless the longer one would exceed 480 (docs/spec/unidet.md 2)."""
     assert frame_size(*size) == expected
 
 

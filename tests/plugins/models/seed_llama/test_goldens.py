@@ -14,7 +14,6 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from silmm_plugins.models.seed_llama.image_sampling import code_log_probabilities
 from silmm_plugins.models.seed_llama.image_weights import _vision_sizes
 from silmm_plugins.models.seed_llama.language_model import load_language_model
-from silmm_plugins.models.seed_llama.loading import load
 from silmm_plugins.models.seed_llama.model import SeedLlama
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 from silmm_plugins.models.seed_llama.sequences import Prefix, following_states, head
@@ -70,7 +69,7 @@ def model(request, golden, tmp_path_factory) -> SeedLlama:
 
 
 def read(folder: Path, **changes: object) -> SeedLlama:
-    return load(SeedLlamaOptions(path=str(folder), device="cpu", **changes))
+    return SeedLlama.load(SeedLlamaOptions(path=str(folder), device="cpu", **changes))
 
 
 def near(found: object, expected: object) -> Any:
