@@ -188,7 +188,7 @@ class Emu3(BaseModel):
         return [self.vision.decode(codes) for codes in grids]
 
     def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi of each code, (batch, tokens), float32; over the codes, unguided (docs/spec/base-models.md 3.7).
+        """Return log pi of each code, (batch, tokens), float32, unguided (docs/spec/base-models.md 3.7).
 
         While gradients are asked for, judge and vision tokenizer wait in main memory.
 
