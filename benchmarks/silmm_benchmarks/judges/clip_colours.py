@@ -1,4 +1,4 @@
-"""CLIP ViT-L/14 of OpenAI as GenEval's judge of colours: a zero-shot classifier per class (docs/spec/geneval.md 2.5)."""
+"""CLIP ViT-L/14 of OpenAI as GenEval's judge of colours, zero-shot (docs/spec/geneval.md 2.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pixel decoder: multi-scale deformable attention over three levels, and a map at stride 4 (docs/spec/geneval.md 4.4).
+"""The pixel decoder: deformable attention over three levels, a map at stride 4 (docs/spec/geneval.md 4.4).
 
 The attention samples with torch's `grid_sample`; there is no compiled operator that could fail on a device.
 """

@@ -101,7 +101,7 @@ def test_nothing_found_is_an_empty_answer() -> None:
 
 def test_an_image_without_a_shorter_side_is_refused(judge: Mask2FormerJudge) -> None:
     """The message names the image of the batch."""
-    with pytest.raises(DataError, match="image 2 of this batch: .* too narrow"):
+    with pytest.raises(DataError, match=r"image 2 of this batch: .* too narrow"):
         judge.detect([images()[0], Image.new("RGB", (9000, 1))])
 
 
