@@ -20,7 +20,7 @@ from silmm.contracts.judges import Judge
 from silmm.contracts.options import Given, canonical, complete
 from silmm.errors import DataError, PluginError, SilmmError, UsageError
 from silmm.registry.component_path import PATH_OPTIONS
-from silmm.storage.data_sets import DATA_VARIABLE
+from silmm.storage.user_folders import DATA_VARIABLE
 
 if TYPE_CHECKING:
     from silmm.registry.registry import Registry

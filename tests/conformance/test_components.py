@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from silmm import testing as kit
-from silmm.contracts.candidates import Pair
+from silmm.contracts.candidates import Candidate, Pair, Prompt
 from silmm.contracts.models import Preference, SamplingParams
 from silmm.registry.registry import Registry
 from silmm.testing import Nonconformance
@@ -66,17 +67,37 @@ def preferences(model):
     return found
 
 
-@pytest.mark.parametrize(("name", "make"), [("dpo", discrete), ("kc-dpo", continuous)])
-def test_the_papers_trainers_keep_the_contract(name, make, tmp_path):
+class Rollout:
+    """Samples from the model as it stands; an image scores by its first code."""
+
+    prompts = tuple(Prompt(text, "") for text in CASES.prompts)
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, prompts, images_per_prompt, step):
+        groups = []
+        for prompt in prompts:
+            seeds = [1000 * step + n for n in range(images_per_prompt)]
+            latents = self.model.represent([prompt.text] * len(seeds), seeds, SamplingParams())
+            groups.append([
+                Candidate(prompt, n, seeds[n], 0, z, (), score=float(z[0])) for n, z in enumerate(latents)
+            ])
+        return groups
+
+
+@pytest.mark.parametrize("name", names("trainer"))
+def test_the_built_in_trainers_keep_the_contract(name, tmp_path):
     """Killed and called again, the training writes the bytes of the whole one."""
-    options = {"max_steps": 4, "warmup_steps": 1, "batch_size": 2, "gradient_accumulation_steps": 1,
-        "checkpoint_every": 1}
-    parts = {"kernel": REGISTRY.build("kernel", "avgpool-cos", {})} if name == "kc-dpo" else {}
-    model = make()
+    entry = REGISTRY.entry("trainer", name)
+    model = discrete() if "discrete" in entry.kinds else continuous()
+    options = {"max_steps": 4, "warmup_steps": 1, "gradient_accumulation_steps": 1, "checkpoint_every": 1}
+    options |= {"updates_per_rollout": 3, "images_per_prompt": 3} if "rollout" in entry.needs else {"batch_size": 2}
     metrics = kit.check_trainer(
-        lambda: REGISTRY.build("trainer", name, options, **parts), model, preferences(model), tmp_path
+        lambda: REGISTRY.build("trainer", name, options), model, preferences(model), tmp_path,
+        rollout=Rollout(model) if "rollout" in entry.needs else None,
     )
-    assert metrics["loss"] > 0
+    assert np.isfinite(metrics["loss"])
 
 
 class Copies:
@@ -207,22 +228,20 @@ class Forgetful:
 
     calls = 0
 
-    def train(self, model, preferences, *, start, out, work, seed, observe):
+    def train(self, job):
         Forgetful.calls += 1
         for step in range(1, 5):
-            observe(step, {"loss": 1.0})
+            job.observe(step, {"loss": 1.0})
         sound = REGISTRY.build("trainer", "dpo", {"max_steps": Forgetful.calls, "warmup_steps": 0, "batch_size": 2})
-        return sound.train(
-            model, preferences, start=start, out=out, work=work, seed=seed, observe=lambda *a: None
-        )
+        return sound.train(replace(job, observe=lambda *a: None))
 
 
 class Awake:
     """Puts the model in training mode, where its dropout wakes up."""
 
-    def train(self, model, preferences, *, start, out, work, seed, observe):
-        model.backbone.train()
-        observe(1, {"loss": 1.0})
+    def train(self, job):
+        job.model.backbone.train()
+        job.observe(1, {"loss": 1.0})
 
 
 def test_a_trainer_in_training_mode_is_found(tmp_path):

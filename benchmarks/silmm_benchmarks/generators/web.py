@@ -1,7 +1,8 @@
-"""The one way to the web: http and https only, through the environment's proxies, no step down to http."""
+"""Requests of the images endpoint: http and https only, through the environment's proxies, never away from https."""
 
 from __future__ import annotations
 
+import http.client
 import urllib.error
 import urllib.request
 from http.client import HTTPMessage
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 import silmm
 
 AGENT = f"silmm/{silmm.__version__}"
+CUT = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+"""What a connection raises that was refused, cut or silent."""
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -27,12 +30,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         """Return the request of the new address."""
         if req.type == "https" and urlsplit(newurl).scheme != "https":
-            raise urllib.error.HTTPError(newurl, code, "it leads away from https", headers, fp)
+            raise urllib.error.HTTPError(newurl, code, "it redirects away from https", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def opener(*, redirects: bool = True) -> urllib.request.OpenerDirector:
-    """Return an opener without urllib's doors to local files and ftp; proxies come from the environment.
+    """Return an opener that knows neither local files nor ftp; proxies come from the environment.
 
     Args:
         redirects: False makes a redirect an HTTPError: a key is never carried to another host.

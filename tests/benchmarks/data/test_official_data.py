@@ -6,10 +6,9 @@ import hashlib
 import json
 
 import pytest
-from silmm_benchmarks.data.files import DataFile
-from silmm_benchmarks.data.official import OfficialData
-from silmm_benchmarks.data.recorded import NAME
-from silmm_benchmarks.data.retries import LONGEST, pause, retry_after
+from silmm_benchmarks.data.data_file import DataFile, Limits
+from silmm_benchmarks.data.official_data import RECORD, OfficialData
+from silmm_benchmarks.data.web_requests import LONGEST_PAUSE, pause, retry_after
 
 from silmm.errors import DataError
 
@@ -33,7 +32,7 @@ def test_a_hash_that_nobody_published_is_recorded_and_compared(home, unpublished
     data = OfficialData([unpublished])
     assert states(data.pull(tmp_path, unwatched)) == ["recorded"]
     digest = hashlib.sha256(b"[1]").hexdigest()
-    assert json.loads((tmp_path / NAME).read_bytes()) == {"questions.json": digest}
+    assert json.loads((tmp_path / RECORD).read_bytes()) == {"questions.json": digest}
     assert states(data.check(tmp_path)) == ["ok"]
     (tmp_path / "questions.json").write_bytes(b"[2]")
     (report,) = data.check(tmp_path)
@@ -46,7 +45,7 @@ def test_a_file_put_by_hand_is_recorded_without_the_network(home, unpublished, t
     (tmp_path / "questions.json").write_bytes(b"[by hand]")
     data = OfficialData([unpublished])
     assert states(data.check(tmp_path)) == ["unrecorded"]
-    assert not (tmp_path / NAME).exists()
+    assert not (tmp_path / RECORD).exists()
     assert states(data.pull(tmp_path, unwatched)) == ["recorded"]
     assert home.asked == []
     assert states(data.check(tmp_path)) == ["ok"]
@@ -54,7 +53,7 @@ def test_a_file_put_by_hand_is_recorded_without_the_network(home, unpublished, t
 
 def test_a_home_that_changed_since_the_record_is_refused(home, unpublished, tmp_path):
     """What was recorded once is expected for ever."""
-    data = OfficialData([unpublished], first_pause=0.01)
+    data = OfficialData([unpublished], limits=Limits(first_pause=0.01))
     data.pull(tmp_path, unwatched)
     (tmp_path / "questions.json").unlink()
     home.files["questions.json"] = b"[other]"
@@ -115,28 +114,28 @@ def test_check_counts_by_the_loader(official, tmp_path):
 def test_a_broken_record_is_an_error_with_a_way_out(unpublished, tmp_path):
     """A record that is no JSON object of hashes stops nothing silently."""
     for broken in (b"{", b"[]", b'{"questions.json": 1}'):
-        (tmp_path / NAME).write_bytes(broken)
-        with pytest.raises(DataError, match=f"{NAME}.*Delete it"):
+        (tmp_path / RECORD).write_bytes(broken)
+        with pytest.raises(DataError, match=f"{RECORD}.*Delete it"):
             OfficialData([unpublished]).check(tmp_path)
 
 
-@pytest.mark.parametrize("second", ["a.txt", "A.TXT", NAME])
+@pytest.mark.parametrize("second", ["a.txt", "A.TXT", RECORD])
 def test_files_cannot_overwrite_each_other(second):
     """Two files of one name, in whatever case, or one that is the record, are no data set."""
     files = [DataFile(name, "https://example.org/a", None, None, "MIT") for name in ("a.txt", second)]
-    with pytest.raises(ValueError, match="names of their own"):
+    with pytest.raises(ValueError, match="distinct names"):
         OfficialData(files)
 
 
 def test_pauses_double_and_end(monkeypatch):
     """1, 2, 4 … seconds, never more than the longest."""
     assert [pause(attempt, 1.0) for attempt in (1, 2, 3)] == [1, 2, 4]
-    assert pause(10_000, 1.0) == LONGEST
+    assert pause(10_000, 1.0) == LONGEST_PAUSE
 
 
 @pytest.mark.parametrize(
     ("told", "seconds"),
-    [("3", 3.0), ("999999", LONGEST), ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0), ("soon", None), ("", None),
+    [("3", 3.0), ("999999", LONGEST_PAUSE), ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0), ("soon", None), ("", None),
      (None, None),     ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("²", None), ("-5", None)],
 )
 def test_retry_after_is_read_in_both_forms(told, seconds):
