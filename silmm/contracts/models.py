@@ -93,7 +93,7 @@ class BaseModel(ABC):
         """Turn each z into an image with the frozen decoder; `seeds` feed decoder noise, if it has any.
 
         The loop gives all candidates of a prompt the same seed, so that they differ by z alone
-        (method.md, step 2).
+        (docs/spec/method.md, step 2).
         """
 
     @abstractmethod
@@ -116,7 +116,8 @@ class BaseModel(ABC):
     def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
         """Return log pi(z_t | z_<t, x), shape (batch, tokens), float32, differentiable in the backbone.
 
-        The softmax is over the tokens that may be sampled at each position, without guidance (method.md, DPO).
+        The softmax is over the tokens that may be sampled at each position, without guidance
+        (docs/spec/method.md, DPO).
         """
         raise NotImplementedError(f"{type(self).__name__} does not declare 'token_log_likelihood'")
 

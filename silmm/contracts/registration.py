@@ -66,8 +66,11 @@ class Register(Protocol):
             kinds: Kinds of base model that the component works with.
             needs: What it uses beyond what every component of its kind is given (:data:`Need`); None is {"answers"}
                 for a scorer and nothing for others. Who needs answers requires "yes_no" of whoever answers.
-            defaults: Models only: settings that suit this model, for example
-                ``{"prompts": 384, "trainer.nll_weight": 0.5}``; users' settings come before them.
+            defaults: Models only: presets, the settings that suit this model and the options of components that
+                were tuned for it, for example ``{"prompts": 384, "trainer/dpo.nll_weight": 0.5}``
+                (:func:`silmm.contracts.options.presets`); users' settings come before them. NAME in
+                ``KIND/NAME.OPTION`` is a component of silmm or of the model's own distribution; of any other
+                it is ``DISTRIBUTION/NAME``.
             capabilities: Models only: what the model can do.
             kind: Models only: whether its representations are tokens or features.
             paper: Where the paper describes it, for example ``Eq. 3``.

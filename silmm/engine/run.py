@@ -85,6 +85,11 @@ def start(
         Incomplete: with `shard`: this part is done, others are not.
     """
     _check_arguments(workers, until, from_, shard)
+    if workers > 1 and registry.added:
+        raise UsageError(
+            f"--workers {workers}: workers load installed plugins alone, and {', '.join(registry.added)} was added in "
+            "this process. Use one worker, or install the plugin as a package (`silmm new-plugin` writes one)."
+        )
     require_offline_fits(settings, until, from_)
     capabilities.check(registry, settings)
     identity = settings.identity()

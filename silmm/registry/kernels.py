@@ -21,7 +21,7 @@ NO_AGGREGATION = "none"
 
 @dataclass(frozen=True)
 class ComposedKernel:
-    """k(a, b): both sides aggregated, then their distance (method.md, Kernel)."""
+    """k(a, b): both sides aggregated, then their distance (docs/spec/method.md, Kernel)."""
 
     aggregation: Aggregation
     distance: Distance

@@ -32,9 +32,10 @@ NOISES, CANDIDATES = 4, 10
 
 
 def sampler() -> DropDiv:
-    """Return the sampler with the model's own defaults."""
-    given = {k.removeprefix("sampler."): v for k, v in DEFAULTS.items() if k.startswith("sampler.")}
-    return DropDiv(DropDivOptions.model_validate(given))
+    """Return the sampler with the model's own presets."""
+    prefix = "sampler/dropdiv."
+    presets = {key.removeprefix(prefix): value for key, value in DEFAULTS.items() if key.startswith(prefix)}
+    return DropDiv(DropDivOptions.model_validate(presets))
 
 
 def facts(

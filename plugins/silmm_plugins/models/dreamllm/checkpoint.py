@@ -2,7 +2,7 @@
 
 Nothing here trusts the folder: file names out of an index stay inside it, pickles are read with
 `weights_only=True`, and the `_target_` import paths of config.json are never looked at
-(spec/base-models.md 1.2).
+(docs/spec/base-models.md 1.2).
 """
 
 from __future__ import annotations

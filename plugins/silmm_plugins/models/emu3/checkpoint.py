@@ -79,7 +79,7 @@ def language_model(folder: Path, dtype: str) -> Any:
 
     An -hf folder gives Emu3ForConditionalGeneration without its `vqmodel` (:mod:`.vision` has that),
     an original one Emu3ForCausalLM: module names, and so names of LoRA weights, are those of the class
-    with which the folder's users load it (spec/base-models.md 3.2).
+    with which the folder's users load it (docs/spec/base-models.md 3.2).
 
     Args:
         folder: the checkpoint.

@@ -127,7 +127,7 @@ class Emu3(BaseModel):
     # -- prompts -------------------------------------------------------------------------------------
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Return the ids that stand before the codes (spec/base-models.md 3.4).
+        """Return the ids that stand before the codes (docs/spec/base-models.md 3.4).
 
         Raises:
             DataError: the prompt leaves no room for the image.
@@ -188,7 +188,7 @@ class Emu3(BaseModel):
         return [self.vision.decode(codes) for codes in grids]
 
     def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi of each code, (batch, tokens), float32; over the codes, unguided (spec/base-models.md 3.7).
+        """Return log pi of each code, (batch, tokens), float32, unguided (docs/spec/base-models.md 3.7).
 
         While gradients are asked for, judge and vision tokenizer wait in main memory.
 

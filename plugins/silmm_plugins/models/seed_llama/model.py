@@ -106,7 +106,7 @@ class SeedLlama(BaseModel):
         return device_of(self.backbone)
 
     def probe(self) -> Mapping[str, object]:
-        """Return what the checkpoint says, as JSON-able data (spec/base-models.md 8)."""
+        """Return what the checkpoint says, as JSON-able data (docs/spec/base-models.md 8)."""
         text, vision = self.text, self.images.visual_encoder
         return {
             "template": self.template.name,
