@@ -17,8 +17,8 @@ from silmm.contracts.candidates import Prompt
 from silmm.contracts.records import prompt_id
 from silmm.engine import distributed as ranks
 from silmm.engine import stages
-from silmm.engine.local_executor import Components
 from silmm.engine.preferences import stored_preferences
+from silmm.engine.workers.run_components import Components
 from silmm.errors import DataError, PluginError
 from silmm.storage.feature_store import FeatureReader, FeatureShards, KeptFeatures
 from silmm.storage.paths import RunFolder
