@@ -13,7 +13,7 @@ from silmm.version import SILMM_PLUGIN_API, __version__
 if TYPE_CHECKING:
     from silmm.bench.leaderboard.results import Result
     from silmm.bench.score_benchmarks import bench
-    from silmm.contracts.benchmarks import ImageBenchmark
+    from silmm.contracts.benchmarks import Column, ImageBenchmark, ImageFile, Item, Mode, Problem, Request
     from silmm.contracts.candidates import Candidate, Pair, Prompt, Question, Sampled
     from silmm.contracts.components import (
         Aggregation,
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     )
     from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOptions
     from silmm.contracts.hookspecs import hookimpl
-    from silmm.contracts.judges import Judge
+    from silmm.contracts.judges import FeedbackJudge, Judge
     from silmm.contracts.models import (
         BaseModel,
         Benchmark,
+        Capability,
         ChatRequest,
         Image,
         Latent,
@@ -62,18 +63,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "silmm.bench.leaderboard.results": "Result",
-    "silmm.contracts.benchmarks": "ImageBenchmark",
-    "silmm.contracts.generators": "GenerationFailure Generator GeneratorOptions",
-    "silmm.contracts.hookspecs": "hookimpl",
-    "silmm.contracts.judges": "Judge",
+    "silmm.contracts.benchmarks": "Column ImageBenchmark ImageFile Item Mode Problem Request",
     "silmm.contracts.candidates": "Candidate Pair Prompt Question Sampled",
     "silmm.contracts.components": "Aggregation AnswerScorer Distance Kernel PairRule Prompter PrompterResult "
     "Questioner Sampler Scorer",
-    "silmm.contracts.models": "BaseModel Benchmark ChatRequest Image Latent Preference SamplingParams ValidationScore",
-    "silmm.contracts.training": "Rollout Trainer TrainingJob",
+    "silmm.contracts.generators": "GenerationFailure Generator GeneratorOptions",
+    "silmm.contracts.hookspecs": "hookimpl",
+    "silmm.contracts.judges": "FeedbackJudge Judge",
+    "silmm.contracts.models": "BaseModel Benchmark Capability ChatRequest Image Latent Preference SamplingParams "
+    "ValidationScore",
     "silmm.contracts.options": "NoOptions Options option presets",
     "silmm.contracts.records": "EvalResult",
     "silmm.contracts.registration": "Register",
+    "silmm.contracts.training": "Rollout Trainer TrainingJob",
     "silmm.contracts.validation_options": "ValidationOptions",
     "silmm.engine.run": "RunResult",
     "silmm.engine.settings": "RunSettings",
@@ -90,21 +92,27 @@ __all__ = [
     "BaseModel",
     "Benchmark",
     "Candidate",
+    "Capability",
     "ChatRequest",
+    "Column",
     "DataError",
     "Distance",
     "EvalResult",
+    "FeedbackJudge",
     "GenerationFailure",
     "Generator",
     "GeneratorOptions",
     "Image",
     "ImageBenchmark",
+    "ImageFile",
     "Incomplete",
+    "Item",
     "Judge",
     "Kernel",
     "Latent",
     "Leaderboard",
     "LoadedModel",
+    "Mode",
     "NoOptions",
     "Options",
     "OutOfSpace",
@@ -112,6 +120,7 @@ __all__ = [
     "PairRule",
     "PluginError",
     "Preference",
+    "Problem",
     "Prompt",
     "Prompter",
     "PrompterResult",
@@ -119,6 +128,7 @@ __all__ = [
     "Questioner",
     "Register",
     "Registry",
+    "Request",
     "Result",
     "Rollout",
     "RunBusy",

@@ -105,6 +105,8 @@ class Detections:
     """Shape (n, 4): x1, y1, x2, y2 in pixels of the frame."""
     frame: tuple[int, int]
     """Width and height of the resized image that the boxes refer to (docs/spec/benchmarks.md 1.6)."""
+    masks: tuple[str, ...] = ()
+    """Each object's mask at the frame's size in COCO's run-length encoding; empty for detectors without masks."""
 
 
 @runtime_checkable
@@ -118,6 +120,28 @@ class Detector(Judge, Protocol):
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         """Return what is in each image."""
+        ...
+
+
+@dataclass(frozen=True)
+class Region:
+    """A detected object of an image."""
+
+    label: str
+    box: tuple[float, float, float, float]
+    """x1, y1, x2, y2 in pixels of the frame."""
+    frame: tuple[int, int]
+    """Width and height of the image that box and mask refer to, upright as its EXIF data says."""
+    mask: str = ""
+    """The object's mask at the frame's size in COCO's run-length encoding; "" if there is none."""
+
+
+@runtime_checkable
+class ColourJudge(Judge, Protocol):
+    """Names the colour of an object (docs/spec/geneval.md 2.5)."""
+
+    def colours(self, images: Sequence[Image], regions: Sequence[Sequence[Region]]) -> list[list[str]]:
+        """Return the colour of each region of each image."""
         ...
 
 

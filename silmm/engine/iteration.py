@@ -326,16 +326,15 @@ class Iteration:
         for shard in range(folder.shard_count()):
             part = prompts.slice(shard * size, size)
             candidates = folder.table("candidates").read(shard, view_columns(entry.needs))
-            seen: dict[str, Any] = {}
-            if "answers" in entry.needs:
-                seen["questions"] = folder.table("questions").read(shard)
-                seen["answers"] = stored_answers(folder.table("answers").read(shard))
-            if "latents" in entry.needs and components.continuous:
-                model = components.model(self._reference)
-                seen["latents"] = components.latents("pair-rule", model, part, candidates)
+            asked = "answers" in entry.needs
             table, counts = choose_pairs(
                 rule, part, candidates, folder.table("scores").read(shard),
-                scope=self._scope, who=entry.described, **seen,
+                scope=self._scope, who=entry.described,
+                questions=folder.table("questions").read(shard) if asked else None,
+                answers=stored_answers(folder.table("answers").read(shard)) if asked else None,
+                latents=components.latents(
+                    "pair-rule", lambda: components.model(self._reference), part, candidates
+                ),
             )
             parts.append(table)
             total = _added(total, counts)

@@ -61,9 +61,9 @@ def sample_and_score(
         components.entry("sampler").described,
     )
     answers, scores, _ = score_candidates(
-        components.judge(model, POLICY), components.get("scorer"), prompts, candidates, questions,
-        scope=scope, needs=scorer.needs, latents=components.latents("scorer", model, prompts, candidates, sampler),
-        who=scorer.described,
+        components.judge(lambda: model, POLICY), components.get("scorer"), prompts, candidates, questions,
+        scope=scope, needs=scorer.needs, who=scorer.described,
+        latents=components.latents("scorer", lambda: model, prompts, candidates, sampler),
     )
     return candidates, answers, scores
 

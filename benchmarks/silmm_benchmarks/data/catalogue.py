@@ -44,6 +44,17 @@ CATALOGUE: Mapping[str, Source] = MappingProxyType({
         "silmm_benchmarks.dpg_bench.files:FILES",
         "silmm_benchmarks.dpg_bench.benchmark:DpgBench",
     ),
+    "geneval": Source(
+        "prompts of GenEval",
+        "silmm_benchmarks.geneval.official_data:FILES",
+        "silmm_benchmarks.geneval.benchmark:GenEval",
+    ),
+    "mask2former": Source(
+        "weights of Mask2Former with Swin-S, about 0.3 GB: GenEval's objects", "silmm_benchmarks.judges.published:FILES"
+    ),
+    "clip-l14": Source(
+        "weights of CLIP ViT-L/14, about 1.7 GB: GenEval's colours", "silmm_benchmarks.judges.published:FILES"
+    ),
     "mplug": Source(
         "weights of mPLUG, about 2.4 GB: TIFA and DPG-Bench", "silmm_benchmarks.judges.published:FILES"
     ),

@@ -40,16 +40,7 @@ class Placement:
         """
         import torch
 
-        name = options.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            device = torch.device(name)
-        except RuntimeError as error:
-            raise UsageError(f"device {name!r} is none of auto, cpu, cuda, cuda:N ({error})") from error
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-            raise UsageError(f"device {name!r}: torch sees {torch.cuda.device_count()} GPUs; take device=cpu")
-        return cls(device, getattr(torch, options.dtype), options.batch)
+        return cls(usable_device(options.device), getattr(torch, options.dtype), options.batch)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -60,6 +51,25 @@ class Placement:
         """Cut 0..count into batches."""
         for start in range(0, count, self.batch):
             yield slice(start, start + self.batch)
+
+
+def usable_device(name: str) -> torch.device:
+    """Return the device of an option: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"device {name!r} is none of auto, cpu, cuda, cuda:N ({error})") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {name!r}: torch sees {torch.cuda.device_count()} GPUs; take device=cpu")
+    return device
 
 
 def load_pretrained(cls: Any, folder: Path, placement: Placement, unused: str = "\0") -> Any:

@@ -24,7 +24,7 @@ _READ = frozenset({
     "med_config.json",
 })
 """Those of them that a loader reads; others, as a home's notes, change no answer."""
-PULLED = frozenset({"blip-vqa", "clip", "dpt", "mpnet"})
+PULLED = frozenset({"blip-vqa", "clip", "clip-l14", "dpt", "mask2former", "mpnet"})
 """Folders that `silmm data pull` fills."""
 
 
@@ -60,6 +60,18 @@ WEIGHTS: Mapping[str, Home] = MappingProxyType({
         "open_clip_model.safetensors (or open_clip_pytorch_model.bin)",
         "https://huggingface.co/timm/vit_base_patch32_clip_224.openai", "MIT", "about 0.6 GB", "clip",
         "timm/vit_base_patch32_clip_224.openai",
+    ),
+    "clip-l14": Home(
+        "open_clip_model.safetensors (or open_clip_pytorch_model.bin)",
+        "https://huggingface.co/timm/vit_large_patch14_clip_224.openai", "MIT", "about 1.7 GB", "clip-l14",
+        "timm/vit_large_patch14_clip_224.openai",
+    ),
+    "mask2former": Home(
+        "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco_20220504_001756-743b7d99.pth",
+        "https://download.openmmlab.com/mmdetection/v2.0/mask2former/"
+        "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco/"
+        "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco_20220504_001756-743b7d99.pth",
+        "none stated for the weights; mmdet is Apache-2.0, they were trained on COCO", "about 0.28 GB", "mask2former",
     ),
     "dpt-hybrid": _hub("Intel/dpt-hybrid-midas", "Apache-2.0", "about 0.5 GB", "dpt"),
     "mpnet-match": _hub("sentence-transformers/all-mpnet-base-v2", "Apache-2.0", "about 0.4 GB", "mpnet"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -91,24 +91,25 @@ class Components:
             self._adapter = adapter
         return model
 
-    def judge(self, model: BaseModel, adapter: str = "") -> RunJudge:
-        """Return whoever answers: the judge model, as it is published, or `model`, which carries `adapter`."""
+    def judge(self, model: Callable[[], BaseModel], adapter: str) -> RunJudge:
+        """Return the model that answers: the judge model, as it is published, or `model`, which carries `adapter`."""
         kind = "model" if self._settings.judge_model is None else "judge_model"
         entry = self.entry(kind)
         identity = {
             "judge": entry.name, "distribution": entry.distribution, "version": entry.version,
             "revision": entry.revision, "adapter": adapter if kind == "model" else "",
         }
-        return RunJudge(model if kind == "model" else self._base_model(kind), identity)
+        return RunJudge(model() if kind == "model" else self._base_model(kind), identity)
 
     def latents(
-        self, kind: str, model: BaseModel, prompts: pa.Table, candidates: pa.Table, sampler: Sampler | None = None
+        self, kind: str, model: Callable[[], BaseModel], prompts: pa.Table, candidates: pa.Table,
+        sampler: Sampler | None = None,
     ) -> dict[Key, Latent] | None:
         """Return the features of a continuous model's candidates where the component of a kind needs them.
 
         Args:
             kind: scorer or pair-rule.
-            model: carries the adapter that the candidates were sampled with.
+            model: returns the model with the adapter that the candidates were sampled with.
             prompts: PROMPTS of one shard.
             candidates: columns prompt_id, candidate, seed and shape of the same prompts.
             sampler: that sampled them, where it is not the run's own.
@@ -116,7 +117,7 @@ class Components:
         if not self.continuous or "latents" not in self.entry(kind).needs:
             return None
         return resample_features(
-            model, sampler or self.get("sampler"), prompts, candidates, who=self.entry("sampler").described
+            model(), sampler or self.get("sampler"), prompts, candidates, who=self.entry("sampler").described
         )
 
     def lend_model(self) -> BaseModel:

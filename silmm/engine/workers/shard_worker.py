@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ class RunWorker:
         return [ShardTable("questions", table, counts)]
 
     def _score(self, task: Task, folder: IterationFolder, prompts: pa.Table) -> Sequence[ShardTable]:
-        parts, model = self._components, self._model(task)
+        parts, model = self._components, partial(self._model, task)
         scorer, asked = parts.entry("scorer"), parts.asks_questions
         candidates = folder.table("candidates").read(task.shard, view_columns(scorer.needs, images=asked))
         answers, scores, counts = score_candidates(

@@ -10,12 +10,15 @@ from silmm_plugins.models._shared.loading_options import LoadingOptions
 if TYPE_CHECKING:
     from silmm.contracts.models import Capability
 
-CAPABILITIES: tuple[Capability, ...] = ("chat", "yes_no", "log_likelihood", "nucleus", "rewrite")
+CAPABILITIES: tuple[Capability, ...] = (
+    *("chat", "yes_no", "log_likelihood", "token_log_likelihood", "nucleus", "rewrite"),
+)
 
 DEFAULTS: dict[str, object] = {
     **presets("sampler", "nucleus", "rephrase", "explain", temperature=1.0, top_p=1.0, top_k=2048),
     **presets(
-        "trainer", "dpo", "sft", gradient_accumulation_steps=32, precision="bf16", gradient_checkpointing=True
+        "trainer", "dpo", "sft", "simpo", "ipo", "grpo",
+        gradient_accumulation_steps=32, precision="bf16", gradient_checkpointing=True,
     ),
 }
 """Sampling is the authors' own (docs/spec/base-models.md 3.5); 8k tokens a sequence want small micro-batches."""
