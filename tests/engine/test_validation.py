@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import silmm.engine.run
-from silmm.engine.local_executor import Components
 from silmm.engine.stages.seed_scope import SeedScope
 from silmm.engine.validation import HeldOutScore, held_out
+from silmm.engine.workers.run_components import Components
 from silmm.errors import DataError
 from silmm.registry.registry import Registry
 from silmm.storage.paths import RunFolder
