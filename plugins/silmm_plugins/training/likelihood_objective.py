@@ -9,8 +9,8 @@ from typing import ClassVar, TypeAlias
 
 import torch
 
+from silmm.checkpoint.devices import device_of
 from silmm.contracts.models import BaseModel, Preference
-from silmm_plugins.models._shared.devices import device_of
 from silmm_plugins.training import losses, preference_data
 from silmm_plugins.training.lora.lora_options import LikelihoodOptions
 from silmm_plugins.training.objective import Prepare
