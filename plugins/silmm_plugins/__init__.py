@@ -121,41 +121,30 @@ def silmm_register_questioners(register: Register) -> None:
 
 @hookimpl
 def silmm_register_scorers(register: Register) -> None:
-    """Register `diff-of-prob`, `ratio-of-yes` and `random`."""
-    register(
-        "diff-of-prob",
-        lazy("silmm_plugins.scoring.scorers:DiffOfProb"),
-        requires=["yes_no"],
-        paper="Eq. 1",
-        summary="Mean of p(yes) - p(no) over the questions.",
-    )
-    register(
-        "ratio-of-yes",
-        lazy("silmm_plugins.scoring.scorers:RatioOfYes"),
-        requires=["yes_no"],
-        paper="Table 2",
-        summary="Share of the questions that are answered yes.",
-    )
-    register(
-        "random",
-        lazy("silmm_plugins.scoring.scorers:RandomScore"),
-        requires=["yes_no"],
-        paper="Table 2",
-        summary="A number of the seed alone: the control that must not improve anything.",
-    )
+    """Register `diff-of-prob`, `ratio-of-yes`, `random`, `vqascore`, `vqascore-dual` and `reward-model`."""
+    from silmm_plugins.scoring.registration import register_scorers
+
+    register_scorers(register)
 
 
 @hookimpl
 def silmm_register_pair_rules(register: Register) -> None:
-    """Register `top-last`."""
-    from silmm_plugins.pairing.pair_rules import TopLastOptions
+    """Register `top-last` and `margin`."""
+    from silmm_plugins.pairing.pair_rules import Margin, MarginOptions, TopLast, TopLastOptions
 
     register(
         "top-last",
-        lazy("silmm_plugins.pairing.pair_rules:TopLast"),
+        TopLast,
         options=TopLastOptions,
         paper="Sec. 3.1 step 5, App. 10, Table 7",
         summary="The best k candidates against the worst k, or against a range of ranks.",
+    )
+    register(
+        "margin",
+        Margin,
+        options=MarginOptions,
+        paper="ours; hard negatives as in OSPO (arXiv 2506.02015)",
+        summary="The best k candidates, each against the nearest that are worse by a gap.",
     )
 
 
@@ -177,7 +166,7 @@ def silmm_register_distances(register: Register) -> None:
 
 @hookimpl
 def silmm_register_trainers(register: Register) -> None:
-    """Register `dpo`, `kc-dpo`, `c-dpo`, `mc-dpo` and `sft`."""
+    """Register the trainers."""
     from silmm_plugins.training.registration import register_trainers
 
     register_trainers(register)

@@ -10,16 +10,24 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from silmm import errors
-from silmm.contracts.models import BaseModel
-from silmm.engine import accelerators, stages
+from silmm.contracts.components import Sampler
+from silmm.contracts.models import BaseModel, Latent
+from silmm.contracts.validation_options import ValidationOptions
+from silmm.engine import accelerators, capabilities
 from silmm.engine.component_options import REGISTERED_AS
 from silmm.engine.preferences import candidates_of
+from silmm.engine.stages.candidate_views import Key, view_columns
+from silmm.engine.stages.question_stage import ask_questions
+from silmm.engine.stages.sample_stage import resample_features, sample_candidates
+from silmm.engine.stages.score_stage import RunJudge, score_candidates
+from silmm.engine.stages.seed_scope import SeedScope
 from silmm.errors import SilmmError
 from silmm.lora.loading import load_adapter
 from silmm.storage.paths import FEATURES, IterationFolder, RunFolder
@@ -27,9 +35,8 @@ from silmm.storage.paths import FEATURES, IterationFolder, RunFolder
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from silmm.contracts.validation_options import ValidationOptions
     from silmm.engine.settings import RunSettings
-    from silmm.registry.registry import Registry
+    from silmm.registry.registry import Entry, Registry
 
 STOP_SECONDS = 2.0
 """How long an idle worker may take to leave before it is ended."""
@@ -82,6 +89,15 @@ class Components:
                 self._settings.require(self.identity)
         return self._built[kind]
 
+    def entry(self, kind: str) -> Entry:
+        """Return the registration of the chosen component of a kind; nothing is loaded."""
+        return self._settings.entry(self._registry, kind)
+
+    @property
+    def asks_questions(self) -> bool:
+        """Whether some component needs answers about the candidates."""
+        return capabilities.asks_questions(self._registry, self._settings)
+
     @property
     def continuous(self) -> bool:
         """Whether the model samples features; nothing is loaded to tell."""
@@ -90,11 +106,10 @@ class Components:
     @property
     def validation(self) -> ValidationOptions | None:
         """How the training validates; None where it does not, or where the user's pairs leave no prompts."""
-        entry = self._registry.entry("trainer", self._settings.trainer)
-        if "validate" not in entry.accepts or self._settings.pairs is not None:
+        options = self.entry("trainer").options
+        if not issubclass(options, ValidationOptions) or self._settings.pairs is not None:
             return None
-        options = entry.options.model_validate(self._settings.options["trainer"])
-        validation = cast("ValidationOptions", options)
+        validation = options.model_validate(self._settings.options["trainer"])
         return validation if validation.validate_every else None
 
     def model(self, adapter: Path | None) -> BaseModel:
@@ -105,9 +120,34 @@ class Components:
             self._adapter = adapter
         return model
 
-    def judge(self) -> BaseModel | None:
-        """Return the judge model, as it is published; None where the model itself answers."""
-        return None if self._settings.judge_model is None else self._base_model("judge_model")
+    def judge(self, model: Callable[[], BaseModel], adapter: str) -> RunJudge:
+        """Return whoever answers: the judge model, as it is published, or the `model`, which carries `adapter`."""
+        kind = "model" if self._settings.judge_model is None else "judge_model"
+        entry = self.entry(kind)
+        identity = {
+            "judge": entry.name, "distribution": entry.distribution, "version": entry.version,
+            "revision": entry.revision, "adapter": adapter if kind == "model" else "",
+        }
+        return RunJudge(model() if kind == "model" else self._base_model(kind), identity)
+
+    def latents(
+        self, kind: str, model: Callable[[], BaseModel], prompts: pa.Table, candidates: pa.Table,
+        sampler: Sampler | None = None,
+    ) -> dict[Key, Latent] | None:
+        """Return the features of a continuous model's candidates where the component of a kind needs them.
+
+        Args:
+            kind: scorer or pair-rule.
+            model: gives the one with the adapter that the candidates were sampled with.
+            prompts: PROMPTS of one shard.
+            candidates: columns prompt_id, candidate, seed and shape of the same prompts.
+            sampler: that sampled them, where it is not the run's own.
+        """
+        if not self.continuous or "latents" not in self.entry(kind).needs:
+            return None
+        return resample_features(
+            model(), sampler or self.get("sampler"), prompts, candidates, who=self.entry("sampler").described
+        )
 
     def lend_model(self) -> BaseModel:
         """Return the bare model to someone who may leave any adapter on it."""
@@ -163,28 +203,33 @@ class Worker:
     def _model(self, task: Task) -> BaseModel:
         return self._components.model(Path(task.adapter) if task.adapter else None)
 
-    def _scope(self, task: Task) -> stages.SeedScope:
-        return stages.SeedScope(self._settings.seed, task.iteration)
+    def _scope(self, task: Task) -> SeedScope:
+        return SeedScope(self._settings.seed, task.iteration)
 
     def _sample(self, task: Task, folder: IterationFolder, prompts: pa.Table) -> None:
-        table, counts = stages.sample_candidates(
+        table, counts = sample_candidates(
             self._model(task), self._components.get("sampler"), prompts,
             self._settings.images_per_prompt, self._scope(task), self._settings.decodes_per_candidate,
+            self._components.entry("sampler").described,
         )
         folder.table("candidates").commit(task.shard, table, counts)
 
     def _questions(self, task: Task, folder: IterationFolder, prompts: pa.Table) -> None:
-        table, counts = stages.ask_questions(
-            self._model(task), self._components.get("questioner"), prompts
+        table, counts = ask_questions(
+            self._model(task), self._components.get("questioner"), prompts,
+            self._components.entry("questioner").described,
         )
         folder.table("questions").commit(task.shard, table, counts)
 
     def _score(self, task: Task, folder: IterationFolder, prompts: pa.Table) -> None:
-        candidates = folder.table("candidates").read(task.shard, stages.SCORED_COLUMNS)
-        questions = folder.table("questions").read(task.shard)
-        answers, scores, counts = stages.score_candidates(
-            self._components.judge() or self._model(task), self._components.get("scorer"), prompts,
-            candidates, questions, scope=self._scope(task),
+        parts, model = self._components, partial(self._model, task)
+        scorer, asked = parts.entry("scorer"), parts.asks_questions
+        candidates = folder.table("candidates").read(task.shard, view_columns(scorer.needs, images=asked))
+        answers, scores, counts = score_candidates(
+            parts.judge(model, task.adapter or ""), parts.get("scorer"), prompts, candidates,
+            folder.table("questions").read(task.shard) if asked else None,
+            scope=self._scope(task), needs=scorer.needs,
+            latents=parts.latents("scorer", model, prompts, candidates), who=scorer.described,
         )
         folder.table("answers").commit(task.shard, answers)
         folder.table("scores").commit(task.shard, scores, counts)
@@ -193,9 +238,10 @@ class Worker:
         if self._used is None or self._used[0] != task.iteration:
             self._used = (task.iteration, candidates_of(folder.pairs.table()))
         columns = ["prompt_id", "candidate", "seed", "shape"]
-        features = stages.resample_features(
+        features = resample_features(
             self._model(task), self._components.get("sampler"), prompts,
             folder.table("candidates").read(task.shard, columns), self._used[1],
+            self._components.entry("sampler").described,
         )
         folder.features.commit_features(task.shard, features)
 

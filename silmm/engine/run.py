@@ -10,9 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
-from silmm.contracts.models import Benchmark, PairRule
+from silmm.contracts.models import Benchmark
 from silmm.contracts.records import EvalResult
 from silmm.engine import capabilities
 from silmm.engine import distributed as ranks
@@ -20,6 +18,7 @@ from silmm.engine.iteration import Session, Stopped, require_offline_fits, usabl
 from silmm.engine.local_executor import Components, Pool
 from silmm.engine.loop import improve
 from silmm.engine.settings import digest_of
+from silmm.engine.stages.pair_stage import makes_pairs
 from silmm.errors import SettingsChanged, UsageError
 from silmm.report import PAGE
 from silmm.storage.atomic_files import atomic_write, full_disk, make_folder, unfinished
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
     from silmm.engine.settings import RunSettings
     from silmm.registry.registry import Registry
 
-FORMAT = 1
-"""Version of the run directory's layout."""
+FORMAT = 2
+"""Version of the run directory's layout, files and columns; a run of another one is not gone on with."""
 _LOCK = re.compile(r"lock(-turn|-report|-\d+-of-\d+)?")
 
 
@@ -86,6 +85,11 @@ def start(
         Incomplete: with `shard`: this part is done, others are not.
     """
     _check_arguments(workers, until, from_, shard)
+    if workers > 1 and registry.added:
+        raise UsageError(
+            f"--workers {workers}: workers load installed plugins alone, and {', '.join(registry.added)} was added in "
+            "this process. Use one worker, or install the plugin as a package (`silmm new-plugin` writes one)."
+        )
     require_offline_fits(settings, until, from_)
     capabilities.check(registry, settings)
     identity = settings.identity()
@@ -200,11 +204,11 @@ def _benchmark(settings: RunSettings, components: Components) -> Benchmark | Non
 
 def _check_pair_rule(settings: RunSettings, components: Components) -> None:
     """Let the pair rule show, before hours of sampling, that it can make a pair at all."""
-    if settings.pairs is not None:
+    entry = components.entry("pair-rule")
+    if settings.pairs is not None or entry.needs:
         return
-    rule = cast(PairRule, components.get("pair-rule"))
     candidates = settings.images_per_prompt
-    if not rule.pairs(np.linspace(1.0, -1.0, candidates)):
+    if not makes_pairs(components.get("pair-rule"), candidates, entry.described):
         raise UsageError(
             f"--pair-rule {settings.pair_rule} makes no pair even of {candidates} candidates with scores "
             f"from 1 to -1; change its options ({json.dumps(settings.options['pair-rule'])}) or "
@@ -254,6 +258,7 @@ def _open_identity(
 ) -> None:
     """Write what decides the result into a new directory, or compare it with that of an old one."""
     record = {
+        "asks_questions": capabilities.asks_questions(registry, settings),
         "components": _sources(settings, registry),
         "digest": digest_of(identity),
         "format": FORMAT,
@@ -266,6 +271,12 @@ def _open_identity(
             return
     remedy = "The run cannot be told apart from others any more: use a new run directory."
     stored = read_json(folder.identity, remedy)
+    if stored.get("format") != FORMAT:
+        raise SettingsChanged(
+            f"{folder.path} is a run directory of format {stored.get('format')!r:.40}, of another version of silmm; "
+            f"this one writes and goes on with format {FORMAT}. Use a new run directory, or the version of silmm "
+            "that made this one."
+        )
     lines = _differences(stored, json.loads(to_json(record)))
     if lines:
         raise SettingsChanged(

@@ -21,15 +21,14 @@ def never(options):
 
 @hookimpl
 def silmm_register_models(register):
-    register("tiny-discrete", never, summary="M.", kind="discrete", capabilities=("chat", "nucleus"),
-             defaults={"sampler.top_p": 0.5})
+    register("tiny-discrete", never, summary="M.", kind="discrete", capabilities=("chat", "nucleus", "yes_no"))
     register("tokens", never, summary="M.", kind="discrete",
-             capabilities=("chat", "nucleus", "log_likelihood"))
+             capabilities=("chat", "nucleus", "log_likelihood", "yes_no"))
     register("kernelled", never, summary="M.", kind="continuous",
-             capabilities=("chat", "mlp_blocks", "features"),
+             capabilities=("chat", "mlp_blocks", "features", "yes_no"),
              defaults={"sampler": "dropdiv", "trainer": "kc-dpo", "kernel": "pool-chamfer",
-                       "kernel.far": 4.0})
-    register("queries", never, summary="M.", kind="continuous", capabilities=("chat", "mlp_blocks"))
+                       "kernel/pool-chamfer.far": 4.0})
+    register("queries", never, summary="M.", kind="continuous", capabilities=("chat", "mlp_blocks", "yes_no"))
 
 @hookimpl
 def silmm_register_samplers(register):
@@ -41,9 +40,9 @@ def silmm_register_samplers(register):
 @hookimpl
 def silmm_register_trainers(register):
     register("dpo", never, summary="T.", kinds=("discrete",))
-    register("kc-dpo", never, summary="T.", kinds=("continuous",), accepts=("kernel",))
+    register("kc-dpo", never, summary="T.", kinds=("continuous",), needs=("kernel",))
     register("c-dpo", never, summary="T.", kinds=("continuous",))
-    register("sft", never, summary="T.", requires=("log_likelihood", "features"), accepts=("kernel",))
+    register("sft", never, summary="T.", requires=("log_likelihood", "features"), needs=("kernel",))
 
 @hookimpl
 def silmm_register_aggregations(register):
@@ -179,8 +178,10 @@ from silmm import hookimpl
 
 @hookimpl
 def silmm_register_models(register):
-    register("aa", print, summary="M.", kind="continuous", capabilities=("chat", "mlp_blocks", "features"))
-    register("ab", print, summary="M.", kind="continuous", capabilities=("query_embeddings", "chat"))
+    register("aa", print, summary="M.", kind="continuous",
+             capabilities=("chat", "mlp_blocks", "features", "yes_no"))
+    register("ab", print, summary="M.", kind="continuous",
+             capabilities=("query_embeddings", "chat", "yes_no"))
 """
     fake_distribution("aaa", {"aaa": "caps_first"}, {"caps_first": source})
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "caps,aaa", "SILMM_STRICT_PLUGINS": "1"})

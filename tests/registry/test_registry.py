@@ -67,11 +67,11 @@ def test_factories_get_validated_options(fake_distribution):
     assert (type(built).__name__, built.top_p) == ("Opt", 0.5)
 
 
-def test_parts_reach_only_the_factories_that_accept_them(fake_distribution):
-    """A kernel goes to a trainer that accepts one and is refused for any other."""
+def test_parts_reach_only_the_factories_that_need_them(fake_distribution):
+    """A kernel goes to a trainer that needs one and is refused for any other."""
     source = plugin(
         "trainers",
-        "'kc', lambda o, kernel: kernel, summary='K.', accepts=('kernel',)",
+        "'kc', lambda o, kernel: kernel, summary='K.', needs=('kernel',)",
         "'dpo', lambda o: 'plain', summary='D.'",
     )
     fake_distribution("one", {"one": "reg_parts"}, {"reg_parts": source})

@@ -18,18 +18,9 @@ from typing import Any
 import numpy as np
 
 from silmm import hookimpl
-from silmm.contracts.models import (
-    BaseModel,
-    ChatRequest,
-    Image,
-    Latent,
-    Preference,
-    Prompt,
-    PrompterResult,
-    Question,
-    SamplingParams,
-    Validate,
-)
+from silmm.contracts.candidates import Candidate, Pair, Prompt, Question
+from silmm.contracts.components import AnswerScorer, PrompterResult
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, Preference, SamplingParams, Validate
 from silmm.contracts.options import NoOptions, Options, option
 from silmm.contracts.records import Difference, EvalResult
 from silmm.contracts.validation_options import ValidationOptions
@@ -188,22 +179,27 @@ class ToyQuestioner:
         ]
 
 
-class ToyScorer:
-    """The mean of p(yes) - p(no)."""
+def mean_difference(answers: np.ndarray) -> float:
+    """Return the mean of p(yes) - p(no)."""
+    return float(np.mean(answers[:, 0] - answers[:, 1]))
 
-    def score(self, p_yes_no: np.ndarray, seed: int) -> float:
-        return float(np.mean(p_yes_no[:, 0] - p_yes_no[:, 1]))
+
+class ToyReward:
+    """The brightness of the images, which asks nobody anything."""
+
+    def score(self, candidates: Sequence[Candidate], judge: Any) -> list[float]:
+        return [float(np.mean([image.mean() for image in candidate.images])) for candidate in candidates]
 
 
 class ToyRule:
     """The best against the worst candidate, where they differ."""
 
-    def pairs(self, scores: np.ndarray) -> list[tuple[int, int]]:
-        known = np.flatnonzero(np.isfinite(scores))
-        if not len(known):
+    def pairs(self, candidates: Sequence[Candidate]) -> list[Pair]:
+        scored = [candidate for candidate in candidates if candidate.score is not None]
+        if not scored:
             return []
-        best, worst = known[np.argmax(scores[known])], known[np.argmin(scores[known])]
-        return [(int(best), int(worst))] if scores[best] > scores[worst] else []
+        best, worst = (function(scored, key=lambda candidate: candidate.score) for function in (max, min))
+        return [Pair(best.index, worst.index)] if best.score > worst.score else []
 
 
 class ToyTrainerOptions(Options):
@@ -366,10 +362,8 @@ def silmm_register_questioners(register: Any) -> None:
 
 @hookimpl
 def silmm_register_scorers(register: Any) -> None:
-    register(
-        "toy", lambda options: ToyScorer(), summary="A mean difference.", options=NoOptions,
-        requires=("yes_no",),
-    )
+    register("toy", lambda options: AnswerScorer(mean_difference), summary="A mean.", options=NoOptions)
+    register("toy-reward", lambda options: ToyReward(), summary="Brightness.", needs=["images"])
 
 
 @hookimpl
@@ -382,7 +376,6 @@ def silmm_register_trainers(register: Any) -> None:
     register("toy", ToyTrainer, summary="A bias.", options=ToyTrainerOptions)
     register(
         "toy-validating", ToyValidating, summary="A bias, validated.", options=ToyValidatingOptions,
-        accepts=["validate"],
     )
 
 

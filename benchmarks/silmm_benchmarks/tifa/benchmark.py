@@ -163,7 +163,7 @@ class Tifa:
         folder: Path,
         place: Path,
     ) -> Mapping[str, str]:
-        """Return the result file of the official script (spec/benchmarks.md 2.4) as `tifa_result.json`.
+        """Return the result file of the official script (docs/spec/benchmarks.md 2.4) as `tifa_result.json`.
 
         Raises:
             DataError: fewer than two captions have a score; the official script stops there too.

@@ -26,7 +26,7 @@ def features(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> torc
 
 
 def reference(name: str, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return the value of method.md's table for (L, D) matrices, word for word in float64."""
+    """Return the value of the table in docs/spec/method.md, Kernel, for (L, D) matrices, word for word in float64."""
     aggregation, _, distance = name.rpartition("-")
     pool = {"": lambda h: h, "maxpool": lambda h: h.max(0).values, "avgpool": lambda h: h.mean(0)}
     x, y = (pool[aggregation](h.double()).flatten() for h in (a, b))

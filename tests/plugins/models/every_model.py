@@ -29,9 +29,9 @@ class EveryModel:
     registry: Registry = field(default_factory=Registry.load)
 
     @classmethod
-    def find(cls, shared: Path, folder: Path) -> EveryModel:
+    def find(cls, goldens: Path, folder: Path) -> EveryModel:
         """Take the recorded checkpoints and write the pipeline and the decoder that are not among them."""
-        recorded = shared / "goldens" / "checkpoints"
+        recorded = goldens / "checkpoints"
         write_unclip(folder / "unclip", embedding=32)
         pipeline = write_pipeline(folder / "vlm-diffusion")
         return cls({

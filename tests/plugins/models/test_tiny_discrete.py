@@ -358,7 +358,7 @@ def test_what_the_card_says_was_measured_on_these_weights():
     assert sampled["best"] >= sampled["facts"] + 0.15
     grid = measured["grid on the tune prompts, four images"]
     best = max(grid, key=lambda name: grid[name]["facts"])
-    chosen = (DEFAULTS[f"benchmark.{name}"] for name in ("temperature", "top_p"))
+    chosen = (DEFAULTS[f"benchmark/shapes.{name}"] for name in ("temperature", "top_p"))
     assert best == "temperature {:g}, top_p {:g}".format(*chosen)
 
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from silmm_plugins.kernels.kernels import one_minus_cosine, squared_euclidean
 from silmm_plugins.training import reference_features
 from silmm_plugins.training.c_dpo import CDpo, CDpoOptions
-from silmm_plugins.training.distance_objective import DistanceWarning, default_kernel
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 from silmm_plugins.training.mc_dpo import McDpo, McDpoOptions
+from silmm_plugins.training.objectives.distance_objective import DistanceWarning, default_kernel
 from silmm_plugins.training.sft import Sft, SftOptions
 
 from silmm.contracts.models import Preference

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from silmm_plugins.training.dpo import Dpo, DpoOptions
-from silmm_plugins.training.likelihood_objective import LikelihoodWarning
+from silmm_plugins.training.objectives.likelihood_objective import LikelihoodWarning
 from silmm_plugins.training.sft import Sft, SftOptions
 
 from silmm.contracts.models import Latent, Preference

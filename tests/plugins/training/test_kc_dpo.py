@@ -11,8 +11,8 @@ import torch
 from pydantic import ValidationError
 from silmm_plugins.kernels.kernels import maxpool, one_minus_cosine, squared_euclidean
 from silmm_plugins.training.c_dpo import CDpo, CDpoOptions
-from silmm_plugins.training.distance_objective import DistanceObjective, typical_distance
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
+from silmm_plugins.training.objectives.distance_objective import DistanceObjective, typical_distance
 from silmm_plugins.training.sft import SftOptions
 
 from silmm.contracts.models import Latent, Preference

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from silmm.checkpoint.devices import check_device
 from silmm.contracts.judges import Question
-from silmm.storage.data_sets import data_root
 from silmm.storage.sha256_cache import file_digests
+from silmm.storage.user_folders import data_root
 from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE, check_files, load_model
 from silmm_benchmarks.judges.mplug.config import read_config
 from silmm_benchmarks.judges.mplug.inputs import LENGTH, VOCABULARY_FILE, Questions, pixels
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class MPlugJudge:
-    """The VQA model of TIFA and DPG-Bench (spec/benchmarks.md 2.3, 3.3, 4.2); a `VqaJudge`."""
+    """The VQA model of TIFA and DPG-Bench (docs/spec/benchmarks.md 2.3, 3.3, 4.2); a `VqaJudge`."""
 
     def __init__(
         self, folder: Path, device: str = "cpu", dtype: str = "float32", batch: int = 16

@@ -11,7 +11,7 @@ import torch
 
 from silmm.checkpoint.weight_files import unpickle
 from silmm.errors import DataError
-from silmm.storage.data_sets import data_root
+from silmm.storage.user_folders import data_root
 from silmm_benchmarks.judges import file_facts
 from silmm_benchmarks.judges.mplug.checkpoint import (
     FILES,

@@ -1,4 +1,4 @@
-"""Boxes x1, y1, x2, y2 in pixels: anchors, decoding of deltas, clipping (spec/unidet.md 6)."""
+"""Boxes x1, y1, x2, y2 in pixels: anchors, decoding of deltas, clipping (docs/spec/unidet.md 6)."""
 
 from __future__ import annotations
 

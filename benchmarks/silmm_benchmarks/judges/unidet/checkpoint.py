@@ -172,7 +172,7 @@ def _sound_variances(path: Path, state: dict[str, Tensor], repair: bool) -> int:
     """Refuse norms that would divide by 0 or take the root of a negative number, or mend them.
 
     detectron2 once subtracted eps from variances when it froze norms; channels that were always 0 then give
-    NaN, and the original code silently scores 0 (spec/unidet.md 10).
+    NaN, and the original code silently scores 0 (docs/spec/unidet.md 10).
     """
     low = {
         name: value + EPS <= 0 for name, value in state.items() if name.endswith(".running_var")

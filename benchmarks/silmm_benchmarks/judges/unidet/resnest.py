@@ -1,4 +1,4 @@
-"""ResNeSt-200 as UniDet's backbone: split attention with radix 2 (spec/unidet.md 4)."""
+"""ResNeSt-200 as UniDet's backbone: split attention with radix 2 (docs/spec/unidet.md 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ResNet-50 as UniDet's backbone (spec/unidet.md 3)."""
+"""ResNet-50 as UniDet's backbone (docs/spec/unidet.md 3)."""
 
 from __future__ import annotations
 

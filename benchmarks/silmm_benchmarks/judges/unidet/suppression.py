@@ -12,7 +12,7 @@ from silmm_benchmarks.judges.unidet.boxes import area
 Suppression = Literal["official", "exact"]
 
 OFFSET_LIMIT = 20_000
-"""Most coordinates (4 for each box) for which torchvision on CUDA moves groups apart (spec/unidet.md 8)."""
+"""Most coordinates (4 for each box) for which torchvision on CUDA moves groups apart (docs/spec/unidet.md 8)."""
 _BLOCK = 1024
 
 

@@ -1,6 +1,6 @@
 """The configuration of a DreamLLM folder and the names of its plugin files.
 
-The `_target_` import paths of config.json are never looked at (spec/base-models.md 1.2).
+The `_target_` import paths of config.json are never looked at (docs/spec/base-models.md 1.2).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The checkpoint holds the weights of CLIP's image tower and of Stable Diffusion, and only names the models
 whose configuration they have. The hub's repository of Stable Diffusion 2.1 is gone, so what its
-configurations said stands here (spec/base-models.md 0.9, 1.2).
+configurations said stands here (docs/spec/base-models.md 0.9, 1.2).
 """
 
 from __future__ import annotations

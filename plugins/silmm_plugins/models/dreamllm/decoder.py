@@ -38,7 +38,7 @@ class Decoder:
 
     @classmethod
     def load(cls, folder: Path, companions: Companions, dtype: torch.dtype) -> Decoder:
-        """Load `stable_diffusion_head.bin` into main memory (spec/base-models.md 1.2).
+        """Load `stable_diffusion_head.bin` into main memory (docs/spec/base-models.md 1.2).
 
         Raises:
             DataError: the file is missing, damaged, or does not fit the configurations.
@@ -103,7 +103,7 @@ class Decoder:
         steps: int,
         guidance: float,
     ) -> Tensor:
-        """Return the final latents by ancestral sampling: eps = u + g (c - u) (spec/base-models.md 1.4)."""
+        """Return the final latents by ancestral sampling: eps = u + g (c - u) (docs/spec/base-models.md 1.4)."""
         scheduler = DDPMScheduler(**self.schedule)
         scheduler.set_timesteps(steps)
         condition = self.project(features)

@@ -2,7 +2,7 @@
 
 Stock Llama. Every sequence has the positions that it would have alone: prompts are padded on the left under a
 mask, with their own position ids, so that nothing stands between a prompt and the queries. The original pads
-on the right instead, where H of a short prompt depends on the longest of its batch (spec/base-models.md 1.4).
+on the right instead, where H of a short prompt depends on the longest of its batch (docs/spec/base-models.md 1.4).
 """
 
 from __future__ import annotations

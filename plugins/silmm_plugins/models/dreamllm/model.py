@@ -148,7 +148,7 @@ class DreamLlm(BaseModel):
     ) -> list[npt.NDArray[np.float64]]:
         """Sum the probabilities of the ways to begin with yes and with no, after `ASSISTANT:`.
 
-        The softmax is over the whole vocabulary (spec/base-models.md 1.5). An image is read once for all
+        The softmax is over the whole vocabulary (docs/spec/base-models.md 1.5). An image is read once for all
         its questions.
         """
         self.placement.need("vision")

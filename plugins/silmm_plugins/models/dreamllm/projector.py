@@ -18,7 +18,7 @@ def projector(weights: Mapping[str, Tensor], source: Path, dtype: torch.dtype) -
     """Build the projector that a plugin file holds: one linear map, or linear maps with GELU between them.
 
     Its form is read from the names: `projector.projector.weight`, or `projector.projector.{0,2,…}.weight`
-    (spec/base-models.md 1.1).
+    (docs/spec/base-models.md 1.1).
 
     Raises:
         DataError: the file holds another kind of projector, or none.

@@ -2,7 +2,7 @@
 
 Each stretch of text between special tokens is encoded by itself, with the space that sentencepiece puts in
 front (`legacy`). Newer tokenizers of transformers give other ids. Text never becomes a special token,
-whatever it holds. The ids of the special tokens are read, never derived (spec/base-models.md 0.1, 0.2, 1.3).
+whatever it holds. The ids of the special tokens are read, never derived (docs/spec/base-models.md 0.1, 0.2, 1.3).
 """
 
 from __future__ import annotations

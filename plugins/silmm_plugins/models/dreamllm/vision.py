@@ -55,7 +55,7 @@ class Vision:
         clip: Mapping[str, Any],
         dtype: torch.dtype,
     ) -> Vision:
-        """Load `clip_vision_embedding.bin` into main memory (spec/base-models.md 1.2, 1.5).
+        """Load `clip_vision_embedding.bin` into main memory (docs/spec/base-models.md 1.2, 1.5).
 
         Raises:
             DataError: the file does not fit, or its variant is not known.

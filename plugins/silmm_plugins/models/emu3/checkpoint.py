@@ -23,7 +23,7 @@ def load_language_model(folder: Path, dtype: str) -> Any:
 
     An -hf folder gives Emu3ForConditionalGeneration without its `vqmodel` (:mod:`.image_tokenizer` has that), an
     original one Emu3ForCausalLM: module names, and so names of LoRA weights, are those of the class with which
-    the folder's users load it (spec/base-models.md 3.2).
+    the folder's users load it (docs/spec/base-models.md 3.2).
 
     Args:
         folder: the checkpoint.

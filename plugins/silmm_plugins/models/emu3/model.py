@@ -128,7 +128,7 @@ class Emu3(BaseModel):
     # -- prompts -------------------------------------------------------------------------------------
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Return the ids that stand before the codes (spec/base-models.md 3.4).
+        """Return the ids that stand before the codes (docs/spec/base-models.md 3.4).
 
         Raises:
             DataError: the prompt leaves no room for the image.
@@ -188,8 +188,8 @@ class Emu3(BaseModel):
         self.placement.need("policy", "vision")
         return [self.vision.decode(codes) for codes in grids]
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z | x), shape (batch,): over the codes, without guidance (spec/base-models.md 3.7).
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi of each code, (batch, tokens), float32, unguided (docs/spec/base-models.md 3.7).
 
         While gradients are asked for, judge and vision tokenizer wait in main memory.
 
@@ -199,7 +199,7 @@ class Emu3(BaseModel):
         grids = self._grids(latents, [f"prompt {prompt!r}" for prompt in prompts])
         self.placement.need("policy", training=torch.is_grad_enabled())
         values = self.policy.code_log_probabilities([self.prompt_ids(p) for p in prompts], grids)
-        return torch.stack([value.sum() for value in values])
+        return torch.stack(values)
 
     def _grids(self, latents: Sequence[Latent], names: Sequence[str]) -> list[grammar.Codes]:
         """Return the representations as (rows, columns), checked; `names` are for the error."""

@@ -35,7 +35,7 @@ _ROLES = {
 
 @dataclass(frozen=True)
 class Tokens:
-    """The ids of control and image tokens (spec/base-models.md 3.3)."""
+    """The ids of control and image tokens (docs/spec/base-models.md 3.3)."""
 
     pad: int
     bos: int

@@ -36,7 +36,7 @@ _CONFIG = {
     "num_res_blocks": "num_res_blocks",
     "attn_resolutions": "attn_resolutions",
 }
-"""Names in the original configuration and in that of transformers (spec/base-models.md 3.2)."""
+"""Names in the original configuration and in that of transformers (docs/spec/base-models.md 3.2)."""
 _RENAMED = (
     (re.compile(r"^encoder\.down\."), "encoder.down_block.down."),
     (re.compile(r"^decoder\.up\."), "decoder.up_block.up."),
@@ -178,7 +178,7 @@ def _processing(folder: Path) -> dict[str, Any]:
 
     Raises:
         DataError: no preprocessor file, or one that lacks a setting: the defaults of transformers are
-            another model's (spec/base-models.md 3.5).
+            another model's (docs/spec/base-models.md 3.5).
     """
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (folder / name).is_file():

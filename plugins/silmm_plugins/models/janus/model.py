@@ -112,8 +112,8 @@ class Janus(BaseModel):
             images += list(levels.movedim(1, -1).cpu().numpy())
         return images
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z | x), shape (batch,), float32: the softmax over the image codes, no guidance.
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi of each code, (batch, tokens), float32: the softmax over the image codes, no guidance.
 
         While gradients are asked for, vision tower and image tokenizer wait in main memory.
 
@@ -122,7 +122,7 @@ class Janus(BaseModel):
         """
         codes = self._codes(latents, [f"prompt {prompt!r}" for prompt in prompts])
         self.placement.need(training=torch.is_grad_enabled())
-        return log_likelihoods(self.network, self.prompts, prompts, codes).sum(-1)
+        return log_likelihoods(self.network, self.prompts, prompts, codes)
 
     def _codes(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
         """Return the representations as int64 (batch, image_length), checked; `names` are for the error."""

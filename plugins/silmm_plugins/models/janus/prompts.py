@@ -1,6 +1,6 @@
 """Texts as token ids: the templates of Janus, its special tokens, and the ids that mean yes and no.
 
-Templates (spec/base-models.md 5.4), BOS before each:
+Templates (docs/spec/base-models.md 5.4), BOS before each:
 
 - sampling  ``<|User|>: {prompt}\\n\\n<|Assistant|>:<begin_of_image>``
 - looking  ``{system}<|User|>: <begin_of_image>…<end_of_image>\\n{question}\\n\\n<|Assistant|>:``

@@ -22,7 +22,7 @@ _WANTED = ["*.json", "*.bin", "*.safetensors", "*.model", "*.pt", "*.txt"]
 
 @dataclass(frozen=True)
 class Folders:
-    """The parts on the disk (spec/base-models.md 2.2)."""
+    """The parts on the disk (docs/spec/base-models.md 2.2)."""
 
     language_model: Path
     """Folder with config.json and the shards."""

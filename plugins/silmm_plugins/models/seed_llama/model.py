@@ -111,7 +111,7 @@ class SeedLlama(BaseModel):
         return device_of(self.backbone)
 
     def probe(self) -> Mapping[str, object]:
-        """Return what the checkpoint says, as JSON-able data (spec/base-models.md 8)."""
+        """Return what the checkpoint says, as JSON-able data (docs/spec/base-models.md 8)."""
         text, vision = self.text, self.images.visual_encoder
         return {
             "template": self.template.name,
@@ -228,8 +228,8 @@ class SeedLlama(BaseModel):
             )
         return images
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z | x), shape (batch,), float32; the softmax is over the codes alone.
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi of each code, (batch, tokens), float32; the softmax is over the codes alone.
 
         While gradients are asked for, decoder and image tokenizer wait in main memory.
 
@@ -239,7 +239,7 @@ class SeedLlama(BaseModel):
         codes = self._checked(latents, [f"prompt {p!r}" for p in prompts])
         self.placement.need(training=torch.is_grad_enabled())
         ids = [self.prompt_ids(prompt) for prompt in prompts]
-        return codes_sampling.code_log_probabilities(self.backbone, ids, codes, self._codes).sum(-1)
+        return codes_sampling.code_log_probabilities(self.backbone, ids, codes, self._codes)
 
     @torch.inference_mode(False)
     def _loaded_decoder(self) -> Unclip:

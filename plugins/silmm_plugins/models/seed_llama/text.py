@@ -1,7 +1,7 @@
 """Text to token ids and back as SEED-LLaMA was trained with it: raw sentencepiece, split at added tokens.
 
 Newer tokenizers leave out the space marker behind a special token and keep spaces in front of one
-(spec/base-models.md 0, finding 2), so the rules are spelled out here.
+(docs/spec/base-models.md 0.2), so the rules are spelled out here.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class Unclip:
         """Sample one image for each embedding (batch, embedding), with noise of its own seed.
 
         The text is empty, the noise level of the embedding 0, and the other side of the guidance has a class
-        label of zeros (spec/base-models.md 2.3).
+        label of zeros (docs/spec/base-models.md 2.3).
         """
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         given = embeddings.to(self._empty)

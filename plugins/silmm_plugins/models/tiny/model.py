@@ -46,12 +46,7 @@ class TinyModel(BaseModel):
         """Wrap the language model and the part that makes images, both frozen and in eval mode."""
         self.capabilities = frozenset(self.declared)
         image_part.eval().requires_grad_(False)
-        # The lower half reads images: over iterations, adapters there cost answers and the gain itself.
-        layers = language_model.backbone.config.num_hidden_layers
-        upper = "|".join(str(layer) for layer in range(layers // 2, layers))
-        self.lora_targets = (
-            rf"model\.layers\.({upper})\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
-        )
+        self.lora_targets = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
         self._lm = language_model.eval().requires_grad_(False)
         self.backbone = language_model.backbone
         self.vocabulary = language_model.vocabulary

@@ -72,14 +72,15 @@ class TinyDiscrete(TinyModel):
         images = (self.tokenizer.decode(codes) * 255).round().to(torch.uint8)
         return list(images.movedim(1, -1).cpu().numpy())
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z | x), shape (batch,); the softmax is over the image codes alone.
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi of each code, (batch, tokens); the softmax is over the image codes alone.
 
         Raises:
             DataError: the model cannot read a prompt, or a representation is not one of its own.
         """
         codes = self._codes(latents, [f"prompt {p!r}" for p in prompts])
-        return self.language_model.log_likelihood([self.prompt_ids(p) for p in prompts], codes)
+        outputs = self.language_model.sampling_outputs([self.prompt_ids(p) for p in prompts], codes)
+        return self.language_model.code_likelihoods(outputs, codes)
 
     def _codes(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
         """Return the representations as int64 (batch, image_length), checked; `names` are for the error."""

@@ -33,7 +33,7 @@ class VlmDiffusion(BaseModel):
     """Qwen2.5-VL and the diffusion transformer that its hidden states condition.
 
     H is what the pipeline calls prompt embeddings: the last hidden states behind the template's fixed start
-    (spec/base-models.md 5.2). Prompts have different numbers of them; so that H has one shape, zeros stand in
+    (docs/spec/base-models.md 5.2). Prompts have different numbers of them; so that H has one shape, zeros stand in
     front, and they are taken away before decoding.
     """
 

@@ -14,6 +14,7 @@ from silmm_benchmarks.judges.unidet.labels import OFFICIAL, digest, read_labels
 
 from silmm.errors import DataError
 from tests.benchmarks.judges.unidet import recipe
+from tests.conftest import OfficialData
 
 VARIANCE = "backbone.bottom_up.res2.0.conv1.norm.running_var"
 State = dict[str, torch.Tensor]
@@ -205,7 +206,7 @@ def test_other_lists_are_refused(tmp_path: Path, content: str) -> None:
         read_labels(tmp_path / "labels.json")
 
 
-def test_official_names_are_known_by_their_hash(shared: Path) -> None:
+def test_official_names_are_known_by_their_hash(official_data: OfficialData) -> None:
     """The official list has 722 names and the hash that identities call official."""
-    names = read_labels(shared / "data/t2i-compbench/unidet_labels_722.json")
+    names = read_labels(official_data("t2i-compbench/unidet_labels_722.json"))
     assert digest(names) == OFFICIAL

@@ -190,13 +190,13 @@ def _furthest(some: Any, others: Any) -> float:
     return max(float(np.abs(np.float64(a) - np.float64(b)).max()) for a, b in pairs)
 
 
-def main(shared: str, *names: str) -> None:
+def main(goldens: str, *names: str) -> None:
     """Compare models on one CPU and on the two devices."""
     torch.inference_mode = _no_gradients  # type: ignore[assignment,misc]  # before the plugins are imported
     from tests.plugins.models.every_model import EveryModel
 
     with tempfile.TemporaryDirectory() as folder:
-        every = EveryModel.find(Path(shared), Path(folder))
+        every = EveryModel.find(Path(goldens), Path(folder))
         models = {name: every.load(name) for name in names}
         expected = {name: outputs(model) for name, model in models.items()}
         devices = begin()

@@ -67,13 +67,14 @@ def test_spread_over_two_of_the_same(every_model: EveryModel, name: str, tmp_pat
 
 @pytest.mark.slow
 def test_tensors_of_two_devices_never_meet(
-    shared: Path, silmm_process: Callable[..., subprocess.CompletedProcess[str]]
+    goldens: Path, silmm_process: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """On two pretended devices, which may not meet, every model gives what it gives on one CPU.
 
     A pixel may move by one of its 256 levels, where rounding decides between two.
     """
-    done = silmm_process("-W", "ignore", "-m", "tests.plugins.models._shared.pretended_devices", str(shared), *ADAPTERS)
+    pretended = ["-m", "tests.plugins.models._shared.pretended_devices"]
+    done = silmm_process("-W", "ignore", *pretended, str(goldens), *ADAPTERS)
     assert done.returncode == 0, done.stderr[-2000:]
     *found, met = done.stdout.splitlines()
     assert [line.split()[0] for line in found] == list(ADAPTERS)

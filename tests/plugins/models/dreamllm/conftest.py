@@ -26,9 +26,9 @@ def own(written: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
+def golden(goldens: Path) -> Path:
     """The folder of the recorded checkpoint, inputs and numbers."""
-    return shared / "goldens" / "checkpoints" / "dreamllm"
+    return goldens / "checkpoints" / "dreamllm"
 
 
 def load(path: Path, **options: object) -> DreamLlm:

@@ -23,6 +23,6 @@ def own(written: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
+def golden(goldens: Path) -> Path:
     """The folder of the recorded checkpoints, inputs and numbers."""
-    return shared / "goldens" / "checkpoints" / "emu3"
+    return goldens / "checkpoints" / "emu3"

@@ -12,8 +12,8 @@ import pytest
 import torch
 from silmm_plugins.models.emu3 import grammar
 from silmm_plugins.models.emu3.model import Emu3
-from silmm_plugins.training import preference_data
 from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.objectives import preference_data
 
 from silmm.contracts.models import Preference
 from silmm.lora.adapters import new_adapter, trainable_parameters

@@ -28,6 +28,6 @@ def load():
 
 
 @pytest.fixture(scope="session")
-def recorded(shared) -> Path:
+def recorded(goldens) -> Path:
     """The folder of recorded inputs and outputs of the original code."""
-    return shared / "goldens" / "checkpoints" / "janus"
+    return goldens / "checkpoints" / "janus"

@@ -17,7 +17,7 @@ from silmm.contracts.models import SamplingParams
 from silmm.lora.loading import load_adapter
 
 TOLERANCE = 1e-5
-"""Of goldens/checkpoints/README.md, absolute and relative; sums of log-probabilities have ten times that."""
+"""Of tests/goldens/README.md, absolute and relative; sums of log-probabilities have ten times that."""
 LONGER = "Three green pears and a tall glass vase stand in front of a striped curtain, behind two cups."
 LAYOUTS = ("original", "transformers")
 UNDER_PEFT = "under an adapter of plain peft"

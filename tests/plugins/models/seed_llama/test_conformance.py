@@ -44,9 +44,9 @@ class TestRecorded(TestSeedLlama):
     samples = 128
 
     @pytest.fixture
-    def make(self, shared, unclip):
+    def make(self, goldens, unclip):
         """Return what loads the checkpoint."""
-        path = shared / "goldens" / "checkpoints" / "seed-llama"
+        path = goldens / "checkpoints" / "seed-llama"
         options = SeedLlamaOptions(path=str(path), unclip=str(unclip), device="cpu", steps=2)
         return lambda: SeedLlama.load(options)
 

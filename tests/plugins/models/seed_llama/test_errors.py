@@ -79,9 +79,9 @@ def test_a_missing_shard_is_named(copy):
         read(copy)
 
 
-def test_a_truncated_pickle_shard_is_named(shared, tmp_path):
-    """One of the releases' own .bin shards that was cut off is named."""
-    golden = shared / "goldens" / "checkpoints" / "seed-llama"
+def test_a_truncated_pickle_shard_is_named(goldens, tmp_path):
+    """So is one of the releases' own .bin shards."""
+    golden = goldens / "checkpoints" / "seed-llama"
     shutil.copytree(golden, tmp_path / "seed", copy_function=shutil.copyfile)
     shard = tmp_path / "seed" / "seed-llama-8b-sft" / "pytorch_model-00002-of-00004.bin"
     cut(shard)

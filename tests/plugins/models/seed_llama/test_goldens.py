@@ -42,9 +42,9 @@ class Golden:
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
+def golden(goldens):
     """Return the recorded folder."""
-    folder = shared / "goldens" / "checkpoints" / "seed-llama"
+    folder = goldens / "checkpoints" / "seed-llama"
     images = [
         np.asarray(PIL.Image.open(folder / "inputs" / f"img{i}.png").convert("RGB")) for i in range(3)
     ]

@@ -22,7 +22,7 @@ def parts(request, tmp_path) -> dict[str, str]:
     """Return the options that name the parts; the recorded checkpoint has no decoder, so it gets one."""
     if request.param == "written":
         return {"path": str(request.getfixturevalue("checkpoint"))}
-    folder = request.getfixturevalue("shared") / "goldens" / "checkpoints" / "seed-llama"
+    folder = request.getfixturevalue("goldens") / "checkpoints" / "seed-llama"
     write_unclip(tmp_path / UNCLIP, embedding=32)
     return {"path": str(folder), "unclip": str(tmp_path / UNCLIP)}
 
