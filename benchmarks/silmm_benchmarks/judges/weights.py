@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from silmm.checkpoint.folders import hub_snapshot
 from silmm.errors import DataError
 from silmm.storage.sha256_cache import file_digests
 from silmm.storage.user_folders import DATA_VARIABLE, data_root
@@ -162,20 +163,16 @@ def fingerprint(place: Path) -> dict[str, str]:
 
 
 def _download(judge: str, name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     repo, _, revision = name.partition("@")
     texts = [f"*{suffix}" for suffix in _TEXTS]
     try:
         for kinds in (_KINDS[:1], _KINDS[1:]):
             patterns = [*texts, *(f"*{kind}" for kind in kinds)]
-            folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=patterns))
+            folder = hub_snapshot(repo, patterns, revision or None)
             if any(path.suffix in kinds for path in folder.iterdir()):
                 return folder
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except DataError as error:
         raise DataError(
-            f"The weights of the judge {judge!r} cannot be downloaded from {repo!r}: {error}. Check the name "
-            "and the network, or fetch them yourself and give the folder's path."
+            f"The weights of the judge {judge!r} cannot be downloaded: {error}, or give the path of a local folder."
         ) from error
     raise DataError(f"{repo!r} holds no weights ({', '.join(_KINDS)}); give {judge!r} another id.")

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from silmm.checkpoint.devices import dtype_of
+from silmm.checkpoint.folders import checkpoint_folder
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError
-from silmm_plugins.models._shared.devices import check_devices
-from silmm_plugins.models._shared.dtypes import dtype_of
 from silmm_plugins.models._shared.placement import Placement
+from silmm_plugins.models._shared.spreading import check_devices
 from silmm_plugins.models.dreamllm import checkpoint, companions, templates
 from silmm_plugins.models.dreamllm.decoder import Decoder
 from silmm_plugins.models.dreamllm.language_model import LanguageModel
@@ -59,7 +60,10 @@ class DreamLlm(BaseModel):
             DataError: a file is missing, damaged, or of another model; the message says which.
         """
         devices = check_devices("dreamllm", options.device)
-        folder = checkpoint.locate(options.path, options.revision)
+        folder = checkpoint_folder(
+            options.path, checkpoint.FILES, owner="dreamllm", expected="the folder of the checkpoint",
+            revision=options.revision,
+        )  # fmt: skip
         config = checkpoint.read_config(folder)
         stored = config.get("torch_dtype") or config.get("dtype")
         dtype = dtype_of(options.dtype, stored, folder / "config.json")

@@ -13,15 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from silmm.checkpoint.folders import read_json
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.devices import check_devices
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
-from silmm_plugins.models.emu3 import checkpoint, grammar
+from silmm_plugins.models._shared.spreading import Spread, check_devices
+from silmm_plugins.models.emu3 import grammar
+from silmm_plugins.models.emu3.checkpoint import load_language_model
 from silmm_plugins.models.emu3.image_sampling import Canvas, sample
 from silmm_plugins.models.emu3.language_model import LanguageModel, runs
-from silmm_plugins.models.emu3.layout import locate, read_json
+from silmm_plugins.models.emu3.layout import locate
 from silmm_plugins.models.emu3.options import CAPABILITIES, Emu3Options
 from silmm_plugins.models.emu3.tokens import TextTokenizer, load_tokenizer
 from silmm_plugins.models.emu3.vision import VisionTokenizer, load_vision
@@ -87,7 +88,7 @@ class Emu3(BaseModel):
         vision = load_vision(parts.vision, options.max_pixels)
 
         def language_model(folder: Path) -> tuple[LanguageModel, TextTokenizer]:
-            backbone = checkpoint.language_model(folder, options.dtype)
+            backbone = load_language_model(folder, options.dtype)
             text = load_tokenizer(folder, vision.codes, backbone.config.get_text_config().vocab_size)
             return LanguageModel(backbone, text.tokens, head_chunk=options.head_chunk), text
 

@@ -11,9 +11,8 @@ import torch
 
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError
-from silmm_plugins.models._shared.devices import check_devices
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models.janus.chat import reply
 from silmm_plugins.models.janus.checkpoint import Checkpoint, open_checkpoint
 from silmm_plugins.models.janus.facts import facts

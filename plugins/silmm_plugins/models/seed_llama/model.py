@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from transformers import LlamaForCausalLM
 
+from silmm.checkpoint.devices import device_of, dtype_of
+from silmm.checkpoint.folders import read_json
+from silmm.checkpoint.networks import load_pretrained
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.devices import check_devices, device_of
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models.seed_llama import image_sampling as codes_sampling
 from silmm_plugins.models.seed_llama.image_weights import load_image_tokenizer
-from silmm_plugins.models.seed_llama.language_model import load_language_model
-from silmm_plugins.models.seed_llama.locate import Folders, find, read_json
+from silmm_plugins.models.seed_llama.locate import Folders, find
 from silmm_plugins.models.seed_llama.options import CAPABILITIES
 from silmm_plugins.models.seed_llama.sequences import Prefix, head
 from silmm_plugins.models.seed_llama.templates import TEMPLATES, Template, template_of
@@ -89,10 +91,13 @@ class SeedLlama(BaseModel):
         check_devices("seed-llama", options.device)
         folders = find(options)
         text = TextTokenizer.load(folders.tokenizer)
-        heads = read_json(folders.language_model / "config.json").get("num_attention_heads")
+        config_path = folders.language_model / "config.json"
+        config = read_json(config_path)
+        heads = config.get("num_attention_heads")
         guess = heads if isinstance(heads, int) and heads > 0 else 1
         images, unused = load_image_tokenizer(folders.tokenizer, folders.vit, options.vit_heads, guess)
-        backbone = load_language_model(folders.language_model, options.dtype)
+        dtype = dtype_of(options.dtype, config.get("dtype") or config.get("torch_dtype"), config_path)
+        backbone = load_pretrained(LlamaForCausalLM, folders.language_model, dtype, attn_implementation="sdpa")
         if options.template == "auto":
             path = Path(options.path).expanduser().absolute()  # of a hub id, too, the last part is the name
             template = template_of(f"{path.name} {folders.language_model.name}", backbone.config.hidden_size)

@@ -14,9 +14,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from silmm.checkpoint.devices import check_device
 from silmm.contracts.models import BaseModel, Capability, ChatRequest, Image, Task
 from silmm.errors import DataError
-from silmm_plugins.models._shared.devices import check_device
 from silmm_plugins.models.tiny.chat import write_words
 from silmm_plugins.models.tiny.lm import SPLIT, TinyLM
 from silmm_plugins.models.tiny.options import TinyOptions

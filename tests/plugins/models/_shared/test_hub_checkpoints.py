@@ -1,4 +1,4 @@
-"""Where checkpoints come from: a folder as it is, or a repository of the hub at its revision."""
+"""Every adapter takes a repository of the hub at its revision, and finds companions beside a folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from silmm_plugins.models._shared.checkpoint_folder import checkpoint_folder
 
 from silmm.contracts.options import checkpoint_options
-from silmm.errors import DataError
 from tests.plugins.models.every_model import ADAPTERS, EveryModel
 
 OTHERS = {"seed-llama": "AILab-CVC/seed-tokenizer-2", "emu3": "org/Emu3-Chat"}
@@ -45,28 +43,6 @@ def test_the_revision_of_a_hub_id_is_what_is_fetched(
     assert all(bool((found[key] == weight).all()) for key, weight in expected.items())
     mark = checkpoint_options(every_model.registry.entry("model", name).options)["path"]
     assert mark.revision == "revision"
-
-
-def test_a_folder_is_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole, relative or of the home, it is told absolute, and nothing is fetched; a revision is refused."""
-    (tmp_path / "it").mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for place in (str(tmp_path / "it"), "it", "~/it"):
-        assert checkpoint_folder(place, ["*"]) == tmp_path / "it"
-    with pytest.raises(DataError, match=r"it is a folder here, .*leave model\.revision out"):
-        checkpoint_folder("it", ["*"], revision="main")
-
-
-def test_a_revision_that_the_hub_does_not_give_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Id, revision, option and the hub's own reason stand in the message."""
-
-    def refuse(*_: object, **__: object) -> str:
-        raise OSError("404: no such revision")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
-    with pytest.raises(DataError, match=r"'org/it' is no .* at 'v1' \(404: no such revision\).*model\.judge"):
-        checkpoint_folder("org/it", ["*"], option="judge", revision="v1")
 
 
 def test_beside_a_folder_that_is_named_by_a_dot(
