@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from silmm.engine.local_executor import Components
 from silmm_benchmarks.shapes.answering import accuracy_by_scene
 from silmm_benchmarks.shapes.benchmark import SPLITS
 from silmm_benchmarks.shapes.judge import Judge
@@ -30,7 +31,6 @@ from silmm.bench.statistics import Floats, cluster_means
 from silmm.contracts.candidates import Prompt
 from silmm.contracts.models import SamplingParams
 from silmm.contracts.training import TrainingJob
-from silmm.engine.local_executor import Components
 from silmm.engine.preferences import stored_preferences
 from silmm.engine.rollout import PolicyRollout
 from silmm.engine.settings_resolution import resolve_settings
