@@ -22,7 +22,7 @@ from silmm.engine.stages.pair_stage import makes_pairs
 from silmm.engine.workers.local_executor import LocalExecutor
 from silmm.engine.workers.run_components import Components
 from silmm.engine.workers.shard_worker import RunWorker, RunWorkload
-from silmm.errors import SettingsChanged, UsageError
+from silmm.errors import PluginError, SettingsChanged, UsageError
 from silmm.report import PAGE
 from silmm.storage.atomic_files import atomic_write, full_disk, make_folder, unfinished
 from silmm.storage.json_files import read_json, to_json
@@ -83,6 +83,7 @@ def start(
 
     Raises:
         UsageError: a combination that cannot work, or `run_dir` is some other directory.
+        PluginError: a component does not keep its contract.
         SettingsChanged: the directory belongs to other settings.
         RunBusy: another process is at work in the directory.
         DataError: an input or a stored file is missing or corrupt, or nothing usable is left.
@@ -90,7 +91,10 @@ def start(
         Incomplete: with `shard`: this part is done, others are not.
     """
     _check_arguments(workers, until, from_, shard)
-    executor = executor or LocalExecutor(workers)
+    executor = LocalExecutor(workers) if executor is None else executor
+    if not isinstance(executor, Executor):
+        name = type(executor).__name__
+        raise PluginError(f"{name} is not an executor: it lacks start, map, close, stop or in_process")
     if not executor.in_process and registry.added:
         raise UsageError(
             f"Worker processes load installed plugins only, and {', '.join(registry.added)} was added in this process. "
