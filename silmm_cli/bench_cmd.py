@@ -15,7 +15,8 @@ from silmm_cli.console import chatter, print_json, results
 from silmm_cli.run_cmd import parse_shard
 
 if TYPE_CHECKING:
-    from silmm.bench.requests import BenchRequest, ImageBench
+    from silmm.bench.bench_request import BenchRequest
+    from silmm.contracts.benchmarks import Benchmark
     from silmm.registry.registry import Registry
 
 DEFAULT = "score"
@@ -45,14 +46,14 @@ def bench() -> None:
 @click.argument("benchmarks", nargs=-1, required=True, metavar="BENCHMARK…")
 @click.option(
     "--model", metavar="NAME[:DIR]",
-    help="Who samples: a base model, diffusers:ID|DIR, openai-images:MODEL.",
+    help="The generator: a base model, diffusers:ID|DIR, openai-images:MODEL.",
 )
 @click.option(
     "--images", type=click.Path(path_type=Path),
-    help="Images that are there, in the benchmark's official layout; a folder that holds one folder a "
-    "benchmark where several are scored.",
+    help="Existing images in the benchmark's official layout; where several benchmarks are scored, a folder with "
+    "one folder per benchmark.",
 )
-@click.option("--name", default="", help="How tables call it; by default as --model or --images.")
+@click.option("--name", default="", help="The model's name in tables; by default that of --model or --images.")
 @click.option("--categories", metavar="A,B,…", help="Only these categories of the benchmark.")
 @click.option("--limit", type=click.IntRange(1), help="About this many prompts only; marks the result.")
 @click.option("--shard", metavar="I/N", help="Do only every N-th block of prompts, from the I-th (0-based).")
@@ -73,18 +74,18 @@ def bench() -> None:
     help="Where answers, images and results go; bench/NAME by default.",
 )
 @click.option(
-    "--allow-missing", is_flag=True, help="Score what is there; marks the result as partial."
+    "--allow-missing", is_flag=True, help="Score the images that exist; marks the result as partial."
 )
 @click.option(
     "--until", type=click.Choice(["generate", "judge"]), help="Stop after this stage."
 )
 @click.option(
     "--canaries", type=click.Choice(["stop", "warn", "off"]), default="stop", show_default=True,
-    help="What follows when a judge fails questions whose answers are known.",
+    help="What happens when a judge fails questions whose answers are known.",
 )
 @click.option(
     "--one-judge", is_flag=True,
-    help="Keep one judge in memory at a time, where all together are too large for it.",
+    help="Keep one judge in memory at a time, where all of them do not fit.",
 )
 @click.option(
     "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
@@ -115,47 +116,48 @@ def score(
 ) -> None:
     """Score a model or a folder of images.
 
-    Stop it at any time: the same command goes on. What judges answered is kept by content, so another
+    Stop it at any time: the same command goes on. Judges' answers are stored by content, so that another
     --mode is applied without asking again.
     """
+    from silmm.bench.bench_request import BenchRequest
     from silmm.bench.leaderboard.results import read_result
-    from silmm.bench.requests import BenchRequest
+    from silmm.bench.runner import run_bench
     from silmm.registry.registry import Registry
     from silmm_cli.bench_view import print_scores, score_object
     from silmm_cli.display import make_display
 
     registry = Registry.load()
-    given = parse_sets(sets)
-    components = {name: _build(registry, name, given.get(name, {})) for name in dict.fromkeys(benchmarks)}
-    _check_kinds(given, components)
+    options = parse_sets(sets)
+    built = [_build(registry, name, options.get(name, {})) for name in dict.fromkeys(benchmarks)]
+    _check_kinds(options, built)
     request = BenchRequest(
         out=out or default_out(flags["model"], flags["images"]),
         data=data_dir,
         categories=tuple(name for name in (categories or "").split(",") if name),
         shard=parse_shard(shard),
         judges=parse_judges(judges),
-        sets=given,
+        sets=options,
         **flags,
     )
-    found, waiting = [], []
+    scored, incomplete = [], []
     with make_display(chatter()) as display:
-        for name, component in components.items():
+        for benchmark in built:
             try:
-                outcome = component.bench(
-                    _own(request, name, several=len(components) > 1), registry=registry,
+                path = run_bench(
+                    benchmark, _request_of(request, benchmark.name, several=len(built) > 1), registry=registry,
                     progress=display.progress, note=display.note,
                 )
             except Incomplete as error:  # the other benchmarks have work for this shard too
-                waiting.append(str(error))
+                incomplete.append(str(error))
                 continue
-            if outcome.result is not None:
-                found.append(read_result(outcome.result))
+            if path is not None:
+                scored.append(read_result(path))
     if as_json:
-        print_json(score_object(found, request.out))
+        print_json(score_object(scored, request.out))
     else:
-        print_scores(found, request.out, results(), details=details)
-    if waiting:
-        raise Incomplete("\n".join(waiting))
+        print_scores(scored, request.out, results(), details=details)
+    if incomplete:
+        raise Incomplete("\n".join(incomplete))
 
 
 @bench.command()
@@ -168,26 +170,30 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     from silmm.bench.leaderboard.results import find_results
     from silmm_cli.bench_view import comparison_object, print_comparison
 
-    found = compare_results(find_results([first]), find_results([second]))
+    comparisons = compare_results(find_results([first]), find_results([second]))
     if as_json:
-        print_json([comparison_object(one) for one in found])
+        print_json([comparison_object(comparison) for comparison in comparisons])
     else:
-        print_comparison(found, results())
+        print_comparison(comparisons, results())
 
 
-def _build(registry: Registry, name: str, options: Mapping[str, str]) -> ImageBench:
-    from silmm.bench.requests import ImageBench
+def _build(registry: Registry, name: str, options: Mapping[str, str]) -> Benchmark:
+    from silmm.bench.runner import build_benchmark
+    from silmm.contracts.benchmarks import BenchmarkOptions
     from silmm.contracts.options import Given, complete
 
     entry = registry.entry("benchmark", name)
+    for key in options:
+        if key in BenchmarkOptions.model_fields:
+            raise UsageError(
+                f"--set {name}.{key}: this option is for silmm run --benchmark {name}. Here write --judge, --mode, "
+                f"--canaries, --set ROLE.OPTION=VALUE, or --set generator.{key}=…"
+            )
     texts = {key: Given(value, f"--set {name}.{key}", text=True) for key, value in options.items()}
-    component = registry.build("benchmark", name, complete(entry.options, f"benchmark {name!r}", texts))
-    if not isinstance(component, ImageBench):
-        raise UsageError(f"the benchmark {name!r} scores no images; it is one for `silmm run`")
-    return component
+    return build_benchmark(registry, name, complete(entry.options, f"benchmark {name!r}", texts))
 
 
-def _own(request: BenchRequest, name: str, *, several: bool) -> BenchRequest:
+def _request_of(request: BenchRequest, name: str, *, several: bool) -> BenchRequest:
     """Return the request of one benchmark; several share a folder of images by their names."""
     from dataclasses import replace
 
@@ -199,17 +205,18 @@ def _own(request: BenchRequest, name: str, *, several: bool) -> BenchRequest:
             return replace(request, images=candidate, name=request.name or str(request.images))
     raise UsageError(
         f"--images {request.images} has no folder {name}: with several benchmarks each has its own folder "
-        "there, called after the benchmark (or NAME.json for an index of files)"
+        "there, named after the benchmark (or NAME.json for an index of files)"
     )
 
 
-def _check_kinds(given: Mapping[str, Any], components: Mapping[str, ImageBench]) -> None:
-    known = {*components, *(kind for one in components.values() for kind in one.takes_options_for)}
-    for kind in given:
-        if kind not in known:
+def _check_kinds(options: Mapping[str, Any], benchmarks: Sequence[Benchmark]) -> None:
+    from silmm.bench.runner import set_kinds
+
+    kinds = {kind for benchmark in benchmarks for kind in (benchmark.name, *set_kinds(benchmark))}
+    for kind in options:
+        if kind not in kinds:
             raise UsageError(
-                f"--set {kind}.…: there is no such kind here{did_you_mean(kind, known)} "
-                f"Kinds: {listed(known)}."
+                f"--set {kind}.…: there is no such kind here{did_you_mean(kind, kinds)} Kinds: {listed(kinds)}."
             )
 
 
@@ -221,13 +228,13 @@ def parse_sets(sets: Sequence[str]) -> dict[str, dict[str, str]]:
     """
     from silmm.contracts.options import split_assignment
 
-    found: dict[str, dict[str, str]] = {}
+    options: dict[str, dict[str, str]] = {}
     for text in sets:
         kind, option, value = split_assignment(text)
         if not kind:
             raise UsageError(f"--set {text!r} names no kind; write for example --set generator.steps=30")
-        found.setdefault(kind, {})[option] = value
-    return found
+        options.setdefault(kind, {})[option] = value
+    return options
 
 
 def parse_judges(judges: Sequence[str]) -> dict[str, str]:
@@ -236,26 +243,26 @@ def parse_judges(judges: Sequence[str]) -> dict[str, str]:
     Raises:
         UsageError: a text is something else, or a role is given twice.
     """
-    found: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     for text in judges:
         role, equals, spec = text.partition("=")
         if not (role and equals and spec):
             raise UsageError(
                 f"--judge {text!r} is not ROLE=NAME[:PATH]; write for example --judge vqa=blip-vqa-base"
             )
-        if role in found:
+        if role in chosen:
             raise UsageError(f"--judge gives the role {role!r} twice; leave one out")
-        found[role] = spec
-    return found
+        chosen[role] = spec
+    return chosen
 
 
 def default_out(model: str | None, images: Path | None) -> Path:
-    """Name the folder after whose images are scored, so that the same command finds its answers."""
+    """Name the folder after the model or the images, so that the same command finds its answers."""
     import hashlib
 
     folder = (images or Path()).resolve()
-    told = model or str(folder)
+    source = model or str(folder)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", model or folder.name).strip(".-") or "images"
-    return Path("bench") / f"{name[:60]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    return Path("bench") / f"{name[:60]}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
 
 

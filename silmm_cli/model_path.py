@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from silmm.bench.requests import PATH_OPTIONS
+from silmm.contracts.judges import PATH_OPTIONS
 from silmm.errors import UsageError
 from silmm.suggestions import listed
 

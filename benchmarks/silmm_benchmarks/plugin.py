@@ -1,59 +1,38 @@
-"""Registers the benchmarks that come with silmm; nothing heavy is imported until one is built."""
+"""Registers the benchmarks, judges, generators and data sets that come with silmm; imports nothing heavy."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from silmm import hookimpl
-from silmm.bench.options import DpgBenchOptions, TifaOptions
 from silmm.contracts.options import NoOptions
 from silmm_benchmarks.data.catalogue import register_data
+from silmm_benchmarks.dpg_bench.registration import register_dpg_bench
 from silmm_benchmarks.generators.options import DiffusersOptions, OpenAIImagesOptions
-from silmm_benchmarks.judges.mplug.options import MPlugOptions
-from silmm_benchmarks.judges.register import register_judges
-from silmm_benchmarks.judges.unidet.registration import register_unidet
+from silmm_benchmarks.judges.registration import register_judges
 from silmm_benchmarks.shapes.options import ShapesOptions
-from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
+from silmm_benchmarks.t2i_compbench.registration import register_t2i_compbench
+from silmm_benchmarks.tifa.registration import register_tifa
 
 if TYPE_CHECKING:
-    from silmm.bench.requests import ImageBench
+    from silmm.contracts.benchmarks import Benchmark
     from silmm.contracts.generators import Generator
-    from silmm.contracts.judges import VqaJudge
-    from silmm.contracts.models import Benchmark
     from silmm.contracts.registration import Register
-    from silmm.probe import Prober
-    from silmm_benchmarks.shapes.image_judge import ShapesJudge
+    from silmm_benchmarks.shapes.shapes_judge import ShapesJudge
 
 SILMM_PLUGIN_API = 2
 
 
 def _shapes(options: ShapesOptions) -> Benchmark:
-    from silmm_benchmarks.shapes.benchmark import ShapesBenchmark
+    from silmm_benchmarks.shapes.benchmark import Shapes
 
-    return ShapesBenchmark(options)
-
-
-def _t2i_compbench(options: T2ICompBenchOptions) -> ImageBench:
-    from silmm.bench.runner import Bench
-    from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
-
-    return Bench(T2ICompBench(options))
+    return Shapes(options)
 
 
-def _tifa(options: TifaOptions) -> ImageBench:
-    from silmm.bench.runner import Bench
-    from silmm_benchmarks.tifa.benchmark import Tifa
+def _shapes_judge(_: NoOptions) -> ShapesJudge:
+    from silmm_benchmarks.shapes.shapes_judge import ShapesJudge
 
-    return Bench(Tifa(official=not options.custom))
-
-
-def _dpg_bench(options: DpgBenchOptions) -> ImageBench:
-    from silmm.bench.runner import Bench
-    from silmm_benchmarks.dpg_bench.benchmark import DpgBench
-
-    return Bench(DpgBench(
-        resolution=options.resolution, images=options.images, official=not options.custom
-    ))
+    return ShapesJudge()
 
 
 @hookimpl
@@ -66,45 +45,9 @@ def silmm_register_benchmarks(register: Register) -> None:
         options=ShapesOptions,
         requires=["yes_no"],
     )
-    register(
-        "t2i-compbench",
-        _t2i_compbench,
-        summary="T2I-CompBench++: eight columns of compositional prompts (silmm bench)",
-        options=T2ICompBenchOptions,
-        paper="Table 1",
-    )
-    register(
-        "tifa",
-        _tifa,
-        summary="TIFA v1.0: questions about 4,081 captions (silmm bench)",
-        options=TifaOptions,
-        paper="Table 1",
-    )
-    register(
-        "dpg-bench",
-        _dpg_bench,
-        summary="DPG-Bench: questions about 1,065 dense prompts (silmm bench)",
-        options=DpgBenchOptions,
-        paper="Table 1",
-    )
-
-
-def _shapes_judge(_: NoOptions) -> ShapesJudge:
-    from silmm_benchmarks.shapes.image_judge import ShapesJudge
-
-    return ShapesJudge()
-
-
-def _mplug(options: MPlugOptions) -> VqaJudge:
-    from silmm_benchmarks.judges.mplug.judge import build
-
-    return build(options)
-
-
-def _mplug_prober() -> Prober:
-    from silmm_benchmarks.judges.mplug.probing import MPlugProber
-
-    return MPlugProber("mplug")
+    register_t2i_compbench(register)
+    register_tifa(register)
+    register_dpg_bench(register)
 
 
 @hookimpl
@@ -115,14 +58,6 @@ def silmm_register_judges(register: Register) -> None:
         _shapes_judge,
         summary="exact parser of the shapes world, without a model",
     )
-    register(
-        "mplug",
-        _mplug,
-        summary="mPLUG VQA large, the official judge of TIFA and DPG-Bench",
-        options=MPlugOptions,
-        probe=_mplug_prober,
-    )
-    register_unidet(register)
     register_judges(register)
 
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from silmm.contracts.records import EvalResult
-
 Image: TypeAlias = "npt.NDArray[np.uint8]"
 """An image, uint8 of shape (height, width, 3), RGB."""
 
@@ -322,35 +320,5 @@ class ValidatingTrainer(Trainer, Protocol):
 
         The score is the metric `validation_score` of the step. With several processes rank 0 alone calls
         it and tells the others. None: there is nothing to validate on.
-        """
-        ...
-
-
-class Benchmark(Protocol):
-    """Prompts, a protocol and a judge; the loop sees nothing of it but `excluded`.
-
-    A benchmark may have `kept_by_content(work) -> Sequence[Path]`: the finished files and folders in `work`
-    whose names are made of all that they depend on, but for the base model and this benchmark's options.
-    Another run with the same of both takes them over instead of making them again (`silmm reproduce`).
-    """
-
-    def excluded(self, prompt: str) -> bool:
-        """Say whether a training prompt would contaminate this benchmark."""
-        ...
-
-    def evaluate(
-        self,
-        model: BaseModel,
-        adapters: Mapping[str, Path | None],
-        *,
-        work: Path,
-        seed: int,
-        limit: int | None,
-        progress: Callable[[str, int, int], None],
-    ) -> EvalResult:
-        """Score the base (key "before", None) and tuned adapters under one protocol.
-
-        `work` is the benchmark's own folder in the run's directory: finished work stays there, and a
-        second call goes on from it.
         """
         ...

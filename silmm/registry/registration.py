@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import get_args
+from typing import Any, get_args
 
 import pydantic
 
@@ -41,6 +41,7 @@ class Entry:
     check: Callable[[], str] | None = None
     revision: str = ""
     probe: Factory | None = None
+    require_files: Callable[[Any], None] | None = None
     halves: tuple[Entry, ...] = ()
     """Kernels only: the aggregation and the distance."""
     problem: str = ""
@@ -71,6 +72,7 @@ def collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Registe
         check: Callable[[], str] | None = None,
         revision: str = "",
         probe: Factory | None = None,
+        require_files: Callable[[Any], None] | None = None,
     ) -> None:
         entry = Entry(
             kind=hook_kind,
@@ -90,6 +92,7 @@ def collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Registe
             check=check,
             revision=revision,
             probe=probe,
+            require_files=require_files,
         )
         problem = _problem(entry, collected)
         if problem:
@@ -119,7 +122,8 @@ def _problem(entry: Entry, collected: Sequence[Entry]) -> str:
         and entry.model_kind not in BOTH,
         "only models state kind, capabilities and defaults": not is_model
         and bool(entry.model_kind or entry.capabilities or entry.defaults),
-        "only judges state probe": entry.kind != "judge" and entry.probe is not None,
+        "only judges state probe and require_files": entry.kind != "judge"
+        and not (entry.probe is None and entry.require_files is None),
         "what accepts 'validate' has options derived from ValidationOptions": "validate" in entry.accepts
         and not (isinstance(entry.options, type) and issubclass(entry.options, ValidationOptions)),
     }

@@ -12,6 +12,7 @@ from silmm.registry.registry import Registry
 from silmm.reproduce.catalog import EXPERIMENTS
 from silmm.reproduce.reproduction import reproduce
 from silmm.reproduce.resolving import Request
+from tests.core.toy import OwnMeasure
 from tests.plugins.tiny_continuous_random import PROMPTS, TinyContinuousRandom
 
 PLUGIN = """
@@ -19,7 +20,8 @@ from silmm import hookimpl
 
 @hookimpl
 def silmm_register_models(register):
-    from tests.plugins.tiny_continuous_random import TinyContinuousRandom
+    from tests.core.toy import OwnMeasure
+from tests.plugins.tiny_continuous_random import TinyContinuousRandom
     register("random", lambda options: TinyContinuousRandom(), summary="Random.", kind="continuous",
              capabilities=sorted(TinyContinuousRandom().capabilities))
 
@@ -30,11 +32,8 @@ def silmm_register_benchmarks(register):
 """
 
 
-class Brightness:
+class Brightness(OwnMeasure):
     """Measures the mean of the images of two prompts."""
-
-    def excluded(self, prompt):
-        return False
 
     def evaluate(self, model, adapters, *, work, seed, limit, progress):
         means = {}

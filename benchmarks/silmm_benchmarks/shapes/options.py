@@ -1,13 +1,14 @@
-"""The options of the benchmark `shapes`, apart so that listing them loads nothing heavy."""
+"""The options of the benchmark `shapes`, apart so that listing them imports nothing heavy."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from silmm.contracts.options import Options, option
+from silmm.contracts.benchmarks import BenchmarkOptions
+from silmm.contracts.options import option
 
 
-class ShapesOptions(Options):
+class ShapesOptions(BenchmarkOptions):
     """How the shapes benchmark samples and asks."""
 
     split: Literal["report", "tune"] = option(
@@ -15,9 +16,11 @@ class ShapesOptions(Options):
     )
     temperature: float = option(1.0, "the base's own best, chosen on tune prompts; for both sides", gt=0)
     top_p: float = option(1.0, "the base's own best, chosen on tune prompts", gt=0, le=1)
-    images: int = option(4, "images of each prompt at that setting", ge=1, unit="images")
+    images: int = option(4, "images per prompt at that setting", ge=1, unit="images")
     images_at_temperature_1: int = option(
-        2, "images of each prompt at temperature 1, top_p 1; 0 = none", ge=0, unit="images"
+        2, "silmm run: images per prompt at temperature 1, top_p 1; 0: none", ge=0, unit="images"
     )
-    questions: int = option(6, "questions about each clean held-out scene; 0 = none", ge=0, unit="questions")
-    batch: int = option(256, "images sampled at once", ge=1, unit="images")
+    questions: int = option(
+        6, "silmm run: questions about each clean held-out scene; 0: none", ge=0, unit="questions"
+    )
+    batch_size: int = option(256, "silmm run: images sampled at once", ge=1, unit="images")

@@ -74,7 +74,7 @@ def _compare(first: Result, second: Result) -> Comparison:
             f"{first.path} and {second.path} were scored by different protocols: {'; '.join(told)}. Score "
             "both with the same judges, data and mode."
         )
-    one, other = _by_column(first), _by_column(second)
+    one, other = values_by_column(first), values_by_column(second)
     columns, warnings = {}, []
     for name in [name for name in first.numbers if name in one and name in other]:
         shared = [item for item in one[name] if item in other[name]]
@@ -96,11 +96,16 @@ def _compare(first: Result, second: Result) -> Comparison:
     return Comparison(first.benchmark, first.title, first, second, columns, tuple(warnings))
 
 
-def _by_column(result: Result) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
+def values_by_column(result: Result) -> dict[str, dict[str, float]]:
+    """Return the value of each prompt, by column and item id.
+
+    Raises:
+        DataError: the table is missing or not the one of the result.
+    """
+    values: dict[str, dict[str, float]] = {}
     for row in result.table("prompts").to_pylist():
-        found.setdefault(str(row["column"]), {})[str(row["item"])] = float(row["value"])
-    return found
+        values.setdefault(str(row["column"]), {})[str(row["item"])] = float(row["value"])
+    return values
 
 
 def _named(results: Sequence[Result]) -> str:

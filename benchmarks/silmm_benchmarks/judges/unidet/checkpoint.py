@@ -18,7 +18,7 @@ from torch import Tensor
 
 from silmm.errors import DataError
 from silmm_benchmarks.judges.unidet.architecture import Architecture
-from silmm_benchmarks.judges.unidet.layers import EPS
+from silmm_benchmarks.judges.unidet.backbones import EPS
 from silmm_benchmarks.judges.unidet.network import UniDet
 
 _UNREADABLE = (
