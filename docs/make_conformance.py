@@ -17,11 +17,11 @@ TARGET = Path(__file__).parent / "results" / "conformance.md"
 CLASSES = {
     "tiny-discrete": "tests/conformance/test_embedded_models.py::TestTinyDiscrete",
     "tiny-continuous": "tests/conformance/test_embedded_models.py::TestTinyContinuous",
-    "janus": "tests/plugins/janus/test_conformance.py::TestRecorded",
-    "emu3": "tests/plugins/emu3/test_conformance.py::TestRecorded",
-    "seed-llama": "tests/plugins/seed_llama/test_conformance.py::TestRecorded",
-    "dreamllm": "tests/plugins/dreamllm/test_conformance.py::TestRecorded",
-    "vlm-diffusion": "tests/plugins/vlm_diffusion/test_conformance.py::TestVlmDiffusion",
+    "janus": "tests/plugins/models/janus/test_conformance.py::TestRecorded",
+    "emu3": "tests/plugins/models/emu3/test_conformance.py::TestRecorded",
+    "seed-llama": "tests/plugins/models/seed_llama/test_conformance.py::TestRecorded",
+    "dreamllm": "tests/plugins/models/dreamllm/test_conformance.py::TestRecorded",
+    "vlm-diffusion": "tests/plugins/models/vlm_diffusion/test_conformance.py::TestVlmDiffusion",
 }
 """Model to the class that runs the kit on it."""
 HEAD = """\

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from silmm.errors import Incomplete, UsageError
-from silmm.suggestions import did_you_mean, listed
 from silmm_cli.console import chatter, print_json, results
-from silmm_cli.run_cmd import parse_shard
-
-if TYPE_CHECKING:
-    from silmm.bench.bench_request import BenchRequest
-    from silmm.contracts.benchmarks import Benchmark
-    from silmm.registry.registry import Registry
+from silmm_cli.options import data_dir_option, json_option, out_option, set_option, shard_option
 
 DEFAULT = "score"
 
@@ -56,7 +49,7 @@ def bench() -> None:
 @click.option("--name", default="", help="The model's name in tables; by default that of --model or --images.")
 @click.option("--categories", metavar="A,B,…", help="Only these categories of the benchmark.")
 @click.option("--limit", type=click.IntRange(1), help="About this many prompts only; marks the result.")
-@click.option("--shard", metavar="I/N", help="Do only every N-th block of prompts, from the I-th (0-based).")
+@shard_option("block of prompts")
 @click.option(
     "--mode", type=click.Choice(["official", "fixed"]), default="official", show_default=True,
     help="The official scripts' numbers, or those with their known errors repaired.",
@@ -65,14 +58,8 @@ def bench() -> None:
     "--judge", "judges", multiple=True, metavar="ROLE=NAME[:PATH]",
     help="Another judge, or its weights; NAME none leaves the role and its columns empty.",
 )
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of all data sets; $SILMM_DATA, else your user data folder, by default.",
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False),
-    help="Where answers, images and results go; bench/NAME by default.",
-)
+@data_dir_option
+@out_option("Folder of answers, images and results; bench/NAME by default.")
 @click.option(
     "--allow-missing", is_flag=True, help="Score the images that exist; marks the result as partial."
 )
@@ -87,10 +74,9 @@ def bench() -> None:
     "--one-judge", is_flag=True,
     help="Keep one judge in memory at a time, where all of them do not fit.",
 )
-@click.option(
-    "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
-    help="Set an option of a judge by its role, of the generator, or of a benchmark by its name: "
-    "yes-no.batch=8, generator.steps=30, dpg-bench.images=1. May be repeated.",
+@set_option(
+    "Set an option of a judge by its role, of the generator, or of a benchmark by its name: yes-no.batch_size=8, "
+    "generator.steps=30, dpg-bench.images=1."
 )
 @click.option(
     "--official-files", is_flag=True,
@@ -100,12 +86,12 @@ def bench() -> None:
     "--dry-run", is_flag=True, help="Count prompts, images and questions; sample, open and ask nothing."
 )
 @click.option("--details", is_flag=True, help="Show also columns that the paper's table does not have.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+@json_option
 def score(
     *,
     benchmarks: tuple[str, ...],
     categories: str | None,
-    shard: str | None,
+    shard: tuple[int, int] | None,
     judges: tuple[str, ...],
     data_dir: Path | None,
     out: Path | None,
@@ -120,50 +106,36 @@ def score(
     --mode is applied without asking again.
     """
     from silmm.bench.bench_request import BenchRequest
-    from silmm.bench.leaderboard.results import read_result
-    from silmm.bench.runner import run_bench
+    from silmm.bench.score_benchmarks import default_out, parse_sets, score_benchmarks
     from silmm.registry.registry import Registry
     from silmm_cli.bench_view import print_scores, score_object
     from silmm_cli.display import make_display
 
-    registry = Registry.load()
-    options = parse_sets(sets)
-    built = [_build(registry, name, options.get(name, {})) for name in dict.fromkeys(benchmarks)]
-    _check_kinds(options, built)
     request = BenchRequest(
         out=out or default_out(flags["model"], flags["images"]),
         data=data_dir,
         categories=tuple(name for name in (categories or "").split(",") if name),
-        shard=parse_shard(shard),
+        shard=shard,
         judges=parse_judges(judges),
-        sets=options,
+        sets=parse_sets(sets),
         **flags,
     )
-    scored, incomplete = [], []
     with make_display(chatter()) as display:
-        for benchmark in built:
-            try:
-                path = run_bench(
-                    benchmark, _request_of(request, benchmark.name, several=len(built) > 1), registry=registry,
-                    progress=display.progress, note=display.note,
-                )
-            except Incomplete as error:  # the other benchmarks have work for this shard too
-                incomplete.append(str(error))
-                continue
-            if path is not None:
-                scored.append(read_result(path))
+        scores = score_benchmarks(
+            benchmarks, request, registry=Registry.load(), progress=display.progress, note=display.note
+        )
     if as_json:
-        print_json(score_object(scored, request.out))
+        print_json(score_object(scores.results, request.out))
     else:
-        print_scores(scored, request.out, results(), details=details)
-    if incomplete:
-        raise Incomplete("\n".join(incomplete))
+        print_scores(scores.results, request.out, results(), details=details)
+    if scores.waiting:
+        raise Incomplete("\n".join(scores.waiting))
 
 
 @bench.command()
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+@json_option
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two results prompt by prompt: SECOND minus FIRST, with intervals."""
     from silmm.bench.leaderboard.comparing import compare_results
@@ -177,92 +149,20 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
         print_comparison(comparisons, results())
 
 
-def _build(registry: Registry, name: str, options: Mapping[str, str]) -> Benchmark:
-    from silmm.bench.runner import build_benchmark
-    from silmm.contracts.benchmarks import BenchmarkOptions
-    from silmm.contracts.options import Given, complete
-
-    entry = registry.entry("benchmark", name)
-    for key in options:
-        if key in BenchmarkOptions.model_fields:
-            raise UsageError(
-                f"--set {name}.{key}: this option is for silmm run --benchmark {name}. Here write --judge, --mode, "
-                f"--canaries, --set ROLE.OPTION=VALUE, or --set generator.{key}=…"
-            )
-    texts = {key: Given(value, f"--set {name}.{key}", text=True) for key, value in options.items()}
-    return build_benchmark(registry, name, complete(entry.options, f"benchmark {name!r}", texts))
-
-
-def _request_of(request: BenchRequest, name: str, *, several: bool) -> BenchRequest:
-    """Return the request of one benchmark; several share a folder of images by their names."""
-    from dataclasses import replace
-
-    if not several or request.images is None:
-        return request
-    inside = request.images / name
-    for candidate in (inside, inside.with_suffix(".json")):
-        if candidate.exists():
-            return replace(request, images=candidate, name=request.name or str(request.images))
-    raise UsageError(
-        f"--images {request.images} has no folder {name}: with several benchmarks each has its own folder "
-        "there, named after the benchmark (or NAME.json for an index of files)"
-    )
-
-
-def _check_kinds(options: Mapping[str, Any], benchmarks: Sequence[Benchmark]) -> None:
-    from silmm.bench.runner import set_kinds
-
-    kinds = {kind for benchmark in benchmarks for kind in (benchmark.name, *set_kinds(benchmark))}
-    for kind in options:
-        if kind not in kinds:
-            raise UsageError(
-                f"--set {kind}.…: there is no such kind here{did_you_mean(kind, kinds)} Kinds: {listed(kinds)}."
-            )
-
-
-def parse_sets(sets: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Read ``KIND.OPTION=VALUE`` texts; later ones win.
-
-    Raises:
-        UsageError: a text has no kind, option or value.
-    """
-    from silmm.contracts.options import split_assignment
-
-    options: dict[str, dict[str, str]] = {}
-    for text in sets:
-        kind, option, value = split_assignment(text)
-        if not kind:
-            raise UsageError(f"--set {text!r} names no kind; write for example --set generator.steps=30")
-        options.setdefault(kind, {})[option] = value
-    return options
-
-
 def parse_judges(judges: Sequence[str]) -> dict[str, str]:
     """Read ``ROLE=NAME[:PATH]`` texts.
 
     Raises:
         UsageError: a text is something else, or a role is given twice.
     """
-    chosen: dict[str, str] = {}
+    by_role: dict[str, str] = {}
     for text in judges:
         role, equals, spec = text.partition("=")
         if not (role and equals and spec):
             raise UsageError(
                 f"--judge {text!r} is not ROLE=NAME[:PATH]; write for example --judge vqa=blip-vqa-base"
             )
-        if role in chosen:
+        if role in by_role:
             raise UsageError(f"--judge gives the role {role!r} twice; leave one out")
-        chosen[role] = spec
-    return chosen
-
-
-def default_out(model: str | None, images: Path | None) -> Path:
-    """Name the folder after the model or the images, so that the same command finds its answers."""
-    import hashlib
-
-    folder = (images or Path()).resolve()
-    source = model or str(folder)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", model or folder.name).strip(".-") or "images"
-    return Path("bench") / f"{name[:60]}-{hashlib.sha256(source.encode()).hexdigest()[:8]}"
-
-
+        by_role[role] = spec
+    return by_role

@@ -12,10 +12,21 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from silmm_benchmarks.data.catalogue import CATALOGUE
 
 import silmm  # noqa: F401  # before anything imports torchvision (silmm.torchvision_import)
+from silmm.storage.user_folders import data_root
 
 REPOSITORY = Path(__file__).parent.parent
+
+pytest_plugins = ["tests.toy.fixtures"]
+
+UNPULLED = {
+    "dsg": "github.com/j-min/DSG",
+    "tifa": "the folder tifa_v1.0_sample of github.com/Yushi-Hu/tifa",
+    "t2i-compbench": "the names in detection_features.pt, which `silmm data pull unidet-r50` fetches",
+}
+"""Where official files come from that no benchmark reads, so that no `silmm data pull` fetches them."""
 
 
 def pytest_configure() -> None:
@@ -95,9 +106,33 @@ def silmm_process() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """Give the folder of official data and recorded outputs; tests that need it are skipped elsewhere."""
-    folder = Path(os.environ.get("SILMM_SHARED", REPOSITORY.parent / "shared"))
-    if not folder.is_dir():
-        pytest.skip(f"no recorded official outputs at {folder}; SILMM_SHARED names them")
-    return folder
+def goldens() -> Path:
+    """Return the folder of outputs that were recorded from official code; tests must not change it."""
+    return REPOSITORY / "tests" / "goldens"
+
+
+class OfficialData:
+    """Finds files that benchmarks publish and that are not ours to pass on; skips where they are not here."""
+
+    def __init__(self) -> None:
+        beside = Path(os.environ.get("SILMM_SHARED", REPOSITORY.parent / "shared"))
+        self._roots = (beside / "data", data_root())
+
+    def __call__(self, path: str) -> Path:
+        """Return the file or folder `DATASET[/FILE]`.
+
+        Below $SILMM_SHARED/data it is looked for first, then where `silmm data pull` puts data sets.
+        """
+        for root in self._roots:
+            if (root / path).exists():
+                return root / path
+        name, _, file = path.partition("/")
+        pulled = name in CATALOGUE and not any(mark in file for mark in ("sample", "unidet"))
+        way = f"`silmm data pull {name}` fetches it" if pulled else f"it comes from {UNPULLED[name]}"
+        pytest.skip(f"{path} is not in {self._roots[1]}: {way}")
+
+
+@pytest.fixture(scope="session")
+def official_data() -> OfficialData:
+    """Return a function that finds official prompts, questions and answers of benchmarks."""
+    return OfficialData()

@@ -10,15 +10,15 @@ from typing import cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
-from silmm_plugins.models._shared.devices import device_of
 from silmm_plugins.training.dpo import Dpo, DpoOptions
-from silmm_plugins.training.likelihood_objective import LikelihoodObjective
 from silmm_plugins.training.lora import lora_training
 from silmm_plugins.training.lora.lora_options import LoraOptions
 from silmm_plugins.training.lora.lora_training import Training
-from silmm_plugins.training.objective import Objective
-from silmm_plugins.training.reference_values import policy_log_likelihood
+from silmm_plugins.training.objectives.likelihood_objective import LikelihoodObjective
+from silmm_plugins.training.objectives.objective import Objective
+from silmm_plugins.training.objectives.reference_values import policy_log_likelihood
 
+from silmm.checkpoint.devices import device_of
 from silmm.contracts.models import BaseModel, Preference
 from silmm.lora.adapters import new_adapter, trainable_parameters
 

@@ -14,11 +14,11 @@ from silmm_plugins.models.tiny.vocabulary import Vocabulary
 from silmm_plugins.models.tiny_continuous.decoder import Decoder
 from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 from silmm_plugins.models.tiny_continuous.model import TinyContinuous
-from silmm_plugins.training.distance_objective import DistanceObjective, default_kernel, typical_distance
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 from silmm_plugins.training.lora.lora_training import Training
 from silmm_plugins.training.losses import kc_dpo_loss
-from silmm_plugins.training.reference_features import policy_features
+from silmm_plugins.training.objectives.distance_objective import DistanceObjective, default_kernel, typical_distance
+from silmm_plugins.training.objectives.reference_features import policy_features
 
 from benchmarks.perf import dpo_steps, measure, workload
 from silmm.contracts.models import BaseModel, Preference

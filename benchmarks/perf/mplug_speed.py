@@ -18,7 +18,7 @@ from torch import Tensor
 from benchmarks.perf import measure
 
 DPG_BENCH, TIFA = (13, 14), (6, 7)
-"""Questions about two images: 13.5 each in DPG-Bench, 6.3 in TIFA (spec/benchmarks.md 5)."""
+"""Questions about two images: 13.5 each in DPG-Bench, 6.3 in TIFA (docs/spec/benchmarks.md 5)."""
 LEANINGS: Mapping[str, float] = {"answers of one word": 40.0, "answers of ten tokens": -40.0}
 """Case -> what is added to [SEP]'s logit, for random weights do not say yes or no."""
 CASES = (

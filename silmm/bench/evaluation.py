@@ -38,7 +38,7 @@ from silmm.contracts.benchmarks import (
 from silmm.contracts.records import Difference, EvalResult
 from silmm.errors import DataError, UsageError
 from silmm.lora.loading import load_adapter
-from silmm.storage.data_sets import data_root
+from silmm.storage.user_folders import data_root
 
 if TYPE_CHECKING:
     from silmm.contracts.models import BaseModel, SamplingParams

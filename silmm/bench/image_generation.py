@@ -104,7 +104,7 @@ def sample_images(
     if cost := generator.announce(_image_count(waiting)):
         note(cost)
     for group in _groups(waiting, generator.batch_size):
-        _sample_group(benchmark, generator, group, failures, note)
+        _sample_group(benchmark, generator, group, home, failures, note)
         done += _image_count(group)
         progress(done, total)
     return record
@@ -136,6 +136,7 @@ def _sample_group(
     benchmark: Benchmark,
     generator: Generator,
     group: Sequence[TargetFile],
+    home: Path,
     failures: AnswerStore,
     note: Callable[[str], None],
 ) -> None:
@@ -156,6 +157,9 @@ def _sample_group(
             continue
         joined = benchmark.join([image for image in of_file if not isinstance(image, GenerationFailure)])
         atomic_write(file.path, _png(joined))
+        for path, text in benchmark.accompanying_files(home / IMAGES, file.item).items():
+            if not path.is_file():
+                atomic_write(path, text.encode())
     failures.commit(kept)
 
 

@@ -19,8 +19,8 @@ from silmm.bench.protocol_card import Card, prompts_digest, sampling_of
 from silmm.contracts.benchmarks import Benchmark, ImageFile, Item, Mode, Problem
 from silmm.errors import Incomplete, PluginError, UsageError
 from silmm.storage.atomic_files import make_folder
-from silmm.storage.data_sets import data_root
 from silmm.storage.lock import hold
+from silmm.storage.user_folders import data_root
 
 if TYPE_CHECKING:
     from silmm.registry.registry import Registry

@@ -207,6 +207,11 @@ class Benchmark(ABC):
     def target(self, folder: Path, item: Item, index: int) -> Path:
         """Return where a generated image is stored, so that `find` and the official scripts find it."""
 
+    def accompanying_files(self, folder: Path, item: Item) -> Mapping[Path, str]:
+        """Return the text files that the official scripts read beside a generated item's images; by default none."""
+        del folder, item
+        return {}
+
     def join(self, images: Sequence[Image]) -> Image:
         """Combine the generated images of one target, in index order, into the image that is stored.
 

@@ -29,6 +29,7 @@ ROLES: Mapping[str, str] = MappingProxyType({
     "clip": "similarity",
     "rating": "rate",
     "detector": "detect",
+    "colours": "colours",
     "depth": "depth",
     "matcher": "match",
 })
@@ -37,9 +38,6 @@ benchmark, which asks about one image at a time, has it."""
 
 LEFT_OUT = "none"
 """In place of a judge's name: the role stays empty, and so do the columns that need it."""
-
-PATH_OPTIONS = ("weights", "folder", "path", "model")
-"""The option of a judge that the PATH of NAME:PATH stands for: the first of these that it has."""
 
 
 class BadText(DataError):
@@ -82,8 +80,24 @@ class YesNoJudge(Judge, Protocol):
 
 
 @runtime_checkable
+class FeedbackJudge(Judge, Protocol):
+    """Answers in a run: the model about its own images, or the model of ``--judge-model``."""
+
+    def yes_no(
+        self, images: Sequence[NDArray[np.uint8]], questions: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]]:
+        """Return p(yes), p(no) of each image's questions, (n_questions, 2) per image.
+
+        Args:
+            images: uint8 of shape (height, width, 3).
+            questions: at least one per image.
+        """
+        ...
+
+
+@runtime_checkable
 class TwoChoiceJudge(Judge, Protocol):
-    """Gives the official number of BLIP-VQA in T2I-CompBench++ (spec/benchmarks.md 1.4)."""
+    """Gives the official number of BLIP-VQA in T2I-CompBench++ (docs/spec/benchmarks.md 1.4)."""
 
     def p_yes(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
@@ -94,7 +108,7 @@ class TwoChoiceJudge(Judge, Protocol):
 
 @runtime_checkable
 class VqaJudge(Judge, Protocol):
-    """Answers in words: mPLUG, BLIP, GIT, ViLT, BLIP-2 (spec/benchmarks.md 2.3, 3.3)."""
+    """Answers in words: mPLUG, BLIP, GIT, ViLT, BLIP-2 (docs/spec/benchmarks.md 2.3, 3.3)."""
 
     def answer(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[list[str]]:
         """Return the answers, as the model writes them, to each image's questions."""
@@ -103,7 +117,7 @@ class VqaJudge(Judge, Protocol):
 
 @runtime_checkable
 class SimilarityJudge(Judge, Protocol):
-    """Measures how similar an image and a text are (spec/benchmarks.md 1.5)."""
+    """Measures how similar an image and a text are (docs/spec/benchmarks.md 1.5)."""
 
     def similarity(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float64]:
         """Return the cosine of image i and text i, shape (n,), in [-1, 1].
@@ -153,12 +167,14 @@ class Detections:
     boxes: NDArray[np.float32]
     """Shape (n, 4): x1, y1, x2, y2 in pixels of the frame."""
     frame: tuple[int, int]
-    """Width and height of the resized image that the boxes refer to (spec/benchmarks.md 1.6)."""
+    """Width and height of the resized image that the boxes refer to (docs/spec/benchmarks.md 1.6)."""
+    masks: tuple[str, ...] = ()
+    """Each object's mask at the frame's size in COCO's run-length encoding; empty for detectors without masks."""
 
 
 @runtime_checkable
 class Detector(Judge, Protocol):
-    """Finds named objects (spec/benchmarks.md 1.6)."""
+    """Finds named objects (docs/spec/benchmarks.md 1.6)."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -170,9 +186,31 @@ class Detector(Judge, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Region:
+    """A detected object of an image."""
+
+    label: str
+    box: tuple[float, float, float, float]
+    """x1, y1, x2, y2 in pixels of the frame."""
+    frame: tuple[int, int]
+    """Width and height of the image that box and mask refer to, upright as its EXIF data says."""
+    mask: str = ""
+    """The object's mask at the frame's size in COCO's run-length encoding; "" if there is none."""
+
+
+@runtime_checkable
+class ColourJudge(Judge, Protocol):
+    """Names the colour of an object (docs/spec/geneval.md 2.5)."""
+
+    def colours(self, images: Sequence[Image], regions: Sequence[Sequence[Region]]) -> list[list[str]]:
+        """Return the colour of each region of each image."""
+        ...
+
+
 @runtime_checkable
 class DepthJudge(Judge, Protocol):
-    """Estimates which parts of an image are nearer (spec/benchmarks.md 1.8)."""
+    """Estimates which parts of an image are nearer (docs/spec/benchmarks.md 1.8)."""
 
     def depth(self, images: Sequence[Image]) -> list[NDArray[np.uint8]]:
         """Return the inverse depth of each image at its own size, shape (height, width); larger is nearer.
@@ -184,7 +222,7 @@ class DepthJudge(Judge, Protocol):
 
 @runtime_checkable
 class AnswerMatcher(Judge, Protocol):
-    """Maps a free answer to one of the choices (spec/benchmarks.md 2.3)."""
+    """Maps a free answer to one of the choices (docs/spec/benchmarks.md 2.3)."""
 
     def match(self, answers: Sequence[str], choices: Sequence[Sequence[str]]) -> list[int]:
         """Return the index of the choice nearest to each answer, the first of equals.

@@ -11,13 +11,13 @@ from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 
 from silmm.engine.training_log import TrainingLog
 from silmm.report import write_report
-from silmm.report.training import CURVES
+from silmm.report.training_curves import CURVES
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import read_json, to_json
 from tests.cli.report_run import EVIL, Page, figures, make_run
-from tests.plugins.feature_preferences import feature_preferences
-from tests.plugins.tiny_continuous_random import TinyContinuousRandom
-from tests.plugins.training_run import QUICK
+from tests.plugins.training.feature_preferences import feature_preferences
+from tests.plugins.training.training_run import QUICK
+from tests.toy.tiny_continuous_random import TinyContinuousRandom
 
 DISTANCES = {
     "chosen_distance": 0.03, "reference_chosen_distance": 0.04, "rejected_distance": 0.09,
@@ -82,7 +82,7 @@ def test_distance_curves_are_relative_to_the_reference(run):
     page = write_report(run).read_text()
     start = page.index("kernel distance over the reference")
     chart = page[start : page.index("</figure>", start)]
-    level = float(re.search(r'class="zero" x1="\d+" x2="\d+" y1="([\d.]+)"', chart)[1])
+    level = float(re.search(r'class="zero" x1="[\d.]+" x2="[\d.]+" y1="([\d.]+)"', chart)[1])
     lines = [
         [tuple(map(float, point.split(","))) for point in points.split()]
         for points in re.findall(r'<polyline class="line c\d" points="([^"]*)"', chart)
@@ -167,7 +167,7 @@ def test_a_falling_validation_score_under_a_growing_margin_is_warned_of(run, sco
                for s, m in zip(scores, margins, strict=True)])
     shown = text(run)
     assert ("the policy drifts" in shown) == warned
-    assert "own score on held-out prompts" in shown
+    assert "self-score on held-out prompts" in shown
 
 
 @pytest.mark.parametrize(("every", "best", "told"), [(5, True, True), (0, True, False), (5, False, False)])

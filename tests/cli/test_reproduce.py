@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from silmm.errors import DataError
-from silmm.reproduce.catalog import EXPERIMENTS
+from silmm.reproduce.listing import EXPERIMENTS
 from silmm_cli import main
+from tests.toy import plugin
 
 KINDS = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
 TOY = [
@@ -23,11 +23,7 @@ TOY = [
 @pytest.fixture(autouse=True)
 def toy(tmp_path, monkeypatch):
     """Install the toy plugins beside the built-in ones and work in an empty directory."""
-    source = Path(__file__).parent.parent / "core" / "toy.py"
-    spec = importlib.util.spec_from_file_location("_cli_toy", source)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.install(tmp_path / "site")
+    plugin.install(tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy,silmm")
     monkeypatch.chdir(tmp_path)

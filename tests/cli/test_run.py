@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import math
@@ -16,6 +15,7 @@ from silmm.engine.run import RunResult
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import UsageError
 from silmm.registry.registry import Registry
+from silmm.rendering.table_formats import to_rich
 from silmm_cli import main
 from silmm_cli.console import chatter, results
 from silmm_cli.display import (
@@ -29,8 +29,9 @@ from silmm_cli.display import (
     watched,
     with_relative,
 )
-from silmm_cli.outcome import as_object, outcome_table, print_outcome
-from silmm_cli.run_cmd import default_run_dir, parse_shard
+from silmm_cli.options import parse_shard
+from silmm_cli.run_cmd import outcome_object, outcome_table, print_outcome
+from tests.toy import plugin
 
 TOY = [
     flag
@@ -45,11 +46,7 @@ FIGURES = {"before": 0.6, "after": 0.7, "diff": 0.1, "ci_low": 0.05, "ci_high": 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     """Install the toy plugin package for this process and work in an empty directory."""
-    source = Path(__file__).parent.parent / "core" / "toy.py"
-    spec = importlib.util.spec_from_file_location("_cli_toy", source)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.install(tmp_path / "site")
+    plugin.install(tmp_path / "site")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy")
     monkeypatch.chdir(tmp_path)
@@ -171,8 +168,8 @@ def test_default_directory_is_a_plain_name(toy):
     flags = {flag.removeprefix("--").replace("-", "_"): "toy" for flag in TOY[::2]}
     settings = resolve_settings(Registry.load(), flags=flags)
     elsewhere = settings.model_copy(update={"model": "../../etc/x"})
-    assert default_run_dir(elsewhere).parts[0] == "runs"
-    assert len(default_run_dir(elsewhere).parts) == 2
+    assert elsewhere.default_run_dir.parts[0] == "runs"
+    assert len(elsewhere.default_run_dir.parts) == 2
 
 
 def test_pair_shape_is_the_pair_rules_option(tmp_path):
@@ -279,7 +276,7 @@ def test_no_color_is_honoured(monkeypatch):
             monkeypatch.setenv("NO_COLOR", value)
             target = io.StringIO()
             monkeypatch.setattr(f"sys.{stream}", target)
-            make().print(table)
+            make().print(to_rich(table))
             shown[value] = target.getvalue()
         assert "\x1b[3" in shown[""]
         assert "\x1b[3" not in shown["1"]
@@ -290,7 +287,7 @@ def test_arrows_follow_the_interval_not_the_difference():
     level = {**FIGURES, "ci_low": -0.01}
     single = {**FIGURES, "ci_low": None, "ci_high": math.nan, "n": 1}
     screen = console()
-    screen.print(outcome_table({"overall": FIGURES, "categories": {"a": level, "b": single}}))
+    screen.print(to_rich(outcome_table({"overall": FIGURES, "categories": {"a": level, "b": single}})))
     up, flat, none = [line for line in screen.file.getvalue().splitlines() if "+0.100" in line]
     assert "↑" in up
     assert "↑" not in flat
@@ -309,7 +306,7 @@ def test_a_partial_result_is_marked(tmp_path):
 def test_json_of_several_iterations_names_the_last_adapter(tmp_path):
     """`adapter` is the last iteration's."""
     adapters = {"1": tmp_path / "a", "2": tmp_path / "b"}
-    answer = as_object(RunResult(tmp_path, {}, adapters, None), None)
+    answer = outcome_object(RunResult(tmp_path, {}, adapters, None), None)
     assert answer["adapter"] == str(tmp_path / "b")
     assert answer["report"] is None
 

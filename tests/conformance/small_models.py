@@ -9,7 +9,7 @@ from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
 from silmm.testing import Cases
-from tests.plugins.tiny_continuous_random import TinyContinuousRandom
+from tests.toy.tiny_continuous_random import TinyContinuousRandom
 
 WORDS = ["yes", "no", "a", "red", "blue", "circle", "square", "and", "is", "there", "?", ",", "."]
 CASES = Cases(

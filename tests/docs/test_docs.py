@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import re
 import shlex
@@ -17,15 +16,14 @@ import pytest
 
 import silmm
 import silmm.engine.run
-from silmm.contracts import hookspecs
-from silmm.contracts import models as interfaces
+from silmm.contracts import components, hookspecs, models
 from silmm.engine import capabilities
 from silmm.engine.settings import RunSettings
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.registry.discovery import HOOKS
 from silmm.registry.registry import KIND_OF_HOOK, Registry
 from silmm_cli import main
-from silmm_cli.model_path import split_model
+from tests.toy import plugin
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -129,7 +127,8 @@ def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
         *("Aggregation", "Distance", "Trainer", "ValidatingTrainer", "Benchmark"),
     }
     for owner, method, text in told:
-        assert split(text) == arguments(getattr(getattr(interfaces, owner), method)), owner
+        contract = getattr(components if hasattr(components, owner) else models, owner)
+        assert split(text) == arguments(getattr(contract, method)), owner
 
 
 def test_the_guide_knows_all_arguments_of_register() -> None:
@@ -165,7 +164,7 @@ def test_the_guides_package_works_in_a_real_run(
     guide_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copied from the page and installed, its sampler and scorer sample and score a whole run."""
-    _install_toy(guide_package)
+    plugin.install(guide_package)
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-weakest,silmm-toy")
     registry = Registry.load()
     assert registry.broken == ()
@@ -197,16 +196,6 @@ def test_the_guides_sampler_keeps_order_and_company(guide_package: Path) -> None
 
     sampled = sampler.sample(Echo(), ["a", "b", "c"], [3, 4, 7])
     assert sampled == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
-
-
-def _install_toy(site: Path) -> None:
-    """Install the toy components of the core's tests: a quick model needs no torch."""
-    path = ROOT / "tests" / "core" / "toy.py"
-    spec = importlib.util.spec_from_file_location("_docs_toy", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.install(site)
 
 
 @pytest.fixture(autouse=True)
@@ -283,7 +272,7 @@ def test_a_reference_that_has_gone_is_noticed() -> None:
     assert not exists("silmm.nowhere:improve")
     assert not exists("silmm.engine.loop:worsen")
     assert not exists("silmm_plugins.scoring.scorers:DiffOfProb.guess")
-    assert not exists("tests/core/test_loop.py::test_nothing")
+    assert not exists("tests/engine/test_loop.py::test_nothing")
     assert exists("silmm_plugins.scoring.scorers:DiffOfProb.score")
 
 
@@ -309,10 +298,10 @@ def test_the_embedded_model_deviates_as_told() -> None:
     """Fewer prompts and steps, a higher rate, more pairs and a likelihood term, as the page says."""
     defaults: dict[str, Any] = dict(Registry.load().entry("model", "tiny-discrete").defaults)
     assert defaults["prompts"] < 16000
-    assert defaults["trainer.max_steps"] < 1000
-    assert defaults["trainer.learning_rate"] > 5e-5
-    assert defaults["pair-rule.k"] > 1
-    assert defaults["trainer.nll_weight"] > 0
+    assert defaults["trainer/dpo.max_steps"] < 1000
+    assert defaults["trainer/dpo.learning_rate"] > 5e-5
+    assert defaults["pair-rule/top-last.k"] > 1
+    assert defaults["trainer/dpo.nll_weight"] > 0
 
 
 def test_one_version_everywhere() -> None:
@@ -343,10 +332,7 @@ def test_the_readmes_commands_are_understood(line, tmp_path, monkeypatch):
     if name == "run":
         flags = {key: value for key, value in context.params.items() if key in RunSettings.model_fields}
         files = {key: None for key, value in flags.items() if str(value).startswith("my-")}
-        sets = context.params["sets"]
-        if flags["model"] is not None:
-            flags["model"], sets = split_model(Registry.load(), flags["model"], sets)
-        resolve_settings(Registry.load(), flags=flags | files, sets=sets)
+        resolve_settings(Registry.load(), flags=flags | files, sets=context.params["sets"])
 
 
 def test_the_readmes_library_example_resolves():

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.every_model import EveryModel
+from tests.plugins.models.every_model import EveryModel
 
 
 @pytest.fixture(scope="session")
-def every_model(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> EveryModel:
+def every_model(goldens: Path, tmp_path_factory: pytest.TempPathFactory) -> EveryModel:
     """All base models, loaded by their names; tests must not change their files."""
-    return EveryModel.find(shared, tmp_path_factory.mktemp("models"))
+    return EveryModel.find(goldens, tmp_path_factory.mktemp("models"))

@@ -13,7 +13,7 @@ from silmm.engine.preferences import stored_preferences
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.registry.registry import Registry
 from silmm.storage.paths import RunFolder
-from tests.plugins.tiny_continuous_random import HIDDEN, PROMPTS, QUERIES, TinyContinuousRandom
+from tests.toy.tiny_continuous_random import HIDDEN, PROMPTS, QUERIES, TinyContinuousRandom
 
 PLUGIN = """
 from silmm import hookimpl
@@ -22,7 +22,7 @@ CAPABILITIES = ("chat", "yes_no", "features", "mlp_blocks", "query_embeddings", 
 
 @hookimpl
 def silmm_register_models(register):
-    from tests.plugins.tiny_continuous_random import TinyContinuousRandom
+    from tests.toy.tiny_continuous_random import TinyContinuousRandom
     register("random", lambda options: TinyContinuousRandom(), summary="Random.", kind="continuous",
              capabilities=CAPABILITIES)
 """

@@ -21,7 +21,7 @@ from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
 from silmm.lora.loading import load_adapter
 from silmm.storage.json_files import read_json
-from tests.core.artefacts import hashes
+from tests.toy.artefacts import hashes
 
 pytestmark = pytest.mark.slow
 

@@ -12,6 +12,7 @@ from silmm.bench.statistics import mean_interval, optional_ends, ratio_interval
 from silmm.contracts.benchmarks import Benchmark, Column, FolderImages, ImageFile, Item, JudgedImage, Mode, Request
 from silmm.errors import DataError, UsageError
 from silmm.storage.sha256_cache import sha256_file
+from silmm_benchmarks.benchmark_options import DpgBenchOptions
 from silmm_benchmarks.dpg_bench.image_layout import find_images, join_grid
 from silmm_benchmarks.dpg_bench.official_data import QUESTIONS
 from silmm_benchmarks.dpg_bench.official_outputs import DETAILS, RESULTS, detail_lines, image_line, summary
@@ -50,15 +51,10 @@ class DpgBench(Benchmark):
         "last image alone.",
     )
 
-    def __init__(self, *, resolution: int | None = None, images: int = 4, official: bool = True) -> None:
-        """Choose the side of one image, the images a file (pic-num), and other prompts than official.
-
-        Raises:
-            UsageError: `images` is not 1 to 4.
-        """
-        if images not in (1, 2, 3, 4):
-            raise UsageError(f"dpg-bench: {images} images a file; a grid holds 1 to 4.")
-        self._resolution, self._images, self._official = resolution, images, official
+    def __init__(self, options: DpgBenchOptions | None = None) -> None:
+        """Take the official prompts and grids of four images, or others where the options say so."""
+        options = options or DpgBenchOptions()
+        self._resolution, self._images, self._official = options.resolution, options.images, not options.custom
 
     def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
         """Read the prompts with their questions from `data`: a folder with the official files, or one CSV.
@@ -172,7 +168,7 @@ class DpgBench(Benchmark):
         folder: Path,
         target: Path,
     ) -> Mapping[str, str]:
-        """Return the two text reports of the official script (spec/benchmarks.md 3.5).
+        """Return the two text reports of the official script (docs/spec/benchmarks.md 3.5).
 
         Raises:
             DataError: no prompt has all its images scored.

@@ -1,4 +1,4 @@
-"""Where DPG-Bench's images lie: one file a prompt, a grid of square images (spec/benchmarks.md 3.2)."""
+"""Where DPG-Bench's images lie: one file a prompt, a grid of square images (docs/spec/benchmarks.md 3.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes DPG-Bench's own text reports, which other leaderboards read (spec/benchmarks.md 3.5)."""
+"""Writes DPG-Bench's own text reports, which other leaderboards read (docs/spec/benchmarks.md 3.5)."""
 
 from __future__ import annotations
 

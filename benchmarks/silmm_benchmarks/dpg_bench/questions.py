@@ -1,4 +1,4 @@
-"""Reads DPG-Bench's question table and prompts and checks them row by row (spec/benchmarks.md 3.1)."""
+"""Reads DPG-Bench's question table and prompts and checks them row by row (docs/spec/benchmarks.md 3.1)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """DPG-Bench's arithmetic: answers of one crop, its masked score, the categories, the overall score.
 
-Source: the official `compute_dpg_bench.py` (spec/benchmarks.md 3.3-3.6). Categories are added up by name in
+Source: the official `compute_dpg_bench.py` (docs/spec/benchmarks.md 3.3-3.6). Categories are added up by name in
 one process, so the sums that the official script scrambles over several processes cannot happen.
 """
 

@@ -18,7 +18,7 @@ LONGEST = 384
 
 
 class MpnetMatcher:
-    """Mean pooling over the mask, L2 norm, dot product, first of equals (spec/benchmarks.md 2.3)."""
+    """Mean pooling over the mask, L2 norm, dot product, first of equals (docs/spec/benchmarks.md 2.3)."""
 
     def __init__(self, model: Any, tokenizer: Any, placement: Placement, weights: Mapping[str, str]) -> None:
         """Take a loaded encoder of transformers and its tokenizer."""

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIZE = 480
-"""Side of the image in pixels; the published preprocessor says 384 (spec/benchmarks.md 1.8)."""
+"""Side of the image in pixels; the published preprocessor says 384 (docs/spec/benchmarks.md 1.8)."""
 
 
 def eight_bit(inverse: torch.Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a map as the official script stores it (spec/benchmarks.md 1.8).
+    """Return a map as the official script stores it (docs/spec/benchmarks.md 1.8).
 
     Min-max normalised, then resized (bilinear, corners aligned), times 255, truncated. A flat map, which
     would be 0/0, is 0 everywhere: nothing is nearer than anything.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHORT, LONG = 479, 480
-"""Sides of the frame that UniDet's boxes refer to (spec/benchmarks.md 1.6); distances are measured in it."""
+"""Sides of the frame that UniDet's boxes refer to (docs/spec/benchmarks.md 1.6); distances are measured in it."""
 _GROUNDED = ("grounding-dino", "mm-grounding-dino")
 _QUERIED = ("owlv2", "owlvit")
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}

@@ -5,11 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
+from silmm.checkpoint.folders import hub_snapshot
 from silmm.errors import DataError
-from silmm.storage.data_sets import DATA_VARIABLE, data_root
 from silmm.storage.sha256_cache import file_digests
+from silmm.storage.user_folders import DATA_VARIABLE, data_root
 from silmm_benchmarks.judges.weights_catalogue import PULLED, WEIGHTS
+
+
+class WithWeights(Protocol):
+    """Options of a judge that has weights."""
+
+    weights: str
+
 
 HUB = "hub:"
 _KINDS = (".safetensors", ".pth", ".bin", ".pt")
@@ -38,14 +47,14 @@ def locate(judge: str, weights: str) -> Path:
     return _download(judge, weights.removeprefix(HUB)) if weights.startswith(HUB) else _local(judge, weights)
 
 
-def require_weights(judge: str, weights: str) -> None:
+def require_weights(judge: str, options: WithWeights) -> None:
     """Refuse weights that are not there, as :func:`locate` does, without downloading any.
 
     Raises:
         DataError: nothing is there.
     """
-    if not weights.startswith(HUB):
-        _local(judge, weights)
+    if not options.weights.startswith(HUB):
+        _local(judge, options.weights)
 
 
 def _local(judge: str, weights: str) -> Path:
@@ -104,20 +113,16 @@ def fingerprint(path: Path) -> dict[str, str]:
 
 
 def _download(judge: str, name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     repo, _, revision = name.partition("@")
     texts = [f"*{suffix}" for suffix in _TEXTS]
     try:
         for kinds in (_KINDS[:1], _KINDS[1:]):
             patterns = [*texts, *(f"*{kind}" for kind in kinds)]
-            folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=patterns))
+            folder = hub_snapshot(repo, patterns, revision or None)
             if any(path.suffix in kinds for path in folder.iterdir()):
                 return folder
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except DataError as error:
         raise DataError(
-            f"The weights of the judge {judge!r} cannot be downloaded from {repo!r}: {error}. Check the name "
-            "and the network, or fetch them yourself and give the folder's path."
+            f"The weights of the judge {judge!r} cannot be downloaded: {error}, or give the path of a local folder."
         ) from error
     raise DataError(f"{repo!r} holds no weights ({', '.join(_KINDS)}); give {judge!r} another id.")

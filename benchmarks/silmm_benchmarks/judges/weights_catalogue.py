@@ -1,7 +1,7 @@
 """Where the judges' weights are published: homes, licences, sizes, and the files that `silmm data pull` fetches.
 
 No home has published a SHA-256 that was available here, so each is recorded when the file first arrives
-(spec/benchmarks.md 1.4-2.3, 4.2; spec/unidet.md 14).
+(docs/spec/benchmarks.md 1.4-2.3, 4.2; docs/spec/unidet.md 14).
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from silmm_benchmarks.data.files import DataFile
+from silmm_benchmarks.data.data_file import DataFile
 
-PULLED = frozenset({"blip-vqa", "clip", "dpt", "mpnet"})
+PULLED = frozenset({"blip-vqa", "clip", "clip-l14", "dpt", "mask2former", "mpnet"})
 """Folders that `silmm data pull` fills."""
+
+
+_MASK2FORMER = (
+    "https://download.openmmlab.com/mmdetection/v2.0/mask2former/mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco/"
+    "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco_20220504_001756-743b7d99.pth"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,15 @@ WEIGHTS: Mapping[str, Home] = MappingProxyType({
         "https://huggingface.co/timm/vit_base_patch32_clip_224.openai", "MIT", "about 0.6 GB", "clip",
         "timm/vit_base_patch32_clip_224.openai",
     ),
+    "clip-l14": Home(
+        "open_clip_model.safetensors (or open_clip_pytorch_model.bin)",
+        "https://huggingface.co/timm/vit_large_patch14_clip_224.openai", "MIT", "about 1.7 GB", "clip-l14",
+        "timm/vit_large_patch14_clip_224.openai",
+    ),
+    "mask2former": Home(
+        _MASK2FORMER.rpartition("/")[2], _MASK2FORMER,
+        "none stated for the weights; mmdet is Apache-2.0, they were trained on COCO", "about 0.28 GB", "mask2former",
+    ),
     "dpt-hybrid": _hub("Intel/dpt-hybrid-midas", "Apache-2.0", "about 0.5 GB", "dpt"),
     "mpnet-match": _hub("sentence-transformers/all-mpnet-base-v2", "Apache-2.0", "about 0.4 GB", "mpnet"),
     "blip-vqa-base": _hub("Salesforce/blip-vqa-base", "BSD-3-Clause", "about 1.5 GB", "blip-vqa-base"),
@@ -68,7 +83,7 @@ WEIGHTS: Mapping[str, Home] = MappingProxyType({
         "0.2 to 1 GB", "detector",
     ),
 })
-"""Judge -> home (spec/benchmarks.md 1.4, 1.5, 1.8, 2.3; sizes are those of 32-bit weights)."""
+"""Judge -> home (docs/spec/benchmarks.md 1.4, 1.5, 1.8, 2.3; sizes are those of 32-bit weights)."""
 
 _UNIDET_LICENCE = (
     "none is stated for these weights. UniDet's code is Apache-2.0; they were trained on COCO, Objects365, "
@@ -147,6 +162,13 @@ FILES: Mapping[str, tuple[DataFile, ...]] = MappingProxyType({
     "clip": _hub_files(
         "timm/vit_base_patch32_clip_224.openai", "MIT", "open_clip_model.safetensors",
         revision="a6f597a30f7b82c51704746581f9a4e41421e878",
+    ),
+    "clip-l14": _hub_files("timm/vit_large_patch14_clip_224.openai", "MIT", "open_clip_model.safetensors"),
+    "mask2former": (
+        _file(
+            _MASK2FORMER.rpartition("/")[2], _MASK2FORMER,
+            "none is stated for the weights; mmdet is Apache-2.0, and they were trained on COCO",
+        ),
     ),
     "dpt": _hub_files(
         "Intel/dpt-hybrid-midas", "Apache-2.0", "config.json", "preprocessor_config.json", "model.safetensors"

@@ -27,9 +27,9 @@ from silmm.contracts.benchmarks import (
 from silmm.contracts.records import EvalResult, prompt_id
 from silmm.errors import UsageError
 from silmm.seeds import derive
+from silmm_benchmarks.benchmark_options import ShapesOptions
 from silmm_benchmarks.shapes.facts import atomic_facts, question
 from silmm_benchmarks.shapes.language import CATEGORIES
-from silmm_benchmarks.shapes.options import ShapesOptions
 from silmm_benchmarks.shapes.splits import SPLITS, contaminated
 
 if TYPE_CHECKING:

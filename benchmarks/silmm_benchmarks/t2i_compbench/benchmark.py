@@ -10,6 +10,7 @@ from silmm.contracts.benchmarks import Benchmark, Column, FolderImages, ImageFil
 from silmm.errors import UsageError
 from silmm.storage.sha256_cache import sha256_file
 from silmm.suggestions import did_you_mean
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.t2i_compbench.columns import all_columns
 from silmm_benchmarks.t2i_compbench.image_layout import find_images, image_path, number_of
 from silmm_benchmarks.t2i_compbench.official_outputs import category_files
@@ -51,9 +52,9 @@ class T2ICompBench(Benchmark):
         '"cow" misses "cattle, cow" and "car" finds "carrot".',
     )
 
-    def __init__(self, *, official: bool = True) -> None:
-        """Take the 2,400 official prompts, or others where `official` is False."""
-        self._official = official
+    def __init__(self, options: OfficialOptions | None = None) -> None:
+        """Take the 2,400 official prompts, or others where the options say so."""
+        self._official = not (options or OfficialOptions()).custom
         self._parser = Parser()
 
     def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:

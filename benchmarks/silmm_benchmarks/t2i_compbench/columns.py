@@ -1,4 +1,4 @@
-"""The columns of the paper's table from images' scores: the eight categories and two groups (spec 1.12)."""
+"""The columns of the paper's table: the eight categories and two groups (docs/spec/benchmarks.md 1.12)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from silmm_benchmarks.t2i_compbench.prompts.prompt_files import PROMPTS
 from silmm_benchmarks.t2i_compbench.rules.image_scores import FAILED, MISSING, SCORE
 
 ALL_ZERO = "every score is 0: look at the judge's answers, damaged weights look like this too"
-"""Told because UniDet RS200 is known to find nothing after a faulty load (spec 6), as with a bad model."""
+"""Noted because UniDet RS200 finds nothing after a faulty load (docs/spec/benchmarks.md 6), as with a bad model."""
 
 Scores = Sequence[tuple[Item, int, Mapping[str, Any]]]
 
@@ -27,7 +27,7 @@ CEILINGS = {
     "3d_spatial": "20 of the 300 prompts name a thing that is in none of the official labels: at most 0.25",
     "complex": '"on top of" has no rule: the spatial part of 33 of the 300 prompts is 0',
 }
-"""What no model can pass under the official rules with the official detector (spec 1.7, 1.8, 1.10)."""
+"""What no model can pass with the official rules and detector (docs/spec/benchmarks.md 1.7, 1.8, 1.10)."""
 
 
 def category_column(

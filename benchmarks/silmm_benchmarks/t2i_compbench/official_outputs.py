@@ -1,4 +1,4 @@
-"""Writes what the official scripts write for each category, which other programs read (spec 1.2).
+"""Writes what the official scripts write for each category, which other programs read (docs/spec/benchmarks.md 1.2).
 
 Of category `complex` the 3-in-1 files alone: its parts are asked for as each prompt's group needs them, while
 the official scripts leave files of all three. The one line of CLIP's `score_avg.txt` is not written: no

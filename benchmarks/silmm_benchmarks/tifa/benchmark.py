@@ -12,6 +12,7 @@ from silmm.bench.statistics import mean_interval, optional_ends, ratio_interval
 from silmm.contracts.benchmarks import Benchmark, Column, FolderImages, ImageFile, Item, JudgedImage, Mode, Request
 from silmm.errors import DataError, UsageError
 from silmm.storage.sha256_cache import sha256_file
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.tifa.image_layout import find_images
 from silmm_benchmarks.tifa.official_data import QUESTIONS, TEXTS
 from silmm_benchmarks.tifa.questions import SUBSETS, TYPES, load_items
@@ -35,9 +36,9 @@ class Tifa(Benchmark):
     repairs: Sequence[str] = ()
     """The official arithmetic has no known bug: both modes give the same numbers."""
 
-    def __init__(self, *, official: bool = True) -> None:
-        """Take captions other than the 4,081 official ones when `official` is False."""
-        self._official = official
+    def __init__(self, options: OfficialOptions | None = None) -> None:
+        """Take the 4,081 official captions, or others where the options say so."""
+        self._official = not (options or OfficialOptions()).custom
 
     def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
         """Read the captions of `data`, those of the subsets `categories` (coco, free-form) or all.
@@ -150,7 +151,7 @@ class Tifa(Benchmark):
         folder: Path,
         target: Path,
     ) -> Mapping[str, str]:
-        """Return the result file of the official script (spec/benchmarks.md 2.4) as `tifa_result.json`.
+        """Return the result file of the official script (docs/spec/benchmarks.md 2.4) as `tifa_result.json`.
 
         Raises:
             DataError: fewer than two captions have a score; the official script stops there too.

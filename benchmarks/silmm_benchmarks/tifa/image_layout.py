@@ -1,4 +1,4 @@
-"""Finds the images of captions: a folder of ``<id>.png``, or TIFA's JSON of id → path (spec 2.2)."""
+"""Finds the images of captions: a folder of ``<id>.png``, or TIFA's JSON of id → path (docs/spec/benchmarks.md 2.2)."""
 
 from __future__ import annotations
 

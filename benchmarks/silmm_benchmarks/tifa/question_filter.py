@@ -1,6 +1,6 @@
 """Turns a language model's reply into questions and drops those that a text model cannot answer.
 
-Optional in TIFA: the v1.0 questions are given. Source: spec/benchmarks.md 2.5.
+Optional in TIFA: the v1.0 questions are given. Source: docs/spec/benchmarks.md 2.5.
 """
 
 from __future__ import annotations

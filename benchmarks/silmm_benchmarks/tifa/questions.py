@@ -1,4 +1,4 @@
-"""Reads TIFA's captions and questions and checks them row by row (spec/benchmarks.md 2.1)."""
+"""Reads TIFA's captions and questions and checks them row by row (docs/spec/benchmarks.md 2.1)."""
 
 from __future__ import annotations
 

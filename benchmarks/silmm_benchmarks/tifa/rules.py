@@ -1,6 +1,6 @@
 """TIFA's arithmetic: which choice an answer stands for, the caption's score, the official result file.
 
-Source: the official `tifa_score_benchmark` and `MCSbert` (spec/benchmarks.md 2.3, 2.4).
+Source: the official `tifa_score_benchmark` and `MCSbert` (docs/spec/benchmarks.md 2.3, 2.4).
 """
 
 from __future__ import annotations

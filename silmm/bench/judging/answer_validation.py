@@ -100,6 +100,8 @@ def detections(answer: Any, role: str) -> Detections:
     if scores.shape != (count,) or np.asarray(answer.boxes).shape != (count, 4):
         shapes = f"{count} labels, scores {scores.shape}, boxes {np.asarray(answer.boxes).shape}"
         raise faulty(role, shapes)
+    if answer.masks and len(answer.masks) != count:
+        raise faulty(role, f"{len(answer.masks)} masks of {count} objects")
     if min(answer.frame) < 1:
         raise faulty(role, f"a frame of {answer.frame}")
     for score in scores:

@@ -17,10 +17,11 @@ from silmm.bench.bench_request import BenchRequest
 from silmm.bench.judging.answer_store import AnswerStore
 from silmm.bench.judging.canaries import failed_canaries
 from silmm.bench.judging.roles import check_ability, method_of
-from silmm.contracts.judges import LEFT_OUT, PATH_OPTIONS, Judge
+from silmm.contracts.judges import LEFT_OUT, Judge
 from silmm.contracts.options import Given, canonical, complete
 from silmm.errors import DataError, PluginError, SilmmError, UsageError
-from silmm.storage.data_sets import DATA_VARIABLE
+from silmm.registry.component_path import PATH_OPTIONS
+from silmm.storage.user_folders import DATA_VARIABLE
 
 if TYPE_CHECKING:
     from silmm.registry.registration import Entry
@@ -192,7 +193,7 @@ def _choose(role: str, spec: str, request: BenchRequest, registry: Registry) -> 
         key: Given(value, f"--set {role}.{key}", text=True) for key, value in request.sets.get(role, {}).items()
     }
     if path:
-        fields = [field for field in PATH_OPTIONS if field in entry.options.model_fields]
+        fields = [field for field in PATH_OPTIONS["judge"] if field in entry.options.model_fields]
         if not fields:
             raise UsageError(f"the judge {name!r} takes no path")
         options[fields[0]] = Given(path, f"--judge {role}={spec}", text=True)

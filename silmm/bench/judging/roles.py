@@ -19,7 +19,7 @@ from silmm.bench.judging.answer_validation import (
     text,
 )
 from silmm.contracts.benchmarks import Request
-from silmm.contracts.judges import ROLES, Judge, Question
+from silmm.contracts.judges import ROLES, Judge, Question, Region
 from silmm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -111,6 +111,11 @@ def _ask_questions(judge: Any, role: str, images: Sequence[Image], queries: Sequ
     return [[text(answer, role) for answer in row] for row in judge.answer(images, questions)]
 
 
+def _ask_colours(judge: Any, role: str, images: Sequence[Image], queries: Sequence[Any]) -> list[list[Any]]:
+    regions = [[_region(query) for query in row] for row in queries]
+    return [[text(answer, role) for answer in row] for row in judge.colours(images, regions)]
+
+
 def _ask_texts(judge: Any, role: str, images: Sequence[Image], queries: Sequence[Any]) -> list[list[Any]]:
     method = method_of(role)
     check = cosine if method == "similarity" else rating
@@ -137,8 +142,8 @@ def _ask_by_image(judge: Any, role: str, images: Sequence[Image], queries: Seque
 
 
 _ASK = {
-    "p_yes": _ask_two_choices, "yes_no": _ask_probabilities, "answer": _ask_questions, "similarity": _ask_texts,
-    "rate": _ask_texts, "match": _ask_matches,
+    "p_yes": _ask_two_choices, "yes_no": _ask_probabilities, "answer": _ask_questions, "colours": _ask_colours,
+    "similarity": _ask_texts, "rate": _ask_texts, "match": _ask_matches,
 }
 
 
@@ -150,6 +155,10 @@ def _question(query: Any) -> Question:
     if isinstance(query, str):
         return Question(query)
     return Question(str(query["text"]), tuple(query.get("choices", ())))
+
+
+def _region(query: Any) -> Region:
+    return Region(query["label"], tuple(query["box"]), tuple(query["frame"]), query["mask"])
 
 
 def _regroup(flat: Sequence[Any], queries: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -52,26 +52,26 @@ def test_the_three_benchmarks_are_in_the_catalogue():
     assert {name for name, source in CATALOGUE.items() if source.benchmark} == {*BENCHMARKS}
 
 
-def test_the_official_prompts_of_t2i_compbench_fit(shared, tmp_path):
+def test_the_official_prompts_of_t2i_compbench_fit(official_data, tmp_path):
     """The published files have the listed hashes, and the loader counts 2,400 prompts."""
-    for path in (shared / "data" / "t2i-compbench").rglob("*.txt"):
+    for path in official_data("t2i-compbench").rglob("*.txt"):
         shutil.copy(path, tmp_path)
     reports = data_set("t2i-compbench").check(tmp_path)
     assert set(states(reports).values()) == {"ok"}
     assert reports[-1].detail.startswith("2,400 prompts")
 
 
-def test_the_official_captions_of_tifa_fit(shared, tmp_path):
+def test_the_official_captions_of_tifa_fit(official_data, tmp_path):
     """The published captions have the listed hash; the questions, which are not at hand, are missing."""
-    shutil.copy(shared / "data" / "tifa" / "tifa_v1.0_text_inputs.json", tmp_path)
+    shutil.copy(official_data("tifa/tifa_v1.0_text_inputs.json"), tmp_path)
     assert states(data_set("tifa").check(tmp_path)) == {
         "tifa_v1.0_text_inputs.json": "ok", "tifa_v1.0_question_answers.json": "missing",
     }
 
 
-def test_the_official_prompts_of_dpg_bench_fit(shared, tmp_path):
+def test_the_official_prompts_of_dpg_bench_fit(official_data, tmp_path):
     """The 1,065 published prompts have the listed hashes; the questions, not at hand, are missing."""
-    shutil.copytree(shared / "data" / "dpg-bench" / "prompts", tmp_path / "prompts")
+    shutil.copytree(official_data("dpg-bench/prompts"), tmp_path / "prompts")
     told = states(data_set("dpg-bench").check(tmp_path))
     assert told.pop("dpg_bench.csv") == "missing"
     assert (len(told), set(told.values())) == (1065, {"ok"})

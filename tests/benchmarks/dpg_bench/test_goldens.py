@@ -14,6 +14,7 @@ from silmm_benchmarks.dpg_bench.questions import load_items
 from silmm_benchmarks.dpg_bench.rules import LostQuestionError, score_crop
 
 from silmm.contracts.benchmarks import Column, JudgedImage, Mode
+from tests.conftest import OfficialData
 
 CLOSE = 1e-6
 _COLUMNS = (
@@ -23,9 +24,9 @@ _COLUMNS = (
 
 
 @pytest.fixture
-def golden(shared: Path) -> Mapping[str, Any]:
+def golden(goldens: Path) -> Mapping[str, Any]:
     """Give the recorded runs of the official script."""
-    return json.loads((shared / "goldens/dpg_end_to_end.json").read_text())
+    return json.loads((goldens / "dpg_end_to_end.json").read_text())
 
 
 def _table(golden: Mapping[str, Any], path: Path, *, without: tuple[str, ...] = ()) -> Path:
@@ -124,11 +125,11 @@ def test_repaired_rules_differ_in_the_first_item_and_the_categories_alone(
     assert spatial.value == 3 / 4  # of twoparents' answers yes, yes, yes, no; officially the last alone
 
 
-def test_real_answers_of_mplug_to_real_questions(shared: Path, tmp_path: Path) -> None:
+def test_real_answers_of_mplug_to_real_questions(official_data: OfficialData, tmp_path: Path) -> None:
     """On DSG's published answers every score is what the rule, written down once more, says it is."""
-    items = load_items(_sound(shared / "data/dsg/dsg-1k-anns.csv", tmp_path / "dsg.csv"), official=False)
+    items = load_items(_sound(official_data("dsg/dsg-1k-anns.csv"), tmp_path / "dsg.csv"), official=False)
     given: dict[tuple[str, str], dict[int, str]] = {}
-    for row in _rows(shared / "data/dsg/mplug_dsg.csv"):
+    for row in _rows(official_data("dsg/mplug_dsg.csv")):
         given.setdefault((row["item_id"], row["t2i_model"]), {})[int(row["question_id"])] = row["answer"]
     questions = {item.id: item.details["questions"] for item in items}
     scored = 0

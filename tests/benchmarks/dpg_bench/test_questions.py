@@ -14,6 +14,7 @@ from silmm_benchmarks.dpg_bench.questions import PROMPTS, circular, load_items, 
 
 from silmm.errors import DataError, UsageError
 from silmm.storage.sha256_cache import sha256_file
+from tests.conftest import OfficialData
 
 HEADER = (
     "item_id,text,keywords,proposition_id,dependency,category_broad,category_detailed,tuple,"
@@ -146,15 +147,15 @@ def test_prompt_files_replace_the_tables_texts(table: Callable[..., Path], tmp_p
         benchmark.items(tmp_path, ["entity"])
 
 
-def test_dsg_is_read_until_its_known_defects(shared: Path) -> None:
+def test_dsg_is_read_until_its_known_defects(official_data: OfficialData) -> None:
     """DSG's table has the same columns; its rows with words for numbers are told, not crashed on."""
     with pytest.raises(DataError, match=r"line 185: dependency is '5, right'"):
-        load_items(shared / "data/dsg/dsg-1k-anns.csv", official=False)
+        load_items(official_data("dsg/dsg-1k-anns.csv"), official=False)
 
 
-def test_the_official_prompts(shared: Path) -> None:
+def test_the_official_prompts(official_data: OfficialData) -> None:
     """The 1,065 official prompts are read, and hash and size of each is what `silmm data pull` expects."""
-    folder = shared / "data/dpg-bench/prompts"
+    folder = official_data("dpg-bench/prompts")
     prompts = read_prompts(folder)
     assert len(prompts) == len(set(prompts.values())) == PROMPTS
     assert sum(not text.isascii() for text in prompts.values()) == 27

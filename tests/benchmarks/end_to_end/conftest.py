@@ -20,6 +20,7 @@ from silmm.bench.leaderboard.results import Result, read_result
 from silmm_cli import main
 from tests.benchmarks.judges import tiny_models
 from tests.benchmarks.judges.unidet import recipe
+from tests.conftest import OfficialData
 
 PLUGIN = "tests.benchmarks.end_to_end.small_judges"
 
@@ -77,45 +78,44 @@ def noise(seed: int, side: int = 64) -> Image.Image:
 
 
 @pytest.fixture(scope="session")
-def weights(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder with a tiny judge for each role, by the name of the official judge."""
+def weights(goldens: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with a tiny judge for each role but the detectors, by the name of the official judge."""
     root = tmp_path_factory.mktemp("judges")
-    blip = root / "blip-vqa"
-    blip.mkdir()
-    goldens = shared / "goldens" / "checkpoints"
-    published = goldens / "blip-vqa"
-    for path in (*(published / "original").rglob("*.*"), *published.rglob("vocab.txt")):
-        shutil.copyfile(path, blip / path.name)
-    shutil.copytree(goldens / "mplug" / "original", root / "mplug", copy_function=shutil.copyfile)
+    tiny_models.recorded_blip(goldens, root / "blip-vqa")
+    shutil.copytree(goldens / "checkpoints" / "mplug" / "original", root / "mplug")
     tiny_models.dpt(root / "dpt")
     tiny_models.mpnet(root / "mpnet")
-    unidet = root / "unidet"
-    unidet.mkdir()
-    r50 = recipe.network(recipe.TINY_R50, stem_gain=0.02, cls_gain=0.6, cls_bias=-12.5)
-    rs50 = recipe.network(recipe.TINY_RS50, stem_gain=1.0, cls_gain=2.0, cls_bias=-12.5)
-    torch.save({"model": r50.state_dict()}, unidet / "r50.pth")
-    torch.save({"model": rs50.state_dict()}, unidet / "rs50.pth")
-    labels = shared / "data" / "t2i-compbench" / "unidet_labels_722.json"
-    shutil.copyfile(labels, unidet / "labels.json")
     return root
 
 
 @pytest.fixture(scope="session")
-def t2i_judges(weights: Path) -> Sequence[str]:
+def detectors(official_data: OfficialData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with two tiny detectors that have the official labels."""
+    unidet = tmp_path_factory.mktemp("unidet")
+    r50 = recipe.network(recipe.TINY_R50, stem_gain=0.02, cls_gain=0.6, cls_bias=-12.5)
+    rs50 = recipe.network(recipe.TINY_RS50, stem_gain=1.0, cls_gain=2.0, cls_bias=-12.5)
+    torch.save({"model": r50.state_dict()}, unidet / "r50.pth")
+    torch.save({"model": rs50.state_dict()}, unidet / "rs50.pth")
+    shutil.copyfile(official_data("t2i-compbench/unidet_labels_722.json"), unidet / "labels.json")
+    return unidet
+
+
+@pytest.fixture(scope="session")
+def t2i_judges(weights: Path, detectors: Path) -> Sequence[str]:
     """Name a tiny judge for each role of T2I-CompBench++."""
     named = {
         "yes-no": f"blip-vqa:{weights / 'blip-vqa'}", "clip": "tiny-clip",
         "depth": f"dpt-hybrid:{weights / 'dpt'}",
-        "detector": f"tiny-r50:{weights / 'unidet'}", "detector-2d": f"tiny-rs50:{weights / 'unidet'}",
+        "detector": f"tiny-r50:{detectors}", "detector-2d": f"tiny-rs50:{detectors}",
     }
     return [word for role, name in named.items() for word in ("--judge", f"{role}={name}")]
 
 
 @pytest.fixture(scope="session")
-def official_t2i(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def official_t2i(official_data: OfficialData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a data folder with the official prompt files, as `silmm data pull` leaves it."""
     root = tmp_path_factory.mktemp("data")
     (root / "t2i-compbench").mkdir()
-    for path in (shared / "data" / "t2i-compbench").glob("*.txt"):
+    for path in official_data("t2i-compbench").glob("*.txt"):
         shutil.copyfile(path, root / "t2i-compbench" / path.name)
     return root

@@ -20,18 +20,18 @@ from silmm_benchmarks.judges.mplug.judge import MPlugJudge
 
 from silmm.contracts.judges import Question
 from tests.benchmarks.end_to_end.conftest import Done, noise
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, OfficialData
 
 PROMPTS = 9
 SIDE = 64
 
 
 @pytest.fixture
-def data(shared: Path, tmp_path: Path) -> Path:
+def data(official_data: OfficialData, tmp_path: Path) -> Path:
     """Give a data folder with the first prompts of DSG's annotations, which have DPG-Bench's columns."""
     folder = tmp_path / "data" / "dpg-bench"
     folder.mkdir(parents=True)
-    with (shared / "data" / "dsg" / "tifa160-dev-anns.csv").open(newline="", encoding="utf-8") as file:
+    with official_data("dsg/tifa160-dev-anns.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     wanted = list(dict.fromkeys(row["item_id"] for row in rows))[: PROMPTS + 2]
     with (folder / "dpg_bench.csv").open("w", newline="", encoding="utf-8") as file:

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.end_to_end.conftest import Done
+from tests.conftest import OfficialData
 
 STDEV = 0.2651650429449553
 
 
 @pytest.fixture
-def sample(shared: Path, tmp_path: Path) -> tuple[Path, Path]:
+def sample(official_data: OfficialData, tmp_path: Path) -> tuple[Path, Path]:
     """Give a data folder with the published sample, and its index of images."""
-    source, data = shared / "data" / "tifa", tmp_path / "data" / "tifa"
+    source, data = official_data("tifa/sample_text_inputs.json").parent, tmp_path / "data" / "tifa"
     data.mkdir(parents=True)
     shutil.copyfile(source / "sample_text_inputs.json", data / "tifa_v1.0_text_inputs.json")
     shutil.copyfile(source / "sample_question_answers.json", data / "tifa_v1.0_question_answers.json")
@@ -42,12 +43,14 @@ def score(bench: Callable[..., Done], sample: tuple[Path, Path], weights: Path) 
     return run
 
 
-def test_the_published_answers_give_the_published_result(score: Callable[..., Done], shared: Path) -> None:
+def test_the_published_answers_give_the_published_result(
+    score: Callable[..., Done], official_data: OfficialData
+) -> None:
     """mPLUG's recorded answers become 0.8125, by type and caption, in the result and in the official file.
 
     One of the nineteen answers ("0" to a question with the choices 1 to 4) goes to the matcher.
     """
-    path = shared / "data" / "tifa" / "sample_evaluation_result.json"
+    path = official_data("tifa/sample_evaluation_result.json")
     published = json.loads(path.read_text())
     done = score(f"recorded:{path}", "--official-files")
     assert done.exit_code == 0, done.stderr
@@ -102,10 +105,10 @@ def parts(done: Done) -> set[str]:
 
 
 def test_a_missing_image_leaves_the_full_result_alone(
-    score: Callable[..., Done], sample: tuple[Path, Path], shared: Path
+    score: Callable[..., Done], sample: tuple[Path, Path], official_data: OfficialData
 ) -> None:
     """A partial result has a file of its own, and the whole one stays as it was."""
-    vqa = f"recorded:{shared / 'data' / 'tifa' / 'sample_evaluation_result.json'}"
+    vqa = f"recorded:{official_data('tifa/sample_evaluation_result.json')}"
     whole = score(vqa).results[0].path
     before = whole.read_bytes()
     index = json.loads(sample[1].read_text())

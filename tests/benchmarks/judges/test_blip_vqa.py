@@ -32,22 +32,20 @@ def judge(tiny):
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    """The recorded pairs, a judge on the recorded weights and its images."""
-    folder = shared / "goldens" / "checkpoints" / "blip-vqa"
+def golden(goldens, tmp_path_factory):
+    """The recorded pairs, a judge on the recorded weights, its images and its vocabulary."""
+    folder = goldens / "checkpoints" / "blip-vqa"
     placement = Placement(torch.device("cpu"), torch.float32, 16)
-    judge = BlipVqa(
-        load_parts(folder / "original", placement, vision_heads=3),
-        folder / "companions" / "bert-base-uncased" / "vocab.txt", placement, {},
-    )
+    vocabulary = tiny_models.recorded_blip(goldens, tmp_path_factory.mktemp("blip")) / "vocab.txt"
+    judge = BlipVqa(load_parts(folder / "original", placement, vision_heads=3), vocabulary, placement, {})
     pairs = json.loads((folder / "expected.json").read_text())["pairs"]
     seen = [Image.open(folder / "inputs" / pair["image"]).convert("RGB") for pair in pairs]
-    return pairs, judge, seen
+    return pairs, judge, seen, vocabulary
 
 
 def test_the_recorded_answers_alone(golden):
     """Token ids, both logits, p and the four decimals equal the original's, one question at a time."""
-    pairs, judge, seen = golden
+    pairs, judge, seen, _ = golden
     for pair, image in zip(pairs, seen, strict=True):
         assert judge.token_ids([pair["question"]]) == [pair["input_ids"]]
         ((logits,),) = judge.yes_no_logits([image], [[pair["question"]]])
@@ -59,7 +57,7 @@ def test_the_recorded_answers_alone(golden):
 
 def test_the_recorded_answers_in_a_batch(golden):
     """All recorded images and questions at once give the same, whatever else is asked beside them."""
-    pairs, judge, seen = golden
+    pairs, judge, seen, _ = golden
     questions = [pair["question"] for pair in pairs]
     found = judge.p_yes(seen, [questions] * len(seen))
     for place, pair in enumerate(pairs):
@@ -80,16 +78,15 @@ HARD = [
 """More than 50 words, more than 35 tokens, nothing, accents, other scripts, special tokens as text."""
 
 
-def test_hard_questions_are_those_of_the_plain_way(golden, shared):
+def test_hard_questions_are_those_of_the_plain_way(golden):
     """transformers' own tokenizer and one plain forward pass give the same tokens and probabilities.
 
     Asked alone and all at once: cut at 50 words and 35 tokens, accents taken off, special tokens as text.
     """
     from transformers import BertTokenizer
 
-    _, judge, seen = golden
-    folder = shared / "goldens/checkpoints/blip-vqa/companions/bert-base-uncased"
-    tokenizer = BertTokenizer(str(folder / "vocab.txt"))
+    _, judge, seen, vocabulary = golden
+    tokenizer = BertTokenizer(str(vocabulary))
     together = judge.p_yes(seen[:1], [HARD])[0]
     assert {len(ids) for ids in judge.token_ids(HARD)} >= {2, 3, 35}
     for text, found in zip(HARD, together, strict=True):

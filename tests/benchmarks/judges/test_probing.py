@@ -18,6 +18,7 @@ from silmm_benchmarks.judges.vqa.blip_probing import weight_facts
 
 from silmm.registry.registry import Registry
 from silmm_cli import main
+from tests.benchmarks.judges import tiny_models
 
 
 def probed(*arguments: object) -> tuple[int, dict[str, Any]]:
@@ -36,9 +37,9 @@ def copied(source: Path, target: Path) -> Path:
     return target
 
 
-def test_mplug_tells_its_settings_and_its_answers(shared: Path) -> None:
+def test_mplug_tells_its_settings_and_its_answers(goldens: Path) -> None:
     """Sizes and decoding rule, names that are left alone, tokens, and answers with scores, best first."""
-    folder = shared / "goldens/checkpoints/mplug/original"
+    folder = goldens / "checkpoints/mplug/original"
     code, told = probed(f"mplug:{folder}", "--prompt", "is there a dog?")
     files = told["facts"]["files"]
     assert (files["settings"]["beam_size"], files["settings"]["max_length"]) == (5, 10)
@@ -60,15 +61,15 @@ def test_mplug_tells_its_settings_and_its_answers(shared: Path) -> None:
         (lambda folder: (folder / "config.yaml").unlink(), "needs config.yaml"),
         (lambda folder: (folder / "vocab.txt").write_text("a\nb\n"), "[CLS] and [SEP]"),
         (lambda folder: (folder / "config_bert.json").write_text("{"), "cannot be read"),
-        (lambda folder: (folder / WEIGHTS_FILE).write_bytes(b"<html>"), "weights alone"),
+        (lambda folder: (folder / WEIGHTS_FILE).write_bytes(b"<html>"), "could run code"),
         (lambda folder: torch.save({"visn_fc.weight": torch.zeros(2)}, folder / WEIGHTS_FILE), "lacks"),
     ],
 )
 def test_an_mplug_folder_that_does_not_load(
-    shared: Path, tmp_path: Path, damage: Callable[[Path], object], words: str
+    goldens: Path, tmp_path: Path, damage: Callable[[Path], object], words: str
 ) -> None:
     """What is wrong is told with size and hash of each file that is there; the exit code is 1."""
-    folder = copied(shared / "goldens/checkpoints/mplug/original", tmp_path / "mplug")
+    folder = copied(goldens / "checkpoints/mplug/original", tmp_path / "mplug")
     damage(folder)
     code, told = probed(f"mplug:{folder}")
     assert code == 1
@@ -81,12 +82,9 @@ def test_an_mplug_folder_that_does_not_load(
 
 
 @pytest.fixture
-def blip(shared: Path, tmp_path: Path) -> Path:
+def blip(goldens: Path, tmp_path: Path) -> Path:
     """Give a folder with a tiny BLIP-VQA in the original layout and the vocabulary."""
-    golden = shared / "goldens/checkpoints/blip-vqa"
-    for path in (*(golden / "original").rglob("*.*"), *golden.rglob("vocab.txt")):
-        shutil.copyfile(path, tmp_path / path.name)
-    return tmp_path
+    return tiny_models.recorded_blip(goldens, tmp_path)
 
 
 def test_blip_tells_positions_and_words(blip: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,23 @@ def bert_vocabulary(folder: Path, size: int = VOCABULARY) -> Path:
     path = folder / "vocab.txt"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def recorded_blip(goldens: Path, folder: Path) -> Path:
+    """Put the recorded BLIP-VQA into one folder, with a vocabulary that has its questions' pieces where BERT has them.
+
+    BERT's own vocabulary is not part of the recording. The longest piece of a word that is in both vocabularies is
+    the same, so a text whose pieces are all here has the ids that the whole vocabulary gives.
+    """
+    recorded = goldens / "checkpoints" / "blip-vqa"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (recorded / "original").rglob("*.*"):
+        shutil.copyfile(path, folder / path.name)
+    lines = [f"[unused{index}]" for index in range(VOCABULARY)]
+    for piece, index in json.loads((recorded / "companions/bert-base-uncased/pieces.json").read_text()).items():
+        lines[index] = piece
+    (folder / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
 
 
 def write_json(path: Path, value: Any) -> None:

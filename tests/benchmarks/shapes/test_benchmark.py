@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from silmm_benchmarks.benchmark_options import ShapesOptions
 from silmm_benchmarks.shapes.benchmark import Shapes
 from silmm_benchmarks.shapes.evaluation.comparison import IMAGES
 from silmm_benchmarks.shapes.exact_judge import ExactJudge
 from silmm_benchmarks.shapes.facts import holds, parse_question
 from silmm_benchmarks.shapes.language import parse_caption
-from silmm_benchmarks.shapes.options import ShapesOptions
 from silmm_benchmarks.shapes.scene_sampling import sample_scene
 from silmm_benchmarks.shapes.shapes_judge import check_canaries
 from silmm_benchmarks.shapes.splits import report_prompts

@@ -11,11 +11,12 @@ from silmm_benchmarks.t2i_compbench.prompts.prompt_files import CATEGORIES, file
 
 from silmm.errors import DataError, UsageError
 from silmm.storage.sha256_cache import sha256_file
+from tests.conftest import OfficialData
 
 
-def test_the_official_files_have_the_recorded_facts(shared: Path) -> None:
+def test_the_official_files_have_the_recorded_facts(official_data: OfficialData) -> None:
     """Names, sizes and hashes of the eleven files are those of the public home."""
-    data = shared / "data" / "t2i-compbench"
+    data = official_data("t2i-compbench")
     for file in FILES:
         assert (data / file.name).stat().st_size == file.size
         assert sha256_file(data / file.name) == file.sha256
@@ -23,10 +24,10 @@ def test_the_official_files_have_the_recorded_facts(shared: Path) -> None:
     assert T2ICompBench().fingerprint(data) == {file.name: file.sha256 for file in FILES}
 
 
-def test_official_items(shared: Path) -> None:
+def test_official_items(official_data: OfficialData) -> None:
     """2,400 items with unique ids in the official order, ten images each, parsed by the table alone."""
     benchmark = T2ICompBench()
-    items = benchmark.items(shared / "data" / "t2i-compbench")
+    items = benchmark.items(official_data("t2i-compbench"))
     assert len(items) == len({item.id for item in items}) == 2400
     assert [item.category for item in items[::300]] == list(CATEGORIES)
     assert all(item.images == 10 for item in items)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from silmm_benchmarks.t2i_compbench.rules.spatial_3d import frame_depth, mean_de
 
 from silmm.contracts.benchmarks import Mode
 from silmm.contracts.judges import Detections
+from tests.conftest import OfficialData
 
 BOXES = st.tuples(*[st.integers(0, 40)] * 4).filter(lambda box: box[0] < box[2] and box[1] < box[3])
 
@@ -106,9 +106,9 @@ def test_names_of_labels() -> None:
     assert not called("hot dog", "dog")
 
 
-def test_every_thing_but_the_wallet_can_be_found(shared: Path) -> None:
+def test_every_thing_but_the_wallet_can_be_found(official_data: OfficialData) -> None:
     """With the official labels, mode fixed finds each thing of the spatial and numeracy prompts but one."""
-    data = shared / "data" / "t2i-compbench"
+    data = official_data("t2i-compbench")
     labels = json.loads((data / "unidet_labels_722.json").read_text())
     parser = Parser()
     words = {

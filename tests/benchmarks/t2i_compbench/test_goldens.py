@@ -31,13 +31,14 @@ from silmm_benchmarks.t2i_compbench.rules.spatial_3d import relation_3d, score_3
 from silmm_benchmarks.t2i_compbench.rules.three_in_one import PARTS, three_in_one
 
 from silmm.contracts.judges import Detections
+from tests.conftest import OfficialData
 
 CLOSE = 1e-6
 
 
-def golden(shared: Path, name: str) -> Any:
+def golden(goldens: Path, name: str) -> Any:
     """Read one file of recorded outputs."""
-    return json.loads((shared / "goldens" / f"t2i_{name}.json").read_text(encoding="utf-8"))
+    return json.loads((goldens / f"t2i_{name}.json").read_text(encoding="utf-8"))
 
 
 def parsed(prompt: str, tokens: Sequence[tuple[str, str]]) -> Parse:
@@ -76,10 +77,10 @@ def box(named: Mapping[str, float]) -> tuple[float, float, float, float]:
     return named["x_min"], named["y_min"], named["x_max"], named["y_max"]
 
 
-def test_2d_relation_of_two_boxes(shared: Path) -> None:
+def test_2d_relation_of_two_boxes(goldens: Path) -> None:
     """Every relation word, ties, overlaps and boxes without area score as recorded."""
     keywords = {"iou_threshold": "overlap", "distance_threshold": "near"}
-    cases = golden(shared, "2d_determine_position")["cases"]
+    cases = golden(goldens, "2d_determine_position")["cases"]
     for case in cases:
         words, first, second = case["locality"], box(case["box1"]), box(case["box2"])
         options = {keywords[name]: value for name, value in case["kwargs"].items()}
@@ -93,9 +94,9 @@ def test_2d_relation_of_two_boxes(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "pair"), [("simple", simple_pair), ("complex", complex_pair)])
-def test_2d_score_of_a_image(shared: Path, mode: str, pair: Any) -> None:
+def test_2d_score_of_a_image(goldens: Path, mode: str, pair: Any) -> None:
     """Tags to objects, objects to boxes, boxes to a score with its cut at 0.5."""
-    cases = golden(shared, "2d_image_score")["modes"][mode]["cases"]
+    cases = golden(goldens, "2d_image_score")["modes"][mode]["cases"]
     for case in cases:
         objects = pair(parsed(case["prompt"], case["tokens"]))
         score = score_2d(detections(case["dets"]), objects, relation(case["prompt"], RELATIONS_2D))
@@ -103,9 +104,9 @@ def test_2d_score_of_a_image(shared: Path, mode: str, pair: Any) -> None:
     assert len(cases) >= 6
 
 
-def test_3d_relation_of_two_boxes(shared: Path) -> None:
+def test_3d_relation_of_two_boxes(goldens: Path) -> None:
     """Swapped axes, the hole at IoU 0.5, crops outside the map and 2D words score as recorded."""
-    cases = golden(shared, "3d_determine_position")["cases"]
+    cases = golden(goldens, "3d_determine_position")["cases"]
     for case in cases:
         depth = ramp(case["depth"]["kind"], case["depth"]["h"], case["depth"]["w"])
         score = relation_3d(case["locality"], box(case["box1"]), box(case["box2"]), depth)
@@ -113,9 +114,9 @@ def test_3d_relation_of_two_boxes(shared: Path) -> None:
     assert len(cases) >= 50
 
 
-def test_3d_score_of_a_image(shared: Path) -> None:
+def test_3d_score_of_a_image(goldens: Path) -> None:
     """Labels are searched by substring, and the last match before the other object counts."""
-    cases = golden(shared, "3d_image_score")["cases"]
+    cases = golden(goldens, "3d_image_score")["cases"]
     for case in cases:
         objects = simple_pair(parsed(case["prompt"], case["tokens"]))
         depth = ramp(case["depth_kind"], *case["hw"])
@@ -128,9 +129,9 @@ def test_3d_score_of_a_image(shared: Path) -> None:
     ("spatial", "2d_image_score"), ("3d_spatial", "3d_image_score"), ("numeracy", "numeracy_image_score"),
     ("color", "blip_vqa_aggregate"), ("complex", "3in1"),
 ])
-def test_official_files(shared: Path, category: str, name: str) -> None:
+def test_official_files(goldens: Path, category: str, name: str) -> None:
     """Numbers or ranks of images, answers, their form and the line with the mean are as recorded."""
-    run = golden(shared, name)
+    run = golden(goldens, name)
     run = {"2d_image_score": lambda: run["modes"]["simple"], "3in1": lambda: run["small"][0],
            "blip_vqa_aggregate": lambda: run["runs"][0]}.get(name, lambda: run)()
     cases = run.get("cases") or [
@@ -156,18 +157,18 @@ def test_official_files(shared: Path, category: str, name: str) -> None:
         assert float(mean) == pytest.approx(float(expected), abs=CLOSE)
 
 
-def test_duplicates(shared: Path) -> None:
+def test_duplicates(goldens: Path) -> None:
     """Nested, shifted, inverted and empty boxes are told apart as recorded."""
-    cases = golden(shared, "numeracy_duplicate")["cases"]
+    cases = golden(goldens, "numeracy_duplicate")["cases"]
     for case in cases:
         assert is_duplicate(case["box1"], case["box2"]) == bool(case["duplicate"]), case["note"]
     assert len(cases) >= 8
 
 
-def test_numeracy_score_of_a_image(shared: Path) -> None:
+def test_numeracy_score_of_a_image(goldens: Path, official_data: OfficialData) -> None:
     """Prompt to wanted things, detections to counts, counts to a score."""
-    singular_of = read_objects(shared / "data" / "t2i-compbench" / "new_objects.txt")
-    cases = golden(shared, "numeracy_image_score")["cases"]
+    singular_of = read_objects(official_data("t2i-compbench/new_objects.txt"))
+    cases = golden(goldens, "numeracy_image_score")["cases"]
     for case in cases:
         wanted = wanted_objects(case["prompt"].split(), singular_of)
         score = numeracy_score(detections(case["dets"]), wanted)
@@ -175,19 +176,19 @@ def test_numeracy_score_of_a_image(shared: Path) -> None:
     assert len(cases) >= 13
 
 
-def test_things_and_numbers_of_the_val_prompts(shared: Path) -> None:
+def test_things_and_numbers_of_the_val_prompts(goldens: Path, official_data: OfficialData) -> None:
     """The table's tokens and the official list give each prompt's recorded things and numbers."""
-    table = golden(shared, "numeracy_val_parse")["table"]
-    items = load_items(shared / "data" / "t2i-compbench", "numeracy", Parser())
-    read = {item.prompt: item.details["wanted"] for item in items}
-    assert table
-    for prompt, wanted in table.items():
-        assert read[prompt] == wanted, prompt
+    table = golden(goldens, "numeracy_val_parse")["table"]
+    items = load_items(official_data("t2i-compbench"), "numeracy", Parser())
+    assert len(table) == 150
+    for line, wanted in table.items():
+        item = items[int(line) - 1]
+        assert item.details["wanted"] == wanted, item.prompt
 
 
-def test_attribute_scores(shared: Path) -> None:
+def test_attribute_scores(goldens: Path) -> None:
     """Phrases are filtered and cut, probabilities rounded, multiplied in 32 bit and rounded again."""
-    for run in golden(shared, "blip_vqa_aggregate")["runs"]:
+    for run in golden(goldens, "blip_vqa_aggregate")["runs"]:
         scores = []
         for case in run["cases"]:
             asked = questions(case["noun_chunks"], run["np_num"])
@@ -197,16 +198,16 @@ def test_attribute_scores(shared: Path) -> None:
         assert np.mean(scores) == pytest.approx(float(run["score_txt"].split(":")[1]), abs=CLOSE)
 
 
-def test_text_for_clip(shared: Path) -> None:
+def test_text_for_clip(goldens: Path) -> None:
     """Adjectives are left out, all other tokens stand apart."""
-    for case in golden(shared, "clip_complex_text")["cases"]:
+    for case in golden(goldens, "clip_complex_text")["cases"]:
         prompt = " ".join(word for word, _ in case["tokens"])
         assert without_adjectives(parsed(prompt, case["tokens"])) == case["text"]
 
 
-def test_three_in_one_of_few_images(shared: Path) -> None:
+def test_three_in_one_of_few_images(goldens: Path) -> None:
     """Forty images: one prompt of the spatial list, one of the action list, two of neither."""
-    for run in golden(shared, "3in1")["small"]:
+    for run in golden(goldens, "3in1")["small"]:
         scores = []
         for place, answer in enumerate(run["answers"]):
             parts = {
@@ -219,10 +220,10 @@ def test_three_in_one_of_few_images(shared: Path) -> None:
         assert np.mean(scores) == pytest.approx(float(run["avg_txt"].split(":")[1]), abs=CLOSE)
 
 
-def test_three_in_one_of_all_complex_prompts(shared: Path) -> None:
+def test_three_in_one_of_all_complex_prompts(goldens: Path, official_data: OfficialData) -> None:
     """The official lists part the 300 prompts in 58, 212 and 30, and 3,000 images score as recorded."""
-    run = golden(shared, "3in1")["full_complex_val"]
-    items = load_items(shared / "data" / "t2i-compbench", "complex", Parser())
+    run = golden(goldens, "3in1")["full_complex_val"]
+    items = load_items(official_data("t2i-compbench"), "complex", Parser())
     groups = [item.details["group"] for item in items]
     assert [groups.count(group) for group in PARTS] == [58, 212, 30]
     assert all(parts_of(item) == PARTS[item.details["group"]] for item in items)
@@ -239,16 +240,16 @@ def test_three_in_one_of_all_complex_prompts(shared: Path) -> None:
     assert np.mean(scores) == pytest.approx(float(run["avg_txt"].split(":")[1]), abs=CLOSE)
 
 
-def test_replies_of_gpt4v(shared: Path) -> None:
+def test_replies_of_gpt4v(goldens: Path) -> None:
     """Only the exact official spelling is a score; no score is 0."""
-    for case in golden(shared, "gpt4v_parse")["cases"]:
+    for case in golden(goldens, "gpt4v_parse")["cases"]:
         assert lmm_replies.gpt4v_scores(case["reply"]) == case["scores"]
         assert lmm_replies.gpt4v_average(case["reply"]) == pytest.approx(case["average"], abs=CLOSE)
 
 
-def test_replies_of_sharegpt4v(shared: Path) -> None:
+def test_replies_of_sharegpt4v(goldens: Path) -> None:
     """Levels are mapped and multiplied; a reply that cannot be read changes nothing."""
-    recorded = golden(shared, "sharegpt4v_score")
+    recorded = golden(goldens, "sharegpt4v_score")
     maps = {"attribute": lmm_replies.ATTRIBUTE_LEVELS, "relation": lmm_replies.RELATION_LEVELS}
     for name, levels in recorded["maps"].items():
         assert maps[name] == {int(level): percent for level, percent in levels.items()}
@@ -257,9 +258,9 @@ def test_replies_of_sharegpt4v(shared: Path) -> None:
         assert score == pytest.approx(case["score"], abs=CLOSE), case
 
 
-def test_every_category_has_its_parts(shared: Path) -> None:
+def test_every_category_has_its_parts(official_data: OfficialData) -> None:
     """2,400 prompts load, 300 of each category."""
-    data = shared / "data" / "t2i-compbench"
+    data = official_data("t2i-compbench")
     parser = Parser()
     assert sum(len(load_items(data, category, parser)) for category in CATEGORIES) == 2400
     assert "spaCy" in parser.identity and parser.identity.startswith("table ")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from importlib import resources
-from pathlib import Path
 
 import pytest
 from silmm_benchmarks.t2i_compbench.prompts.grammar import Parse, Token, decode, encode
@@ -15,6 +14,7 @@ from silmm_benchmarks.t2i_compbench.prompts.prompt_parser import TABLE, Parser
 from silmm_benchmarks.t2i_compbench.prompts.related_objects import complex_pair, simple_pair
 
 from silmm.errors import UsageError
+from tests.conftest import OfficialData
 
 OWN = "a purple walrus on the left of a wooden violin"
 
@@ -24,19 +24,19 @@ def shipped() -> str:
     return (resources.files("silmm_benchmarks.t2i_compbench") / TABLE).read_text(encoding="utf-8")
 
 
-def test_the_table_is_what_the_pinned_pipeline_gives(shared: Path) -> None:
+def test_the_table_is_what_the_pinned_pipeline_gives(official_data: OfficialData) -> None:
     """Anyone can make the table again, byte for byte but for the versions it names."""
     spacy = pytest.importorskip("spacy")
     if not spacy.util.is_package(PINNED):
         pytest.skip(f"the pipeline {PINNED} is not installed")
-    made = table_text(shared / "data" / "t2i-compbench")
+    made = table_text(official_data("t2i-compbench"))
     assert made.split("\n", 1)[1] == shipped().split("\n", 1)[1]
 
 
-def test_the_table_has_the_official_prompts_and_no_text(shared: Path) -> None:
+def test_the_table_has_the_official_prompts_and_no_text(official_data: OfficialData) -> None:
     """2,400 hashes with spans; the only letters are tags."""
     rows = json.loads(shipped())["prompts"]
-    data = shared / "data" / "t2i-compbench"
+    data = official_data("t2i-compbench")
     assert len(rows) == len({p for c in CATEGORIES for p in read_prompts(data, c)}) == 2400
     for key, (tokens, chunks) in rows.items():
         assert re.fullmatch(r"[0-9a-f]{64}", key)
@@ -44,9 +44,9 @@ def test_the_table_has_the_official_prompts_and_no_text(shared: Path) -> None:
         assert re.fullmatch(r"[0-9 -]*", chunks)
 
 
-def test_things_of_the_spatial_prompts_are_their_ends(shared: Path) -> None:
+def test_things_of_the_spatial_prompts_are_their_ends(official_data: OfficialData) -> None:
     """All 600 spatial prompts read "a X … a Y", and X and Y are what the rules look for."""
-    data = shared / "data" / "t2i-compbench"
+    data = official_data("t2i-compbench")
     parser = Parser()
     for category in ("spatial", "3d_spatial"):
         for parse in parser.parse(read_prompts(data, category)):
@@ -57,9 +57,9 @@ def test_things_of_the_spatial_prompts_are_their_ends(shared: Path) -> None:
             ]
 
 
-def test_a_third_of_the_2d_prompts_has_no_official_label(shared: Path) -> None:
+def test_a_third_of_the_2d_prompts_has_no_official_label(official_data: OfficialData) -> None:
     """The noted ceiling of 0.667 follows from the labels and the table, and so do 20 prompts in 3D."""
-    data = shared / "data" / "t2i-compbench"
+    data = official_data("t2i-compbench")
     labels = json.loads((data / "unidet_labels_722.json").read_text())
     two, three = (
         [item.details["objects"] for item in load_items(data, name, Parser())]

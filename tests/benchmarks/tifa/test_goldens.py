@@ -15,17 +15,18 @@ from silmm_benchmarks.tifa.questions import from_questions
 from silmm_benchmarks.tifa.rules import official_result
 
 from silmm.contracts.benchmarks import JudgedImage, Mode
+from tests.conftest import OfficialData
 
 CLOSE = 1e-6
 
 
-def _golden(shared: Path, name: str) -> Mapping[str, Any]:
-    return json.loads((shared / "goldens" / name).read_text())
+def _golden(goldens: Path, name: str) -> Mapping[str, Any]:
+    return json.loads((goldens / name).read_text())
 
 
-def test_every_aggregation_case_of_the_official_script(shared: Path) -> None:
+def test_every_aggregation_case_of_the_official_script(goldens: Path) -> None:
     """Averages, deviation, types, captions, stored questions and errors are the official ones."""
-    cases = _golden(shared, "tifa_aggregate.json")["cases"]
+    cases = _golden(goldens, "tifa_aggregate.json")["cases"]
     assert len(cases) == 7
     for case in cases:
         want, note = case["result"], case["note"]
@@ -50,10 +51,10 @@ def _official(case: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def test_columns_equal_the_official_script(shared: Path) -> None:
+def test_columns_equal_the_official_script(goldens: Path) -> None:
     """The benchmark's columns give the official averages of all recorded cases with valid questions."""
     checked = 0
-    for case in _golden(shared, "tifa_aggregate.json")["cases"]:
+    for case in _golden(goldens, "tifa_aggregate.json")["cases"]:
         if not case["questions"] or "raises" in case["result"]:
             continue
         columns = _columns(case)
@@ -80,10 +81,10 @@ def _columns(case: Mapping[str, Any]) -> dict[str, Any]:
     return {column.name: column for column in benchmark.columns(items, rows, Mode.OFFICIAL)}
 
 
-def test_the_published_sample_result(shared: Path) -> None:
+def test_the_published_sample_result(official_data: OfficialData) -> None:
     """TIFA's own sample, from its recorded free answers and choices, gives its published 0.8125 again."""
-    published = json.loads((shared / "data/tifa/sample_evaluation_result.json").read_text())
-    questions = json.loads((shared / "data/tifa/sample_question_answers.json").read_text())
+    published = json.loads(official_data("tifa/sample_evaluation_result.json").read_text())
+    questions = json.loads(official_data("tifa/sample_question_answers.json").read_text())
     recorded = [published["question_details"][row["id"]][row["question"]] for row in questions]
     rows = [
         (question, answer["free_form_vqa"], answer["multiple_choice_vqa"])
@@ -93,11 +94,11 @@ def test_the_published_sample_result(shared: Path) -> None:
     assert published["tifa_average"] == 0.8125
 
 
-def test_the_published_sample_through_the_benchmark(shared: Path) -> None:
+def test_the_published_sample_through_the_benchmark(official_data: OfficialData) -> None:
     """Raw answers, follow-up to the matcher, scores and columns of the sample give 0.8125 and its types."""
-    published = json.loads((shared / "data/tifa/sample_evaluation_result.json").read_text())
+    published = json.loads(official_data("tifa/sample_evaluation_result.json").read_text())
     benchmark = Tifa(official=False)
-    items = benchmark.items(shared / "data/tifa/sample_question_answers.json")
+    items = benchmark.items(official_data("tifa/sample_question_answers.json"))
     rows, matched = [], 0
     for item in items:
         recorded = published["question_details"][item.id]
@@ -121,17 +122,17 @@ def test_the_published_sample_through_the_benchmark(shared: Path) -> None:
     )
 
 
-def test_every_f1_of_the_official_filter(shared: Path) -> None:
+def test_every_f1_of_the_official_filter(goldens: Path) -> None:
     """Token F1 is the official one on all recorded pairs."""
-    cases = _golden(shared, "tifa_filter.json")["prf"]
+    cases = _golden(goldens, "tifa_filter.json")["prf"]
     assert len(cases) == 14
     for case in cases:
         assert token_f1(case["gold"], case["pred"]) == pytest.approx(case["f1"], abs=CLOSE), case
 
 
-def test_the_official_filter_keeps_the_same_questions(shared: Path) -> None:
+def test_the_official_filter_keeps_the_same_questions(goldens: Path) -> None:
     """Of twelve recorded questions the same seven are kept, a repeated one once."""
-    golden = _golden(shared, "tifa_filter.json")["filter"]
+    golden = _golden(goldens, "tifa_filter.json")["filter"]
     kept = keep_answerable(golden["rows"], lambda row: row["mcqa"], lambda row: row["free"])
     assert [row["question"] for row in kept] == golden["kept_questions"]
     assert answers_agree("2", "two")

@@ -10,6 +10,7 @@ from silmm_benchmarks.tifa.benchmark import Tifa
 
 from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
+from tests.conftest import OfficialData
 
 ITEMS = [Item("coco_1", "a dog", "coco"), Item("drawbench_2", "a cat", ""), Item("3", "x", "")]
 
@@ -77,9 +78,9 @@ def test_what_is_generated_is_found(tmp_path: Path) -> None:
     assert len({benchmark.seed(item, 0) for item in ITEMS}) == len(ITEMS)
 
 
-def test_the_official_sample_layout(shared: Path) -> None:
+def test_the_official_sample_layout(official_data: OfficialData) -> None:
     """The sample's JSON of paths is read as the official script reads it."""
-    place = shared / "data/tifa"
+    place = official_data("tifa/sample_imgs.json").parent
     items = Tifa(official=False).items(place / "sample_question_answers.json")
     names = json.loads((place / "sample_imgs.json").read_text())
     found = Tifa().find(place / "sample_images", items)

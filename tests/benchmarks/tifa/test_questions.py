@@ -15,6 +15,7 @@ from silmm_benchmarks.tifa.questions import CAPTIONS, TYPES, load_items, read_ca
 
 from silmm.errors import DataError, UsageError
 from silmm.storage.sha256_cache import sha256_file
+from tests.conftest import OfficialData
 
 
 def _row(key: object = "coco_1", **changes: Any) -> dict[str, Any]:
@@ -137,9 +138,9 @@ def test_an_unknown_subset_is_a_usage_error(folder: Callable[..., Path]) -> None
         Tifa(official=False).items(folder([_row()]), ["color"])
 
 
-def test_the_official_captions(shared: Path) -> None:
+def test_the_official_captions(official_data: OfficialData) -> None:
     """The official captions have the counted number and sources, and the hash that is published here."""
-    path = shared / "data/tifa" / TEXTS
+    path = official_data(f"tifa/{TEXTS}")
     captions = read_captions(json.loads(path.read_text(encoding="utf-8")), TEXTS)
     assert len(captions) == CAPTIONS
     assert sum(key.startswith("coco_") for key in captions) == 2_000

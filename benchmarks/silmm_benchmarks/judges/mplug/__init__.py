@@ -1,1 +1,1 @@
-"""mPLUG VQA large, the judge of TIFA and DPG-Bench, for inference in plain torch (spec/benchmarks.md 4.2)."""
+"""mPLUG VQA large, the judge of TIFA and DPG-Bench, for inference in plain torch (docs/spec/benchmarks.md 4.2)."""

@@ -1,4 +1,4 @@
-"""mPLUG's beam search (spec/benchmarks.md 4.2), which is not the usual one.
+"""mPLUG's beam search (docs/spec/benchmarks.md 4.2), which is not the usual one.
 
 A beam that writes [SEP] is recorded and goes on living; the search of a question ends when its best beam
 has just written [SEP], and then all its beams are recorded. Recorded hypotheses are ranked by the sum of

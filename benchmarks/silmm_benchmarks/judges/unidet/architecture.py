@@ -20,7 +20,7 @@ DIVISIBILITY = 32
 
 @dataclass(frozen=True)
 class Architecture:
-    """One UniDet network (spec/unidet.md 1)."""
+    """One UniDet network (docs/spec/unidet.md 1)."""
 
     name: str
     blocks: tuple[int, int, int, int]

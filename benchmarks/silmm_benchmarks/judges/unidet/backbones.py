@@ -1,4 +1,4 @@
-"""UniDet's backbones ResNet-50 and ResNeSt-200, with the official parameter names (spec/unidet.md 3, 4)."""
+"""UniDet's backbones ResNet-50 and ResNeSt-200, with the official parameter names (docs/spec/unidet.md 3, 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes x1, y1, x2, y2 in pixels: anchors, decoding of deltas, clipping (spec/unidet.md 6)."""
+"""Boxes x1, y1, x2, y2 in pixels: anchors, decoding of deltas, clipping (docs/spec/unidet.md 6)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def is_solid(boxes: Tensor) -> Tensor:
 Suppression = Literal["official", "exact"]
 
 OFFSET_LIMIT = 20_000
-"""Most coordinates (4 for each box) for which torchvision on CUDA moves groups apart (spec/unidet.md 8)."""
+"""Most coordinates (4 for each box) for which torchvision on CUDA moves groups apart (docs/spec/unidet.md 8)."""
 _BLOCK = 1024
 
 

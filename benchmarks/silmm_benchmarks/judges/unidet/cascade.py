@@ -1,4 +1,4 @@
-"""The cascade of three box heads and what it makes of proposals (spec/unidet.md 7)."""
+"""The cascade of three box heads and what it makes of proposals (docs/spec/unidet.md 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the networks see of an image: its size and the order of its colours (spec/benchmarks.md 1.6)."""
+"""What the networks see of an image: its size and the order of its colours (docs/spec/benchmarks.md 1.6)."""
 
 from __future__ import annotations
 

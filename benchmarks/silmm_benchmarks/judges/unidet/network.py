@@ -1,4 +1,4 @@
-"""The whole detector: images in the network's colour order in, detections out (spec/unidet.md 2)."""
+"""The whole detector: images in the network's colour order in, detections out (docs/spec/unidet.md 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ROIAlign as two matrix products: samples form a grid, so bilinear weights factorise (spec/unidet.md 7)."""
+"""ROIAlign as two matrix products: samples form a grid, so bilinear weights factorise (docs/spec/unidet.md 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What settles how the published UniDet files are made: facts of a checkpoint (spec/unidet.md 10, 11, 16)."""
+"""What settles how the published UniDet files are made: facts of a checkpoint (docs/spec/unidet.md 10, 11, 16)."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _expected(architecture: Architecture, wanted: Mapping[str, Tensor]) -> str:
 
 
 def _identity(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the four facts that tell the two files apart and from other UniDets (spec/unidet.md 11)."""
+    """Return the four facts that tell the two files apart and from other UniDets (docs/spec/unidet.md 11)."""
     shapes = {name: list(getattr(table.get(name), "shape", ())) for name in (_OBJECTNESS, _CLASSIFIER, _TOP)}
     return {
         f"objectness_logits ({ANCHORS})": (shapes[_OBJECTNESS] or ["none"])[0],

@@ -1,4 +1,4 @@
-"""The region proposal network: logits and deltas on five levels, and which boxes go on (spec/unidet.md 6)."""
+"""The region proposal network: logits and deltas on five levels, and which boxes go on (docs/spec/unidet.md 6)."""
 
 from __future__ import annotations
 

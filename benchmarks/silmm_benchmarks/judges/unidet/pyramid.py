@@ -1,4 +1,4 @@
-"""The feature pyramid p3 to p7 on a backbone (spec/unidet.md 5)."""
+"""The feature pyramid p3 to p7 on a backbone (docs/spec/unidet.md 5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds UniDet's files and reads the names of its classes (spec/unidet.md 14)."""
+"""Finds UniDet's files and reads the names of its classes (docs/spec/unidet.md 14)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from silmm.errors import DataError
-from silmm.storage.data_sets import data_root
+from silmm.storage.user_folders import data_root
+from silmm_benchmarks.judges.options import UniDetOptions
 from silmm_benchmarks.judges.unidet.architecture import CLASSES
 from silmm_benchmarks.judges.unidet.checkpoint import read_table
 from silmm_benchmarks.judges.weights_catalogue import UNIDET_FILES, UNIDET_SIZES
@@ -22,6 +23,11 @@ def located(judge: str, weights: str, labels: str) -> tuple[Path, Path]:
     if path.is_dir() or not weights:
         path /= file.name
     return path, Path(labels).expanduser() if labels else path.parent / names.name
+
+
+def require_options(judge: str, options: UniDetOptions) -> None:
+    """Refuse options that name files which do not exist; see :func:`require_files`."""
+    require_files(judge, *located(judge, options.weights, options.labels))
 
 
 def require_files(judge: str, weights: Path, labels: Path) -> None:

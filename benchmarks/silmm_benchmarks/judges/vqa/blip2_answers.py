@@ -18,7 +18,7 @@ LONGEST = 30
 
 
 def prompt(question: Question) -> str:
-    """Return the instruction, with the choices where there are some (spec/benchmarks.md 2.3)."""
+    """Return the instruction, with the choices where there are some (docs/spec/benchmarks.md 2.3)."""
     if question.choices:
         choices = ", ".join(question.choices)
         return f"Answer the multiple-choice question. Question: {question.text} Choices: {choices} Answer:"
@@ -26,7 +26,7 @@ def prompt(question: Question) -> str:
 
 
 class Blip2Answers(FreeAnswers):
-    """`Salesforce/blip2-flan-t5-xl`, a near equivalent of the LAVIS model (spec/benchmarks.md 2.3)."""
+    """`Salesforce/blip2-flan-t5-xl`, a near equivalent of the LAVIS model (docs/spec/benchmarks.md 2.3)."""
 
     decoding = f"beam {BEAMS}, {LONGEST} tokens, choices shown; HF conversion, not the LAVIS model"
     model_class = "Blip2ForConditionalGeneration"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BlipAnswers(FreeAnswers):
-    """`Salesforce/blip-vqa-base` and `-capfilt-large` (spec/benchmarks.md 2.3)."""
+    """`Salesforce/blip-vqa-base` and `-capfilt-large` (docs/spec/benchmarks.md 2.3)."""
 
     decoding = f"greedy, {LONGEST_ANSWER} tokens, [CLS] in front as transformers has it"
     model_class = "BlipForQuestionAnswering"

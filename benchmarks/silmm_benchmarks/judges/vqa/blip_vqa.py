@@ -44,7 +44,7 @@ def vocabulary_of(options: BlipVqaOptions, place: Path) -> Path:
 
 
 class BlipVqa:
-    """P(yes) / (P(yes) + P(no)) of each question, each image encoded once (spec/benchmarks.md 1.4)."""
+    """P(yes) / (P(yes) + P(no)) of each question, each image encoded once (docs/spec/benchmarks.md 1.4)."""
 
     def __init__(
         self, parts: Parts, vocabulary: Path, placement: Placement, weights: Mapping[str, str]

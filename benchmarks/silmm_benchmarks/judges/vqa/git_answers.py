@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class GitAnswers(FreeAnswers):
-    """`microsoft/git-base-vqav2` and `-large-` (spec/benchmarks.md 2.3)."""
+    """`microsoft/git-base-vqav2` and `-large-` (docs/spec/benchmarks.md 2.3)."""
 
     decoding = f"greedy, [CLS] and the question, {LONGEST_ANSWER} tokens with it, question taken off"
     model_class = "GitForCausalLM"

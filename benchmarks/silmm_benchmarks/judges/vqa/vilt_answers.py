@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class ViltAnswers(FreeAnswers):
-    """`dandelin/vilt-b32-finetuned-vqa` (spec/benchmarks.md 2.3)."""
+    """`dandelin/vilt-b32-finetuned-vqa` (docs/spec/benchmarks.md 2.3)."""
 
     decoding = "the likeliest label; questions are cut at the model's positions (40 tokens)"
     model_class = "ViltForQuestionAnswering"

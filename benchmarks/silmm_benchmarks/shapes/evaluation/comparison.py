@@ -23,6 +23,7 @@ from silmm.contracts.records import Difference, EvalResult
 from silmm.lora.loading import load_adapter
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import to_json
+from silmm_benchmarks.benchmark_options import ShapesOptions
 from silmm_benchmarks.shapes.evaluation.sampled_images import (
     Plan,
     Setting,
@@ -34,7 +35,6 @@ from silmm_benchmarks.shapes.evaluation.sampled_images import (
 from silmm_benchmarks.shapes.evaluation.self_feedback import self_feedback
 from silmm_benchmarks.shapes.evaluation.vqa_accuracy import SEED, accuracy_by_scene
 from silmm_benchmarks.shapes.exact_judge import ExactJudge
-from silmm_benchmarks.shapes.options import ShapesOptions
 from silmm_benchmarks.shapes.shapes_judge import check_canaries
 from silmm_benchmarks.shapes.splits import SPLITS, EvalPrompt
 

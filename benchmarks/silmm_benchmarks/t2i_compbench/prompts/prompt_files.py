@@ -1,4 +1,4 @@
-"""Reads the prompt files of T2I-CompBench++ into items with all that the rules need (spec 1.1)."""
+"""Reads the prompt files of T2I-CompBench++ into items with all that the rules need (docs/spec/benchmarks.md 1.1)."""
 
 from __future__ import annotations
 

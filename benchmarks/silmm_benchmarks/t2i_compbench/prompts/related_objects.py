@@ -1,4 +1,4 @@
-"""Which two things a prompt relates, and how: the words for the 2D and 3D rules (spec 1.7, 1.8)."""
+"""Which two things a prompt relates, and how: the words for the 2D and 3D rules (docs/spec/benchmarks.md 1.7, 1.8)."""
 
 from __future__ import annotations
 

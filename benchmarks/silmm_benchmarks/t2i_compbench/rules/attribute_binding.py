@@ -1,4 +1,4 @@
-"""Attribute binding by BLIP-VQA: noun phrases to questions, probabilities to one number (spec 1.4)."""
+"""Attribute binding by BLIP-VQA: from noun phrases to questions and one number (docs/spec/benchmarks.md 1.4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_OBJECTS = frozenset({"top", "the side", "the left", "the right"})
 
 
 def questions(phrases: Sequence[str], most: int = MOST_QUESTIONS) -> list[str]:
-    """Return the question of each noun phrase that is asked (spec/benchmarks.md 1.4)."""
+    """Return the question of each noun phrase that is asked (docs/spec/benchmarks.md 1.4)."""
     return [f"{phrase}?" for phrase in phrases if phrase not in NO_OBJECTS][:most]
 
 
@@ -21,7 +21,7 @@ def attribute_score(p_yes: Sequence[float]) -> float:
     """Return an image's score: the product of P(yes) over its phrases, 1.0 where there are none.
 
     Each probability is rounded to four decimals, the product is taken in 32 bit and rounded again, as the
-    official script writes and reads its files (spec/benchmarks.md 1.4).
+    official script writes and reads its files (docs/spec/benchmarks.md 1.4).
     """
     product = np.float32(1)
     for probability in p_yes:

@@ -9,7 +9,7 @@ Box: TypeAlias = Sequence[float]
 
 
 def iou(first: Box, second: Box) -> float:
-    """Return intersection over union of two boxes, as the spatial rules take it (spec/benchmarks.md 1.7).
+    """Return intersection over union of two boxes, as the spatial rules take it (docs/spec/benchmarks.md 1.7).
 
     Raises:
         ZeroDivisionError: both boxes have no area; the official script stops there too.
@@ -26,7 +26,7 @@ def centre(box: Box) -> tuple[float, float]:
 def is_duplicate(first: Box, second: Box, *, threshold: float = 0.9) -> bool:
     """Say whether two boxes show one object: IoU above 0.9, or one nearly all inside the other.
 
-    Pixels are counted inclusively, a box from 0 to 9 is ten wide (spec/benchmarks.md 1.9, step 1).
+    Pixels are counted inclusively, a box from 0 to 9 is ten wide (docs/spec/benchmarks.md 1.9, step 1).
     """
     shared = _intersection(first, second, pixel=1)
     areas = _area(first, pixel=1), _area(second, pixel=1)

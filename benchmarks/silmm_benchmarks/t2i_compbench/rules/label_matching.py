@@ -1,4 +1,4 @@
-"""How a word is found among a detector's labels when mode `fixed` reads them (spec/benchmarks.md 9b).
+"""How a word is found among a detector's labels when mode `fixed` reads them (docs/spec/benchmarks.md 9b).
 
 The official rules compare whole labels (2D), or search the word inside them (3D, numeracy): "cow" misses
 "cattle, cow", and "car" finds "carrot". Here a label is a list of names, and a few words have synonyms.

@@ -1,4 +1,4 @@
-"""Reads the replies of LMMs that are asked for a score, the optional evaluators (spec/benchmarks.md 1.11)."""
+"""Reads the replies of LMMs that are asked for a score, the optional evaluators (docs/spec/benchmarks.md 1.11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numeracy score of an image: wanted things and their numbers (spec/benchmarks.md 1.9)."""
+"""The numeracy score of an image: wanted things and their numbers (docs/spec/benchmarks.md 1.9)."""
 
 from __future__ import annotations
 

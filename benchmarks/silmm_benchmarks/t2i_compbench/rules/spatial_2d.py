@@ -1,4 +1,4 @@
-"""The 2D spatial score of an image from its detections (spec/benchmarks.md 1.7)."""
+"""The 2D spatial score of an image from its detections (docs/spec/benchmarks.md 1.7)."""
 
 from __future__ import annotations
 

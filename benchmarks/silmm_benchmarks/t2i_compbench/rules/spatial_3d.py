@@ -1,4 +1,4 @@
-"""The 3D spatial score of an image from its detections and its depth map (spec/benchmarks.md 1.8)."""
+"""The 3D spatial score of an image from its detections and its depth map (docs/spec/benchmarks.md 1.8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The score of a complex image from up to three others (spec/benchmarks.md 1.10)."""
+"""The score of a complex image from up to three others (docs/spec/benchmarks.md 1.10)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The checkpoint holds the weights of CLIP's image tower and of Stable Diffusion, and only names the models
 whose configuration they have. The hub's repository of Stable Diffusion 2.1 is gone, so what its
-configurations said stands here (spec/base-models.md 0.9, 1.2).
+configurations said stands here (docs/spec/base-models.md 0.9, 1.2).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from silmm.checkpoint.folders import read_json
 from silmm.errors import DataError
-from silmm_plugins.models.dreamllm.checkpoint import DIFFUSION, VISION, plugin, read_json
+from silmm_plugins.models.dreamllm.checkpoint import DIFFUSION, VISION, plugin
 
 CLIP_L: Mapping[str, Any] = {
     "hidden_size": 1024,
@@ -59,6 +60,10 @@ SCHEDULE_2_1: Mapping[str, Any] = {
     "clip_sample": False,
 }
 """Recalled, not read in the original file: the specification marks it so."""
+
+
+REMEDY = "give the folder of its configuration by model.companions, or copy the file again"
+"""How a message ends where weights do not fit a configuration."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""DreamLLM's conversation template, Vicuna 1.1 as its evaluation code writes it (spec/base-models.md 1.3)."""
+"""DreamLLM's conversation template, Vicuna 1.1 as its evaluation code writes it (docs/spec/base-models.md 1.3)."""
 
 from __future__ import annotations
 

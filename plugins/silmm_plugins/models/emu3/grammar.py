@@ -22,7 +22,7 @@ PIXELS = 8
 
 
 def grid(ratio: str, area: int) -> tuple[int, int]:
-    """Return (rows, columns) of codes of an image of about `area` pixels (spec/base-models.md 3.3).
+    """Return (rows, columns) of codes of an image of about `area` pixels (docs/spec/base-models.md 3.3).
 
     Args:
         ratio: width to height, for example "16:9".

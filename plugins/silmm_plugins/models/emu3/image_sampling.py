@@ -39,7 +39,7 @@ def sample(
     """Sample the codes of each canvas.
 
     Logits are those of the codes alone, u + guidance * (c - u) with c after the prompt and u after the
-    negative prompt (spec/base-models.md 3.5); then temperature, top-k and top-p. Both halves run in one
+    negative prompt (docs/spec/base-models.md 3.5); then temperature, top-k and top-p. Both halves run in one
     batch. Ends of rows are put where they belong without asking the model.
 
     Args:

@@ -65,7 +65,7 @@ class LanguageModel:
     ) -> list[Tensor]:
         """Return log pi of each code given what is before it, float32 (rows * columns,) an image.
 
-        The softmax is over the codes, which are all that may stand there (spec/base-models.md 3.7). Rows
+        The softmax is over the codes, which are all that may stand there (docs/spec/base-models.md 3.7). Rows
         are padded on the right and attention is causal, so no sequence sees another's length.
         """
         tokens = self.tokens

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from PIL import Image as Images
 
+from silmm.checkpoint.folders import read_json
+from silmm.checkpoint.networks import fill, refuse_unknown
+from silmm.checkpoint.weight_files import read_weights, weight_files
 from silmm.errors import DataError
-from silmm_plugins.models.emu3 import checkpoint
-from silmm_plugins.models.emu3.layout import form_of, read_json
+from silmm_plugins.models.emu3.layout import form_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +36,7 @@ _CONFIG = {
     "num_res_blocks": "num_res_blocks",
     "attn_resolutions": "attn_resolutions",
 }
-"""Names in the original configuration and in that of transformers (spec/base-models.md 3.2)."""
+"""Names in the original configuration and in that of transformers (docs/spec/base-models.md 3.2)."""
 _RENAMED = (
     (re.compile(r"^encoder\.down\."), "encoder.down_block.down."),
     (re.compile(r"^decoder\.up\."), "decoder.up_block.up."),
@@ -143,19 +145,20 @@ def load_vision(folder: Path, max_pixels: int) -> VisionTokenizer:
             f"{folder / 'config.json'} does not describe a vision tokenizer of Emu3 ({error!r}); copy it "
             "again"
         ) from error
-    checkpoint.fill(model, _weights(folder), folder)
+    refuse_unknown(folder, "Emu3VQVAE", fill(model, _weights(folder), folder))
     processing = _processing(folder)
     return VisionTokenizer(model, processing, max_pixels)
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
+    files = weight_files(folder, pickles=False)
     if form_of(folder) == "hf":
         return {
             name: weight.float()
             for prefix in ("vqmodel.", "model.vqmodel.")
-            for name, weight in checkpoint.tensors(folder, prefix).items()
+            for name, weight in read_weights(files, prefix).items()
         }
-    return dict(_renamed(name, weight.float()) for name, weight in checkpoint.tensors(folder).items())
+    return dict(_renamed(name, weight.float()) for name, weight in read_weights(files).items())
 
 
 def _renamed(name: str, weight: Tensor) -> tuple[str, Tensor]:
@@ -175,7 +178,7 @@ def _processing(folder: Path) -> dict[str, Any]:
 
     Raises:
         DataError: no preprocessor file, or one that lacks a setting: the defaults of transformers are
-            another model's (spec/base-models.md 3.5).
+            another model's (docs/spec/base-models.md 3.5).
     """
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (folder / name).is_file():

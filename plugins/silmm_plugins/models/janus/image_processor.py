@@ -16,7 +16,7 @@ from silmm.contracts.models import Image
 
 @dataclass(frozen=True)
 class ImageProcessor:
-    """The original preprocessing (spec/base-models.md 5.4); the values come from the checkpoint."""
+    """The original preprocessing (docs/spec/base-models.md 5.4); the values come from the checkpoint."""
 
     side: int
     """Width and height in pixels that the vision tower takes."""

@@ -3,7 +3,7 @@
 The sampler samples from softmax(((1 - g) u + g c) / temperature), cut by top-k and top-p, where c are the
 logits after the prompt, u those after the same prompt with its inner ids replaced by padding, and g the
 guidance. The likelihood is log softmax(c), the model's own distribution: it equals the sampler's at g = 1 and
-temperature 1 (spec/base-models.md 0.6 and 5.4; method.md, DPO).
+temperature 1 (docs/spec/base-models.md 0.6 and 5.4; docs/spec/method.md, DPO).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The original release's layout (deepseek-ai) on the transformers classes: names of weights, and sizes.
 
 The original config.json has neither the sizes of the vision tower nor those of the image tokenizer; they are
-read from the shapes of the weights (spec/base-models.md 5.4).
+read from the shapes of the weights (docs/spec/base-models.md 5.4).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def sample_codes(
 ) -> Tensor:
     """Sample `length` codes, (batch, length) from 0, behind prompts that end with ``<img>``.
 
-    Every step chooses among the code tokens alone, whose ids are `codes` (spec/base-models.md 2.5). A prompt
+    Every step chooses among the code tokens alone, whose ids are `codes` (docs/spec/base-models.md 2.5). A prompt
     that comes several times is read once.
     """
     unique = {prompt: place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
@@ -45,7 +45,7 @@ def code_log_probabilities(
     """Return log pi of each code, (batch, length), float32 and differentiable.
 
     The softmax is over the codes, as they are sampled, or with `full` over the whole vocabulary
-    (spec/base-models.md 2.7).
+    (docs/spec/base-models.md 2.7).
     """
     tokens = sampled + codes.start
     states = following_states(backbone, prompts, tokens)

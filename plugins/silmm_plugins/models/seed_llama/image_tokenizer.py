@@ -22,7 +22,7 @@ _VISION_EPS = 1e-5
 
 
 class ImageTokenizer(nn.Module):
-    """Image encoder, causal Q-Former, codebook and decoder (spec/base-models.md 2.3).
+    """Image encoder, causal Q-Former, codebook and decoder (docs/spec/base-models.md 2.3).
 
     Attributes carry the names of the published weights.
     """

@@ -1,6 +1,6 @@
 """The causal Q-Former: 32 queries that read an image, each seeing only the queries before it.
 
-Module names are those of the published weights, `Qformer.bert.…` (spec/base-models.md 2.1 and 2.2).
+Module names are those of the published weights, `Qformer.bert.…` (docs/spec/base-models.md 2.1 and 2.2).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What SEED-LLaMA is told: the three templates of its releases (spec/base-models.md 2.4)."""
+"""What SEED-LLaMA is told: the three templates of its releases (docs/spec/base-models.md 2.4)."""
 
 from __future__ import annotations
 

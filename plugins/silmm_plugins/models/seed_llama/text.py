@@ -1,7 +1,7 @@
 """Text to token ids and back as SEED-LLaMA was trained with it: raw sentencepiece, split at added tokens.
 
 Newer tokenizers leave out the space marker behind a special token and keep spaces in front of one
-(spec/base-models.md 0, finding 2), so the rules are spelled out here.
+(docs/spec/base-models.md 0.2), so the rules are spelled out here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import sentencepiece
 
+from silmm.checkpoint.folders import read_json
 from silmm.errors import DataError
-from silmm_plugins.models.seed_llama.locate import PIECES, read_json
+from silmm_plugins.models.seed_llama.locate import PIECES
 
 BOI, EOI = "<img>", "</img>"
 CODE = "<img_{:05d}>"

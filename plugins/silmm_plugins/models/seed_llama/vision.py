@@ -82,7 +82,7 @@ class PatchEmbedding(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Pixels to one vector a patch and one for the whole, without a last norm (spec/base-models.md 2.1)."""
+    """Pixels to one vector a patch and one for the whole, without a last norm (docs/spec/base-models.md 2.1)."""
 
     def __init__(self, *, width: int, depth: int, heads: int, hidden: int, patch: int, grid: int) -> None:
         """Make the network for images of `grid` patches a side; real sizes: 1408, 39, 16, 6144, 14, 16."""

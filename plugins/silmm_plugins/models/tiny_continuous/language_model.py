@@ -2,7 +2,7 @@
 
 Images come in as one vector a patch from a small MLP. Drawings go out as features: sequences
 ``<bos> <sample> words | query_1 … query_L``, whose final hidden states behind the queries, after the final
-norm, are H (DreamLLM's "dream queries", base-models.md).
+norm, are H (DreamLLM's "dream queries", docs/spec/base-models.md 1.1).
 """
 
 from __future__ import annotations

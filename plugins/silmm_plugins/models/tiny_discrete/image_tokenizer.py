@@ -2,7 +2,8 @@
 
 It is patch-local on purpose: one patch of pixels always gets the same code, so the plain background is a
 single code. Encoders that look around spread it over many, which makes sampling much harder to learn
-(tiny-lmm.md). The shapes world has about 1,150 distinct patches, so a codebook of 1,024 loses little.
+(docs/spec/tiny-lmm.md, The image tokenizer). The shapes world has about 1,150 distinct patches, so a codebook of
+1,024 loses little.
 """
 
 from __future__ import annotations

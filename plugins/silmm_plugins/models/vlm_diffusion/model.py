@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from silmm.checkpoint.devices import dtype_of
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.devices import check_devices
-from silmm_plugins.models._shared.dtypes import dtype_of
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models.vlm_diffusion import loading
 from silmm_plugins.models.vlm_diffusion.chat import Words
 from silmm_plugins.models.vlm_diffusion.language_model import LanguageModel
@@ -34,7 +33,7 @@ class VlmDiffusion(BaseModel):
     """Qwen2.5-VL and the diffusion transformer that its hidden states condition.
 
     H is what the pipeline calls prompt embeddings: the last hidden states behind the template's fixed start
-    (spec/base-models.md 5.2). Prompts have different numbers of them; so that H has one shape, zeros stand in
+    (docs/spec/base-models.md 5.2). Prompts have different numbers of them; so that H has one shape, zeros stand in
     front, and they are taken away before decoding.
     """
 

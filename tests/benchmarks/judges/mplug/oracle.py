@@ -57,7 +57,7 @@ def original(place: Path) -> Iterator[Any]:
 
 
 def _shim(module: Any) -> None:
-    """Give back to its base class what transformers 5 no longer has (spec/benchmarks.md 4.2)."""
+    """Give back to its base class what transformers 5 no longer has (docs/spec/benchmarks.md 4.2)."""
     base = module.BertPreTrainedModel
     base.init_weights = lambda self: None
     base.get_head_mask = lambda self, mask, layers: [None] * layers

@@ -12,7 +12,7 @@ from silmm_benchmarks.judges.mplug.judge import MPlugJudge
 
 from silmm.contracts.judges import Question
 
-FOLDER = "goldens/checkpoints/mplug"
+FOLDER = "checkpoints/mplug"
 
 
 def near(ours, theirs):
@@ -21,9 +21,9 @@ def near(ours, theirs):
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
+def golden(goldens):
     """The recorded folder: pairs, tensors, images by name, and our judge on its weights."""
-    place = shared / FOLDER
+    place = goldens / FOLDER
     pairs = json.loads((place / "expected.json").read_text())["pairs"]
     images = {path.name: Image.open(path) for path in (place / "inputs").iterdir()}
     return pairs, np.load(place / "expected.npz"), images, MPlugJudge(place / "original")

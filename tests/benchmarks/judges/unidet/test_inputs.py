@@ -27,19 +27,19 @@ from tests.benchmarks.judges.unidet import recipe
     ],
 )
 def test_sizes(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    """The shorter side becomes 479, unless the longer one would exceed 480 (spec/unidet.md 2)."""
+    """The shorter side becomes 479, unless the longer one would exceed 480 (docs/spec/unidet.md 2)."""
     assert frame_size(*size) == expected
 
 
-def test_recorded_sizes(shared: Path) -> None:
+def test_recorded_sizes(goldens: Path) -> None:
     """All sizes that the original transform was asked for come out the same."""
-    sizes = json.loads((shared / "goldens/unidet/ops.json").read_text())["resize_w_h_to_w_h"]
+    sizes = json.loads((goldens / "unidet/ops.json").read_text())["resize_w_h_to_w_h"]
     assert [list(frame_size(w, h)) for w, h, _, _ in sizes] == [[w, h] for _, _, w, h in sizes]
 
 
-def test_recorded_pixels(shared: Path) -> None:
+def test_recorded_pixels(goldens: Path) -> None:
     """A resized image has the original's pixels."""
-    golden = json.loads((shared / "goldens/unidet/ops.json").read_text())["resize_pixels"]
+    golden = json.loads((goldens / "unidet/ops.json").read_text())["resize_pixels"]
     values = np.asarray(resized(Image.fromarray(recipe.image("resize", 256, 320))))
     assert list(values.shape) == golden["out_shape"]
     assert zlib.crc32(values.tobytes()) == golden["crc32"]

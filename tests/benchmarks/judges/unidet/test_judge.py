@@ -17,6 +17,7 @@ from silmm.contracts.judges import Detections, Detector
 from silmm.errors import DataError, UsageError
 from silmm.registry.registry import Registry
 from tests.benchmarks.judges.unidet import recipe
+from tests.conftest import OfficialData
 
 NAMES = [f"thing {i}" for i in range(722)]
 
@@ -97,9 +98,9 @@ def test_identity_names_what_answers_depend_on(folder: Path) -> None:
     assert make(folder, "r50", colours="corrected").identity == make(folder, "r50").identity
 
 
-def test_official_names(folder: Path, shared: Path) -> None:
+def test_official_names(folder: Path, official_data: OfficialData) -> None:
     """With the official names the identity says so."""
-    names = shared / "data/t2i-compbench/unidet_labels_722.json"
+    names = official_data("t2i-compbench/unidet_labels_722.json")
     assert make(folder, labels=str(names)).identity["labels"] == "official"
 
 

@@ -30,9 +30,9 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def recorded(shared: Path) -> dict[str, Any]:
+def recorded(goldens: Path) -> dict[str, Any]:
     """Give the outputs of the original operators."""
-    return json.loads((shared / "goldens/unidet/ops.json").read_text())
+    return json.loads((goldens / "unidet/ops.json").read_text())
 
 
 def close(ours: Tensor, theirs: object, tolerance: float) -> None:

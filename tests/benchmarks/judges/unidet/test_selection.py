@@ -57,7 +57,7 @@ def plain_overlap(one: Box, other: Box) -> float:
 def plain_nms(
     boxes: list[Box], scores: list[float], groups: list[int], threshold: float, rule: Suppression
 ) -> list[int]:
-    """Return rows by falling score, equal ones in their order (spec/unidet.md 8)."""
+    """Return rows by falling score, equal ones in their order (docs/spec/unidet.md 8)."""
     if rule == "official" and 4 * len(boxes) <= 20000 and boxes:
         offset = max(float(box.max()) for box in boxes) + 1
         boxes = [box + F(group) * F(offset) for box, group in zip(boxes, groups, strict=True)]
@@ -73,7 +73,7 @@ def plain_nms(
 def plain_proposals(
     levels: list[Level], height: int, width: int, rule: Suppression
 ) -> tuple[list[Box], list[float]]:
-    """Return boxes and logits (spec/unidet.md 6)."""
+    """Return boxes and logits (docs/spec/unidet.md 6)."""
     boxes, logits, groups = [], [], []
     for number, level in enumerate(levels):
         _, _, rows, columns = level.logits.shape
@@ -93,7 +93,7 @@ def plain_proposals(
 def plain_detections(
     stages: list[Stage], height: int, width: int, rule: Suppression
 ) -> list[tuple[Box, float, int]]:
-    """Return box, score and class of each detection (spec/unidet.md 7)."""
+    """Return box, score and class of each detection (docs/spec/unidet.md 7)."""
     boxes, scores, classes = [], [], []
     for row in range(len(stages[0].logits)):
         parts = [stage.logits[row].sigmoid().numpy() for stage in stages]

@@ -1,0 +1,82 @@
+"""Ranks above 0 of a launcher join the training, write nothing and end with rank 0's iterations."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from silmm.engine import distributed as ranks
+from silmm.engine.run import RunResult
+from silmm.errors import UsageError
+from tests.toy import artefacts
+
+
+@pytest.fixture
+def be_rank(monkeypatch):
+    """Return a function that makes this process one of two of a launcher."""
+
+    def set_rank(number):
+        for name, value in (("WORLD_SIZE", "2"), ("RANK", number), ("LOCAL_RANK", number)):
+            monkeypatch.setenv(name, value)
+
+    return set_rank
+
+
+@pytest.fixture
+def trainings(toy_registry, monkeypatch):
+    """Collect what the trainer is called with, instead of training."""
+    calls = []
+    trainer = importlib.import_module("silmm_toy").ToyTrainer
+
+    def train(self, job):
+        calls.append({**vars(job), "prompts": [preference.prompt for preference in job.preferences]})
+        return {}
+
+    monkeypatch.setattr(trainer, "train", train)
+    return calls
+
+
+def test_a_process_without_a_launcher_is_rank_0(monkeypatch):
+    """A cluster's own WORLD_SIZE without LOCAL_RANK makes no rank of a plain process."""
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert (ranks.processes(), ranks.rank()) == (1, 0)
+
+
+def test_rank_1_joins_the_training_and_writes_nothing(
+    go, tmp_path, trainings, *, be_rank
+):
+    """With pairs and no adapter the trainer gets the same pairs, seed and folder as on rank 0."""
+    run_dir = tmp_path / "run"
+    go(run_dir, until="pairs")
+    before = artefacts.hashes(run_dir)
+    be_rank("1")
+    assert go(run_dir) == RunResult(run_dir, {}, {}, None)
+    assert artefacts.hashes(run_dir) == before
+    be_rank("0")
+    go(run_dir, until="train")
+    joined, led = trainings
+    for name in ("prompts", "start", "work", "seed"):
+        assert joined[name] == led[name]
+    assert run_dir not in joined["out"].parents
+
+
+@pytest.mark.parametrize("until", [None, "score"])
+def test_rank_1_has_nothing_to_do_where_rank_0_does_not_train(
+    go, tmp_path, trainings, whole_run, *, be_rank, until
+):
+    """On a finished run, or with `--until` before the training, it ends at once."""
+    be_rank("1")
+    go(whole_run if until is None else tmp_path / "run", until=until)
+    assert trainings == []
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", ["0", "1"])
+def test_shards_and_a_launcher_exclude_each_other(go, tmp_path, be_rank, number):
+    """`--shard` under a launcher is refused on every rank: the ranks would wait for each other."""
+    be_rank(number)
+    with pytest.raises(UsageError, match="torchrun"):
+        go(tmp_path / "run", shard=(0, 2))
