@@ -98,6 +98,14 @@ def silmm_register_generators(register: Register) -> None:
 
 
 @hookspec
+def silmm_register_executors(register: Register) -> None:
+    """Register executors; the factory returns a :class:`silmm.contracts.executors.Executor`.
+
+    `silmm run --executor NAME` runs the shards of a run with it; no result depends on the executor.
+    """
+
+
+@hookspec
 def silmm_register_data(register: Register) -> None:
     """Register official data files and weights; the factory returns a ``silmm.storage.data_sets.DataSet``.
 
