@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from silmm.contracts.models import ChatRequest
-from silmm_plugins.models.seed_llama.text import BOI, CODE, EOI
+from silmm_plugins.models.seed_llama.tokenizer import BOI, CODE, EOI
 
 Name = Literal["8b", "14b", "pretrain"]
 
@@ -38,12 +38,12 @@ class Template:
         request = _REQUEST.format(prompt=prompt.strip().rstrip(". "))
         return f"{self.before}{request}{self.after}{_REPLY}{BOI}"
 
-    def look(self, codes: list[int]) -> str:
+    def image_turn(self, codes: list[int]) -> str:
         """Return the beginning of a turn about an image of these codes, up to ``</img>``."""
         return f"{self.before}{BOI}{''.join(map(CODE.format, codes))}{EOI}"
 
     def question(self, text: str) -> str:
-        """Return what follows :meth:`look`; the answer comes next."""
+        """Return what follows :meth:`image_turn`; the answer comes next."""
         return self.ask.format(text=text) + self.after
 
     def chat(self, request: ChatRequest) -> str:

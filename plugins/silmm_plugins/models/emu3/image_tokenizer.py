@@ -15,7 +15,7 @@ from silmm.checkpoint.folders import read_json
 from silmm.checkpoint.networks import fill, refuse_unknown
 from silmm.checkpoint.weight_files import read_weights, weight_files
 from silmm.errors import DataError
-from silmm_plugins.models.emu3.layout import form_of
+from silmm_plugins.models.emu3.locate import form_of
 
 if TYPE_CHECKING:
     from torch import Tensor

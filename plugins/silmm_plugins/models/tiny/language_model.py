@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
+from silmm_plugins.models._shared.sequences import SequenceModel, causal
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
 SPLIT = 32
 """Rotary position of the first token behind the prompt; a prompt has at most this many tokens."""
 
 
-class TinyLM(nn.Module):
+class TinyLM(SequenceModel, nn.Module):
     """Stock Llama plus grid embeddings; works on ids and vectors, knows nothing of strings or pixels."""
 
     def __init__(
@@ -60,6 +61,11 @@ class TinyLM(nn.Module):
         """Where the weights are."""
         return self.places.device
 
+    @property
+    def text_config(self) -> Any:
+        """The configuration of the transformer."""
+        return self.backbone.config
+
     def embed(self, ids: Tensor) -> Tensor:
         """Return input embeddings (batch, time, hidden)."""
         base: Any = self.backbone
@@ -88,32 +94,54 @@ class TinyLM(nn.Module):
             output_attentions=every_layer,
         )
 
-    def logits(self, states: Tensor, first: int, last: int) -> Tensor:
-        """Return logits of the vocabulary slice [first, last) from final hidden states."""
+    def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
+        """Return the final hidden states, (batch, time, hidden)."""
+        if allowed is None:
+            allowed = causal(torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device))
+        states: Tensor = self.hidden(vectors, allowed, positions, cache).last_hidden_state
+        return states
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Return float32 logits over control tokens and words, (…, words), from final hidden states."""
+        return self.logits_between(states, 0, len(self.vocabulary))
+
+    def logits_between(self, states: Tensor, first: int, last: int) -> Tensor:
+        """Return float32 logits of the vocabulary slice [first, last) from final hidden states."""
         base: Any = self.backbone
         weight: Tensor = base.get_output_embeddings().weight[first:last]
-        return states @ weight.to(states.dtype).T
+        return (states @ weight.to(states.dtype).T).float()
 
     # -- texts ---------------------------------------------------------------------------------------
 
-    def pad_left(self, prompts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return ids, validity mask and positions (batch, longest) of prompts that end before SPLIT."""
+    def pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return embeddings, validity and positions of prompts and the first token behind them, which is at SPLIT."""
+        ids, valid, positions = self.prompt_inputs(rows, SPLIT + 1)
+        return self.embed(ids), valid, positions
+
+    def prompt_inputs(
+        self, prompts: Sequence[Sequence[int]], end: int = SPLIT
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ids, validity and positions (batch, longest) of prompts that end before the position `end`.
+
+        Raises:
+            ValueError: a prompt does not fit.
+        """
         longest = max(len(p) for p in prompts)
-        if longest > SPLIT:
-            raise ValueError(f"a prompt has {longest} tokens; this model reads at most {SPLIT}")
+        if longest > end:
+            raise ValueError(f"a prompt has {longest} tokens; this model reads at most {end}")
         ids = torch.full((len(prompts), longest), self.vocabulary.pad)
         for row, prompt in enumerate(prompts):
             ids[row, longest - len(prompt) :] = torch.tensor(prompt)
         device = self.places.device
         ids = ids.to(device)
-        positions = torch.arange(SPLIT - longest, SPLIT, device=device).expand(len(prompts), -1)
+        positions = torch.arange(end - longest, end, device=device).expand(len(prompts), -1)
         return ids, ids != self.vocabulary.pad, positions
 
     def text_logits(
         self, requests: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
     ) -> tuple[Tensor, Tensor]:
         """Return logits (batch, longest, words) of the answers, teacher forced, and targets (-1: padding)."""
-        ids, valid, positions = self.pad_left(requests)
+        ids, valid, positions = self.prompt_inputs(requests)
         longest = max(len(a) for a in answers)
         inputs = torch.full((len(answers), longest), self.vocabulary.pad)
         targets = torch.full((len(answers), longest), -1)
@@ -126,7 +154,7 @@ class TinyLM(nn.Module):
         out = self.hidden(
             self.embed(torch.cat([ids, inputs], 1)), causal(keys), torch.cat([positions, after], 1)
         )
-        return self.answer_logits(out.last_hidden_state[:, -longest:]), targets
+        return self.logits(out.last_hidden_state[:, -longest:]), targets
 
     # -- images and questions ----------------------------------------------------------------------
 
@@ -184,18 +212,6 @@ class TinyLM(nn.Module):
             every_layer=every_layer,
         )
         return out, last
-
-    def answer_logits(self, states: Tensor) -> Tensor:
-        """Return the logits over control tokens and words (…, words) from final hidden states."""
-        return self.logits(states, 0, len(self.vocabulary))
-
-
-def causal(keys: Tensor) -> Tensor:
-    """Return the causal mask (batch, time, time) over valid keys; a padded row sees itself."""
-    time = keys.shape[1]
-    lower = torch.ones(time, time, dtype=torch.bool, device=keys.device).tril()
-    diagonal = torch.eye(time, dtype=torch.bool, device=keys.device)
-    return (lower & keys[:, None, :]) | diagonal
 
 
 def _spread(x: Tensor, owner: Tensor) -> Tensor:

@@ -78,11 +78,11 @@ class Words:
         before = "".join(f"{asked(g)}{ASSISTANT}{plain(answer)}{END}\n" for g, answer in request.examples)
         return self.encode(SYSTEM + before + asked(request.input) + ASSISTANT)
 
-    def look(self, tokens: int) -> list[int]:
-        """Return the ids before a question: an image of so many tokens."""
-        return self.encode(self.look_text(IMAGE * tokens))
+    def before_question(self, tokens: int) -> list[int]:
+        """Return the ids before a question: a template with an image of so many tokens."""
+        return self.encode(self.before_question_text(IMAGE * tokens))
 
-    def look_text(self, image: str) -> str:
+    def before_question_text(self, image: str) -> str:
         """Return the text before a question, with what stands in the image's place."""
         return f"{SYSTEM}{USER}{SEEN_START}{image}{SEEN_END}"
 

@@ -44,7 +44,7 @@ def facts(checkpoint: Checkpoint) -> dict[str, Any]:
             "codes": coder.num_embeddings, "codes of an image": coder.num_patches**2,
             "channels": [coder.base_channels * factor for factor in coder.channel_multiplier],
         },
-        "preprocessing": asdict(checkpoint.reader),
+        "preprocessing": asdict(checkpoint.processor),
         "unused tensors": list(checkpoint.unused),
         "problems": problems,
     }  # fmt: skip
