@@ -1,20 +1,27 @@
-"""Every error that a user can meet, in one tree; each message says what, where and what to do next.
+"""Every error that silmm raises on purpose, in one tree with the exit codes of the command line.
 
-SilmmError                exit code 1
-├── UsageError            2  a wrong option, an unknown name, a combination that cannot work
+Each message says what happened, where, and what to do next.
+
+SilmmError                1  base of all
+├── UsageError            2  an option, a name or a combination of components cannot work
 │   └── SettingsChanged   2  the run directory belongs to other settings
-├── PluginError           3  a plugin is broken, duplicated or of another API version
-├── DataError             4  an input file or a stored shard is missing, unreadable or corrupt
-├── RunBusy               5  another process holds the run directory
+├── PluginError           3  a plugin is broken, ambiguous or of another API version
+├── DataError             4  an input or a stored file is missing, unreadable or corrupt
+│   ├── BadText           4  a judge cannot read a text (silmm.contracts.judges)
+│   └── ImageError        4  an image cannot be judged as it is (silmm.bench.images)
+├── RunBusy               5  another process works in the run directory
 ├── OutOfSpace            6  the disk is full
-└── Incomplete           75  other shards are still to be done (same number as EX_TEMPFAIL)
+└── Incomplete           75  other shards are still to be done (the number of EX_TEMPFAIL)
 """
 
 from __future__ import annotations
 
 
 class SilmmError(Exception):
-    """Base of all errors that silmm raises on purpose."""
+    """Base of all errors that silmm raises on purpose.
+
+    Raised itself where no class below fits: a worker process ended, a training diverged.
+    """
 
     exit_code = 1
 

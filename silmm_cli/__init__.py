@@ -18,7 +18,7 @@ from silmm_cli.console import say
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "run": ("silmm_cli.run_cmd:run", "Align a model by its own judgement, and measure it."),
     "reproduce": ("silmm_cli.reproduce_cmd:reproduce", "Reproduce a table or figure of the paper."),
-    "report": ("silmm_cli.report_cmd:report", "Write the report of a run."),
+    "report": ("silmm_cli.run_cmd:report", "Write the report of a run."),
     "bench": ("silmm_cli.bench_cmd:bench", "Score images on benchmarks, and compare results."),
     "leaderboard": ("silmm_cli.leaderboard_cmd:leaderboard", "Rank results beside the paper's."),
     "data": ("silmm_cli.data_cmd:data", "Fetch official files of benchmarks and weights of judges."),

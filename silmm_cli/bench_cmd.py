@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from silmm.errors import Incomplete, UsageError
-from silmm.suggestions import did_you_mean, listed
 from silmm_cli.console import chatter, print_json, results
-from silmm_cli.run_cmd import parse_shard
-
-if TYPE_CHECKING:
-    from silmm.bench.requests import BenchRequest, ImageBench
-    from silmm.registry.registry import Registry
+from silmm_cli.options import data_dir_option, json_option, out_option, set_option, shard_option
 
 DEFAULT = "score"
 
@@ -55,7 +49,7 @@ def bench() -> None:
 @click.option("--name", default="", help="How tables call it; by default as --model or --images.")
 @click.option("--categories", metavar="A,B,…", help="Only these categories of the benchmark.")
 @click.option("--limit", type=click.IntRange(1), help="About this many prompts only; marks the result.")
-@click.option("--shard", metavar="I/N", help="Do only every N-th block of prompts, from the I-th (0-based).")
+@shard_option("block of prompts")
 @click.option(
     "--mode", type=click.Choice(["official", "fixed"]), default="official", show_default=True,
     help="The official scripts' numbers, or those with their known errors repaired.",
@@ -64,14 +58,8 @@ def bench() -> None:
     "--judge", "judges", multiple=True, metavar="ROLE=NAME[:PATH]",
     help="Another judge, or its weights; NAME none leaves the role and its columns empty.",
 )
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of all data sets; $SILMM_DATA, else your user data folder, by default.",
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False),
-    help="Where answers, images and results go; bench/NAME by default.",
-)
+@data_dir_option
+@out_option("Folder of answers, images and results; bench/NAME by default.")
 @click.option(
     "--allow-missing", is_flag=True, help="Score what is there; marks the result as partial."
 )
@@ -86,10 +74,9 @@ def bench() -> None:
     "--one-judge", is_flag=True,
     help="Keep one judge in memory at a time, where all together are too large for it.",
 )
-@click.option(
-    "--set", "sets", multiple=True, metavar="KIND.OPTION=VALUE",
-    help="Set an option of a judge by its role, of the generator, or of a benchmark by its name: "
-    "yes-no.batch=8, generator.steps=30, dpg-bench.images=1. May be repeated.",
+@set_option(
+    "Set an option of a judge by its role, of the generator, or of a benchmark by its name: yes-no.batch=8, "
+    "generator.steps=30, dpg-bench.images=1."
 )
 @click.option(
     "--official-files", is_flag=True,
@@ -99,12 +86,12 @@ def bench() -> None:
     "--dry-run", is_flag=True, help="Count prompts, images and questions; sample, open and ask nothing."
 )
 @click.option("--details", is_flag=True, help="Show also columns that the paper's table does not have.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+@json_option
 def score(
     *,
     benchmarks: tuple[str, ...],
     categories: str | None,
-    shard: str | None,
+    shard: tuple[int, int] | None,
     judges: tuple[str, ...],
     data_dir: Path | None,
     out: Path | None,
@@ -118,50 +105,37 @@ def score(
     Stop it at any time: the same command goes on. What judges answered is kept by content, so another
     --mode is applied without asking again.
     """
-    from silmm.bench.leaderboard.results import read_result
     from silmm.bench.requests import BenchRequest
+    from silmm.bench.score_benchmarks import default_out, parse_sets, score_benchmarks
     from silmm.registry.registry import Registry
     from silmm_cli.bench_view import print_scores, score_object
     from silmm_cli.display import make_display
 
-    registry = Registry.load()
-    given = parse_sets(sets)
-    components = {name: _build(registry, name, given.get(name, {})) for name in dict.fromkeys(benchmarks)}
-    _check_kinds(given, components)
     request = BenchRequest(
         out=out or default_out(flags["model"], flags["images"]),
         data=data_dir,
         categories=tuple(name for name in (categories or "").split(",") if name),
-        shard=parse_shard(shard),
+        shard=shard,
         judges=parse_judges(judges),
-        sets=given,
+        sets=parse_sets(sets),
         **flags,
     )
-    found, waiting = [], []
     with make_display(chatter()) as display:
-        for name, component in components.items():
-            try:
-                outcome = component.bench(
-                    _own(request, name, several=len(components) > 1), registry=registry,
-                    progress=display.progress, note=display.note,
-                )
-            except Incomplete as error:  # the other benchmarks have work for this shard too
-                waiting.append(str(error))
-                continue
-            if outcome.result is not None:
-                found.append(read_result(outcome.result))
+        scores = score_benchmarks(
+            benchmarks, request, registry=Registry.load(), progress=display.progress, note=display.note
+        )
     if as_json:
-        print_json(score_object(found, request.out))
+        print_json(score_object(scores.results, request.out))
     else:
-        print_scores(found, request.out, results(), details=details)
-    if waiting:
-        raise Incomplete("\n".join(waiting))
+        print_scores(scores.results, request.out, results(), details=details)
+    if scores.waiting:
+        raise Incomplete("\n".join(scores.waiting))
 
 
 @bench.command()
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+@json_option
 def compare(first: Path, second: Path, as_json: bool) -> None:
     """Compare two results prompt by prompt: SECOND minus FIRST, with intervals."""
     from silmm.bench.leaderboard.comparing import compare_results
@@ -175,87 +149,20 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
         print_comparison(found, results())
 
 
-def _build(registry: Registry, name: str, options: Mapping[str, str]) -> ImageBench:
-    from silmm.bench.requests import ImageBench
-    from silmm.contracts.options import Given, complete
-
-    entry = registry.entry("benchmark", name)
-    texts = {key: Given(value, f"--set {name}.{key}", text=True) for key, value in options.items()}
-    component = registry.build("benchmark", name, complete(entry.options, f"benchmark {name!r}", texts))
-    if not isinstance(component, ImageBench):
-        raise UsageError(f"the benchmark {name!r} scores no images; it is one for `silmm run`")
-    return component
-
-
-def _own(request: BenchRequest, name: str, *, several: bool) -> BenchRequest:
-    """Return the request of one benchmark; several share a folder of images by their names."""
-    from dataclasses import replace
-
-    if not several or request.images is None:
-        return request
-    inside = request.images / name
-    for candidate in (inside, inside.with_suffix(".json")):
-        if candidate.exists():
-            return replace(request, images=candidate, name=request.name or str(request.images))
-    raise UsageError(
-        f"--images {request.images} has no folder {name}: with several benchmarks each has its own folder "
-        "there, called after the benchmark (or NAME.json for an index of files)"
-    )
-
-
-def _check_kinds(given: Mapping[str, Any], components: Mapping[str, ImageBench]) -> None:
-    known = {*components, *(kind for one in components.values() for kind in one.takes_options_for)}
-    for kind in given:
-        if kind not in known:
-            raise UsageError(
-                f"--set {kind}.…: there is no such kind here{did_you_mean(kind, known)} "
-                f"Kinds: {listed(known)}."
-            )
-
-
-def parse_sets(sets: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Read ``KIND.OPTION=VALUE`` texts; later ones win.
-
-    Raises:
-        UsageError: a text has no kind, option or value.
-    """
-    from silmm.contracts.options import split_assignment
-
-    found: dict[str, dict[str, str]] = {}
-    for text in sets:
-        kind, option, value = split_assignment(text)
-        if not kind:
-            raise UsageError(f"--set {text!r} names no kind; write for example --set generator.steps=30")
-        found.setdefault(kind, {})[option] = value
-    return found
-
-
 def parse_judges(judges: Sequence[str]) -> dict[str, str]:
     """Read ``ROLE=NAME[:PATH]`` texts.
 
     Raises:
         UsageError: a text is something else, or a role is given twice.
     """
-    found: dict[str, str] = {}
+    by_role: dict[str, str] = {}
     for text in judges:
         role, equals, spec = text.partition("=")
         if not (role and equals and spec):
             raise UsageError(
                 f"--judge {text!r} is not ROLE=NAME[:PATH]; write for example --judge vqa=blip-vqa-base"
             )
-        if role in found:
+        if role in by_role:
             raise UsageError(f"--judge gives the role {role!r} twice; leave one out")
-        found[role] = spec
-    return found
-
-
-def default_out(model: str | None, images: Path | None) -> Path:
-    """Name the folder after whose images are scored, so that the same command finds its answers."""
-    import hashlib
-
-    folder = (images or Path()).resolve()
-    told = model or str(folder)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", model or folder.name).strip(".-") or "images"
-    return Path("bench") / f"{name[:60]}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
-
-
+        by_role[role] = spec
+    return by_role

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,13 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
+def print_line(console: Console, text: str, style: str = "", *, wrap: bool = False) -> None:
+    """Print a text as it is: no markup, no highlighting, and broken into lines only with `wrap`."""
+    console.print(text, markup=False, highlight=False, style=style, soft_wrap=not wrap)
+
+
 def print_json(data: object) -> None:
     """Print one JSON document to stdout."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    from silmm.rendering.table_formats import json_text
+
+    click.echo(json_text(data), nl=False)

@@ -1,31 +1,31 @@
-"""`silmm plugins`: what is installed, and `silmm plugins show KIND NAME`: one component in full."""
+"""`silmm plugins`: the installed components, and `silmm plugins show KIND NAME`: one of them in full."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
 import click
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from silmm.contracts.options import OptionInfo, describe
 from silmm.registry.discovery import BrokenPlugin
 from silmm.registry.registry import KINDS, Entry, Registry, canonical_kind
-from silmm_cli.console import print_json, results
+from silmm.rendering.result_table import Column, ResultTable, Row, row
+from silmm.rendering.table_formats import to_rich
+from silmm_cli.console import print_json, print_line, results
+from silmm_cli.options import json_option
 
 
 @click.group(invoke_without_command=True)
 @click.option("--kind", help=f"Only this kind: {', '.join(KINDS)}.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@json_option
 @click.pass_context
 def plugins(ctx: click.Context, kind: str | None, as_json: bool) -> None:
     """List the installed components, or show one.
 
     \b
     --json prints {"components": [...], "broken": [...]}. A component has kind, name,
-    summary, distribution, version, paper, model_kinds, requires and accepts; a model
+    summary, distribution, version, paper, model_kinds, requires and needs; a model
     has model_kind, capabilities and defaults too; a kernel has aggregation and
     distance, each with name, distribution, version, paper and options (their names),
     and problem, empty where the two go together. A broken plugin has name, value,
@@ -35,7 +35,7 @@ def plugins(ctx: click.Context, kind: str | None, as_json: bool) -> None:
         return
     kinds = (canonical_kind(kind),) if kind else KINDS
     registry = Registry.load()
-    entries = [entry for one in kinds for entry in registry.entries(one)]
+    entries = [entry for name in kinds for entry in registry.entries(name)]
     if as_json:
         broken = [_broken_json(plugin) for plugin in registry.broken]
         print_json({"components": [_entry_json(entry) for entry in entries], "broken": broken})
@@ -46,7 +46,7 @@ def plugins(ctx: click.Context, kind: str | None, as_json: bool) -> None:
 @plugins.command()
 @click.argument("kind")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@json_option
 def show(kind: str, name: str, as_json: bool) -> None:
     """Show the component NAME of KIND: its options, needs and origin.
 
@@ -73,7 +73,7 @@ def _entry_json(entry: Entry) -> dict[str, object]:
         "paper": entry.paper,
         "model_kinds": list(entry.kinds),
         "requires": sorted(entry.requires),
-        "accepts": sorted(entry.accepts),
+        "needs": sorted(entry.needs),
     }
     if entry.kind == "model":
         data |= {
@@ -104,17 +104,14 @@ def _broken_json(plugin: BrokenPlugin) -> dict[str, object]:
 def _print_list(
     console: Console, entries: list[Entry], broken: tuple[BrokenPlugin, ...]
 ) -> None:
-    table = _table("kind", "name", "summary", "distribution", "version")
-    for entry in entries:
-        row = (entry.kind, entry.name, entry.summary, entry.distribution, entry.version)
-        table.add_row(*map(Text, row))
+    rows = [row(entry.kind, entry.name, entry.summary, entry.distribution, entry.version) for entry in entries]
     for plugin in broken:
         origin = plugin.origin
-        row = ("broken", origin.name, plugin.reason, origin.distribution, origin.version)
-        table.add_row(*map(Text, row), style="red")
-    console.print(table)
+        cells = ("broken", origin.name, plugin.reason, origin.distribution, origin.version)
+        rows.append(row(*cells, style="warning"))
+    console.print(to_rich(_table(("kind", "name", "summary", "distribution", "version"), rows), box="simple"))
     if not entries and not broken:
-        console.print("no components: no plugin is installed, or SILMM_LOAD_PLUGINS picks none")
+        console.print("no components: no plugin is installed, or SILMM_LOAD_PLUGINS selects none")
 
 
 def _print_entry(console: Console, entry: Entry, options: list[OptionInfo]) -> None:
@@ -126,33 +123,30 @@ def _print_entry(console: Console, entry: Entry, options: list[OptionInfo]) -> N
         "capabilities": ", ".join(sorted(entry.capabilities)),
         "works with": "" if entry.kind == "model" else f"{' and '.join(entry.kinds)} models",
         "requires": ", ".join(sorted(entry.requires)),
-        "accepts": ", ".join(sorted(entry.accepts)),
+        "needs": ", ".join(sorted(entry.needs)),
         "defaults": ", ".join(f"{key}={value}" for key, value in entry.defaults.items()),
     }
     facts |= {half.kind: _half_line(half) for half in entry.halves}
-    console.print(Text(f"{entry.kind} {entry.name}", style="bold"))
+    print_line(console, f"{entry.kind} {entry.name}", "bold")
     for name, value in facts.items():
         if value:
-            console.print(Text(f"  {name + ':':<14}{value}"))
+            print_line(console, f"  {name + ':':<14}{value}", wrap=True)
     if not options:
-        console.print("  no options")
+        print_line(console, "  no options")
         return
-    table = _table("option", "type", "default", "unit", "paper", "description")
-    for option in options:
-        row = (option.name, option.type, option.default, option.unit, option.paper)
-        table.add_row(*(Text(str(cell)) for cell in (*row, option.description)))
-    console.print(table)
+    rows = [
+        row(option.name, option.type, str(option.default), option.unit, option.paper, option.description)
+        for option in options
+    ]
+    console.print(to_rich(_table(("option", "type", "default", "unit", "paper", "description"), rows), box="simple"))
 
 
 def _half_line(half: Entry) -> str:
-    own = ", ".join(half.options.model_fields) or "none"
-    place = f" ({half.paper})" if half.paper else ""
-    return f"{half.name} from {half.distribution} {half.version}{place}; options: {own}"
+    options = ", ".join(half.options.model_fields) or "none"
+    paper = f" ({half.paper})" if half.paper else ""
+    return f"{half.name} from {half.distribution} {half.version}{paper}; options: {options}"
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for column in columns:
-        # A name that is cut cannot be copied into a command; a summary may wrap.
-        table.add_column(column, overflow="fold", no_wrap=column in ("kind", "name", "option"))
-    return table
+def _table(names: tuple[str, ...], rows: list[Row]) -> ResultTable:
+    whole = ("kind", "name", "option")  # a name that is cut cannot be copied into a command; a summary may wrap
+    return ResultTable(tuple(Column(name, "left", wrap=name not in whole) for name in names), tuple(rows))

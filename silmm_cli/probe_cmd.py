@@ -57,13 +57,12 @@ def probe(
     """
     from silmm.probe import component_options, kind_of  # imported late: the help needs none of it
     from silmm.probe import probe as run_probe
+    from silmm.registry.component_path import split_component
     from silmm.registry.registry import Registry
-    from silmm_cli.model_path import split_judge, split_model
 
     registry = Registry.load()
     kind = kind_of(registry, component.partition(":")[0], kind)
-    split = split_model if kind == "model" else split_judge
-    name, given = split(registry, component, sets)
+    name, given = split_component(registry, component, sets, kind)
     if kind == "judge":
         _refuse_generation(name, images)
     options = component_options(registry, kind, name, given)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from silmm_plugins.models.janus.checkpoint import open_checkpoint
-from silmm_plugins.models.janus.model import Batches, Janus
+from silmm_plugins.models.janus.model import Janus
+from silmm_plugins.models.janus.options import JanusOptions
 
 from benchmarks.perf import janus_random, measure
 from silmm.contracts.models import Image
@@ -36,8 +36,7 @@ def random_model(sizes: janus_random.Sizes = SIZES, seed: int = 0) -> Janus:
     """Return Janus with random weights: what an answer costs does not depend on them."""
     with tempfile.TemporaryDirectory() as folder:
         path = janus_random.write(Path(folder), sizes, seed)
-        checkpoint = open_checkpoint(str(path), dtype="float32", revision=None)
-        return Janus(checkpoint, batches=Batches(look=4))
+        return Janus.load(JanusOptions(path=str(path), device="cpu", dtype="float32", vqa_batch_size=4))
 
 
 def random_images(model: Janus, count: int) -> list[Image]:

@@ -9,6 +9,7 @@ from silmm.bench.options import DpgBenchOptions, TifaOptions
 from silmm.contracts.options import NoOptions
 from silmm_benchmarks.data.catalogue import register_data
 from silmm_benchmarks.generators.options import DiffusersOptions, OpenAIImagesOptions
+from silmm_benchmarks.geneval.options import GenEvalOptions
 from silmm_benchmarks.judges.mplug.options import MPlugOptions
 from silmm_benchmarks.judges.register import register_judges
 from silmm_benchmarks.judges.unidet.registration import register_unidet
@@ -56,9 +57,16 @@ def _dpg_bench(options: DpgBenchOptions) -> ImageBench:
     ))
 
 
+def _geneval(options: GenEvalOptions) -> ImageBench:
+    from silmm.bench.runner import Bench
+    from silmm_benchmarks.geneval.benchmark import GenEval
+
+    return Bench(GenEval(options))
+
+
 @hookimpl
 def silmm_register_benchmarks(register: Register) -> None:
-    """Register `shapes` and the three benchmarks of real images."""
+    """Register `shapes` and the benchmarks of real images."""
     register(
         "shapes",
         _shapes,
@@ -86,6 +94,12 @@ def silmm_register_benchmarks(register: Register) -> None:
         summary="DPG-Bench: questions about 1,065 dense prompts (silmm bench)",
         options=DpgBenchOptions,
         paper="Table 1",
+    )
+    register(
+        "geneval",
+        _geneval,
+        summary="GenEval: objects, counts, colours and positions of 553 prompts (silmm bench)",
+        options=GenEvalOptions,
     )
 
 

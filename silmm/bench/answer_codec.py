@@ -39,6 +39,7 @@ def to_stored(answer: Any, store: AnswerStore) -> Any:
             "scores": [float(score) for score in answer.scores],
             "boxes": [[float(edge) for edge in box] for box in answer.boxes],
             "frame": list(answer.frame),
+            **({"masks": list(answer.masks)} if answer.masks else {}),
         }
     depth = np.asarray(answer)
     if depth.dtype != np.uint8 or depth.ndim != 2:
@@ -65,6 +66,7 @@ def from_stored(value: Any, store: AnswerStore) -> Any:
             scores=np.array(value["scores"], dtype=np.float32),
             boxes=np.array(value["boxes"], dtype=np.float32).reshape(-1, 4),
             frame=(int(width), int(height)),
+            masks=tuple(map(str, value.get("masks", ()))),
         )
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise _malformed(store.folder, error) from error

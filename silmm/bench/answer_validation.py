@@ -78,6 +78,8 @@ def detections(found: Any, role: str) -> Detections:
     if scores.shape != (count,) or np.asarray(found.boxes).shape != (count, 4):
         shapes = f"{count} labels, scores {scores.shape}, boxes {np.asarray(found.boxes).shape}"
         raise faulty(role, shapes)
+    if found.masks and len(found.masks) != count:
+        raise faulty(role, f"{len(found.masks)} masks of {count} objects")
     if min(found.frame) < 1:
         raise faulty(role, f"a frame of {found.frame}")
     for score in scores:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from silmm.bench.answer_store import AnswerStore
 from silmm.bench.canaries import check
 from silmm.bench.judge_handle import JudgePool, if_short
-from silmm.bench.requests import LEFT_OUT, PATH_OPTIONS, BenchRequest
+from silmm.bench.requests import LEFT_OUT, BenchRequest
 from silmm.bench.roles import check_ability, method_of
 from silmm.contracts.judges import Judge
 from silmm.contracts.options import Given, canonical, complete
 from silmm.errors import DataError, PluginError, SilmmError, UsageError
-from silmm.storage.data_sets import DATA_VARIABLE
+from silmm.registry.component_path import PATH_OPTIONS
+from silmm.storage.user_folders import DATA_VARIABLE
 
 if TYPE_CHECKING:
     from silmm.registry.registry import Registry
@@ -167,7 +168,7 @@ def _opener(
     given = {key: Given(value, f"--set {role}.{key}", text=True)
              for key, value in request.sets.get(role, {}).items()}
     if path:
-        fields = [field for field in PATH_OPTIONS if field in entry.options.model_fields]
+        fields = [field for field in PATH_OPTIONS["judge"] if field in entry.options.model_fields]
         if not fields:
             raise UsageError(f"the judge {name!r} takes no path")
         given[fields[0]] = Given(path, f"--judge {role}={name}:{path}", text=True)

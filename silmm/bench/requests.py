@@ -20,9 +20,6 @@ Progress = Callable[[str, int, int], None]
 LEFT_OUT = "none"
 """In the place of a judge's name: its role stays empty, and so do the columns that need it."""
 
-PATH_OPTIONS = ("weights", "folder", "path", "model")
-"""The option of a judge that the PATH of NAME:PATH stands for: the first that it has."""
-
 
 @dataclass(frozen=True)
 class BenchRequest:

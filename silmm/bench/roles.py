@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from silmm.bench.answer_validation import choice, cosine, depth, detections, faulty, probability, text
-from silmm.contracts.judges import Judge, Question
+from silmm.contracts.judges import Judge, Question, Region
 from silmm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ METHODS: Mapping[str, str] = {
     "vqa": "answer",
     "clip": "similarity",
     "detector": "detect",
+    "colours": "colours",
     "depth": "depth",
     "matcher": "match",
 }
@@ -77,6 +78,9 @@ def ask(
     elif method == "answer":
         asked = [[_question(query) for query in one] for one in queries]
         answers = [[text(answer, role) for answer in one] for one in judged.answer(images, asked)]
+    elif method == "colours":
+        regions = [[_region(query) for query in one] for one in queries]
+        answers = [[text(answer, role) for answer in one] for one in judged.colours(images, regions)]
     elif method == "similarity":
         flat = judged.similarity(
             [image for image, one in zip(images, queries, strict=True) for _ in one],
@@ -103,6 +107,10 @@ def _question(query: Any) -> Question:
     if isinstance(query, str):
         return Question(query)
     return Question(str(query["text"]), tuple(query.get("choices", ())))
+
+
+def _region(query: Any) -> Region:
+    return Region(query["label"], tuple(query["box"]), tuple(query["frame"]), query["mask"])
 
 
 def _regroup(flat: Sequence[Any], queries: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -22,8 +22,8 @@ from silmm.bench.selection import first_of_each, of_shard
 from silmm.contracts.benchmarks import ImageBenchmark, ImageFile, Item, Mode, Problem
 from silmm.errors import Incomplete, UsageError
 from silmm.storage.atomic_files import make_folder
-from silmm.storage.data_sets import data_root
 from silmm.storage.lock import hold
+from silmm.storage.user_folders import data_root
 
 if TYPE_CHECKING:
     from silmm.registry.registry import Registry

@@ -32,29 +32,29 @@ def silmm_register_models(register: Register) -> None:
 
 @hookspec
 def silmm_register_prompters(register: Register) -> None:
-    """Register prompters; the factory returns a :class:`silmm.contracts.models.Prompter` (step 1)."""
+    """Register prompters; the factory returns a :class:`silmm.contracts.components.Prompter` (step 1)."""
 
 
 @hookspec
 def silmm_register_samplers(register: Register) -> None:
-    """Register samplers; the factory returns a :class:`silmm.contracts.models.Sampler` (step 2)."""
+    """Register samplers; the factory returns a :class:`silmm.contracts.components.Sampler` (step 2)."""
 
 
 @hookspec
 def silmm_register_questioners(register: Register) -> None:
-    """Register questioners; the factory returns a :class:`silmm.contracts.models.Questioner` (step 3)."""
+    """Register questioners; the factory returns a :class:`silmm.contracts.components.Questioner` (step 3)."""
 
 
 @hookspec
 def silmm_register_scorers(register: Register) -> None:
-    """Register scorers; the factory returns a :class:`silmm.contracts.models.Scorer` (step 4)."""
+    """Register scorers; the factory returns a :class:`silmm.contracts.components.Scorer` (step 4)."""
 
 
 @hookspec
 def silmm_register_aggregations(register: Register) -> None:
     """Register aggregations, the first half of kernels (Eq. 6).
 
-    The factory returns a :class:`silmm.contracts.models.Aggregation`. Aggregation A makes a kernel `A-D` with
+    The factory returns a :class:`silmm.contracts.components.Aggregation`. Aggregation A makes a kernel `A-D` with
     every distance D; the one called `none` makes a kernel that is called just `D`.
     """
 
@@ -63,14 +63,14 @@ def silmm_register_aggregations(register: Register) -> None:
 def silmm_register_distances(register: Register) -> None:
     """Register distances, the second half of kernels (Eq. 6).
 
-    The factory returns a :class:`silmm.contracts.models.Distance`. The options of both halves of a kernel are
+    The factory returns a :class:`silmm.contracts.components.Distance`. The options of both halves of a kernel are
     the options of the kernel.
     """
 
 
 @hookspec
 def silmm_register_pair_rules(register: Register) -> None:
-    """Register pair rules; the factory returns a :class:`silmm.contracts.models.PairRule` (step 5)."""
+    """Register pair rules; the factory returns a :class:`silmm.contracts.components.PairRule` (step 5)."""
 
 
 @hookspec
@@ -94,6 +94,14 @@ def silmm_register_generators(register: Register) -> None:
 
     The options derive from :class:`silmm.contracts.generators.GeneratorOptions`; its field `model` holds what
     follows the colon in ``silmm bench --model NAME:MODEL``.
+    """
+
+
+@hookspec
+def silmm_register_executors(register: Register) -> None:
+    """Register executors; the factory returns a :class:`silmm.contracts.executors.Executor`.
+
+    `silmm run --executor NAME` runs the shards of a run with it; no result depends on the executor.
     """
 
 

@@ -57,6 +57,22 @@ class YesNoJudge(Judge, Protocol):
 
 
 @runtime_checkable
+class FeedbackJudge(Judge, Protocol):
+    """Whoever answers in a run: the model about its own images, or the model of ``--judge-model``."""
+
+    def yes_no(
+        self, images: Sequence[NDArray[np.uint8]], questions: Sequence[Sequence[str]]
+    ) -> list[NDArray[np.float64]]:
+        """Return p(yes), p(no) of each image's questions, (n_questions, 2) per image.
+
+        Args:
+            images: uint8 of shape (height, width, 3).
+            questions: at least one per image.
+        """
+        ...
+
+
+@runtime_checkable
 class VqaJudge(Judge, Protocol):
     """Answers freely: mPLUG, BLIP, GIT, ViLT, BLIP-2 (docs/spec/benchmarks.md 2.3, 3.3)."""
 
@@ -89,6 +105,8 @@ class Detections:
     """Shape (n, 4): x1, y1, x2, y2 in pixels of the frame."""
     frame: tuple[int, int]
     """Width and height of the resized image that the boxes refer to (docs/spec/benchmarks.md 1.6)."""
+    masks: tuple[str, ...] = ()
+    """Each object's mask at the frame's size in COCO's run-length encoding; empty for detectors without masks."""
 
 
 @runtime_checkable
@@ -102,6 +120,28 @@ class Detector(Judge, Protocol):
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         """Return what is in each image."""
+        ...
+
+
+@dataclass(frozen=True)
+class Region:
+    """A detected object of an image."""
+
+    label: str
+    box: tuple[float, float, float, float]
+    """x1, y1, x2, y2 in pixels of the frame."""
+    frame: tuple[int, int]
+    """Width and height of the image that box and mask refer to, upright as its EXIF data says."""
+    mask: str = ""
+    """The object's mask at the frame's size in COCO's run-length encoding; "" if there is none."""
+
+
+@runtime_checkable
+class ColourJudge(Judge, Protocol):
+    """Names the colour of an object (docs/spec/geneval.md 2.5)."""
+
+    def colours(self, images: Sequence[Image], regions: Sequence[Sequence[Region]]) -> list[list[str]]:
+        """Return the colour of each region of each image."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What each kind of component is: the typed contracts that plugins implement and the loop calls."""
+"""What a base model is, and the contracts of trainers and benchmarks."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ Capability = Literal[
     "chat",            # text in, text out
     "yes_no",          # answers yes/no questions about images
     "log_likelihood",  # discrete: trainable log pi(z | x)
+    "token_log_likelihood",  # discrete: the same token by token
     "features",        # continuous: trainable H(x)
     "nucleus",         # represent() accepts temperature, top_p, top_k
     "mlp_blocks",      # continuous: names its MLP blocks (DropDiv)
@@ -108,10 +109,17 @@ class BaseModel(ABC):
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
         """Return log pi(z | x), shape (batch,), float32, differentiable in the backbone.
 
+        The sum of :meth:`token_log_likelihood`, which a model may implement in its place.
+        """
+        return self.token_log_likelihood(prompts, latents).sum(-1)
+
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi(z_t | z_<t, x), shape (batch, tokens), float32, differentiable in the backbone.
+
         The softmax is over the tokens that may be sampled at each position, without guidance
         (docs/spec/method.md, DPO).
         """
-        raise NotImplementedError(f"{type(self).__name__} does not declare 'log_likelihood'")
+        raise NotImplementedError(f"{type(self).__name__} does not declare 'token_log_likelihood'")
 
     def features(
         self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None
@@ -140,117 +148,6 @@ class BaseModel(ABC):
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A prompt of the run with its category (one of the paper's, or the file's own)."""
-
-    text: str
-    category: str
-
-
-class Prompter(Protocol):
-    """Step 1: makes the prompts of an iteration."""
-
-    def write(
-        self, model: BaseModel, count: int, seed: int, excluded: Callable[[str], bool]
-    ) -> PrompterResult:
-        """Return `count` distinct prompts, none of which `excluded` says is held out for evaluation."""
-        ...
-
-
-@dataclass(frozen=True)
-class PrompterResult:
-    """The prompts and the counts of what was thrown away, for the report."""
-
-    prompts: tuple[Prompt, ...]
-    rejected: Mapping[str, int]
-    """Reason -> count, for example duplicate, excluded, malformed."""
-
-
-class Sampler(Protocol):
-    """Step 2: samples diverse representations.
-
-    A sampler may keep a `dropped: Counter[str]` of what it could not use and why, over all its calls; the
-    stage writes the counts of each shard beside its table.
-    """
-
-    def sample(
-        self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]
-    ) -> list[Latent]:
-        """Sample one z for each (prompt, seed) pair; the same prompt comes many times with many seeds.
-
-        Features are sampled a second time, from the same seeds, for the candidates that pairs use.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Question:
-    """A yes/no question and the statement it asks about."""
-
-    text: str
-    statement: str = ""
-
-
-class Questioner(Protocol):
-    """Step 3: turns each prompt into yes/no questions.
-
-    A questioner may keep a `dropped: Counter[str]` of what it threw away and why, over all its calls; the
-    stage writes the counts of each shard beside its table.
-    """
-
-    def ask(self, model: BaseModel, prompts: Sequence[str]) -> list[tuple[Question, ...]]:
-        """Return the questions of each prompt; an empty tuple is counted and the prompt left out."""
-        ...
-
-
-class Scorer(Protocol):
-    """Step 4: turns the model's own answers into one score for each image."""
-
-    def score(self, p_yes_no: npt.NDArray[np.float64], seed: int) -> float:
-        """Score one image from its (n_questions, 2) array of p(yes), p(no) (Eq. 1).
-
-        Raises:
-            ValueError: no questions, or a probability that is not finite.
-        """
-        ...
-
-
-class Aggregation(Protocol):
-    """The first half of a kernel: pools features over their positions, (…, L, D) to (…, L', D)."""
-
-    def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the pooled features; L' is 1 where a single vector is left, and L for no pooling."""
-        ...
-
-
-class Distance(Protocol):
-    """The second half of a kernel: how far two pooled feature matrices are apart; 0 means equal."""
-
-    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Return the distance over the last two dimensions (L', D), broadcasting the others; float32."""
-        ...
-
-
-class Kernel(Protocol):
-    """A generalised distance k between feature matrices (Eq. 6): small means alike.
-
-    The registry composes it of an aggregation and a distance: `avgpool-cos`; `cos` is the distance alone.
-    """
-
-    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """Return k(a, b) over the last two dimensions (L, D), broadcasting the others, in float32."""
-        ...
-
-
-class PairRule(Protocol):
-    """Step 5: picks chosen and rejected candidates of one prompt."""
-
-    def pairs(self, scores: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
-        """Return (chosen, rejected) candidate indices; `scores` is NaN where a candidate has none."""
-        ...
-
-
-@dataclass(frozen=True)
 class Preference:
     """All that the trainer needs of one prompt: its candidates and the pairs among them."""
 
@@ -259,30 +156,15 @@ class Preference:
     """Only candidates that some pair uses; kept features are read from the disk at each touch."""
     pairs: tuple[tuple[int, int], ...]
     """(chosen, rejected) positions in `latents`."""
+    weights: tuple[float, ...] = ()
+    """What each pair counts in the loss, above 0; 1 per pair where none are given."""
+    scores: tuple[float | None, ...] = ()
+    """The score of each of the `latents`; None where it is not known."""
 
-
-class Trainer(Protocol):
-    """Step 5: tunes LoRA weights on the preferences."""
-
-    def train(
-        self,
-        model: BaseModel,
-        preferences: Sequence[Preference],
-        *,
-        start: Path | None,
-        out: Path,
-        work: Path,
-        seed: int,
-        observe: Callable[[int, Mapping[str, float]], None],
-    ) -> Mapping[str, float]:
-        """Train from adapter `start` (None: a fresh one) and write a PEFT folder `out`.
-
-        The model as it stands with `start` is the reference. `work` holds training checkpoints and stored
-        reference values: called again after a kill, training goes on from there to the same result.
-        `observe(step, metrics)` is called after each optimizer step, before a checkpoint of it is
-        stored, so that a resumed training misses no step. Returns final metrics.
-        """
-        ...
+    def __post_init__(self) -> None:
+        """Fill in weights and scores that are not given."""
+        object.__setattr__(self, "weights", self.weights or (1.0,) * len(self.pairs))
+        object.__setattr__(self, "scores", self.scores or (None,) * len(self.latents))
 
 
 @dataclass(frozen=True)
@@ -299,32 +181,6 @@ class ValidationScore:
 
 Validate: TypeAlias = Callable[[], ValidationScore]
 """Scores the model with the weights that it carries at the moment; equal weights give equal scores."""
-
-
-class ValidatingTrainer(Trainer, Protocol):
-    """A trainer that looks at held-out prompts on its way: registered with ``accepts=["validate"]``.
-
-    Its options are a ``ValidationOptions``. Other trainers are called without the keyword.
-    """
-
-    def train(
-        self,
-        model: BaseModel,
-        preferences: Sequence[Preference],
-        *,
-        start: Path | None,
-        out: Path,
-        work: Path,
-        seed: int,
-        observe: Callable[[int, Mapping[str, float]], None],
-        validate: Validate | None = None,
-    ) -> Mapping[str, float]:
-        """Train as :meth:`Trainer.train` does, and call `validate` every `validate_every` steps.
-
-        The score is the metric `validation_score` of the step. With several processes rank 0 alone calls
-        it and tells the others. None: there is nothing to validate on.
-        """
-        ...
 
 
 class Benchmark(Protocol):

@@ -64,6 +64,19 @@ def option(
     return Field(default, description=text or None, json_schema_extra=marks, **constraints)
 
 
+def presets(kind: str, *names: str, **values: object) -> dict[str, object]:
+    """Return presets of a model for components of one kind: ``{"sampler/nucleus.temperature": 1.5}``.
+
+    They are entries of what a model is registered with as ``defaults``.
+
+    Args:
+        kind: Kind of the components.
+        names: The components that the values were tuned for or are known to suit.
+        values: Option to value; each component has each of these options.
+    """
+    return {f"{kind}/{name}.{option}": value for name in names for option, value in values.items()}
+
+
 class NoOptions(Options):
     """The options of a component that has none."""
 
@@ -85,6 +98,8 @@ class CheckpointMark(BaseModel):
     """The option with the revision of a repository."""
     named: bool = False
     """Whether the component goes by the folder's own name, so that it counts beside the content."""
+    required: bool = False
+    """Whether the component cannot work without one: a run where it is empty is refused at its start."""
 
 
 @dataclass(frozen=True)

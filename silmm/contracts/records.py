@@ -18,8 +18,10 @@ PROMPTS = pa.schema([
 ])
 CANDIDATES = pa.schema([
     ("prompt_id", pa.string()), ("candidate", pa.int32()), ("seed", pa.int64()),
+    ("meta", pa.string()),                  # the sampler's provenance, a JSON object, or null
     ("z", pa.list_(pa.int32())),            # image tokens of a discrete model, else null
     ("shape", pa.list_(pa.int32())),        # shape of z, or of H, which is not kept but sampled again
+    ("latent_id", pa.string()),             # where z is null: content id of H, equal for equal features
     ("image", IMAGE),                       # under the first noise of the decoder
     ("further_images", pa.list_(IMAGE)),    # under further noises (setting `decodes_per_candidate`); they count alike
 ])
@@ -36,11 +38,12 @@ ANSWERS = pa.schema([
 SCORES = pa.schema([
     ("prompt_id", pa.string()), ("candidate", pa.int32()),
     ("score", pa.float64()),                # null where status is not "ok"
-    ("status", pa.string()),                # "ok", "no-questions" or "non-finite"
+    ("status", pa.string()),                # "ok", "no-questions", "non-finite" or "no-score"
 ])
 PAIRS = pa.schema([
     ("prompt_id", pa.string()), ("prompt", pa.string()),
     ("chosen", pa.int32()), ("rejected", pa.int32()),              # candidate numbers
+    ("weight", pa.float64()),                                      # in the loss, above 0; null counts as 1
     ("chosen_score", pa.float64()), ("rejected_score", pa.float64()),
     ("chosen_z", pa.list_(pa.int32())), ("rejected_z", pa.list_(pa.int32())),
     ("chosen_features", FEATURES), ("rejected_features", FEATURES),  # of a user's own pairs only

@@ -1,4 +1,4 @@
-"""Options of trainers that validate while they train (registered with ``accepts=["validate"]``)."""
+"""Options of trainers that validate while they train; those of other trainers do not derive from them."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from silmm.contracts.models import Capability
+from silmm.contracts.options import checkpoint_options
 from silmm.contracts.registration import ModelKind
 from silmm.engine.component_options import FIELD_OF_KIND
 from silmm.engine.settings import RunSettings
@@ -18,6 +19,8 @@ _SKIPPED_WITH_OWN_PAIRS = frozenset({"prompter", "sampler", "questioner", "score
 """Kinds that have no work when the user brings pairs."""
 _ANSWERS: Capability = "yes_no"
 """What a judge model does in place of the model itself."""
+_ANSWERED = ("scorer", "pair-rule")
+"""Kinds that may need answers, or ask the judge themselves."""
 _TRAINED_BY: Mapping[ModelKind, Capability] = {"discrete": "log_likelihood", "continuous": "features"}
 
 
@@ -33,6 +36,15 @@ def check(registry: Registry, settings: RunSettings) -> None:
         _check_model(registry, entry, model)
     _check_kernel(registry, settings, model)
     _check_judge(registry, settings)
+    _check_rollout(registry, settings)
+    _check_checkpoints(registry, settings)
+
+
+def asks_questions(registry: Registry, settings: RunSettings) -> bool:
+    """Say whether the run asks questions about its candidates: its scorer or its pair rule needs answers."""
+    return settings.pairs is None and any(
+        "answers" in settings.entry(registry, kind).needs for kind in _ANSWERED
+    )
 
 
 def fitting_model(registry: Registry, settings: RunSettings, named: Collection[str]) -> str:
@@ -72,33 +84,61 @@ def fitting_model(registry: Registry, settings: RunSettings, named: Collection[s
 def _meeting(registry: Registry, settings: RunSettings) -> list[Entry]:
     """Return the components that have work with the model, each with what it asks of the model.
 
-    Where a judge model answers, the scorer asks no answers of the model.
+    Where a judge model answers, scorer and pair rule ask no answers of the model.
     """
     kinds = [
         kind for kind in _MEET_MODEL
-        if settings.component(kind) is not None and kind not in _without_work(settings)
+        if settings.component(kind) is not None and kind not in _without_work(registry, settings)
     ]
     entries = [settings.entry(registry, kind) for kind in kinds]
     if settings.judge_model is None:
         return entries
     return [
-        replace(entry, requires=entry.requires - {_ANSWERS}) if entry.kind == "scorer" else entry
+        replace(entry, requires=entry.requires - {_ANSWERS}) if entry.kind in _ANSWERED else entry
         for entry in entries
     ]
 
 
 def _check_judge(registry: Registry, settings: RunSettings) -> None:
-    """Refuse a judge model that does not answer questions about images."""
+    """Refuse a judge model that cannot answer, or that nobody asks."""
     if settings.judge_model is None:
         return
     judge = settings.entry(registry, "judge_model")
-    if _ANSWERS in judge.capabilities:
+    if _ANSWERS not in judge.capabilities:
+        others = listed(model.name for model in registry.entries("model") if _ANSWERS in model.capabilities)
+        raise UsageError(
+            f"--judge-model {settings.judge_model} cannot answer: a judge needs {_ANSWERS}, which {judge.name!r} "
+            f"does not declare. Models that do: {others}. Or leave --judge-model out: the model itself answers."
+        )
+    if settings.pairs is None and not any(_ANSWERS in settings.entry(registry, k).requires for k in _ANSWERED):
+        asking = listed(scorer.name for scorer in registry.entries("scorer") if _ANSWERS in scorer.requires)
+        raise UsageError(
+            f"--judge-model {settings.judge_model} has no work: --scorer {settings.scorer} and --pair-rule "
+            f"{settings.pair_rule} ask nothing. Leave it out, or take a scorer that asks: {asking}."
+        )
+
+
+def _check_rollout(registry: Registry, settings: RunSettings) -> None:
+    """Refuse a trainer that needs rollouts where there are no prompts and questions to roll out."""
+    trainer = registry.entry("trainer", settings.trainer)
+    if settings.pairs is None or "rollout" not in trainer.needs:
         return
-    others = listed(one.name for one in registry.entries("model") if _ANSWERS in one.capabilities)
+    others = listed(entry.name for entry in registry.entries("trainer") if "rollout" not in entry.needs)
     raise UsageError(
-        f"--judge-model {settings.judge_model} cannot answer: a judge needs {_ANSWERS}, which {judge.name!r} "
-        f"does not declare. Models that do: {others}. Or leave --judge-model out: the model itself answers."
+        f"--trainer {trainer.name} cannot work with --pairs: it learns from candidates that it samples as it goes, "
+        f"of the run's own prompts. Leave --pairs out, or take a trainer that learns from pairs alone: {others}."
     )
+
+
+def _check_checkpoints(registry: Registry, settings: RunSettings) -> None:
+    """Refuse a component that is to be built from a checkpoint and was given none."""
+    for kind in settings.options:
+        entry = settings.entry(registry, kind)
+        for name, mark in checkpoint_options(entry.options).items():
+            if mark.required and not settings.options[kind][name]:
+                raise UsageError(
+                    f"the {kind} {entry.name!r} needs a {name}: give a folder or a hub id with --set {kind}.{name}=…"
+                )
 
 
 def _misfits(asked: Collection[Entry], model: Entry) -> bool:
@@ -125,10 +165,11 @@ def _flag(kind: str) -> str:
     return FIELD_OF_KIND[kind].replace("_", "-")
 
 
-def _without_work(settings: RunSettings) -> frozenset[str]:
+def _without_work(registry: Registry, settings: RunSettings) -> frozenset[str]:
     if settings.pairs is not None:
         return _SKIPPED_WITH_OWN_PAIRS
-    return frozenset({"prompter"} if isinstance(settings.prompts, str) else ())
+    idle = {"prompter"} if isinstance(settings.prompts, str) else set()
+    return frozenset(idle if asks_questions(registry, settings) else {*idle, "questioner"})
 
 
 def mismatch(entry: Entry, model: Entry) -> str:
@@ -171,12 +212,12 @@ def _check_kernel(registry: Registry, settings: RunSettings, model: Entry | None
     if settings.kernel is None:
         return
     trainer = registry.entry("trainer", settings.trainer)
-    if "kernel" in trainer.accepts:
+    if "kernel" in trainer.needs:
         return
     others = listed(
         e.name
         for e in registry.entries("trainer")
-        if "kernel" in e.accepts and not (model and mismatch(e, model))
+        if "kernel" in e.needs and not (model and mismatch(e, model))
     )
     fit = f" and work with {model.name!r}" if model else ""
     raise UsageError(

@@ -13,16 +13,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silmm.engine import accelerators
+from silmm.contracts.training import TrainingJob
 from silmm.engine.iteration import keeps_features
-from silmm.engine.stages import SeedScope
+from silmm.engine.stages.seed_scope import SeedScope
 from silmm.engine.validation import trainer_input
+from silmm.engine.workers import accelerators
 from silmm.lora.adapter_record import finished_adapter
 from silmm.storage.paths import FEATURES, IterationFolder, RunFolder
 
 if TYPE_CHECKING:
-    from silmm.engine.local_executor import Components
     from silmm.engine.settings import RunSettings
+    from silmm.engine.workers.run_components import Components
 
 PAUSE = 0.5
 """Seconds between two looks at the run directory."""
@@ -56,14 +57,14 @@ def accompany(
             time.sleep(PAUSE)
         if not finished_adapter(folder.adapter):
             scope = SeedScope(settings.seed, number)
-            preferences, validation = trainer_input(settings, components, folder, scope)
+            inputs = trainer_input(settings, components, folder, scope, owns_tables=False)
             with tempfile.TemporaryDirectory() as out:  # rank 0 keeps the adapter
-                components.get("trainer").train(
-                    components.lend_model(), preferences, start=reference,
+                components.get("trainer").train(TrainingJob(
+                    components.lend_model(), inputs.preferences, start=reference,
                     out=Path(out), work=folder.work, seed=scope.derive("train"),
                     observe=lambda step, metrics: None,  # noqa: ARG005 - the trainer's signature
-                    **validation,
-                )
+                    validate=inputs.validate, rollout=inputs.rollout,
+                ))
         reference = folder.adapter
 
 

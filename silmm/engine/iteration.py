@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from silmm.contracts.models import PrompterResult
-from silmm.engine import stages
-from silmm.engine.local_executor import Components, Pool, Task
+from silmm.contracts.components import PrompterResult
+from silmm.contracts.executors import Executor, Task
+from silmm.contracts.training import TrainingJob
+from silmm.engine.stages.candidate_views import IMAGES, stored_answers, view_columns
+from silmm.engine.stages.pair_stage import allowed_pairs, choose_pairs
+from silmm.engine.stages.plugin_calls import blaming
+from silmm.engine.stages.prompt_stage import keep_prompts, write_prompts
+from silmm.engine.stages.seed_scope import SeedScope
 from silmm.engine.training_log import TrainingLog
 from silmm.engine.validation import trainer_input
+from silmm.engine.workers.run_components import Components
 from silmm.errors import DataError, Incomplete, UsageError
 from silmm.lora.adapter_record import check_adapter, finished_adapter, seal_adapter
 from silmm.registry.observers import Observers
@@ -29,8 +35,6 @@ from silmm.storage.timings import Timings
 if TYPE_CHECKING:
     from silmm.engine.settings import RunSettings
 
-IMAGES = ("image", "further_images")
-"""Columns that observers are not given."""
 Progress = Callable[[str, int, int], None]
 """Called with a stage, the units done and their total (0: not known)."""
 
@@ -48,7 +52,7 @@ class Session:
     """What :meth:`RunSettings.identity` was at the start."""
     folder: RunFolder
     components: Components
-    pool: Pool
+    executor: Executor
     observers: Observers
     progress: Progress
     timings: Timings
@@ -73,7 +77,7 @@ class Iteration:
         self._number = number
         self._reference = reference
         self._folder: IterationFolder = session.folder.iteration(number)
-        self._scope = stages.SeedScope(session.settings.seed, number)
+        self._scope = SeedScope(session.settings.seed, number)
 
     # --------------------------------------------------------------------------------------- stages
 
@@ -95,8 +99,8 @@ class Iteration:
         self._sharded("sample")
 
     def ask_questions(self) -> None:
-        """Step 3: have the questions of every prompt."""
-        self._sharded("questions")
+        """Step 3: have the questions of every prompt, where a component needs answers."""
+        self._sharded("questions", skip=not self._asks_questions())
 
     def score_candidates(self) -> None:
         """Step 4: have the answers and scores of every candidate."""
@@ -129,7 +133,7 @@ class Iteration:
         """Step 5: have the tuned adapter; return its folder."""
         with self._until("train"), turn(self._session.folder.turn):
             if not finished_adapter(self._folder.adapter):
-                self._session.pool.close()  # the models of its processes make room for the training
+                self._session.executor.close()  # the models of its processes make room for the training
                 with self._timed("train"):
                     self._train()
                 self._announce("train", None)
@@ -167,13 +171,17 @@ class Iteration:
                 f"there. Run without --from, or with --from {stage}."
             )
 
-    def _sharded(self, stage: str) -> None:
+    def _asks_questions(self) -> bool:
+        return self._session.components.asks_questions
+
+    def _sharded(self, stage: str, *, skip: bool = False) -> None:
         if self._offline():
             return
         with self._until(stage):
-            self._shards(
-                stage, [shard for shard in self._folder.missing(stage) if self._session.mine(shard)]
-            )
+            if not skip:
+                self._shards(
+                    stage, [shard for shard in self._folder.missing(stage) if self._session.mine(shard)]
+                )
 
     def _shards(self, stage: str, todo: list[int]) -> None:
         if todo:
@@ -195,9 +203,10 @@ class Iteration:
         self._session.progress(stage, done, total)
         adapter = str(self._reference) if self._reference else None
         tasks = [Task(stage, self._number, shard, adapter) for shard in todo]
-        for task in self._session.pool.do(tasks):
-            done += sizes[task.shard]
-            self._session.progress(stage, done, total)
+        with blaming("the executor", f"running stage {stage}"):
+            for task in self._session.executor.map(tasks):
+                done += sizes[task.shard]
+                self._session.progress(stage, done, total)
 
     def _finish(self, stage: str, announce: bool) -> None:
         """Seal a stage whose shards are all in, refuse an empty result, and tell the observers."""
@@ -222,6 +231,8 @@ class Iteration:
 
     def _require_all_shards(self) -> None:
         for stage in BEFORE_PAIRS:
+            if stage == "questions" and not self._asks_questions():
+                continue
             missing = self._folder.missing(stage)
             if missing:
                 raise Incomplete(
@@ -245,15 +256,15 @@ class Iteration:
     def _new_prompts(self) -> PrompterResult:
         limit, wanted = self._settings.limit, self._settings.prompts
         if isinstance(wanted, str):
-            return stages.keep_prompts(
+            return keep_prompts(
                 read_prompts(Path(wanted)), limit, self._session.excluded,
                 reads=self._session.components.model(self._reference).reads,
             )
         self._session.progress("prompts", 0, count := min(wanted, limit or wanted))
-        return stages.write_prompts(
+        return write_prompts(
             self._session.components.model(self._reference),
             self._session.components.get("prompter"),
-            count, self._scope, self._session.excluded,
+            count, self._scope, self._session.excluded, self._session.components.entry("prompter").described,
         )
 
     def _prompter_counts(self, result: PrompterResult) -> dict[str, object]:
@@ -276,7 +287,7 @@ class Iteration:
     def _new_pairs(self) -> tuple[pa.Table, dict[str, int]]:
         counts: dict[str, int] = {}
         if self._settings.pairs is not None:
-            table, counts = stages.allowed_pairs(
+            table, counts = allowed_pairs(
                 self._own_pairs(Path(self._settings.pairs)), self._settings.limit, self._session.excluded
             )
             self._settings.require(self._session.identity)
@@ -309,15 +320,23 @@ class Iteration:
         return table
 
     def _chosen_pairs(self) -> tuple[pa.Table, dict[str, int]]:
-        rule = self._session.components.get("pair-rule")
-        prompts, size = self._folder.prompts.table(), self._settings.shard_size
-        candidates, scores = self._folder.table("candidates"), self._folder.table("scores")
+        components, folder = self._session.components, self._folder
+        entry, rule = components.entry("pair-rule"), components.get("pair-rule")
+        prompts, size = folder.prompts.table(), self._settings.shard_size
         parts: list[pa.Table] = []
         total: dict[str, int] = {}
-        for shard in range(candidates.count):
-            table, counts = stages.choose_pairs(
-                rule, prompts.slice(shard * size, size),
-                candidates.read(shard, ["prompt_id", "candidate", "z"]), scores.read(shard),
+        for shard in range(folder.shard_count()):
+            part = prompts.slice(shard * size, size)
+            candidates = folder.table("candidates").read(shard, view_columns(entry.needs))
+            asked = "answers" in entry.needs
+            table, counts = choose_pairs(
+                rule, part, candidates, folder.table("scores").read(shard),
+                scope=self._scope, who=entry.described,
+                questions=folder.table("questions").read(shard) if asked else None,
+                answers=stored_answers(folder.table("answers").read(shard)) if asked else None,
+                latents=components.latents(
+                    "pair-rule", lambda: components.model(self._reference), part, candidates
+                ),
             )
             parts.append(table)
             total = _added(total, counts)
@@ -331,20 +350,19 @@ class Iteration:
         def observe(step: int, metrics: Mapping[str, float]) -> None:
             log.append(step, metrics)
             session.progress("train", step, int(metrics.get("total_steps", 0)))
-            told = dict(metrics)  # the trainer stores its own: no observer may change them
-            session.observers.train_step(session.folder.path, self._number, step, told)
+            # the trainer stores its own: no observer may change them
+            session.observers.train_step(session.folder.path, self._number, step, dict(metrics))
 
-        preferences, validation = trainer_input(
-            self._settings, session.components, folder, self._scope
-        )
+        inputs = trainer_input(self._settings, session.components, folder, self._scope)
         model = session.components.lend_model()
         trainer = session.components.get("trainer")
         make_folder(folder.work)
         with atomic_folder(folder.adapter) as out:
-            metrics = trainer.train(
-                model, preferences, start=self._reference, out=out, work=folder.work,
-                seed=self._scope.derive("train"), observe=observe, **validation,
+            job = TrainingJob(
+                model, inputs.preferences, start=self._reference, out=out, work=folder.work,
+                seed=self._scope.derive("train"), observe=observe, validate=inputs.validate, rollout=inputs.rollout,
             )
+            metrics = trainer.train(job)
         seal_adapter(folder.adapter, metrics)
 
 

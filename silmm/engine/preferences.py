@@ -46,8 +46,12 @@ def preferences(pairs: pa.Table, stored: Stored | None = None) -> list[Preferenc
     for row in pairs.to_pylist():
         group = groups.setdefault(row["prompt_id"], _Group(row["prompt"]))
         group.pairs.append((group.position(row, "chosen"), group.position(row, "rejected")))
+        group.weights.append(1.0 if row["weight"] is None else row["weight"])
     return [
-        Preference(group.prompt, group.all_latents(identity, stored), tuple(group.pairs))
+        Preference(
+            group.prompt, group.all_latents(identity, stored), tuple(group.pairs), tuple(group.weights),
+            tuple(group.scores.values()),
+        )
         for identity, group in groups.items()
     ]
 
@@ -68,7 +72,10 @@ class _Group:
         self.prompt = prompt
         self.latents: dict[tuple[int | None, bytes], Latent | None] = {}
         """By number and content: the number alone may repeat in a user's own pairs."""
+        self.scores: dict[tuple[int | None, bytes], float | None] = {}
+        """By the same keys, in the same order."""
         self.pairs: list[tuple[int, int]] = []
+        self.weights: list[float] = []
 
     def position(self, row: Mapping[str, Any], side: str) -> int:
         """Return where the candidate stands among the latents, adding it if it is new."""
@@ -78,6 +85,8 @@ class _Group:
             latent = np.asarray(z, np.int32) if z else np.asarray(features, np.float32)
         key = (row[side], b"" if latent is None else latent.tobytes())
         self.latents.setdefault(key, latent)
+        if self.scores.get(key) is None:
+            self.scores[key] = row[f"{side}_score"]
         return list(self.latents).index(key)
 
     def all_latents(self, identity: str, stored: Stored | None) -> Sequence[Latent]:

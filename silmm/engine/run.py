@@ -10,17 +10,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
-from silmm.contracts.models import Benchmark, PairRule
+from silmm.contracts.executors import Executor
+from silmm.contracts.models import Benchmark
 from silmm.contracts.records import EvalResult
 from silmm.engine import capabilities
 from silmm.engine import distributed as ranks
 from silmm.engine.iteration import Session, Stopped, require_offline_fits, usable_totals
-from silmm.engine.local_executor import Components, Pool
 from silmm.engine.loop import improve
 from silmm.engine.settings import digest_of
-from silmm.errors import SettingsChanged, UsageError
+from silmm.engine.stages.pair_stage import makes_pairs
+from silmm.engine.workers.local_executor import LocalExecutor
+from silmm.engine.workers.run_components import Components
+from silmm.engine.workers.shard_worker import RunWorker, RunWorkload
+from silmm.errors import PluginError, SettingsChanged, UsageError
 from silmm.report import PAGE
 from silmm.storage.atomic_files import atomic_write, full_disk, make_folder, unfinished
 from silmm.storage.json_files import read_json, to_json
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from silmm.engine.settings import RunSettings
     from silmm.registry.registry import Registry
 
-FORMAT = 1
-"""Version of the run directory's layout."""
+FORMAT = 2
+"""Version of the run directory's layout, files and columns; a run of another one is not gone on with."""
 _LOCK = re.compile(r"lock(-turn|-report|-\d+-of-\d+)?")
 
 
@@ -55,6 +57,7 @@ def start(
     run_dir: Path,
     *,
     workers: int = 1,
+    executor: Executor | None = None,
     until: str | None = None,
     from_: str | None = None,
     shard: tuple[int, int] | None = None,
@@ -70,15 +73,17 @@ def start(
         settings: what decides the result; it must equal the settings that made the directory.
         run_dir: new, empty, or the directory of this run.
         workers: processes that share the shards; the result does not depend on it.
+        executor: runs the shards, in place of `workers` processes on this machine.
         until: stop after this stage of the first iteration.
         from_: begin at this stage of the first iteration; what comes before must be there.
         shard: (i, n): do only the shards whose number is i modulo n; whoever finds all of them done
             goes on with the rest of the run.
         observers: objects with observation hooks or `progress(stage, done, total)` as methods.
-        registry: where the components come from; with `workers` above 1 each worker loads its own.
+        registry: where the components come from; workers in other processes load their own.
 
     Raises:
         UsageError: a combination that cannot work, or `run_dir` is some other directory.
+        PluginError: a component does not keep its contract.
         SettingsChanged: the directory belongs to other settings.
         RunBusy: another process is at work in the directory.
         DataError: an input or a stored file is missing or corrupt, or nothing usable is left.
@@ -86,6 +91,15 @@ def start(
         Incomplete: with `shard`: this part is done, others are not.
     """
     _check_arguments(workers, until, from_, shard)
+    executor = LocalExecutor(workers) if executor is None else executor
+    if not isinstance(executor, Executor):
+        name = type(executor).__name__
+        raise PluginError(f"{name} is not an executor: it lacks start, map, close, stop or in_process")
+    if not executor.in_process and registry.added:
+        raise UsageError(
+            f"Worker processes load installed plugins only, and {', '.join(registry.added)} was added in this process. "
+            "Use one worker, or install the plugin as a package (`silmm new-plugin` writes one)."
+        )
     require_offline_fits(settings, until, from_)
     capabilities.check(registry, settings)
     identity = settings.identity()
@@ -102,10 +116,10 @@ def start(
         _open_identity(settings, identity, registry, folder)
         hooks = registry.observers(observers)
         hooks.run_started(run_dir, identity)
-        pool = Pool(settings, run_dir, components, workers)
+        executor.start(RunWorkload(settings, run_dir, identity), RunWorker(settings, run_dir, components))
         benchmark = _benchmark(settings, components)
         session = Session(
-            settings=settings, identity=identity, folder=folder, components=components, pool=pool,
+            settings=settings, identity=identity, folder=folder, components=components, executor=executor,
             observers=hooks, progress=hooks.progress, timings=Timings(folder.timings(shard)),
             excluded=benchmark.excluded if benchmark else _none_excluded,
             until=until, from_=from_, shard=shard,
@@ -120,12 +134,12 @@ def _improve_and_evaluate(session: Session, benchmark: Benchmark | None) -> RunR
     try:
         trained = improve(session)
     except Stopped:
-        session.pool.close()
+        session.executor.close()
         return RunResult(run_dir, total_seconds(run_dir), _trained(session), None)
     except BaseException:
-        session.pool.stop()
+        session.executor.stop()
         raise
-    session.pool.close()  # their models make room for the evaluation
+    session.executor.close()  # their models make room for the evaluation
     adapters = {str(number): path for number, path in enumerate(trained, start=1)}
     evaluation = _evaluate(session, benchmark, adapters) if benchmark else None
     summary = _summary(session, evaluation, adapters)
@@ -200,11 +214,11 @@ def _benchmark(settings: RunSettings, components: Components) -> Benchmark | Non
 
 def _check_pair_rule(settings: RunSettings, components: Components) -> None:
     """Let the pair rule show, before hours of sampling, that it can make a pair at all."""
-    if settings.pairs is not None:
+    entry = components.entry("pair-rule")
+    if settings.pairs is not None or entry.needs:
         return
-    rule = cast(PairRule, components.get("pair-rule"))
     candidates = settings.images_per_prompt
-    if not rule.pairs(np.linspace(1.0, -1.0, candidates)):
+    if not makes_pairs(components.get("pair-rule"), candidates, entry.described):
         raise UsageError(
             f"--pair-rule {settings.pair_rule} makes no pair even of {candidates} candidates with scores "
             f"from 1 to -1; change its options ({json.dumps(settings.options['pair-rule'])}) or "
@@ -254,6 +268,7 @@ def _open_identity(
 ) -> None:
     """Write what decides the result into a new directory, or compare it with that of an old one."""
     record = {
+        "asks_questions": capabilities.asks_questions(registry, settings),
         "components": _sources(settings, registry),
         "digest": digest_of(identity),
         "format": FORMAT,
@@ -266,6 +281,12 @@ def _open_identity(
             return
     remedy = "The run cannot be told apart from others any more: use a new run directory."
     stored = read_json(folder.identity, remedy)
+    if stored.get("format") != FORMAT:
+        raise SettingsChanged(
+            f"{folder.path} is a run directory of format {stored.get('format')!r:.40}, of another version of silmm; "
+            f"this one writes and goes on with format {FORMAT}. Use a new run directory, or the version of silmm "
+            "that made this one."
+        )
     lines = _differences(stored, json.loads(to_json(record)))
     if lines:
         raise SettingsChanged(

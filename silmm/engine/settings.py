@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import sys
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PrivateAttr, field_validator
@@ -25,11 +26,6 @@ from silmm.storage.sha256_cache import Announce
 if TYPE_CHECKING:
     from silmm.registry.registration import Entry
     from silmm.registry.registry import Registry
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
 
 NO_BENCHMARK = "none"
 """The benchmark name that switches evaluation off."""
@@ -150,6 +146,12 @@ class RunSettings(Options):
     def digest(self) -> str:
         """The SHA-256 of the identity's canonical JSON, 64 hexadecimal digits."""
         return digest_of(self.identity())
+
+    @property
+    def default_run_dir(self) -> Path:
+        """``runs/MODEL-DIGEST``, so that equal settings find one run."""
+        model = re.sub(r"[^A-Za-z0-9._-]+", "-", self.model).strip(".-") or "model"
+        return Path("runs") / f"{model}-{self.digest[:8]}"
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:

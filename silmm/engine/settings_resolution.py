@@ -1,9 +1,10 @@
-"""Resolves a run's settings from option defaults, the model's defaults, a TOML file and the command line."""
+"""Resolves a run's settings from option defaults, the model's presets, a TOML file and the command line."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,21 @@ from silmm.engine.capabilities import fitting_model
 from silmm.engine.component_options import FIELD_OF_KIND, KIND_ALIASES, REGISTERED_AS
 from silmm.engine.settings import NO_BENCHMARK, RunSettings
 from silmm.errors import DataError, UsageError
+from silmm.registry.component_path import split_path
 from silmm.storage.sha256_cache import Announce
 from silmm.suggestions import did_you_mean, listed
 
 if TYPE_CHECKING:
+    from silmm.registry.registration import Entry
     from silmm.registry.registry import Registry
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+BUILT_IN = "silmm"
+"""The distribution of the built-in components."""
 
 Layer = dict[tuple[str, str], Given]
 """Values of one source by (kind, option); kind "" holds the settings themselves."""
@@ -36,19 +42,20 @@ def resolve_settings(
     registry: Registry,
     toml_path: Path | None = None,
     flags: Mapping[str, object] | None = None,
-    sets: Sequence[str] = (),
+    sets: Sequence[str] | Mapping[str, object] = (),
     announce: Announce = lambda _: None,
 ) -> RunSettings:
-    """Merge all sources: option defaults < the model's defaults < TOML < flags and ``--set``.
+    """Merge all sources: option defaults < the model's presets < TOML < flags and ``--set``.
 
     Where no source names the model, it is :func:`silmm.engine.capabilities.fitting_model`. A kernel among
-    the model's defaults falls away with a trainer that takes none.
+    the model's presets falls away with a trainer that takes none.
 
     Args:
-        registry: Names of components, their option classes and the models' defaults.
+        registry: Names of components, their option classes and the models' presets.
         toml_path: File of ``--config``.
-        flags: Settings by field name; None means not given.
-        sets: Texts ``kind.option=value``; later ones win, and they win over flags.
+        flags: Settings by field name; None means not given. The models may be NAME:PATH.
+        sets: Texts ``kind.option=value``, of which later ones win, or a mapping of ``kind.option`` to the value;
+            they win over flags.
         announce: Told when a checkpoint has to be read as a whole, to know what it is.
 
     Raises:
@@ -58,16 +65,17 @@ def resolve_settings(
         DataError: A file or a checkpoint cannot be read.
     """
     user = _read_toml(toml_path) if toml_path is not None else {}
-    user |= _from_flags(flags or {}) | _from_sets(sets)
+    layer = _from_flags(flags or {}) | _from_sets(sets)
+    user |= _paths_apart(registry, layer)
     _check_kinds(user)
     own = _of_kind(user, "")
     model = _model(registry, own)
-    preset = _from_model(model, registry.entry("model", model).defaults)
-    _check_kinds(preset)
+    model_entry = registry.entry("model", model)
+    preset = _from_model(model_entry)
     values = complete(RunSettings, "settings", _of_kind(preset, "") | own) | {"model": model}
-    if "kernel" not in own and "kernel" not in registry.entry("trainer", values["trainer"]).accepts:
+    if "kernel" not in own and "kernel" not in registry.entry("trainer", values["trainer"]).needs:
         values["kernel"] = None
-    values["options"] = _component_options(registry, values, preset, user)
+    values["options"] = _component_options(registry, values, user, model_entry, preset)
     settings = RunSettings.model_validate(values)
     settings.bind_inputs(registry)
     settings.identity(announce)  # reads files and checkpoints, so a missing one fails here
@@ -116,19 +124,50 @@ def _from_flags(flags: Mapping[str, object]) -> Layer:
     }
 
 
-def _from_sets(sets: Sequence[str]) -> Layer:
+def _from_sets(sets: Sequence[str] | Mapping[str, object]) -> Layer:
     layer: Layer = {}
+    if isinstance(sets, Mapping):
+        for key, value in sets.items():
+            kind, _, field = key.rpartition(".")
+            layer[KIND_ALIASES.get(kind, kind), field] = Given(value, f"sets[{key!r}]")
+        return layer
     for text in sets:
         kind, field, value = split_assignment(text)
         layer[KIND_ALIASES.get(kind, kind), field] = Given(value, f"--set {text}", text=True)
     return layer
 
 
-def _from_model(model: str, defaults: Mapping[str, object]) -> Layer:
+def _paths_apart(registry: Registry, layer: Layer) -> Layer:
+    """Return the layer with the PATH of a model's NAME:PATH as the model's option."""
+    layer = dict(layer)
+    for kind in ("model", "judge_model"):
+        given = layer.get(("", kind))
+        if given is None:
+            continue
+        name, options = split_path(registry, str(given.value), flag=given.source)
+        layer["", kind] = replace(given, value=name)
+        for option, path in options.items():
+            twice = layer.get((kind, option))
+            if twice is not None:
+                raise UsageError(f"{given.source} {given.value} and {twice.source} both give the path; leave one out")
+            layer[kind, option] = replace(given, value=path)
+    return layer
+
+
+def _from_model(model: Entry) -> Layer:
+    """Read a model's presets: settings, and ``KIND/NAME.OPTION`` as options of kind ``KIND/NAME``."""
+    source = f"defaults of model {model.name!r}"
     layer: Layer = {}
-    for key, value in defaults.items():
-        kind, _, field = key.rpartition(".")
-        layer[KIND_ALIASES.get(kind, kind), field] = Given(value, f"defaults of model {model!r}")
+    for key, value in model.defaults.items():
+        component, _, option = key.rpartition(".")
+        kind, slash, name = component.partition("/")
+        if component and not (slash and name):
+            raise UsageError(
+                f"the {source} hold {key!r}; name the component that the preset was tuned for: {kind}/NAME.{option}"
+            )
+        kind = KIND_ALIASES.get(kind, kind)
+        _check_kinds({(kind, option): Given(value, source)})
+        layer[f"{kind}/{name}" if component else "", option] = Given(value, source)
     return layer
 
 
@@ -154,11 +193,11 @@ def _check_kinds(layer: Layer) -> None:
 
 
 def _of_kind(layer: Layer, kind: str) -> dict[str, Given]:
-    return {field: given for (one, field), given in layer.items() if one == kind}
+    return {field: given for (layer_kind, field), given in layer.items() if layer_kind == kind}
 
 
 def _component_options(
-    registry: Registry, values: Mapping[str, Any], preset: Layer, user: Layer
+    registry: Registry, values: Mapping[str, Any], user: Layer, model: Entry, preset: Layer
 ) -> dict[str, dict[str, Any]]:
     """Return the complete options of every chosen component by kind."""
     chosen: dict[str, dict[str, Any]] = {}
@@ -171,11 +210,17 @@ def _component_options(
                 raise UsageError(f"{source} sets a {kind} option, but no --{flag} is chosen")
             continue
         entry = registry.entry(REGISTERED_AS.get(kind, kind), name)
-        # A model's default is for whichever component has that option; another one just lacks it.
-        fits = {
-            option: value
-            for option, value in _of_kind(preset, kind).items()
-            if option in entry.options.model_fields
-        }
-        chosen[kind] = complete(entry.options, f"{kind} {name!r}", fits | given)
+        presets = _presets_of(preset, kind, entry, model)
+        chosen[kind] = complete(entry.options, f"{kind} {name!r}", presets | given)
     return chosen
+
+
+def _presets_of(preset: Layer, kind: str, entry: Entry, model: Entry) -> dict[str, Given]:
+    """Return a model's presets for one component.
+
+    A bare NAME is a component of silmm or of the model's own distribution; for any other, NAME holds the
+    distribution too. A component that only shares a name, or an option's name, gets nothing.
+    """
+    familiar = entry.distribution in (BUILT_IN, model.distribution)
+    bare = _of_kind(preset, f"{kind}/{entry.name}") if familiar else {}
+    return bare | _of_kind(preset, f"{kind}/{entry.qualified}")

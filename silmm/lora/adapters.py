@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ _PREFIX = "base_model.model."
 _NAME = "default"
 _MACHINE_KEYS = ("base_model_name_or_path", "revision")
 """Configuration that tells of the machine, not of the adapter."""
+
+_BEFORE_LAYER = r"(?:(?!\d+\.)[^.]+\.)*"
+"""What precedes a decoder layer's number in the path of a module: names that are no numbers."""
 
 
 def load_peft_adapter(model: BaseModel, folder: Path | None) -> None:
@@ -55,20 +59,48 @@ def load_peft_adapter(model: BaseModel, folder: Path | None) -> None:
     _settle(model)
 
 
-def new_adapter(model: BaseModel, *, rank: int, alpha: float, seed: int) -> None:
+def new_adapter(model: BaseModel, *, rank: int, alpha: float, seed: int, layers: str = "all") -> None:
     """Put a fresh LoRA adapter on the backbone: B = 0 (still the base), A from `seed`.
 
     Dropout is 0, so that policy and reference are evaluated alike.
 
+    Args:
+        model: its `lora_targets` name the modules.
+        rank: of the update.
+        alpha: the update is scaled by alpha / rank.
+        seed: of A.
+        layers: which decoder layers of these: "all", "last:N", or numbers and ranges from 0 on ("0-3,5").
+
     Raises:
-        UsageError: `model.lora_targets` matches no module of the backbone.
+        UsageError: `model.lora_targets` matches no module of the backbone, or none in one of the layers.
     """
     detach(model)
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=model.lora_targets)
+    targets = model.lora_targets if layers == "all" else _targets_in(model, layers)
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=targets)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _inject(model, config, "new adapter")
     _settle(model)
+
+
+def _targets_in(model: BaseModel, layers: str) -> str:
+    """Return `model.lora_targets` restricted to some layers; a layer's number is the first one in a module's path."""
+    pattern = re.compile(model.lora_targets)
+    names = [name for name, _ in model.backbone.named_modules() if pattern.fullmatch(name)]
+    numbered = sorted({int(match[1]) for name in names if (match := re.match(rf"{_BEFORE_LAYER}(\d+)\.", name))})
+    if layers.startswith("last:"):
+        count = int(layers.removeprefix("last:"))
+        wanted = set(numbered[-count:]) if count <= len(numbered) else {-1}
+    else:
+        bounds = [[int(end) for end in part.split("-")] for part in layers.split(",")]
+        wanted = {number for ends in bounds for number in range(ends[0], ends[-1] + 1)}
+    if not wanted or not wanted <= set(numbered):
+        raise UsageError(
+            f"LoRA in layers {layers!r}: the modules that the model names for LoRA are in the layers "
+            f"{', '.join(map(str, numbered)) or 'without a number'}; give layers among these, or all"
+        )
+    choice = "|".join(map(str, sorted(wanted)))
+    return rf"(?={_BEFORE_LAYER}(?:{choice})\.)(?:{model.lora_targets})"
 
 
 def detach(model: BaseModel) -> None:

@@ -97,7 +97,7 @@ def load(
         if _normal(origin.distribution) in skipped:
             continue
         try:
-            _load_one(plugins.manager, origin, point, accept)
+            add(plugins.manager, origin, point.load(), accept, sys.modules.get(point.module))
         except (Exception, SystemExit) as error:  # SystemExit: a module may call sys.exit on import
             if strict:
                 raise
@@ -141,14 +141,26 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _load_one(
+def add(
     manager: pluggy.PluginManager,
     origin: Origin,
-    point: metadata.EntryPoint,
+    plugin: object,
     accept: Accept | None,
+    module: object = None,
 ) -> None:
-    plugin = point.load()
-    _check_version(plugin, point)
+    """Check a plugin and let it join the manager.
+
+    Args:
+        manager: holds the sound plugins.
+        origin: where the plugin comes from.
+        plugin: a module or an object with hook implementations.
+        accept: tries the plugin alone before it joins the others.
+        module: the module that holds the plugin, if it is an object of one.
+
+    Raises:
+        PluginError: the plugin is not valid, or it is there already.
+    """
+    _check_version(plugin, module)
     _check_hooks(plugin)
     name = f"{origin.distribution}/{origin.name}"
     if manager.is_registered(plugin) or manager.has_plugin(name):
@@ -161,10 +173,9 @@ def _load_one(
     manager.register(plugin, name=name)
 
 
-def _check_version(plugin: object, point: metadata.EntryPoint) -> None:
-    module = sys.modules.get(point.module)
-    for place in (plugin, module):
-        stated = getattr(place, "SILMM_PLUGIN_API", SILMM_PLUGIN_API)
+def _check_version(*holders: object) -> None:
+    for holder in holders:
+        stated = getattr(holder, "SILMM_PLUGIN_API", SILMM_PLUGIN_API)
         if stated != SILMM_PLUGIN_API:
             raise PluginError(
                 f"it was written for plugin API {stated!r} and this silmm {__version__} has "

@@ -12,7 +12,7 @@ import pydantic
 if TYPE_CHECKING:
     import torch
 
-    from silmm.contracts.models import Aggregation, Distance, Kernel
+    from silmm.contracts.components import Aggregation, Distance, Kernel
     from silmm.registry.registration import Entry
 
 NO_AGGREGATION = "none"
@@ -74,7 +74,7 @@ def _pair(aggregation: Entry, distance: Entry) -> Entry:
         distribution=_joined((half.distribution for half in halves), "+"),
         version=distance.version if same else f"{aggregation.version}+{distance.version}",
         paper=_joined((half.paper for half in halves), "; "),
-        accepts=frozenset(),
+        needs=frozenset(),
         check=None,
         revision=_joined((half.revision for half in halves), "+"),
         halves=halves,

@@ -12,8 +12,7 @@ import pydantic
 
 from silmm.contracts.models import Capability
 from silmm.contracts.options import NAME_KEY, NoOptions, checkpoint_options
-from silmm.contracts.registration import BOTH, Factory, ModelKind, Part, Register
-from silmm.contracts.validation_options import ValidationOptions
+from silmm.contracts.registration import BOTH, DEFAULT_NEEDS, NEEDS_OF_KIND, Factory, ModelKind, Need, Register
 from silmm.errors import PluginError
 from silmm.registry.discovery import Origin
 
@@ -35,7 +34,7 @@ class Entry:
     version: str
     defaults: Mapping[str, object] = field(default_factory=dict)
     paper: str = ""
-    accepts: frozenset[Part] = frozenset()
+    needs: frozenset[Need] = frozenset()
     capabilities: frozenset[Capability] = frozenset()
     model_kind: ModelKind | None = None
     check: Callable[[], str] | None = None
@@ -45,6 +44,11 @@ class Entry:
     """Kernels only: the aggregation and the distance."""
     problem: str = ""
     """Kernels only: why the two halves do not go together."""
+
+    @property
+    def described(self) -> str:
+        """The component as messages name it, its distribution included."""
+        return f"The {self.kind} {self.name!r} of {self.distribution} {self.version}"
 
     @property
     def qualified(self) -> str:
@@ -63,7 +67,7 @@ def collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Registe
         options: type[pydantic.BaseModel] = NoOptions,
         requires: Collection[Capability] = (),
         kinds: Collection[ModelKind] = BOTH,
-        accepts: Collection[Part] = (),
+        needs: Collection[Need] | None = None,
         defaults: Mapping[str, object] | None = None,
         capabilities: Collection[Capability] = (),
         kind: ModelKind | None = None,
@@ -72,19 +76,21 @@ def collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Registe
         revision: str = "",
         probe: Factory | None = None,
     ) -> None:
+        needed = DEFAULT_NEEDS.get(hook_kind, frozenset[Need]()) if needs is None else frozenset(needs)
+        answering: frozenset[Capability] = frozenset({"yes_no"} if "answers" in needed else ())
         entry = Entry(
             kind=hook_kind,
             name=name,
             factory=factory,
             summary=summary,
             options=options,
-            requires=frozenset(requires),
+            requires=frozenset(requires) | answering,
             kinds=tuple(kinds),
             distribution=origin.distribution,
             version=origin.version,
             defaults=MappingProxyType(dict(defaults or {})),
             paper=paper,
-            accepts=frozenset(accepts),
+            needs=needed,
             capabilities=frozenset(capabilities),
             model_kind=kind,
             check=check,
@@ -103,6 +109,7 @@ def _problem(entry: Entry, collected: Sequence[Entry]) -> str:
     """Say what is wrong with a registration, or return an empty string."""
     is_model = entry.kind == "model"
     capabilities = get_args(Capability)
+    needs = NEEDS_OF_KIND.get(entry.kind, frozenset[Need]())
     unknown = sorted((entry.requires | entry.capabilities) - set(capabilities))
     rules = {
         "a name holds lower-case letters, digits, '.', '_' and '-'": not _NAME.fullmatch(
@@ -119,9 +126,9 @@ def _problem(entry: Entry, collected: Sequence[Entry]) -> str:
         and entry.model_kind not in BOTH,
         "only models state kind, capabilities and defaults": not is_model
         and bool(entry.model_kind or entry.capabilities or entry.defaults),
+        f"a {entry.kind} cannot need {', '.join(sorted(entry.needs - needs))}; it may need "
+        f"{', '.join(sorted(needs)) or 'nothing'}": not entry.needs <= needs,
         "only judges state probe": entry.kind != "judge" and entry.probe is not None,
-        "what accepts 'validate' has options derived from ValidationOptions": "validate" in entry.accepts
-        and not (isinstance(entry.options, type) and issubclass(entry.options, ValidationOptions)),
     }
     broken = [text for text, fails in rules.items() if fails]
     return broken[0] if broken else _options_problem(entry.options)

@@ -33,6 +33,7 @@ KIND_OF_HOOK: Mapping[str, str] = MappingProxyType({
     "silmm_register_benchmarks": "benchmark",
     "silmm_register_judges": "judge",
     "silmm_register_generators": "generator",
+    "silmm_register_executors": "executor",
     "silmm_register_data": "data",
     "silmm_register_trackers": "tracker",
 })
@@ -40,7 +41,8 @@ COMPOSED = "kernel"
 """The kind that nobody registers: a kernel is an aggregation with a distance."""
 KINDS = (
     *("model", "prompter", "sampler", "questioner", "scorer", "pair-rule", "trainer"),
-    *("aggregation", "distance", COMPOSED, "benchmark", "judge", "generator", "data", "tracker"),
+    *("aggregation", "distance", COMPOSED, "benchmark", "judge", "generator", "executor", "data",
+      "tracker"),
 )
 """Kinds of components as the command line and TOML tables call them."""
 
@@ -67,6 +69,7 @@ class Registry:
         """Make an empty registry; :meth:`load` fills one from the installed plugins."""
         self._entries: dict[str, list[Entry]] = {kind: [] for kind in KINDS}
         self._plugins = plugin_loader.Plugins(plugin_loader.new_manager())
+        self._added: list[str] = []
 
     @classmethod
     def load(cls, environ: Mapping[str, str] = os.environ) -> Registry:
@@ -85,6 +88,28 @@ class Registry:
             getattr(alone.hook, hook)(register=collector(kind, origin, collected))
         for entry in collected:
             self._entries[entry.kind].append(entry)
+
+    def add(self, plugin: object, name: str, version: str = "0") -> None:
+        """Let a plugin register that no installed package holds, such as one written in a notebook.
+
+        Runs with several workers refuse it, since each worker loads the installed plugins alone.
+
+        Args:
+            plugin: A module or an object with hook implementations.
+            name: What stands for its distribution.
+            version: Part of the identity of runs that use its components: change it with the code.
+
+        Raises:
+            PluginError: The plugin or one of its components is not valid.
+        """
+        plugin_loader.add(self._plugins.manager, Origin(name, "", name, version), plugin, self._accept)
+        self._added.append(name)
+        self.__dict__.pop("_kernels", None)
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The names of the plugins that :meth:`add` brought."""
+        return tuple(self._added)
 
     @property
     def broken(self) -> tuple[BrokenPlugin, ...]:
@@ -147,14 +172,14 @@ class Registry:
         return PluginError(f"{message} These plugins are broken and may hold it:\n{reports}")
 
     def build(self, kind: str, name: str, options: Mapping[str, Any], **parts: object) -> Any:
-        """Build a component from its options; `parts` go to a factory that accepts them.
+        """Build a component from its options; `parts` go to a factory that needs them.
 
         Raises:
             UsageError, PluginError: As :meth:`entry`, or a part that the component does not take.
         """
         entry = self.entry(kind, name)
         for part in parts:
-            if part not in entry.accepts:
+            if part not in entry.needs:
                 raise UsageError(f"the {entry.kind} {name!r} takes no {part}")
         return entry.factory(entry.options.model_validate(dict(options)), **parts)
 

@@ -10,15 +10,15 @@ PAGE = "index.html"
 
 
 def write_report(run_dir: Path, out: Path | None = None) -> Path:
-    """Write the report of a run and return its page.
+    """Write the report of a run and return the path of its page.
 
-    The same run gives the same bytes: wall-clock times are left out. A run that is not finished
-    gets a report of what is there, also beside the process that works on it.
+    Equal runs give equal bytes: wall-clock times are left out. A run that is not finished gets a report of its
+    finished parts, also while another process works on it.
 
     Args:
         run_dir: a run directory.
-        out: the folder to write, replaced whole; by default ``report`` in the run directory, which
-            one process writes at a time.
+        out: the folder to write, replaced as a whole; by default ``report`` in the run directory, which one
+            process writes at a time.
 
     Raises:
         DataError: `run_dir` is no run directory, or a file in it is damaged.

@@ -1,132 +1,121 @@
-"""Small charts as inline SVG: no script, no network, equal bytes for equal data."""
+"""Small charts as data for inline SVG: no script, no network, equal charts for equal numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
+from typing import TypeAlias
 
-from silmm.report.markup import Markup
+from silmm.rendering.result_table import Drawing, Shape
+from silmm.report.sections import Chart
 
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26
 PALETTE = ("c1", "c2", "c3", "c4")
 """Classes of the style sheet, so that colours follow the reader's light or dark theme."""
 
-Points = Sequence[tuple[float, float]]
+Points: TypeAlias = Sequence[tuple[float, float]]
+Limits: TypeAlias = tuple[float, float]
 
 
 def line_chart(
     title: str, series: Mapping[str, Points], *, x_label: str = "step", level: float | None = None
-) -> Markup:
-    """Sample named lines over a common x; points that are not finite break the line.
+) -> Chart:
+    """Plot named lines over a common x; points that are not finite break the line.
 
     A dashed line at `level` marks what the values are to be compared with.
     """
-    finite = [p for points in series.values() for p in points if _finite(p)]
+    finite = [point for points in series.values() for point in points if _finite(point)]
     if not finite:
-        return _figure(title, '<p class="none">no finite values</p>', ())
-    also = [] if level is None else [level]
-    xs, ys = _limits([p[0] for p in finite]), _padded(_limits([*(p[1] for p in finite), *also]))
-    marks = [_grid(xs, ys, x_label), *(_level(value, ys) for value in also)]
+        return Chart(title, None)
+    levels = [] if level is None else [level]
+    xs, ys = _limits([x for x, _ in finite]), _padded(_limits([*(y for _, y in finite), *levels]))
+    shapes = [*_grid(xs, ys, x_label), *(_level(value, ys) for value in levels)]
     for colour, points in zip(_colours(len(series)), series.values(), strict=True):
-        for run in _runs(points):
-            path = " ".join(f"{_x(x, xs):.1f},{_y(y, ys):.1f}" for x, y in run)
-            shape = "polyline" if len(run) > 1 else "polygon"
-            marks.append(f'<{shape} class="line {colour}" points="{path}"/>')
-    return _figure(title, _svg(title, marks), tuple(series))
+        for segment in _segments(points):
+            path = " ".join(f"{_x(x, xs):.1f},{_y(y, ys):.1f}" for x, y in segment)
+            shapes.append(Shape("polyline" if len(segment) > 1 else "polygon", f"line {colour}", {"points": path}))
+    return _chart(title, shapes, list(series))
 
 
 def histogram(
     title: str,
     series: Mapping[str, Sequence[float]],
     *,
-    span: tuple[float, float],
+    span: Limits,
     bins: int = 40,
     x_label: str = "score",
     means: bool = False,
-) -> Markup:
-    """Sample the share of values in each bin of `span`, one translucent layer for each name.
+) -> Chart:
+    """Plot the share of values in each bin of `span`, one translucent layer per name.
 
-    With `means`, a dashed line in the layer's colour marks its mean, which stands in the legend too.
+    With `means`, a dashed line in the layer's colour marks its mean, which the legend states too.
     """
     low, high = span
-    shares = {
-        name: _shares([v for v in values if math.isfinite(v)], low, high, bins)
-        for name, values in series.items()
-    }
+    finite = {name: [value for value in values if math.isfinite(value)] for name, values in series.items()}
+    shares = {name: _shares(values, low, high, bins) for name, values in finite.items()}
     top = max((max(share) for share in shares.values()), default=0.0)
     if top == 0:
-        return _figure(title, '<p class="none">no finite values</p>', ())
-    marks = [_grid(span, (0.0, top * 1.05), x_label)]
-    step = (high - low) / bins
+        return Chart(title, None)
+    ys = (0.0, top * 1.05)
+    shapes = _grid(span, ys, x_label)
+    bin_width = (high - low) / bins
     for colour, share in zip(_colours(len(shares)), shares.values(), strict=True):
         for index, height in enumerate(share):
             if height:
-                left, right = _x(low + index * step, span), _x(low + (index + 1) * step, span)
-                y = _y(height, (0.0, top * 1.05))
-                marks.append(
-                    f'<rect class="bar {colour}" x="{left:.1f}" y="{y:.1f}" '
-                    f'width="{max(right - left - 0.5, 0.5):.1f}" '
-                    f'height="{HEIGHT - BOTTOM - y:.1f}"/>'
-                )
+                left, right = _x(low + index * bin_width, span), _x(low + (index + 1) * bin_width, span)
+                y = _y(height, ys)
+                shapes.append(Shape("rect", f"bar {colour}", {
+                    "x": f"{left:.1f}", "y": f"{y:.1f}", "width": f"{max(right - left - 0.5, 0.5):.1f}",
+                    "height": f"{HEIGHT - BOTTOM - y:.1f}",
+                }))
     names = []
-    for colour, (name, values) in zip(_colours(len(series)), series.items(), strict=True):
-        finite = [v for v in values if math.isfinite(v)]
-        told = f"n={len(finite)}"
-        if means and finite:
-            mean = sum(finite) / len(finite)
-            marks.append(
-                f'<line class="line mean {colour}" x1="{_x(mean, span):.1f}" '
-                f'x2="{_x(mean, span):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-            )
-            told += f", mean {number(round(mean, 3))}"
-        names.append(f"{name} ({told})")
-    return _figure(title, _svg(title, marks), tuple(names))
+    for colour, (name, values) in zip(_colours(len(finite)), finite.items(), strict=True):
+        key = f"n={len(values)}"
+        if means and values:
+            mean = sum(values) / len(values)
+            shapes.append(_line(f"line mean {colour}", (_x(mean, span), TOP), (_x(mean, span), HEIGHT - BOTTOM)))
+            key += f", mean {tick_label(round(mean, 3))}"
+        names.append(f"{name} ({key})")
+    return _chart(title, shapes, names)
 
 
-def interval_chart(title: str, base: float, points: Sequence[tuple[int, float, float, float]]) -> Markup:
-    """Sample (iteration, low, value, high) with whiskers, after the `base` at iteration 0.
+def interval_chart(title: str, base: float, points: Sequence[tuple[int, float, float, float]]) -> Chart:
+    """Plot (iteration, low, value, high) with whiskers, after the `base` at iteration 0.
 
-    The scale covers at least 0.1, so that noise does not fill the chart; an end that is not finite
-    has no whisker.
+    The scale covers at least 0.1, so that noise does not fill the chart; an end that is not finite has no
+    whisker.
     """
-    ends = [base, *(v for _, *values in points for v in values if math.isfinite(v))]
+    ends = [base, *(value for _, *values in points for value in values if math.isfinite(value))]
     low, high = min(ends), max(ends)
     room = max(0.0, 0.1 - (high - low)) / 2
     xs = (-0.25, max(x for x, *_ in points) + 0.25)
     ys = _padded((low - room, high + room))
-    marks = [_grid(xs, ys, "iteration", whole=True), _level(base, ys)]
+    shapes = [*_grid(xs, ys, "iteration", integers=True), _level(base, ys)]
     course = [(0, base), *((x, value) for x, _, value, _ in points)]
-    line = " ".join(f"{_x(x, xs):.1f},{_y(y, ys):.1f}" for x, y in course)
-    marks.append(f'<polyline class="line c1" points="{line}"/>')
-    for x, under, value, over in [(0, math.nan, base, math.nan), *points]:
-        place = f"{_x(x, xs):.1f}"
-        if math.isfinite(under) and math.isfinite(over):
-            marks.append(
-                f'<line class="line c1" x1="{place}" x2="{place}" y1="{_y(under, ys):.1f}" '
-                f'y2="{_y(over, ys):.1f}"/>'
-            )
-        marks.append(f'<circle class="dot c1" cx="{place}" cy="{_y(value, ys):.1f}" r="3.5"/>')
-    return _figure(title, _svg(title, marks), ())
+    path = " ".join(f"{_x(x, xs):.1f},{_y(y, ys):.1f}" for x, y in course)
+    shapes.append(Shape("polyline", "line c1", {"points": path}))
+    for x, low_end, value, high_end in [(0, math.nan, base, math.nan), *points]:
+        if math.isfinite(low_end) and math.isfinite(high_end):
+            shapes.append(_line("line c1", (_x(x, xs), _y(low_end, ys)), (_x(x, xs), _y(high_end, ys))))
+        centre = {"cx": f"{_x(x, xs):.1f}", "cy": f"{_y(value, ys):.1f}", "r": "3.5"}
+        shapes.append(Shape("circle", "dot c1", centre))
+    return _chart(title, shapes, [])
 
 
-def interval_bar(low: float, diff: float, high: float, reach: float) -> Markup:
-    """Sample a difference with its interval on a scale from -reach to +reach, zero marked."""
+def interval_bar(low: float, difference: float, high: float, reach: float) -> Drawing:
+    """Draw a difference with its interval on a scale from -reach to +reach, zero marked."""
     width, height = 180, 18
 
     def x(value: float) -> float:
         return width / 2 * (1 + max(-1.0, min(1.0, value / reach)))
 
-    whisker = ""
+    shapes = [Shape("line", "zero", {"x1": "90", "x2": "90", "y1": "0", "y2": "18"})]
     if math.isfinite(low) and math.isfinite(high):
-        whisker = f'<line class="whisker" x1="{x(low):.1f}" x2="{x(high):.1f}" y1="9" y2="9"/>'
-    kind = "up" if low > 0 else "down" if high < 0 else "level"
-    return Markup(
-        f'<svg class="interval" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        f'aria-hidden="true"><line class="zero" x1="90" x2="90" y1="0" y2="18"/>{whisker}'
-        f'<circle class="{kind}" cx="{x(diff):.1f}" cy="9" r="4"/></svg>'
-    )
+        shapes.append(_line("whisker", (x(low), 9), (x(high), 9)))
+    tone = "better" if low > 0 else "worse" if high < 0 else "level"
+    shapes.append(Shape("circle", tone, {"cx": f"{x(difference):.1f}", "cy": "9", "r": "4"}))
+    return Drawing(width, height, shapes)
 
 
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -142,57 +131,42 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [index * step for index in range(first, last + 1)]
 
 
-def _level(value: float, ys: tuple[float, float]) -> str:
-    y = f"{_y(value, ys):.1f}"
-    return f'<line class="zero" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
-
-
-def _grid(
-    xs: tuple[float, float], ys: tuple[float, float], x_label: str, *, whole: bool = False
-) -> str:
-    parts = []
-    for value in ticks(*ys):
-        y = _y(value, ys)
-        parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="tick" x="{LEFT - 5}" y="{y + 3:.1f}" text-anchor="end">'
-            f"{number(value)}</text>"
-        )
-    for value in ticks(*xs):
-        if whole and value != round(value):
-            continue
-        parts.append(
-            f'<text class="tick" x="{_x(value, xs):.1f}" y="{HEIGHT - BOTTOM + 13}" '
-            f'text-anchor="middle">{number(value)}</text>'
-        )
-    parts.append(
-        f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end">'
-        f"{escape(x_label)}</text>"
-    )
-    return "".join(parts)
-
-
-def number(value: float) -> str:
-    """Write a tick label shortly."""
+def tick_label(value: float) -> str:
+    """Write a number with four digits at most."""
     text = f"{value:.4g}"
     return "0" if float(text) == 0 else text
 
 
-def _svg(title: str, marks: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(marks)}</svg>"
-    )
+def _line(css: str, start: tuple[float, float], end: tuple[float, float]) -> Shape:
+    (x1, y1), (x2, y2) = start, end
+    return Shape("line", css, {"x1": f"{x1:.1f}", "x2": f"{x2:.1f}", "y1": f"{y1:.1f}", "y2": f"{y2:.1f}"})
 
 
-def _figure(title: str, body: str, names: Sequence[str]) -> Markup:
-    legend = ""
-    if len(names) > 1 or (names and names[0] not in ("", title)):
-        keys = zip(_colours(len(names)), names, strict=True)
-        legend = "".join(f'<span class="key {c}">{escape(name)}</span>' for c, name in keys)
-        legend = f'<div class="legend">{legend}</div>'
-    caption = f"<figcaption>{escape(title)}</figcaption>"
-    return Markup(f'<figure class="chart">{caption}{body}{legend}</figure>')
+def _level(value: float, ys: Limits) -> Shape:
+    return _line("zero", (LEFT, _y(value, ys)), (WIDTH - RIGHT, _y(value, ys)))
+
+
+def _tick(text: str, x: float, y: float, anchor: str) -> Shape:
+    return Shape("text", "tick", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor}, text)
+
+
+def _grid(xs: Limits, ys: Limits, x_label: str, *, integers: bool = False) -> list[Shape]:
+    shapes = []
+    for value in ticks(*ys):
+        y = _y(value, ys)
+        shapes += [_line("grid", (LEFT, y), (WIDTH - RIGHT, y)), _tick(tick_label(value), LEFT - 5, y + 3, "end")]
+    shapes += [
+        _tick(tick_label(value), _x(value, xs), HEIGHT - BOTTOM + 13, "middle")
+        for value in ticks(*xs) if not integers or value == round(value)
+    ]
+    return [*shapes, _tick(x_label, WIDTH - RIGHT, HEIGHT - 2, "end")]
+
+
+def _chart(title: str, shapes: Sequence[Shape], names: Sequence[str]) -> Chart:
+    """Add the legend, where it says more than the title."""
+    says_more = len(names) > 1 or (names and names[0] not in ("", title))
+    legend = list(zip(_colours(len(names)), names, strict=True)) if says_more else []
+    return Chart(title, Drawing(WIDTH, HEIGHT, shapes, label=title), legend)
 
 
 def _colours(count: int) -> list[str]:
@@ -207,35 +181,35 @@ def _shares(values: Sequence[float], low: float, high: float, bins: int) -> list
     return [count / len(values) if values else 0.0 for count in counts]
 
 
-def _runs(points: Points) -> list[list[tuple[float, float]]]:
+def _segments(points: Points) -> list[list[tuple[float, float]]]:
     """Split points where a value is not finite."""
-    runs: list[list[tuple[float, float]]] = [[]]
+    segments: list[list[tuple[float, float]]] = [[]]
     for point in points:
         if _finite(point):
-            runs[-1].append(point)
-        elif runs[-1]:
-            runs.append([])
-    return [run for run in runs if run]
+            segments[-1].append(point)
+        elif segments[-1]:
+            segments.append([])
+    return [segment for segment in segments if segment]
 
 
 def _finite(point: tuple[float, float]) -> bool:
     return math.isfinite(point[0]) and math.isfinite(point[1])
 
 
-def _limits(values: Sequence[float]) -> tuple[float, float]:
+def _limits(values: Sequence[float]) -> Limits:
     low, high = min(values), max(values)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _padded(limits: tuple[float, float]) -> tuple[float, float]:
+def _padded(limits: Limits) -> Limits:
     margin = 0.06 * (limits[1] - limits[0])
     return limits[0] - margin, limits[1] + margin
 
 
-def _x(value: float, limits: tuple[float, float]) -> float:
+def _x(value: float, limits: Limits) -> float:
     return LEFT + (value - limits[0]) / (limits[1] - limits[0]) * (WIDTH - LEFT - RIGHT)
 
 
-def _y(value: float, limits: tuple[float, float]) -> float:
+def _y(value: float, limits: Limits) -> float:
     inner = HEIGHT - TOP - BOTTOM
     return HEIGHT - BOTTOM - (value - limits[0]) / (limits[1] - limits[0]) * inner

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from silmm.rendering.result_table import NONE, number, text_table
 from silmm.report.charts import histogram
-from silmm.report.markup import Markup, join, table, tag
 from silmm.report.reading import IterationRecord, RunRecord, group, stored_shards
 from silmm.report.scores import sampler_label
+from silmm.report.sections import Block, Charts, Paragraph, Section, Table
 from silmm.storage.tables import decode_png
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-NOTHING = Markup("")
 PROMPTS = 128
 """About how many prompts are compared at most: those of whole shards, from all over the table."""
 FACTS = "candidates_facts_differ_"
@@ -30,65 +30,57 @@ class PixelDiversity:
     rms: float
     """Mean over pairs of the root mean square difference; 0 is equal, 1 is black against white."""
     distinct: float
-    """Different images over all images; 1 where no two are alike."""
+    """Number of distinct images over number of images; 1 where no two are alike."""
 
 
-def diversity(run: RunRecord) -> Markup:
-    """Return how different the candidates of a prompt are, of each iteration."""
+def diversity(run: RunRecord) -> Section | None:
+    """Return how different the candidates of a prompt are in each iteration."""
     rows: list[list[str]] = []
     layers: dict[str, list[float]] = {}
     for iteration in run.iterations:
-        found = pixel_diversity(iteration)
-        differ = run.summary.get("extra", {}).get(f"{FACTS}{iteration.number}")
-        if not found and differ is None:
+        prompts = pixel_diversity(iteration)
+        facts_differ = run.summary.get("extra", {}).get(f"{FACTS}{iteration.number}")
+        if not prompts and facts_differ is None:
             continue
-        layers[f"iteration {iteration.number}"] = [one.rms for one in found]
-        rows.append([
-            str(iteration.number), *_means(found),
-            f"{differ:.3f}" if differ is not None else "–", str(len(found)),
-        ])
+        layers[f"iteration {iteration.number}"] = [prompt.rms for prompt in prompts]
+        means = [
+            f"{fmean(prompt.rms for prompt in prompts):.3f}", f"{fmean(prompt.distinct for prompt in prompts):.2f}",
+        ] if prompts else [NONE, NONE]
+        rows.append([str(iteration.number), *means, number(facts_differ), str(len(prompts))])
     if not rows:
-        return NOTHING
-    head = [
-        "iteration", "pixel difference", "distinct images", "facts that differ", "prompts (pixels)",
-    ]
-    parts = [
-        tag("h2", "Diversity of the candidates"),
-        tag(
-            "p",
-            f"Of candidates sampled by {sampler_label(run.settings)}; means over the pairs of a prompt's "
-            "candidates, then over prompts. Pixel difference: root mean square over two images; 0 is "
-            "equal, 1 is black against white. Distinct images: share of different ones. Facts that "
-            "differ: share of the prompt's facts that hold for one of two candidates and not for the other, "
-            f"by the benchmark's judge. Pixels are compared on about {PROMPTS} prompts at most.",
-            class_="soft",
-        ),
-        table(head, rows),
-    ]
+        return None
+    names = ("pixel difference", "distinct images", "facts that differ", "prompts (pixels)")
+    explanation = (
+        f"Candidates were sampled by {sampler_label(run.settings)}; means over the pairs of a prompt's candidates, "
+        "then over prompts. Pixel difference: root mean square over two images; 0 is equal, 1 is black against "
+        "white. Distinct images: share of different ones. Facts that differ: share of the prompt's facts that hold "
+        "for one of two candidates and not for the other, by the benchmark's judge. Pixels are compared on about "
+        f"{PROMPTS} prompts at most."
+    )
+    blocks: list[Block] = [Paragraph(explanation), Table(text_table(["iteration", *names], rows))]
     if any(layers.values()):
         top = max(value for values in layers.values() for value in values)
-        chart = histogram(
-            "prompts by pixel difference", layers, span=(0.0, max(top, 0.01)), bins=20,
-            x_label="pixel difference", means=True,
-        )
-        parts.append(tag("div", chart, class_="charts"))
-    return join(parts)
+        blocks.append(Charts([histogram(
+            "prompts by pixel difference", layers, span=(0.0, max(top, 0.01)), bins=20, x_label="pixel difference",
+            means=True,
+        )]))
+    return Section("Diversity of the candidates", blocks)
 
 
 def pixel_diversity(iteration: IterationRecord) -> list[PixelDiversity]:
     """Return the diversity of about `PROMPTS` prompts with two or more candidates, or of all."""
-    found: list[PixelDiversity] = []
+    measured: list[PixelDiversity] = []
     shards = stored_shards(iteration.folder / "candidates")
     # The golden ratio's multiples spread the first shards over the whole table, whatever its order.
     for index in sorted(range(shards.count), key=lambda index: index * 0.618034 % 1.0):
         rows = shards.read(index, ["prompt_id", "image"]).to_pylist()
-        for members in group(rows, lambda row: str(row["prompt_id"])).values():
-            images = [decode_png(row["image"]) for row in members]
+        for candidates in group(rows, lambda row: str(row["prompt_id"])).values():
+            images = [decode_png(row["image"]) for row in candidates]
             if len(images) > 1 and len({image.shape for image in images}) == 1:
-                found.append(_compare(images))
-        if len(found) >= PROMPTS:
+                measured.append(_compare(images))
+        if len(measured) >= PROMPTS:
             break
-    return found
+    return measured
 
 
 def _compare(images: list[npt.NDArray[np.uint8]]) -> PixelDiversity:
@@ -103,9 +95,3 @@ def _compare(images: list[npt.NDArray[np.uint8]]) -> PixelDiversity:
         float(np.sqrt(squared[pairs] / flat.shape[1]).mean()),
         len({image.tobytes() for image in images}) / len(images),
     )
-
-
-def _means(found: list[PixelDiversity]) -> list[str]:
-    if not found:
-        return ["–", "–"]
-    return [f"{fmean(one.rms for one in found):.3f}", f"{fmean(one.distinct for one in found):.2f}"]

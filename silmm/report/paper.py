@@ -24,9 +24,9 @@ LOOP: Mapping[str, object] = {
 
 @dataclass(frozen=True)
 class Paper:
-    """What the paper states for one kind of model."""
+    """The settings that the paper states for one kind of model."""
 
-    of: str
+    model: str
     settings: Mapping[str, object]
 
 
@@ -94,12 +94,12 @@ def paper_of(continuous: bool) -> Paper:
 
 def deviations(settings: Mapping[str, Any], paper: Paper = DISCRETE) -> list[Deviation]:
     """Compare a run's settings with the paper's; those that the run does not have are left out."""
-    found = []
-    for name, stated in paper.settings.items():
-        here = _value(settings, name)
-        if here is not None and here != stated:
-            found.append(Deviation(name, str(stated), str(here), REASONS.get(name, "")))
-    return found
+    values = {name: _value(settings, name) for name in paper.settings}
+    return [
+        Deviation(name, str(stated), str(values[name]), REASONS.get(name, ""))
+        for name, stated in paper.settings.items()
+        if values[name] is not None and values[name] != stated
+    ]
 
 
 def _value(settings: Mapping[str, Any], name: str) -> object:

@@ -1,4 +1,4 @@
-"""Reads what a report shows of a run directory; what a run has not made yet is simply absent."""
+"""Reads the parts of a run directory that a report shows; what a run has not made yet is absent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from silmm.errors import DataError
 from silmm.storage.atomic_files import disk_errors
@@ -18,23 +18,24 @@ from silmm.storage.shards import Shards
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ITERATION = re.compile(r"iter-([1-9][0-9]*)")
 
-Row = dict[str, Any]
+TableRow: TypeAlias = "dict[str, Any]"
+"""A row of a stored table by column."""
 
 
 @dataclass(frozen=True)
 class IterationRecord:
-    """What one iteration left behind."""
+    """What one iteration stored."""
 
     number: int
     folder: Path
-    prompts: Sequence[Row]
-    scores: Sequence[Row]
-    pairs: Sequence[Row]
+    prompts: Sequence[TableRow]
+    scores: Sequence[TableRow]
+    pairs: Sequence[TableRow]
     """Without the image tokens."""
     steps: Sequence[Mapping[str, float]]
     """Metrics of each optimizer step, in order, each with its "step"."""
     rejected: Mapping[str, int]
-    """Prompts that were thrown away, by reason."""
+    """Number of prompts that were rejected, by reason."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class RunRecord:
     images: Mapping[str, Path]
     """The benchmark's sampled images: model ("before", then "1", …) to a folder of shards.
 
-    Their columns: prompt_id, prompt, category, image, image, statements, questions, holds (the
-    judge's verdicts), p_yes and p_no (the model's own answers, or null).
+    Their columns: prompt_id, prompt, category, image_index, image, statements, questions, holds (the judge's
+    verdicts), p_yes and p_no (the model's own answers, or null).
     """
     continuous: bool = False
     """Whether its representations are features, not image tokens."""
@@ -90,23 +91,23 @@ def require_run(folder: Path) -> None:
 
 
 def rows_where(
-    folder: Path, column: str, wanted: frozenset[str], columns: Sequence[str] | None = None
-) -> list[Row]:
-    """Return the rows of a table whose `column` is wanted; other shards' images stay unread."""
+    folder: Path, column: str, accepted: frozenset[str], columns: Sequence[str] | None = None
+) -> list[TableRow]:
+    """Return the rows of a table whose `column` is one of `accepted`; other shards' images stay unread."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found: list[Row] = []
+    rows: list[TableRow] = []
     shards = stored_shards(folder)
     for index in range(shards.count):
         keys = shards.read(index, [column]).column(column)
-        hit = pc.is_in(keys, value_set=pa.array(sorted(wanted), pa.string()))
+        hit = pc.is_in(keys, value_set=pa.array(sorted(accepted), pa.string()))
         if pc.any(hit).as_py():
-            found += shards.read(index, columns).filter(hit).to_pylist()
-    return found
+            rows += shards.read(index, columns).filter(hit).to_pylist()
+    return rows
 
 
-def all_rows(folder: Path, columns: Sequence[str] | None = None) -> list[Row]:
+def all_rows(folder: Path, columns: Sequence[str] | None = None) -> list[TableRow]:
     """Return all committed rows of a table, or none if there is no such table."""
     shards = stored_shards(folder)
     return [row for table in shards.tables(columns) for row in table.to_pylist()]
@@ -121,12 +122,8 @@ def stored_shards(folder: Path) -> Shards:
 
 
 def _iteration_folders(folder: Path) -> list[tuple[int, Path]]:
-    found = []
-    for path in folder.iterdir():
-        match = _ITERATION.fullmatch(path.name)
-        if match and path.is_dir():
-            found.append((int(match[1]), path))
-    return sorted(found)
+    numbered = ((_ITERATION.fullmatch(path.name), path) for path in folder.iterdir() if path.is_dir())
+    return sorted((int(match[1]), path) for match, path in numbered if match)
 
 
 def _iteration(number: int, folder: Path) -> IterationRecord:
@@ -144,7 +141,7 @@ def _iteration(number: int, folder: Path) -> IterationRecord:
 
 
 def _has_features(iteration: IterationRecord) -> bool:
-    """Say whether candidates, or else a user's own pairs, are without image tokens."""
+    """Say whether candidates, or else a user's own pairs, have no image tokens."""
     for table, column in (("candidates", "z"), ("pairs", "chosen_z")):
         shards = stored_shards(iteration.folder / table)
         if shards.count:
@@ -154,7 +151,7 @@ def _has_features(iteration: IterationRecord) -> bool:
 
 
 def _steps(path: Path) -> list[dict[str, float]]:
-    """Read one JSON object a line; a last line that a kill cut short is left out."""
+    """Read one JSON object per line; a last line that a kill cut short is left out."""
     if not path.is_file():
         return []
     with disk_errors(path, "reading"):
@@ -175,7 +172,7 @@ def _steps(path: Path) -> list[dict[str, float]]:
 
 
 def _counts(path: Path) -> dict[str, int]:
-    """Read the prompter's counts, whether they stand alone or under "rejected"."""
+    """Read the prompter's counts, at the top level or under "rejected"."""
     if not path.is_file():
         return {}
     stored = read_json(path)
@@ -187,29 +184,29 @@ def _images(work: Path) -> dict[str, Path]:
     index = work / "images.json"
     if not index.is_file():
         return {}
-    found = {}
-    for model, name in in_turn(read_json(index)).items():
+    folders = {}
+    for model, name in by_iteration(read_json(index)).items():
         # A name from a file becomes a path only if it is a plain folder name.
         if not (isinstance(name, str) and _FOLDER.fullmatch(name)):
             raise DataError(
                 f"{index} names no plain folder for {model!r}: {name!r}; remove the file"
             )
-        found[str(model)] = work / name
-    return found
+        folders[str(model)] = work / name
+    return folders
 
 
-def in_turn(by_model: Mapping[str, Any]) -> dict[str, Any]:
-    """Put "before" first and then the iterations by number, whatever order a file has them in."""
+def by_iteration(by_model: Mapping[str, Any]) -> dict[str, Any]:
+    """Put "before" first and then the iterations by number, whatever their order in a file."""
 
-    def place(name: str) -> tuple[int, int, str]:
-        return (name != "before", int(name) if name.isdecimal() else 0, name)
+    def position(name: str) -> tuple[bool, int, str]:
+        return name != "before", int(name) if name.isdecimal() else 0, name
 
-    return {name: by_model[name] for name in sorted(by_model, key=place)}
+    return {name: by_model[name] for name in sorted(by_model, key=position)}
 
 
-def group(rows: Sequence[Row], key: Callable[[Row], str]) -> dict[str, list[Row]]:
+def group(rows: Sequence[TableRow], key: Callable[[TableRow], str]) -> dict[str, list[TableRow]]:
     """Sort rows into lists by key, in order of first appearance."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[TableRow]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return groups

@@ -1,23 +1,31 @@
-"""What can be reproduced, and what a table's rows come to, without running anything."""
+"""All tables and figures by name, and what the rows of one would run; nothing is run."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from silmm.registry.registry import Registry
-from silmm.reproduce.catalog import EXPERIMENTS
 from silmm.reproduce.experiment import Experiment
-from silmm.reproduce.resolving import EMBEDDED, Request, plan_rows
+from silmm.reproduce.paper_figures import FIGURES
+from silmm.reproduce.paper_tables import TABLES
+
+if TYPE_CHECKING:
+    from silmm.registry.registry import Registry
+    from silmm.reproduce.row_settings import Request
+
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in (*TABLES, *FIGURES)}
 
 
 def list_experiments() -> list[dict[str, Any]]:
     """Return name, title, number of rows and default models of every table and figure."""
+    from silmm.reproduce.row_settings import EMBEDDED  # imported late: the command's help needs the names alone
+
     return [
         {
-            "name": one.name, "title": one.title, "about": one.about, "rows": len(one.rows),
-            "models": [EMBEDDED[kind] for kind in one.kinds], "trains": one.measure == "benchmark",
+            "name": experiment.name, "title": experiment.title, "about": experiment.about,
+            "rows": len(experiment.rows), "models": [EMBEDDED[kind] for kind in experiment.kinds],
+            "trains": experiment.measure == "benchmark",
         }
-        for one in EXPERIMENTS.values()
+        for experiment in EXPERIMENTS.values()
     ]
 
 
@@ -25,17 +33,15 @@ def list_rows(registry: Registry, experiment: Experiment, request: Request) -> l
     """Return what each row changes, its paper numbers, and its runs or why it is not possible.
 
     Raises:
-        UsageError: as :func:`silmm.reproduce.resolving.plan_rows`.
+        UsageError: as :func:`silmm.reproduce.row_settings.plan_rows`.
     """
+    from silmm.reproduce.row_settings import plan_rows
+
     return [
         {
             "row": plan.row.name, "group": plan.row.group, "model": plan.model,
             "settings": dict(plan.changes), "runs": list(dict.fromkeys(plan.runs)), "reason": plan.reason,
-            "paper": {
-                column.name: value
-                for column, value in zip(experiment.columns, plan.row.paper, strict=False)
-                if value is not None
-            },
+            "paper": experiment.paper_numbers(plan.row),
         }
         for plan in plan_rows(registry, experiment, request)
     ]

@@ -1,4 +1,4 @@
-"""Whether our rows come in the paper's order: rank correlation, and the pairs that are clearly apart."""
+"""Whether our rows have the paper's order: rank correlation, and the pairs whose intervals are separated."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from silmm.reproduce.measuring import Cell, Floats
+    from silmm.reproduce.measuring import Floats, MeasuredCell
 
 FEWEST = 3
-"""Rows below which a rank correlation says nothing."""
+"""Fewer rows than this say nothing about an order."""
 
 
 @dataclass(frozen=True)
@@ -23,46 +23,46 @@ class Order:
     column: str
     rows: int
     spearman: float | None
-    """Rank correlation of our figures and the paper's, ties by mid-ranks; None where one side is all tied."""
+    """Rank correlation of our figures and the paper's, ties by mid-ranks; None where all values of a side are tied."""
     pairs: int
     """All pairs of rows."""
-    apart: tuple[tuple[str, str, bool | None], ...]
-    """(higher, lower, whether the paper has them so; None: a tie there): our intervals do not overlap."""
+    separated: tuple[tuple[str, str, bool | None], ...]
+    """(higher, lower, whether the paper agrees; None: a tie there) of pairs whose intervals do not overlap."""
 
 
 def compare_order(
-    column: str, ours: Mapping[str, Cell], paper: Mapping[str, float]
+    column: str, measured: Mapping[str, MeasuredCell], paper: Mapping[str, float]
 ) -> Order | None:
-    """Compare the order of the rows that both sides have; None for fewer than three of them.
+    """Compare the order of the rows that both sides have; None for fewer than three rows.
 
-    Intervals are those of the differences to the base model, which all rows share; that they do not
-    overlap is more than a test of the two rows at 5% would ask.
+    Intervals are those of the differences to the base model, which all rows share; two that do not overlap are a
+    stricter criterion than a test of the two rows at 5%.
 
     Args:
         column: its name.
-        ours: row -> our figure.
-        paper: row -> the paper's.
+        measured: row -> our figure.
+        paper: row -> the paper's figure.
     """
-    rows = [name for name in ours if name in paper]
+    rows = [name for name in measured if name in paper]
     if len(rows) < FEWEST:
         return None
-    apart = []
-    for one, other in itertools.combinations(rows, 2):
-        high, low = sorted((one, other), key=lambda name: ours[name].value, reverse=True)
-        if not (ours[high].has_interval and ours[low].has_interval):
+    separated = []
+    for pair in itertools.combinations(rows, 2):
+        high, low = sorted(pair, key=lambda name: measured[name].value, reverse=True)
+        if not (measured[high].has_interval and measured[low].has_interval):
             continue
-        if ours[high].ci_low > ours[low].ci_high:
+        if measured[high].ci_low > measured[low].ci_high:
             step = paper[high] - paper[low]
-            apart.append((high, low, step > 0 if step else None))
-    values = [ours[name].value for name in rows]
+            separated.append((high, low, step > 0 if step else None))
+    values = [measured[name].value for name in rows]
     return Order(
         column, len(rows), spearman(values, [paper[name] for name in rows]),
-        len(rows) * (len(rows) - 1) // 2, tuple(apart),
+        len(rows) * (len(rows) - 1) // 2, tuple(separated),
     )
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Return the Pearson correlation of the mid-ranks; None where one side has one value alone."""
+    """Return the Pearson correlation of the mid-ranks; None where all values of one side are equal."""
     a, b = _ranks(first), _ranks(second)
     a, b = a - a.mean(), b - b.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))

@@ -60,7 +60,7 @@ FIG5 = Experiment(
     name="fig5",
     title="Figure 5: four ways to diverse candidates",
     about="Ten candidates of each prompt, no training. The paper scores them by the benchmark's own judges "
-    "on the benchmark's prompts; here they are scored by the model's own score (Eq. 1) on the run's prompts.",
+    "on the benchmark's prompts; here the model scores them itself (Eq. 1), on the run's prompts.",
     columns=FOUR,
     rows=tuple(
         Row(name, {"sampler": name}) for name in ("dropdiv", "rephrase", "explain", "noisy-dreamemb")

@@ -6,9 +6,9 @@ from silmm.reproduce.experiment import (
     EIGHT,
     FOUR,
     PAPER_MODEL,
-    Column,
     Experiment,
     ModelKind,
+    PaperColumn,
     Ranks,
     Row,
     Square,
@@ -23,7 +23,7 @@ TABLE2 = Experiment(
     title="Table 2: how questions are asked and how answers become a score",
     about="In the paper: DreamLLM after one iteration. self-q and diff-of-prob are the paper's method, so "
     "these two rows are one run. The last column is the paper's DPG-Bench score, which is not measured here.",
-    columns=(*FOUR, Column("DPG-Bench")),
+    columns=(*FOUR, PaperColumn("DPG-Bench")),
     rows=(
         Row("base", iteration=0, group="base", paper=(*_DREAMLLM, 53.93)),
         *(

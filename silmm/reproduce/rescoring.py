@@ -1,4 +1,4 @@
-"""Scores from stored answers: what stage `score` would commit, without asking the model again."""
+"""Scores from stored answers: the tables that stage `score` would commit, without asking the model again."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from silmm.engine import stages
+from silmm.engine.stages.candidate_views import view_columns
+from silmm.engine.stages.score_stage import RunJudge, score_candidates
+from silmm.engine.stages.seed_scope import SeedScope
 
 if TYPE_CHECKING:
-    from silmm.contracts.models import BaseModel, Image, Scorer
+    from silmm.contracts.components import Scorer
+    from silmm.contracts.models import Image
     from silmm.engine.settings import RunSettings
     from silmm.registry.registry import Registry
     from silmm.storage.paths import IterationFolder
     from silmm.storage.shards import Shards
 
 
-class _Recorded:
-    """Gives stored answers to whoever asks the same questions about the same images in the same order."""
+class _StoredAnswers:
+    """Answers the same questions about the same images, in the same order, from a stored table."""
 
     def __init__(self, answers: pa.Table) -> None:
         """Group the rows of ANSWERS by image, in their order."""
@@ -45,20 +48,21 @@ def score_stored_answers(
     """Commit the shards of stage `score` that are missing in `folder`, from the answers of another run.
 
     Args:
-        settings: those of the run that `folder` belongs to.
-        registry: where its scorer comes from.
+        settings: of the run that `folder` belongs to.
+        registry: holds its scorer.
         iteration: its number, part of the scorer's seeds.
         answers: ANSWERS about the same candidates and questions.
-        folder: holds the prompts, candidates and questions already.
+        folder: of the iteration, with its prompts, candidates and questions.
     """
-    options = settings.options["scorer"]
+    entry, options = settings.entry(registry, "scorer"), settings.options["scorer"]
     scorer = cast("Scorer", registry.build("scorer", settings.scorer, options))
     prompts, size = folder.prompts.table(), settings.shard_size
     for shard in folder.missing("score"):
-        told, scores, counts = stages.score_candidates(
-            cast("BaseModel", _Recorded(answers.read(shard))), scorer, prompts.slice(shard * size, size),
-            folder.table("candidates").read(shard, stages.SCORED_COLUMNS),
-            folder.table("questions").read(shard), scope=stages.SeedScope(settings.seed, iteration),
+        answer_table, scores, counts = score_candidates(
+            RunJudge(_StoredAnswers(answers.read(shard))), scorer, prompts.slice(shard * size, size),
+            folder.table("candidates").read(shard, view_columns(entry.needs, images=True)),
+            folder.table("questions").read(shard), scope=SeedScope(settings.seed, iteration),
+            needs=entry.needs, lend_judge=False, who=entry.described,
         )
-        folder.table("answers").commit(shard, told)
+        folder.table("answers").commit(shard, answer_table)
         folder.table("scores").commit(shard, scores, counts)

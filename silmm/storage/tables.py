@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from silmm.contracts.models import Image, Latent, Prompt
+from silmm.contracts.candidates import Prompt
+from silmm.contracts.models import Image, Latent
 from silmm.contracts.records import PAIRS, PROMPTS, prompt_id
 from silmm.errors import DataError
 from silmm.storage.atomic_files import disk_errors
@@ -79,17 +82,18 @@ def decode_png(value: Mapping[str, Any]) -> Image:
         return np.asarray(image.convert("RGB"), dtype=np.uint8)
 
 
-def latent_columns(latent: Latent) -> dict[str, list[Any] | None]:
-    """Return the columns `z` and `shape` of one representation; features are not kept in a table.
+def latent_columns(latent: Latent) -> dict[str, Any]:
+    """Return the columns `z`, `shape` and `latent_id` of one representation; features are not kept in a table.
 
     Raises:
         DataError: `latent` is neither integer tokens (L,) nor floats.
     """
     flat = latent.reshape(-1)
     if np.issubdtype(latent.dtype, np.integer):
-        return {"z": flat.astype(np.int32).tolist(), "shape": list(latent.shape)}
+        return {"z": flat.astype(np.int32).tolist(), "shape": list(latent.shape), "latent_id": None}
     if np.issubdtype(latent.dtype, np.floating):
-        return {"z": None, "shape": list(latent.shape)}
+        content = hashlib.sha256(flat.astype(np.float32).tobytes()).hexdigest()[:16]
+        return {"z": None, "shape": list(latent.shape), "latent_id": content}
     raise DataError(f"A model gave a representation of {latent.dtype}; int32 or float32 is asked.")
 
 
@@ -140,6 +144,9 @@ def read_pairs(path: Path) -> pa.Table:
                 "'rejected_features' (L lists of D finite numbers each, of one shape). The pairs table of "
                 "a run with a continuous model holds no features: they are in its folder features/."
             )
+        weight = row.get("weight")
+        if weight is not None and not (isinstance(weight, int | float) and 0 < weight < math.inf):
+            raise DataError(f"{path}, row {number}: 'weight' is {weight!r}; it is a finite number above 0.")
         kept = {name: row.get(name) for name in PAIRS.names}
         rows.append({**kept, "prompt_id": prompt_id(row["prompt"])})
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from silmm.contracts.models import Aggregation, Distance
+from silmm.contracts.components import Aggregation, Distance
 from silmm.testing.cases import Nonconformance, array, compare
 
 _TOLERANCE = 1e-5

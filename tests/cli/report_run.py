@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from silmm.contracts.models import Prompt
+from silmm.contracts.candidates import Prompt
 from silmm.contracts.records import ANSWERS, CANDIDATES, IMAGE, PAIRS, QUESTIONS, SCORES, prompt_id
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import to_json
@@ -104,11 +104,12 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.sources, self.names, self.text = [], [], ""
+        self.sources, self.names, self.attributes, self.text = [], [], set(), ""
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.names.append(tag)
+        self.attributes.update(name for name, _ in attrs)
         self.sources += [v for k, v in attrs if k in ("src", "href", "srcset", "data")]
 
     def handle_data(self, data):

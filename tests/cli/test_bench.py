@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from silmm.bench.score_benchmarks import default_out, parse_sets
 from silmm.errors import UsageError
 from silmm_cli import main
-from silmm_cli.bench_cmd import default_out, parse_judges, parse_sets
+from silmm_cli.bench_cmd import parse_judges
 
 DRAW = ["bench", "shapes", "--model", "tiny-discrete", "--limit", "8", "--set", "shapes.images=1",
         "--set", "generator.batch_size=2"]

@@ -15,16 +15,16 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from silmm.bench.leaderboard.board_formats import FORMATS, footnotes
 from silmm.bench.leaderboard.comparing import compare_results
 from silmm.bench.leaderboard.published import COLUMNS, TABLE1
 from silmm.bench.leaderboard.ranking import boards, difference
 from silmm.bench.leaderboard.results import FORMAT, KIND, SEAL, find_results, read_result, seal
-from silmm.bench.leaderboard.writing import FORMATS, footnotes
 from silmm.errors import DataError, UsageError
 from silmm.storage.json_files import to_json
 from silmm.storage.tables import to_parquet
 from silmm_cli import main
-from silmm_cli.bench_view import print_boards
+from silmm_cli.leaderboard_cmd import print_boards
 from tests.conftest import REPOSITORY
 
 NASTY = "<script>alert('x')</script>|a_b [red]$\\input{x}$"
@@ -146,8 +146,8 @@ def test_names_of_models_are_nobodys_markup(write):
     found = boards([read_result(write(NASTY, [0.5]))])
     page = Scripts()
     page.feed(FORMATS["html"](found))
-    assert page.tags == {"html", "head", "meta", "title", "style", "body", "h2", "table", "tr", "th", "td",
-                         "ul", "li"}
+    assert page.tags == {"html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "div", "table", "thead",
+                         "tbody", "tr", "th", "td", "span", "ul", "li"}
     row = next(line for line in FORMATS["md"](found).splitlines() if "script" in line)
     head = next(line for line in FORMATS["md"](found).splitlines() if line.startswith("| "))
     assert len(re.findall(r"(?<!\\)\|", row)) == head.count("|")

@@ -26,7 +26,7 @@ def silmm_register_samplers(register):
 @hookimpl
 def silmm_register_models(register):
     register("toy", print, summary="A toy.", kind="discrete", capabilities=("nucleus", "chat"),
-             defaults={"sampler.top_p": 0.5})
+             defaults={"sampler/nucleus.top_p": 0.5})
 
 @hookimpl
 def silmm_register_aggregations(register):
@@ -87,10 +87,10 @@ def test_the_json_list_is_stable_and_alone_on_stdout(silmm):
         "paper": "",
         "model_kinds": ["discrete", "continuous"],
         "requires": ["nucleus"],
-        "accepts": [],
+        "needs": [],
     }
     assert model["capabilities"] == ["chat", "nucleus"]
-    assert model["defaults"] == {"sampler.top_p": 0.5}
+    assert model["defaults"] == {"sampler/nucleus.top_p": 0.5}
     [broken] = data["broken"]
     assert set(broken) == {"name", "value", "distribution", "version", "reason", "traceback"}
     assert "Traceback" in broken["traceback"]

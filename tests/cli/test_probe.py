@@ -12,9 +12,9 @@ from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 from silmm import probe
 from silmm.engine import settings_resolution
 from silmm.errors import UsageError
+from silmm.registry.component_path import split_component
 from silmm.registry.registry import Registry
-from silmm_cli import main, run_cmd
-from silmm_cli.model_path import split_judge, split_model
+from silmm_cli import main
 
 PLUGIN = """
 from pathlib import Path
@@ -100,11 +100,11 @@ def silmm(*arguments):
 def test_a_path_becomes_the_models_option(in_folder):
     """Everything after the first colon goes to `path`, ahead of `--set`; a bare name stays as it is."""
     registry = Registry.load()
-    assert split_model(registry, "in-folder", ["a.b=1"]) == ("in-folder", ("a.b=1",))
-    assert split_model(registry, "in-folder:C:/x", ["a.b=1"]) == (
+    assert split_component(registry, "in-folder", ["a.b=1"]) == ("in-folder", ("a.b=1",))
+    assert split_component(registry, "in-folder:C:/x", ["a.b=1"]) == (
         "in-folder", ("model.path=C:/x", "a.b=1")
     )
-    assert split_model(registry, "silmm-in-folder/in-folder:org/name", ()) == (
+    assert split_component(registry, "silmm-in-folder/in-folder:org/name", ()) == (
         "silmm-in-folder/in-folder", ("model.path=org/name",)
     )
 
@@ -112,7 +112,7 @@ def test_a_path_becomes_the_models_option(in_folder):
 @pytest.mark.parametrize(
     ("model", "sets", "message"),
     [
-        ("tiny-discrete:DIR", (), "brings its own files.*Models that take a path:.*in-folder"),
+        ("tiny-discrete:DIR", (), "takes no path.*Those that take a path:.*in-folder"),
         ("in-folder:", (), "ends with its colon"),
         ("in-folder:a", ("model.path=b",), "both give the path"),
         ("in-foldr:a", (), "in-folder"),
@@ -121,22 +121,19 @@ def test_a_path_becomes_the_models_option(in_folder):
 def test_a_path_that_cannot_be_used_is_refused(in_folder, model, sets, message):
     """Each message says what was given and what to write."""
     with pytest.raises(UsageError, match=message):
-        split_model(Registry.load(), model, sets)
+        split_component(Registry.load(), model, sets)
 
 
 def test_run_and_reproduce_take_a_path(in_folder, monkeypatch, tmp_path):
     """The settings of a run hold name and path apart; the rows of a table take the same."""
-    seen = []
-
-    def resolve(registry, **given):
-        seen.append((given["flags"]["model"], given["sets"]))
-        raise UsageError("far enough")
-
     monkeypatch.chdir(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(settings_resolution, "resolve_settings", resolve)
-        assert silmm("run", "--model", "in-folder:DIR").exit_code == 2
-    assert seen == [("in-folder", ("model.path=DIR",))]
+    (tmp_path / "DIR").mkdir()
+    (tmp_path / "DIR" / "config.json").write_text("{}")
+    registry = Registry.load()
+    settings = settings_resolution.resolve_settings(registry, flags={"model": "in-folder:DIR"})
+    assert (settings.model, settings.options["model"]["path"]) == ("in-folder", "DIR")
+    with pytest.raises(UsageError, match=r"--model in-folder:DIR and --set model\.path=X both"):
+        settings_resolution.resolve_settings(registry, flags={"model": "in-folder:DIR"}, sets=["model.path=X"])
     rows = silmm("reproduce", "table4", "--model", "in-folder:DIR", "--list", "--json")
     assert rows.exit_code == 0, rows.output
     assert '"in-folder"' in rows.stdout
@@ -220,7 +217,6 @@ def test_prompts_that_cannot_be_read_end_the_smoke():
 def test_the_run_command_shows_the_path():
     """The help says that a model may take one."""
     assert "NAME[:PATH]" in silmm("run", "--help").stdout
-    assert run_cmd.split_model is split_model
 
 
 def test_a_judge_without_a_prober_is_loaded_and_asks_its_own_canaries(lenient):
@@ -267,5 +263,5 @@ def test_wrong_usage_of_a_judge_is_refused(lenient, arguments, message):
 
 def test_the_path_of_a_judge_is_its_first_option_for_one(lenient):
     """It is the option that `silmm bench --judge ROLE=NAME:PATH` fills."""
-    found = split_judge(Registry.load(), "lenient:C:/x", ["a.b=1"])
+    found = split_component(Registry.load(), "lenient:C:/x", ["a.b=1"], "judge")
     assert found == ("lenient", ("judge.weights=C:/x", "a.b=1"))

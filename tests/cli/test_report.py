@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from silmm.contracts.records import ANSWERS
 from silmm.errors import DataError
+from silmm.rendering.result_table import direction
 from silmm.report import write_report
 from silmm.report.charts import histogram, interval_bar, line_chart, ticks
 from silmm.report.gallery import Album
-from silmm.report.markup import tag
 from silmm.report.paper import deviations
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import to_json
@@ -199,28 +199,31 @@ def test_deviations_are_what_differs_from_the_paper():
     assert found == {"prompts": ("16000", "384"), "trainer.nll_weight": ("0.0", "0.5")}
 
 
-def test_attributes_are_escaped():
-    """A quote in an attribute cannot end it."""
-    assert tag("img", alt='" onload="x') == '<img alt="&quot; onload=&quot;x">'
+def test_attributes_are_escaped(tmp_path):
+    """A quote in a prompt cannot end the alternative text of its images."""
+    run = make_run(tmp_path / "run", prompt='" onload="x')
+    page = Page(write_report(run).read_text())
+    assert 'alt="&#34; onload=&#34;x, image 0"' in (run / "report/index.html").read_text()
+    assert "onload" not in page.attributes
 
 
 def test_charts_hold_every_finite_value():
     """Lines break at values that are not finite, and shares of a histogram keep all the values."""
-    points = [(1, 0.5), (2, math.nan), (3, 0.7), (4, 0.8)]
-    assert line_chart("loss", {"loss": points}).count("points=") == 2
-    assert "nan" not in line_chart("loss", {"loss": points})
+    broken = line_chart("loss", {"loss": [(1, 0.5), (2, math.nan), (3, 0.7), (4, 0.8)]})
+    assert [shape.element for shape in broken.drawing.shapes if "points" in shape.geometry] == ["polygon", "polyline"]
+    assert "nan" not in str(broken)
     chart = histogram("scores", {"a": [-1.0, 1.0, math.nan]}, span=(-1, 1), bins=4)
-    assert "n=2" in chart
-    assert chart.count("<rect") == 2
-    assert "no finite values" in line_chart("loss", {"loss": [(1, math.nan)]})
+    assert chart.legend == [("c1", "a (n=2)")]
+    assert len([shape for shape in chart.drawing.shapes if shape.element == "rect"]) == 2
+    assert line_chart("loss", {"loss": [(1, math.nan)]}).drawing is None
 
 
 def test_an_interval_is_marked_by_its_sign():
     """Only an interval without zero counts as up or down; without an interval nothing does."""
-    assert 'class="up"' in interval_bar(0.1, 0.2, 0.3, 1)
-    assert 'class="down"' in interval_bar(-0.3, -0.2, -0.1, 1)
-    assert 'class="level"' in interval_bar(-0.1, 0.2, 0.3, 1)
-    assert 'class="level"' in interval_bar(math.nan, 0.2, math.nan, 1)
+    ends = ((0.1, 0.3), (-0.3, -0.1), (-0.1, 0.3), (math.nan, math.nan))
+    bars = [interval_bar(low, 0.2, high, 1) for low, high in ends]
+    assert [bar.shapes[-1].css for bar in bars] == ["better", "worse", "level", "level"]
+    assert [direction(low, high)[1] for low, high in ends] == ["better", "worse", "level", "level"]
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 250), (0.001, 0.002), (5, 5)])

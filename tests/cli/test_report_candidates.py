@@ -11,7 +11,7 @@ from silmm.contracts.records import CANDIDATES, SCORES, prompt_id
 from silmm.report import write_report
 from silmm.report.charts import histogram, interval_chart
 from silmm.report.reading import read_run
-from silmm.report.scores import Spread, sampler_label
+from silmm.report.scores import ScoreSpread, sampler_label
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import read_json, to_json
 from silmm.storage.shards import Shards
@@ -41,7 +41,7 @@ def following(found, start, count):
 
 
 def test_scores_are_told_per_iteration_with_the_sampler(run):
-    """Number, mean, mean of the best and deviation of the candidates' scores, under sampler and options."""
+    """Number, mean, mean of the best and deviation of the candidates' scores, with sampler and options."""
     settings = read_json(run / "run.json")["settings"]
     options = {**settings["options"], "sampler": {"rate": 0.1, "layers": "last:4", "batch_size": 128}}
     change(run / "run.json", settings={**settings, "sampler": "dropdiv", "options": options})
@@ -61,7 +61,7 @@ def test_candidates_without_a_score_are_not_in_the_distribution(run):
     for row in rows[:4]:
         row |= {"score": None, "status": "non-finite"}
     shards.commit(0, pa.Table.from_pylist(rows, schema=SCORES))
-    spread = Spread.of(read_run(run).iterations[0])
+    spread = ScoreSpread.of(read_run(run).iterations[0])
     assert (len(spread.scores), spread.best) == (4, [0.9])
 
 
@@ -73,8 +73,9 @@ def test_a_sampler_without_options_is_its_name():
 def test_a_mean_is_sampled_where_it_lies():
     """The dashed line of a layer stands at the mean of its finite values, in the layer's colour."""
     chart = histogram("s", {"a": [-1.0, 0.0, float("nan")], "b": [1.0]}, span=(-1, 1), means=True)
-    places = re.findall(r'class="line mean (c\d)" x1="([\d.]+)"', chart)
-    assert places == [("c1", "117.0"), ("c2", "330.0")]  # the axis runs from 46 to 330
+    lines = [shape for shape in chart.drawing.shapes if "mean" in shape.css]
+    assert [line.css for line in lines] == ["line mean c1", "line mean c2"]
+    assert [line.geometry["x1"] for line in lines] == ["117.0", "330.0"]  # the axis runs from 46 to 330
 
 
 def test_diversity_by_pixels(run):
@@ -104,7 +105,7 @@ def test_chosen_and_rejected_stand_side_by_side(run):
     """Each side shows the images of its candidates with their scores, and the pairs' gap."""
     page = write_report(run)
     section = page.read_text().split("Chosen and rejected")[1].split("Where this run deviates")[0]
-    chosen, rejected = re.search(r"<h4>chosen</h4>(.*?)<h4>rejected</h4>(.*?)</div></div>", section).groups()
+    chosen, rejected = re.search(r"<h4>chosen</h4>(.*?)<h4>rejected</h4>(.*?)<h4>chosen", section, re.S).groups()
     for side, candidate, score in ((chosen, 0, "+0.900"), (rejected, 3, "-0.300")):
         assert re.findall(r"<figcaption>([^<]*)<", side) == [score]
         source = re.search(r'src="([^"]*)"', side)[1]
@@ -132,13 +133,12 @@ def test_the_course_over_the_iterations_has_its_intervals(run):
 def test_whiskers_span_the_interval_and_noise_does_not_fill_the_chart():
     """A whisker goes from end to end; an axis covers at least 0.1; without an interval there is none."""
     chart = interval_chart("facts", 0.5, [(1, 0.5, 0.51, 0.52), (2, float("nan"), 0.51, float("nan"))])
-    whiskers = re.findall(r'<line class="line c1" x1="([\d.]+)" x2="\1" y1="([\d.]+)" y2="([\d.]+)"', chart)
-    base = float(re.search(r'class="zero" x1="\d+" x2="\d+" y1="([\d.]+)"', chart)[1])
-    assert len(whiskers) == 1
-    _, low, high = map(float, whiskers[0])
-    assert low == base
-    assert 0 < low - high < 0.2 * 190 + 2
-    assert "nan" not in chart
+    (whisker,) = [shape for shape in chart.drawing.shapes if (shape.element, shape.css) == ("line", "line c1")]
+    (base,) = [shape.geometry["y1"] for shape in chart.drawing.shapes if shape.css == "zero"]
+    assert whisker.geometry["x1"] == whisker.geometry["x2"]
+    assert whisker.geometry["y1"] == base
+    assert 0 < float(base) - float(whisker.geometry["y2"]) < 0.2 * 190 + 2
+    assert "nan" not in str(chart)
 
 
 def test_names_of_figures_are_escaped(run):

@@ -9,9 +9,10 @@ import re
 import pytest
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 
+from silmm.contracts.training import TrainingJob
 from silmm.engine.training_log import TrainingLog
 from silmm.report import write_report
-from silmm.report.training import CURVES
+from silmm.report.training_curves import CURVES
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import read_json, to_json
 from tests.cli.report_run import EVIL, Page, figures, make_run
@@ -82,7 +83,7 @@ def test_distance_curves_are_relative_to_the_reference(run):
     page = write_report(run).read_text()
     start = page.index("kernel distance over the reference")
     chart = page[start : page.index("</figure>", start)]
-    level = float(re.search(r'class="zero" x1="\d+" x2="\d+" y1="([\d.]+)"', chart)[1])
+    level = float(re.search(r'class="zero" x1="[\d.]+" x2="[\d.]+" y1="([\d.]+)"', chart)[1])
     lines = [
         [tuple(map(float, point.split(","))) for point in points.split()]
         for points in re.findall(r'<polyline class="line c\d" points="([^"]*)"', chart)
@@ -99,8 +100,9 @@ def test_the_report_knows_the_metrics_of_the_real_trainer(run):
     (run / "iter-1" / "metrics.jsonl").unlink()
     trainer = KcDpo(KcDpoOptions(**{**QUICK, "max_steps": 2, "warmup_steps": 0, "learning_rate": 1e-9}))
     trainer.train(
-        TinyContinuousRandom(), feature_preferences(8), start=None, out=run / "adapter", work=run / "work",
-        seed=1, observe=steps.append,
+        TrainingJob(
+            TinyContinuousRandom(), feature_preferences(8), None, run / "adapter", run / "work", 1, steps.append
+        )
     )
     shown = text(run)
     for title, names, _ in CURVES:
@@ -167,7 +169,7 @@ def test_a_falling_validation_score_under_a_growing_margin_is_warned_of(run, sco
                for s, m in zip(scores, margins, strict=True)])
     shown = text(run)
     assert ("the policy drifts" in shown) == warned
-    assert "own score on held-out prompts" in shown
+    assert "self-score on held-out prompts" in shown
 
 
 @pytest.mark.parametrize(("every", "best", "told"), [(5, True, True), (0, True, False), (5, False, False)])

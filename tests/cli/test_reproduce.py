@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from silmm.errors import DataError
-from silmm.reproduce.catalog import EXPERIMENTS
+from silmm.reproduce.listing import EXPERIMENTS
 from silmm_cli import main
 from tests.toy import plugin
 

@@ -15,6 +15,7 @@ from silmm.engine.run import RunResult
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import UsageError
 from silmm.registry.registry import Registry
+from silmm.rendering.table_formats import to_rich
 from silmm_cli import main
 from silmm_cli.console import chatter, results
 from silmm_cli.display import (
@@ -28,8 +29,8 @@ from silmm_cli.display import (
     watched,
     with_relative,
 )
-from silmm_cli.outcome import as_object, outcome_table, print_outcome
-from silmm_cli.run_cmd import default_run_dir, parse_shard
+from silmm_cli.options import parse_shard
+from silmm_cli.run_cmd import outcome_object, outcome_table, print_outcome
 from tests.toy import plugin
 
 TOY = [
@@ -95,6 +96,22 @@ def test_a_tracker_follows_the_runs_that_ask_for_it(toy):
     wrong = silmm("--tracker", "toi")
     assert wrong.exit_code == 2
     assert "toy" in wrong.stderr
+
+
+def test_an_executor_is_chosen_by_name_and_is_no_part_of_the_identity(toy, monkeypatch):
+    """`--executor` and its options go on with the run of another one; an unknown name or option is wrong usage."""
+    monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy,silmm")
+    first = json.loads(silmm("--json", "--until", "questions").stdout)["run_dir"]
+    result = silmm("--json", "--executor", "local", "--set", "executor.workers=2", "--until", "score")
+    assert json.loads(result.stdout)["run_dir"] == first
+    for arguments, words in (
+        (["--executor", "lcal"], "did you mean 'local'"),
+        (["--executor", "local", "--set", "executor.worker=2"], "did you mean 'workers'"),
+        (["--workers", "2", "--set", "executor.workers=0"], "greater than or equal to 1"),
+    ):
+        wrong = silmm(*arguments)
+        assert wrong.exit_code == 2
+        assert words in wrong.stderr
 
 
 def test_people_get_a_table_and_the_paths(toy):
@@ -167,8 +184,8 @@ def test_default_directory_is_a_plain_name(toy):
     flags = {flag.removeprefix("--").replace("-", "_"): "toy" for flag in TOY[::2]}
     settings = resolve_settings(Registry.load(), flags=flags)
     elsewhere = settings.model_copy(update={"model": "../../etc/x"})
-    assert default_run_dir(elsewhere).parts[0] == "runs"
-    assert len(default_run_dir(elsewhere).parts) == 2
+    assert elsewhere.default_run_dir.parts[0] == "runs"
+    assert len(elsewhere.default_run_dir.parts) == 2
 
 
 def test_pair_shape_is_the_pair_rules_option(tmp_path):
@@ -275,7 +292,7 @@ def test_no_color_is_honoured(monkeypatch):
             monkeypatch.setenv("NO_COLOR", value)
             target = io.StringIO()
             monkeypatch.setattr(f"sys.{stream}", target)
-            make().print(table)
+            make().print(to_rich(table))
             shown[value] = target.getvalue()
         assert "\x1b[3" in shown[""]
         assert "\x1b[3" not in shown["1"]
@@ -286,7 +303,7 @@ def test_arrows_follow_the_interval_not_the_difference():
     level = {**FIGURES, "ci_low": -0.01}
     single = {**FIGURES, "ci_low": None, "ci_high": math.nan, "n": 1}
     screen = console()
-    screen.print(outcome_table({"overall": FIGURES, "categories": {"a": level, "b": single}}))
+    screen.print(to_rich(outcome_table({"overall": FIGURES, "categories": {"a": level, "b": single}})))
     up, flat, none = [line for line in screen.file.getvalue().splitlines() if "+0.100" in line]
     assert "↑" in up
     assert "↑" not in flat
@@ -305,7 +322,7 @@ def test_a_partial_result_is_marked(tmp_path):
 def test_json_of_several_iterations_names_the_last_adapter(tmp_path):
     """`adapter` is the last iteration's."""
     adapters = {"1": tmp_path / "a", "2": tmp_path / "b"}
-    answer = as_object(RunResult(tmp_path, {}, adapters, None), None)
+    answer = outcome_object(RunResult(tmp_path, {}, adapters, None), None)
     assert answer["adapter"] == str(tmp_path / "b")
     assert answer["report"] is None
 

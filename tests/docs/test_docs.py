@@ -16,15 +16,13 @@ import pytest
 
 import silmm
 import silmm.engine.run
-from silmm.contracts import hookspecs
-from silmm.contracts import models as interfaces
+from silmm.contracts import components, hookspecs, models
 from silmm.engine import capabilities
 from silmm.engine.settings import RunSettings
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.registry.discovery import HOOKS
 from silmm.registry.registry import KIND_OF_HOOK, Registry
 from silmm_cli import main
-from silmm_cli.model_path import split_model
 from tests.toy import plugin
 
 if sys.version_info >= (3, 11):
@@ -129,7 +127,8 @@ def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
         *("Aggregation", "Distance", "Trainer", "ValidatingTrainer", "Benchmark"),
     }
     for owner, method, text in told:
-        assert split(text) == arguments(getattr(getattr(interfaces, owner), method)), owner
+        contract = getattr(components if hasattr(components, owner) else models, owner)
+        assert split(text) == arguments(getattr(contract, method)), owner
 
 
 def test_the_guide_knows_all_arguments_of_register() -> None:
@@ -299,10 +298,10 @@ def test_the_embedded_model_deviates_as_told() -> None:
     """Fewer prompts and steps, a higher rate, more pairs and a likelihood term, as the page says."""
     defaults: dict[str, Any] = dict(Registry.load().entry("model", "tiny-discrete").defaults)
     assert defaults["prompts"] < 16000
-    assert defaults["trainer.max_steps"] < 1000
-    assert defaults["trainer.learning_rate"] > 5e-5
-    assert defaults["pair-rule.k"] > 1
-    assert defaults["trainer.nll_weight"] > 0
+    assert defaults["trainer/dpo.max_steps"] < 1000
+    assert defaults["trainer/dpo.learning_rate"] > 5e-5
+    assert defaults["pair-rule/top-last.k"] > 1
+    assert defaults["trainer/dpo.nll_weight"] > 0
 
 
 def test_one_version_everywhere() -> None:
@@ -333,10 +332,7 @@ def test_the_readmes_commands_are_understood(line, tmp_path, monkeypatch):
     if name == "run":
         flags = {key: value for key, value in context.params.items() if key in RunSettings.model_fields}
         files = {key: None for key, value in flags.items() if str(value).startswith("my-")}
-        sets = context.params["sets"]
-        if flags["model"] is not None:
-            flags["model"], sets = split_model(Registry.load(), flags["model"], sets)
-        resolve_settings(Registry.load(), flags=flags | files, sets=sets)
+        resolve_settings(Registry.load(), flags=flags | files, sets=context.params["sets"])
 
 
 def test_the_readmes_library_example_resolves():

@@ -11,9 +11,9 @@ import pytest
 from silmm.engine import capabilities
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import SettingsChanged, UsageError
+from silmm.registry.component_path import split_component
 from silmm.report import write_report
 from silmm.storage.shards import Shards
-from silmm_cli.model_path import split_model
 from tests.toy import artefacts
 
 
@@ -170,12 +170,12 @@ def test_the_judge_is_part_of_the_identity(go, tmp_path, judged, toy_settings, t
 
 def test_the_command_line_names_a_judge_with_its_path(toy_registry):
     """`NAME:PATH` fills the judge's own option; given twice, or to a model without files, it is refused."""
-    split = split_model(toy_registry, "toy-folder:DIR", ["a.b=1"], "judge_model")
+    split = split_component(toy_registry, "toy-folder:DIR", ["a.b=1"], "judge_model")
     assert split == ("toy-folder", ("judge_model.path=DIR", "a.b=1"))
     with pytest.raises(UsageError, match=r"--judge-model toy-folder:DIR and --set judge-model\.path=X both"):
-        split_model(toy_registry, "toy-folder:DIR", ["judge-model.path=X"], "judge_model")
-    with pytest.raises(UsageError, match=r"--judge-model toy:DIR.*Models that take a path: toy-folder\."):
-        split_model(toy_registry, "toy:DIR", [], "judge_model")
+        split_component(toy_registry, "toy-folder:DIR", ["judge-model.path=X"], "judge_model")
+    with pytest.raises(UsageError, match=r"--judge-model toy:DIR.*Those that take a path: toy-folder\."):
+        split_component(toy_registry, "toy:DIR", [], "judge_model")
 
 
 def test_a_settings_file_names_a_judge(toy_registry, taste, tmp_path):

@@ -57,10 +57,13 @@ def make(options):
 @hookimpl
 def silmm_register_models(register):
     register("tiny-discrete", make, summary="M.", kind="discrete",
-             defaults={"benchmark": "shapes", "prompts": 384, "trainer.nll_weight": 0.5, "sampler.top_p": 0.8,
-                       "pair-rule.depth": 4, "pair-rule.style": "own"})
+             defaults={"benchmark": "shapes", "prompts": 384, "trainer/dpo.nll_weight": 0.5,
+                       "sampler/nucleus.top_p": 0.8, "pair_rule/top-last.depth": 4, "pair-rule/top-last.style": "own",
+                       "sampler/guest/warm.top_p": 0.3})
     register("plain", make, summary="M.", kind="discrete")
     register("odd", make, summary="M.", kind="discrete", defaults={"promts": 3})
+    register("vague", make, summary="M.", kind="discrete", defaults={"sampler.top_p": 0.3})
+    register("typist", make, summary="M.", kind="discrete", defaults={"sampler/nucleus.topp": 0.3})
 
 @hookimpl
 def silmm_register_prompters(register):
@@ -94,6 +97,19 @@ def silmm_register_benchmarks(register):
     register("shapes", make, summary="B.")
 """
 
+GUEST = """
+from silmm import hookimpl
+from silmm.contracts.options import Options, option
+
+class Sampling(Options):
+    top_p: float = option(0.9, "probability mass kept")
+
+@hookimpl
+def silmm_register_samplers(register):
+    for name in ("nucleus", "other", "warm"):
+        register(name, lambda options: options, summary="S.", options=Sampling)
+"""
+
 
 @pytest.fixture
 def registry(fake_distribution):
@@ -124,15 +140,31 @@ def test_sources_win_in_the_documented_order(registry, tmp_path):
     assert resolve_settings(registry, flags={"model": "plain"}).prompts == 16000
 
 
-def test_a_models_default_is_skipped_by_a_component_without_that_option(registry):
-    """`trainer.nll_weight` of the model does not trip a trainer that has no such option."""
+def test_a_models_preset_is_for_the_component_that_it_names(registry):
+    """A preset of trainer `dpo` does nothing to trainer `sft`."""
     assert resolve_settings(registry, flags={"trainer": "sft"}).options["trainer"] == {}
 
 
-def test_a_models_misspelt_default_is_an_error(registry):
-    """A model's author hears of a default that no setting has."""
-    with pytest.raises(UsageError, match=r"'promts'.*model 'odd'.*did you mean 'prompts'"):
-        resolve_settings(registry, flags={"model": "odd"})
+def test_a_third_partys_component_gets_no_preset_by_an_accident_of_names(fake_distribution):
+    """Neither an equal option name nor an equal component name brings another's preset; the full name does."""
+    fake_distribution("house", {"house": "house_plugin"}, {"house_plugin": HOUSE})
+    fake_distribution("guest", {"guest": "guest_plugin"}, {"guest_plugin": GUEST})
+    registry = Registry.load({"SILMM_LOAD_PLUGINS": "house,guest", "SILMM_STRICT_PLUGINS": "1"})
+    samplers = {"house/nucleus": 0.8, "guest/nucleus": 0.9, "other": 0.9, "warm": 0.3}
+    for name, top_p in samplers.items():
+        settings = resolve_settings(registry, flags={"model": "tiny-discrete", "sampler": name})
+        assert settings.options["sampler"]["top_p"] == top_p, name
+
+
+@pytest.mark.parametrize(("model", "message"), [
+    ("odd", r"'promts'.*model 'odd'.*did you mean 'prompts'"),
+    ("vague", r"model 'vague' hold 'sampler.top_p'.*sampler/NAME.top_p"),
+    ("typist", r"sampler 'nucleus' has no option 'topp'.*model 'typist'.*did you mean 'top_p'"),
+])
+def test_a_models_misspelt_preset_is_an_error(registry, model, message):
+    """A model's author hears of a preset that no setting or option has, or that names no component."""
+    with pytest.raises(UsageError, match=message):
+        resolve_settings(registry, flags={"model": model})
 
 
 def test_command_line_text_becomes_typed_values(registry):

@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 import silmm_plugins
-from silmm_plugins.models.tiny_discrete import registration as embedded
+from silmm_plugins.models import registration
+from silmm_plugins.models.tiny import options as tiny_options
+from silmm_plugins.models.tiny_discrete import options as tiny_discrete
 
-from silmm.contracts.options import describe
+from silmm.contracts.options import NoOptions, describe
+from silmm.contracts.registration import Lazy, lazy
 from silmm.engine.capabilities import check
 from silmm.engine.settings import RunSettings
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import UsageError
+from silmm.registry.registry import KINDS as KINDS_OF_REGISTRY
 from silmm.registry.registry import Registry
 
 KINDS = ("prompters", "samplers", "questioners", "scorers", "pair_rules", "trainers")
@@ -35,13 +39,14 @@ def registered() -> dict[str, dict[str, Any]]:
 
 
 def test_the_papers_variants_are_there() -> None:
-    """Every name of the method's table is registered, with help and its place."""
+    """Every name of the method's table, and what newer methods brought, is registered, with help and its source."""
     found = registered()
     assert set(found) == {
         *("self", "file", "nucleus", "self-q", "phrase-q", "prompt-q"),
         *("dropdiv", "noisy-dreamemb", "rephrase", "explain"),
-        *("diff-of-prob", "ratio-of-yes", "random", "top-last"),
-        *("dpo", "kc-dpo", "c-dpo", "mc-dpo", "sft"),
+        *("diff-of-prob", "ratio-of-yes", "random", "vqascore", "vqascore-dual", "reward-model"),
+        *("top-last", "margin"),
+        *("dpo", "kc-dpo", "c-dpo", "mc-dpo", "sft", "simpo", "ipo", "grpo"),
     }
     assert all(entry["summary"] and entry["paper"] for entry in found.values())
 
@@ -55,16 +60,27 @@ def test_every_option_has_help_and_its_place_in_the_paper() -> None:
                 assert option.paper, (name, option.name)
 
 
+def test_every_preset_of_a_built_in_model_names_a_registered_components_option() -> None:
+    """A renamed component or option cannot leave a preset behind that nobody reads."""
+    registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
+    components = [key for model in registry.entries("model") for key in model.defaults if "." in key]
+    for key in components:
+        component, _, option = key.rpartition(".")
+        kind, _, name = component.partition("/")
+        assert option in registry.entry(kind, name).options.model_fields, key
+    assert components
+
+
 def test_the_embedded_model_states_the_revision_of_its_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The revision of `tiny-discrete` is the hash of its weights' hashes, and empty without weights."""
-    monkeypatch.setattr(embedded, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(tiny_discrete, "WEIGHTS", tmp_path)
 
     def revision() -> object:
-        found: dict[str, Any] = {}
-        embedded.register_models(lambda name, factory, **rest: found.update(rest))
-        return found["revision"]
+        registered: dict[str, Any] = {}
+        registration.register_models(lambda name, factory, **rest: registered.update({name: rest}))
+        return registered["tiny-discrete"]["revision"]
 
     assert revision() == ""
     (tmp_path / "sha256.json").write_text("{}")
@@ -85,12 +101,26 @@ def test_registering_imports_nothing_heavy() -> None:
 
 
 def test_each_factory_builds_from_the_defaults() -> None:
-    """Default options are enough to build every component but the spaCy one, which may be missing."""
-    from silmm.contracts.options import NoOptions
-
+    """Default options build every component but those that need spaCy, which may be missing, or a checkpoint."""
     for name, entry in registered().items():
-        if name != "phrase-q":
+        if name not in ("phrase-q", "reward-model"):
             assert entry["factory"](entry.get("options", NoOptions)()) is not None
+
+
+def test_every_lazy_factory_names_something_that_exists() -> None:
+    """No plugin of this repository registers a module or an attribute that is not there."""
+    registry = Registry.load()
+    factories = [f for kind in KINDS_OF_REGISTRY for e in registry.entries(kind) for f in (e.factory, e.probe)]
+    targets = [factory for factory in factories if isinstance(factory, Lazy)]
+    assert len(targets) > 20
+    assert all(callable(factory.resolve()) for factory in targets)
+
+
+def test_a_lazy_factory_hands_on_arguments_options_and_parts() -> None:
+    """Its own arguments come first, then the options, which a component without options does not get."""
+    options = tiny_options.TinyOptions()
+    assert lazy("builtins:dict", {"a": 1})(NoOptions(), kernel="k") == {"a": 1, "kernel": "k"}
+    assert lazy("builtins:tuple.__add__", (1,))((options,)) == (1, options)
 
 
 def test_sft_takes_a_kernel_with_continuous_models_alone() -> None:

@@ -9,9 +9,9 @@ import silmm.engine.run
 from silmm.contracts.records import Difference, EvalResult
 from silmm.lora.loading import load_adapter
 from silmm.registry.registry import Registry
-from silmm.reproduce.catalog import EXPERIMENTS
+from silmm.reproduce.listing import EXPERIMENTS
 from silmm.reproduce.reproduction import reproduce
-from silmm.reproduce.resolving import Request
+from silmm.reproduce.row_settings import Request
 from tests.toy import artefacts
 from tests.toy.tiny_continuous_random import PROMPTS, TinyContinuousRandom
 

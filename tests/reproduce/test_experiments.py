@@ -7,10 +7,10 @@ import pytest
 
 from silmm.errors import UsageError
 from silmm.registry.registry import Registry
-from silmm.reproduce.catalog import EXPERIMENTS
-from silmm.reproduce.experiment import EIGHT, FOUR, Column, Experiment, PromptShare, Ranks, Row, Square
+from silmm.reproduce.experiment import EIGHT, FOUR, Experiment, PaperColumn, PromptShare, Ranks, Row, Square
+from silmm.reproduce.listing import EXPERIMENTS
 from silmm.reproduce.paper_tables import ITERATIONS
-from silmm.reproduce.resolving import EMBEDDED, QUICK, Request, plan_rows
+from silmm.reproduce.row_settings import EMBEDDED, QUICK, Request, plan_rows
 
 NAMES = ("table2", "table3", "table4", "table7", "fig3", "fig4", "fig5", "fig6", "fig7", "fig9")
 HOUSE = """
@@ -73,8 +73,8 @@ def silmm_register_pair_rules(register):
 @hookimpl
 def silmm_register_trainers(register):
     register("dpo", never, summary="T.", kinds=("discrete",), options=Train)
-    register("sft", never, summary="T.", kinds=("continuous",), accepts=("kernel",), options=Train)
-    register("kc-dpo", never, summary="T.", kinds=("continuous",), accepts=("kernel",), options=Gamma)
+    register("sft", never, summary="T.", kinds=("continuous",), needs=("kernel",), options=Train)
+    register("kc-dpo", never, summary="T.", kinds=("continuous",), needs=("kernel",), options=Gamma)
 
 @hookimpl
 def silmm_register_aggregations(register):
@@ -227,7 +227,7 @@ def test_seeds_and_settings_name_the_runs(house):
 def test_a_row_whose_own_option_nobody_has_is_not_possible(house):
     """A row's setting is never dropped: without the option the row would be another row's run."""
     experiment = Experiment(
-        "x", "X", "", (Column("color", ("color",)),),
+        "x", "X", "", (PaperColumn("color", ("color",)),),
         (Row("beta", {"trainer.beta": 1}), Row("delta", {"trainer.delta": 1})),
     )
     good, bad = plan_rows(house, experiment, Request("queries"))

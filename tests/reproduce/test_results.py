@@ -13,14 +13,14 @@ import pytest
 
 from silmm.bench.statistics import paired_difference
 from silmm.errors import UsageError
-from silmm.reproduce.catalog import EXPERIMENTS
-from silmm.reproduce.experiment import FOUR, OVERALL, Chart, Column, Experiment, Row
-from silmm.reproduce.measuring import Cell, benchmark_cells, own_columns, score_cells, stratified_interval
+from silmm.reproduce.experiment import FOUR, OVERALL, Chart, Experiment, PaperColumn, Row
+from silmm.reproduce.listing import EXPERIMENTS
+from silmm.reproduce.measuring import MeasuredCell, benchmark_cells, own_columns, score_cells, stratified_interval
 from silmm.reproduce.ordering import compare_order, spearman
-from silmm.reproduce.plotting import sample
-from silmm.reproduce.reproduction import Line, Reproduction, check_generatable, reproduce
-from silmm.reproduce.resolving import Plan, Request
-from silmm.reproduce.writing import CSV_COLUMNS, as_object, markdown, write_results
+from silmm.reproduce.plotting import plot
+from silmm.reproduce.reproduction import Line, Reproduction, check_plottable, reproduce
+from silmm.reproduce.result_files import CSV_COLUMNS, as_object, markdown, write_results
+from silmm.reproduce.row_settings import Plan, Request
 from silmm.storage.atomic_files import atomic_write
 from silmm.storage.json_files import to_json
 from silmm.storage.shards import Shards
@@ -114,7 +114,7 @@ def test_another_headline_than_shares_of_facts_is_taken_from_the_summary(tmp_pat
 def test_categories_that_the_paper_has_not_get_columns_of_their_own(tmp_path):
     """A benchmark's other categories are shown beside the paper's columns."""
     run, _, _ = make_run(tmp_path / "run")
-    assert [column.name for column in own_columns(run, (Column("attribute", CATEGORIES[:3]),))] == ["complex"]
+    assert [column.name for column in own_columns(run, (PaperColumn("attribute", CATEGORIES[:3]),))] == ["complex"]
 
 
 def test_the_stratified_interval_resamples_inside_each_group():
@@ -136,12 +136,12 @@ def test_spearman_is_the_rank_correlation_with_mid_ranks():
 def test_only_pairs_whose_intervals_do_not_overlap_count_as_apart():
     """Each such pair is named with whether the paper has it in the same order; two rows are no order."""
     def cell(diff, half):
-        return Cell(0.5 + diff, diff - half, diff + half, 9, 0.5, diff)
+        return MeasuredCell(0.5 + diff, diff - half, diff + half, 9, 0.5, diff)
 
     ours = {"a": cell(0.1, 0.01), "b": cell(0.05, 0.01), "c": cell(0.055, 0.02), "d": cell(0.0, math.nan)}
     order = compare_order("x", ours, {"a": 1.0, "b": 2.0, "c": 1.0, "d": 0.0})
     assert order.pairs == 6
-    assert order.apart == (("a", "b", False), ("a", "c", None))
+    assert order.separated == (("a", "b", False), ("a", "c", None))
     assert compare_order("x", ours, {"a": 1.0, "b": 2.0}) is None
 
 
@@ -150,7 +150,7 @@ def test_only_pairs_whose_intervals_do_not_overlap_count_as_apart():
 SCORES = {"color": [[0.1, 0.5, 0.9], [0.0, 0.2, -0.3]], "complex": [[-0.5, 0.4, 0.1]]}
 
 
-COLUMNS = (Column("color", ("color",)),)
+COLUMNS = (PaperColumn("color", ("color",)),)
 
 
 def result(chart=None, measure="benchmark"):
@@ -162,7 +162,8 @@ def result(chart=None, measure="benchmark"):
         Row("missing", group="other panel", x=1.0),
     ]
     cells = [
-        Cell(0.3, 0.0, 0.0, 5, 0.3, 0.0), Cell(0.5, 0.1, 0.3, 5, 0.3, 0.2), Cell(0.6, 0.2, 0.4, 5, 0.3, 0.3),
+        MeasuredCell(0.3, 0.0, 0.0, 5, 0.3, 0.0), MeasuredCell(0.5, 0.1, 0.3, 5, 0.3, 0.2), MeasuredCell(0.6, 0.2,
+            0.4, 5, 0.3, 0.3),
     ]
     lines = [
         Line(Plan(row, "toy", runs=(f"{row.x}",)), {"color": cell, "overall": cell}, SCORES)
@@ -212,12 +213,12 @@ def test_a_figure_is_sampled_as_svg_and_png_with_its_words(chart):
     """Both files are images, the SVG holds titles and labels and says what lacks; same bytes again."""
     measure = "scores" if chart.form == "boxes" else "benchmark"
     made = result(chart, measure)
-    files = sample(made)
+    files = plot(made)
     assert files["png"].startswith(b"\x89PNG")
     text = files["svg"].decode()
     for words in ("Figure 0", "color", "no numbers"):
         assert words in text
-    assert sample(made) == files
+    assert plot(made) == files
 
 
 def test_without_matplotlib_a_figure_says_how_to_get_it_before_it_runs(monkeypatch, tmp_path):
@@ -225,7 +226,7 @@ def test_without_matplotlib_a_figure_says_how_to_get_it_before_it_runs(monkeypat
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UsageError, match=r"pip install 'silmm\[figures\]'"):
         reproduce(EXPERIMENTS["fig6"], Request(), tmp_path, registry=None)
-    check_generatable(EXPERIMENTS["table3"])
+    check_plottable(EXPERIMENTS["table3"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -237,7 +238,7 @@ def test_score_experiments_stop_before_training(go, toy_registry, tmp_path):
     kinds = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
     request = Request("toy", "toy", "7", tuple(f"{kind}=toy" for kind in kinds), seeds=2)
     table = Experiment(
-        "fig0", "Figure 0", "", (Column("toy", ("toy",)),), (Row("toy"),), kind="discrete",
+        "fig0", "Figure 0", "", (PaperColumn("toy", ("toy",)),), (Row("toy"),), kind="discrete",
         base={"images_per_prompt": 4}, measure="scores", chart=Chart("boxes", ("toy",)),
     )
     made = reproduce(table, request, tmp_path, registry=toy_registry)
@@ -254,7 +255,7 @@ def test_score_experiments_stop_before_training(go, toy_registry, tmp_path):
 def test_tables_need_no_matplotlib(silmm_process):
     """Everything that makes and writes a table is imported without it."""
     script = (
-        "import sys, silmm.reproduce.writing, silmm.reproduce.reproduction, silmm_cli.reproduce_view;"
+        "import sys, silmm.reproduce.result_files, silmm.reproduce.reproduction, silmm_cli.reproduce_cmd;"
         "print('matplotlib' in sys.modules)"
     )
     assert silmm_process("-c", script).stdout == "False\n"

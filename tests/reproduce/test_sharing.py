@@ -13,9 +13,9 @@ import pytest
 import silmm.engine.run
 import silmm.reproduce.sharing
 from silmm.registry.registry import Registry
-from silmm.reproduce.experiment import Column, Experiment, Row
+from silmm.reproduce.experiment import Experiment, PaperColumn, Row
 from silmm.reproduce.reproduction import others_beside, reproduce
-from silmm.reproduce.resolving import Request, plan_rows
+from silmm.reproduce.row_settings import Request, plan_rows
 from silmm.reproduce.sharing import DEPENDS, stage_digests
 from silmm.storage.json_files import read_json
 from tests.toy import artefacts
@@ -23,7 +23,7 @@ from tests.toy import artefacts
 MORE = """
 import numpy as np
 from silmm import hookimpl
-from silmm.contracts.models import Question
+from silmm.contracts.candidates import Question
 from silmm_toy import ToyBenchmark
 from tests.toy import artefacts
 
@@ -55,7 +55,7 @@ KINDS = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
 REQUEST = Request(
     "toy", "keeping", "7", (*(f"{kind}=toy" for kind in KINDS), "images_per_prompt=4", "shard_size=3"),
 )
-COLUMNS = (Column("toy", ("toy",)),)
+COLUMNS = (PaperColumn("toy", ("toy",)),)
 
 
 def experiment(*rows, **changes):

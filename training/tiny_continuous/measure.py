@@ -32,9 +32,10 @@ NOISES, CANDIDATES = 4, 10
 
 
 def sampler() -> DropDiv:
-    """Return the sampler with the model's own defaults."""
-    given = {k.removeprefix("sampler."): v for k, v in DEFAULTS.items() if k.startswith("sampler.")}
-    return DropDiv(DropDivOptions.model_validate(given))
+    """Return the sampler with the model's own presets."""
+    prefix = "sampler/dropdiv."
+    presets = {key.removeprefix(prefix): value for key, value in DEFAULTS.items() if key.startswith(prefix)}
+    return DropDiv(DropDivOptions.model_validate(presets))
 
 
 def facts(
@@ -68,7 +69,7 @@ def headroom(model: TinyContinuous) -> dict[str, float]:
     """
     prompts = [p for p in tune_prompts() for _ in range(CANDIDATES)]
     seeds = [derive(5, p.text, n % CANDIDATES) for n, p in enumerate(prompts)]
-    latents = sampler().sample(model, [p.text for p in prompts], seeds)
+    latents = [item.latent for item in sampler().sample(model, [p.text for p in prompts], seeds)]
     first = facts(model, prompts, latents, "first").reshape(-1, CANDIDATES)
     fresh = facts(model, prompts, latents, "fresh").reshape(-1, CANDIDATES)
     images = model.decode(latents, [derive(5, "one", p.text) for p in prompts])

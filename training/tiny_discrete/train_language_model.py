@@ -224,7 +224,7 @@ class Student(nn.Module):
         prompts = [pools.sample_captions[r] for r in rows]
         codes = torch.from_numpy(pools.sample_codes[rows])
         out = self.model.sampling_outputs(prompts, codes, every_layer=True)
-        sample = -self.model.code_likelihoods(out, codes).mean() / codes.shape[1]
+        sample = -self.model.code_likelihoods(out, codes).sum(-1).mean() / codes.shape[1]
         owned, words = torch.from_numpy(pools.sample_owned[rows]), torch.from_numpy(pools.sample_words[rows])
         parts = [
             word_loss(out.attentions[layer - 1][:, head], owned, words[..., kind])

@@ -21,7 +21,7 @@ class Source:
 
     summary: str
     files: str
-    """`module:NAME` of its tuple of :class:`silmm_benchmarks.data.files.DataFile`, or of a mapping that has
+    """`module:NAME` of its tuple of :class:`silmm_benchmarks.data.data_file.DataFile`, or of a mapping that has
     the tuple under the data set's name."""
     benchmark: str = ""
     """`module:Class` of the benchmark whose `items` reads the folder and compares its counts with the
@@ -43,6 +43,17 @@ CATALOGUE: Mapping[str, Source] = MappingProxyType({
         "questions and prompts of DPG-Bench",
         "silmm_benchmarks.dpg_bench.files:FILES",
         "silmm_benchmarks.dpg_bench.benchmark:DpgBench",
+    ),
+    "geneval": Source(
+        "prompts of GenEval",
+        "silmm_benchmarks.geneval.official_data:FILES",
+        "silmm_benchmarks.geneval.benchmark:GenEval",
+    ),
+    "mask2former": Source(
+        "weights of Mask2Former with Swin-S, about 0.3 GB: GenEval's objects", "silmm_benchmarks.judges.published:FILES"
+    ),
+    "clip-l14": Source(
+        "weights of CLIP ViT-L/14, about 1.7 GB: GenEval's colours", "silmm_benchmarks.judges.published:FILES"
     ),
     "mplug": Source(
         "weights of mPLUG, about 2.4 GB: TIFA and DPG-Bench", "silmm_benchmarks.judges.published:FILES"
@@ -83,7 +94,7 @@ def register_data(register: Register) -> None:
 
 def _factory(name: str, source: Source) -> Callable[[NoOptions], DataSet]:
     def build(options: NoOptions) -> DataSet:
-        from silmm_benchmarks.data.official import OfficialData
+        from silmm_benchmarks.data.official_data import OfficialData
 
         del options
         files = _named(source.files)

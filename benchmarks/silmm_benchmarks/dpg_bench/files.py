@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from silmm_benchmarks.data.files import DataFile
+from silmm_benchmarks.data.data_file import DataFile
 
 QUESTIONS = "dpg_bench.csv"
 

@@ -117,12 +117,10 @@ def read_original(path: Path) -> tuple[Any, Mapping[str, Any]]:
     Raises:
         DataError: it is broken, or holds more than tensors and plain values.
     """
-    import torch
+    from silmm.checkpoint.weight_files import tensor_table, unpickle
 
-    with broken_weights(path):
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-        table = loaded.get("model", loaded)
-        return loaded, {str(name): value for name, value in table.items()}
+    loaded = unpickle(path)
+    return loaded, tensor_table(path, loaded, ["model"])
 
 
 def _renamed(state: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -43,6 +43,24 @@ class BaseModelOptions(Options):
     size: int = option(0, "images are scaled to this side first; 0: as they are", ge=0, unit="pixels")
 
 
+class ColourOptions(JudgeOptions):
+    """CLIP ViT-L/14 as GenEval's judge of colours."""
+
+    background: str = option("#999", "what is painted around a masked object: a colour of Pillow, or original")
+    crop: bool = option(True, "cut the object out of the image, as the official script does by default")
+
+
+class Mask2FormerOptions(Options):
+    """Where Mask2Former's weights lie and where it computes; always in float32, as officially."""
+
+    weights: str = option(
+        "",
+        "the official checkpoint (.pth), or the same as .safetensors, or the folder of either; empty: mask2former in "
+        "the data folder (SILMM_DATA)",
+    )
+    device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one")
+
+
 class DetectorOptions(JudgeOptions):
     """Any object detector of transformers; not the official one."""
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from silmm_benchmarks.judges.options import (
     BaseModelOptions,
     BlipVqaOptions,
+    ColourOptions,
     DetectorOptions,
     JudgeOptions,
+    Mask2FormerOptions,
     MatcherOptions,
 )
 
@@ -59,6 +61,18 @@ def _base_model(options: BaseModelOptions) -> Any:
     return BaseModelJudge.load(options)
 
 
+def _mask2former(options: Mask2FormerOptions) -> Any:
+    from silmm_benchmarks.judges.mask2former.judge import Mask2FormerJudge
+
+    return Mask2FormerJudge.load(options)
+
+
+def _clip_colours(options: ColourOptions) -> Any:
+    from silmm_benchmarks.judges.clip_colours import ClipColours
+
+    return ClipColours.load(options)
+
+
 def _detector(options: DetectorOptions) -> Any:
     from silmm_benchmarks.judges.transformers_detector import TransformersDetector
 
@@ -100,6 +114,14 @@ def register_judges(register: Register) -> None:
     register(
         "mpnet-match", _matcher, options=MatcherOptions, probe=partial(_prober, "mpnet-match"),
         summary="nearest choice by all-mpnet-base-v2: TIFA's answers (official)",
+    )
+    register(
+        "mask2former", _mask2former, options=Mask2FormerOptions, probe=partial(_prober, "mask2former"),
+        summary="Mask2Former with Swin-S of mmdet 2: GenEval's objects (official)",
+    )
+    register(
+        "clip-l14", _clip_colours, options=ColourOptions, probe=partial(_prober, "clip-l14"),
+        summary="colours of objects by OpenAI's CLIP ViT-L/14: GenEval's colors and color_attr (official)",
     )
     for name, (family, title) in _ANSWERING.items():
         register(

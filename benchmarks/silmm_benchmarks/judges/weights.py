@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from silmm.checkpoint.folders import hub_snapshot
 from silmm.errors import DataError
-from silmm.storage.data_sets import DATA_VARIABLE, data_root
 from silmm.storage.sha256_cache import file_digests
+from silmm.storage.user_folders import DATA_VARIABLE, data_root
 
 HUB = "hub:"
 _KINDS = (".safetensors", ".pth", ".bin", ".pt")
@@ -24,7 +25,7 @@ _READ = frozenset({
     "med_config.json",
 })
 """Those of them that a loader reads; others, as a home's notes, change no answer."""
-PULLED = frozenset({"blip-vqa", "clip", "dpt", "mpnet"})
+PULLED = frozenset({"blip-vqa", "clip", "clip-l14", "dpt", "mask2former", "mpnet"})
 """Folders that `silmm data pull` fills."""
 
 
@@ -60,6 +61,18 @@ WEIGHTS: Mapping[str, Home] = MappingProxyType({
         "open_clip_model.safetensors (or open_clip_pytorch_model.bin)",
         "https://huggingface.co/timm/vit_base_patch32_clip_224.openai", "MIT", "about 0.6 GB", "clip",
         "timm/vit_base_patch32_clip_224.openai",
+    ),
+    "clip-l14": Home(
+        "open_clip_model.safetensors (or open_clip_pytorch_model.bin)",
+        "https://huggingface.co/timm/vit_large_patch14_clip_224.openai", "MIT", "about 1.7 GB", "clip-l14",
+        "timm/vit_large_patch14_clip_224.openai",
+    ),
+    "mask2former": Home(
+        "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco_20220504_001756-743b7d99.pth",
+        "https://download.openmmlab.com/mmdetection/v2.0/mask2former/"
+        "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco/"
+        "mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco_20220504_001756-743b7d99.pth",
+        "none stated for the weights; mmdet is Apache-2.0, they were trained on COCO", "about 0.28 GB", "mask2former",
     ),
     "dpt-hybrid": _hub("Intel/dpt-hybrid-midas", "Apache-2.0", "about 0.5 GB", "dpt"),
     "mpnet-match": _hub("sentence-transformers/all-mpnet-base-v2", "Apache-2.0", "about 0.4 GB", "mpnet"),
@@ -150,20 +163,16 @@ def fingerprint(place: Path) -> dict[str, str]:
 
 
 def _download(judge: str, name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     repo, _, revision = name.partition("@")
     texts = [f"*{suffix}" for suffix in _TEXTS]
     try:
         for kinds in (_KINDS[:1], _KINDS[1:]):
             patterns = [*texts, *(f"*{kind}" for kind in kinds)]
-            folder = Path(snapshot_download(repo, revision=revision or None, allow_patterns=patterns))
+            folder = hub_snapshot(repo, patterns, revision or None)
             if any(path.suffix in kinds for path in folder.iterdir()):
                 return folder
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except DataError as error:
         raise DataError(
-            f"The weights of the judge {judge!r} cannot be downloaded from {repo!r}: {error}. Check the name "
-            "and the network, or fetch them yourself and give the folder's path."
+            f"The weights of the judge {judge!r} cannot be downloaded: {error}, or give the path of a local folder."
         ) from error
     raise DataError(f"{repo!r} holds no weights ({', '.join(_KINDS)}); give {judge!r} another id.")

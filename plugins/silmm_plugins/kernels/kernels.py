@@ -13,7 +13,7 @@ from silmm.registry.kernels import NO_AGGREGATION, at_least_float32
 if TYPE_CHECKING:
     import torch
 
-    from silmm.contracts.models import Aggregation, Distance
+    from silmm.contracts.components import Aggregation, Distance
     from silmm.contracts.options import NoOptions
     from silmm.contracts.registration import Register
 

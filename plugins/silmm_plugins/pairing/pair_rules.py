@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from pydantic import field_validator
 
+from silmm.contracts.candidates import Candidate, Pair
 from silmm.contracts.options import Options, option
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 _SHAPE = re.compile(r"(\d+)x(\d+)")
 _RANKS = re.compile(r"(\d+)-(\d+)")
+
+
+Ranked: TypeAlias = "list[tuple[float, int]]"
+"""(score, index) of candidates, best first."""
+
+
+def by_score(candidates: Sequence[Candidate]) -> Ranked:
+    """Return the scored candidates, best first; equal scores stand by index."""
+    scored = [(candidate.score, candidate.index) for candidate in candidates if candidate.score is not None]
+    return sorted(scored, key=lambda pair: (-pair[0], pair[1]))
 
 
 class TopLastOptions(Options):
@@ -67,25 +75,45 @@ class TopLast:
         """Keep the options; see :class:`TopLastOptions`."""
         self.options = options
 
-    def pairs(self, scores: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
-        """Return (chosen, rejected) candidate indices, best chosen first, worst rejected first.
+    def pairs(self, candidates: Sequence[Candidate]) -> list[Pair]:
+        """Return pairs, best chosen first, worst rejected first.
 
-        `scores` has shape (candidates,). Candidates without a finite score take no rank. Equal
-        scores rank by candidate index. Always s(chosen) > s(rejected), by the margin or more.
+        Candidates without a score take no rank; equal scores rank by index. Always s(chosen) > s(rejected), by
+        the margin or more.
         """
-        import numpy as np  # here: `silmm plugins` imports this module for its options
-
-        values = np.asarray(scores, dtype=np.float64)
-        ranked = [int(i) for i in np.argsort(-values, kind="stable") if np.isfinite(values[i])]
+        ranked = by_score(candidates)
         n_chosen, n_rejected = self.options.sides()
-        chosen = ranked[:n_chosen]
         rejected = self._rejectable(ranked)[::-1][:n_rejected]
-        return [(c, r) for c in chosen for r in rejected if self._apart(values[c], values[r])]
+        return [
+            Pair(c, r) for c_score, c in ranked[:n_chosen] for r_score, r in rejected
+            if c_score > r_score and c_score - r_score >= self.options.margin
+        ]
 
-    def _rejectable(self, ranked: list[int]) -> list[int]:
+    def _rejectable(self, ranked: Ranked) -> Ranked:
         match = _RANKS.fullmatch(self.options.rejected)
         return ranked[int(match[1]) : int(match[2])] if match else ranked
 
-    def _apart(self, chosen: float, rejected: float) -> bool:
-        difference = float(chosen - rejected)
-        return difference > 0 and difference >= self.options.margin
+
+class MarginOptions(Options):
+    """Options of `margin`."""
+
+    k: int = option(1, "best candidates that are chosen", ge=1, unit="candidates")
+    gap: float = option(0.1, "least difference of the two scores", gt=0.0, unit="score")
+    negatives: int = option(1, "rejected candidates per chosen: the nearest below the gap", ge=1, unit="candidates")
+
+
+class Margin:
+    """Pair each of the best candidates with the nearest ones that are clearly worse: hard negatives."""
+
+    def __init__(self, options: MarginOptions) -> None:
+        """Keep the options; see :class:`MarginOptions`."""
+        self.options = options
+
+    def pairs(self, candidates: Sequence[Candidate]) -> list[Pair]:
+        """Return pairs, best chosen first, nearest rejected first; s(chosen) - s(rejected) is the gap or more."""
+        ranked = by_score(candidates)
+        return [
+            Pair(chosen, rejected)
+            for best, chosen in ranked[: self.options.k]
+            for rejected in [r for score, r in ranked if best - score >= self.options.gap][: self.options.negatives]
+        ]

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from silmm.contracts.models import BaseModel, Prompt, PrompterResult
+from silmm.contracts.candidates import Prompt
+from silmm.contracts.components import PrompterResult
+from silmm.contracts.models import BaseModel
 from silmm.contracts.options import Options, option
 from silmm.errors import DataError, UsageError
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Literal
 
-from silmm.contracts.models import BaseModel, ChatRequest, Prompt, PrompterResult
+from silmm.contracts.candidates import Prompt
+from silmm.contracts.components import PrompterResult
+from silmm.contracts.models import BaseModel, ChatRequest
 from silmm.contracts.options import Options, option
 from silmm.errors import DataError
 from silmm.seeds import derive

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from silmm.contracts.models import BaseModel, ChatRequest, Question
+from silmm.contracts.candidates import Question
+from silmm.contracts.models import BaseModel, ChatRequest
 from silmm.errors import UsageError
 from silmm_plugins.text import instructions
 from silmm_plugins.text import reply_parsing as answers

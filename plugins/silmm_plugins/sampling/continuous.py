@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from silmm.contracts.models import BaseModel, Latent
+from silmm.contracts.candidates import Sampled
+from silmm.contracts.models import BaseModel
 from silmm.contracts.options import Options, option
 from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions
 
@@ -52,8 +53,8 @@ class DropDiv:
         """Keep the options; see :class:`DropDivOptions`."""
         self._options = options
 
-    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
-        """Return one H of shape (L, D) float32 for each (prompt, seed) pair, in order.
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Sampled]:
+        """Return one H of shape (L, D) float32 per (prompt, seed) pair, in order; meta: the dropout.
 
         Raises:
             UsageError: `layers` asks for more layers than the model has.
@@ -62,14 +63,15 @@ class DropDiv:
 
         from silmm_plugins.models._shared.mlp_dropout import mlp_dropout
 
-        found: list[Latent] = []
+        sampled: list[Sampled] = []
+        meta = self._options.model_dump(exclude={"batch_size"})
         with torch.no_grad():
             queries = model.features(prompts[:1]).shape[1] if prompts else 0
             for first in range(0, len(prompts), self._options.batch_size):
                 rows = slice(first, first + self._options.batch_size)
                 with mlp_dropout(model, seeds[rows], self._options, queries):
-                    found += _arrays(model.features(prompts[rows]))
-        return found
+                    sampled += _with_meta(model.features(prompts[rows]), meta)
+        return sampled
 
 
 class NoisyDreamEmb:
@@ -79,19 +81,20 @@ class NoisyDreamEmb:
         """Keep the options; see :class:`NoisyDreamEmbOptions`."""
         self._options = options
 
-    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
-        """Return one H of shape (L, D) float32 for each (prompt, seed) pair, in order."""
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Sampled]:
+        """Return one H of shape (L, D) float32 per (prompt, seed) pair, in order; meta: the scale of the noise."""
         import torch
 
-        found: list[Latent] = []
+        sampled: list[Sampled] = []
+        meta = self._options.model_dump(exclude={"batch_size"})
         with torch.no_grad():
             embeddings = model.query_embeddings()
             deviation = self._options.scale * float(embeddings.float().std())
             for first in range(0, len(prompts), self._options.batch_size):
                 rows = slice(first, first + self._options.batch_size)
                 noise = _noise(seeds[rows], embeddings.shape[0], embeddings.shape[1]) * deviation
-                found += _arrays(model.features(prompts[rows], noise.to(embeddings)))
-        return found
+                sampled += _with_meta(model.features(prompts[rows], noise.to(embeddings)), meta)
+        return sampled
 
 
 def _noise(seeds: Sequence[int], length: int, width: int) -> torch.Tensor:
@@ -107,5 +110,5 @@ def _noise(seeds: Sequence[int], length: int, width: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows))
 
 
-def _arrays(features: torch.Tensor) -> list[Latent]:
-    return list(features.float().cpu().numpy())
+def _with_meta(features: torch.Tensor, meta: Mapping[str, Any]) -> list[Sampled]:
+    return [Sampled(h, meta) for h in features.float().cpu().numpy()]

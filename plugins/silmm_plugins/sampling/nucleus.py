@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from silmm.contracts.models import BaseModel, Latent, SamplingParams
+from silmm.contracts.candidates import Sampled
+from silmm.contracts.models import BaseModel, SamplingParams
 from silmm.contracts.options import Options, option
 
 
@@ -34,6 +36,7 @@ class Nucleus:
         """Keep the options; see :class:`NucleusOptions`."""
         self.sampling = SamplingParams(options.temperature, options.top_p, options.top_k)
 
-    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
-        """Return one z of shape (L,) int32 for each (prompt, seed) pair, in order."""
-        return model.represent(prompts, seeds, self.sampling)
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Sampled]:
+        """Return one z of shape (L,) int32 per (prompt, seed) pair, in order; meta: the sampling parameters."""
+        meta = asdict(self.sampling)
+        return [Sampled(z, meta) for z in model.represent(prompts, seeds, self.sampling)]

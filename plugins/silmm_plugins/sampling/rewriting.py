@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from silmm.contracts.models import BaseModel, ChatRequest, Latent, SamplingParams
+from silmm.contracts.candidates import Sampled
+from silmm.contracts.models import BaseModel, ChatRequest, SamplingParams
 from silmm.contracts.options import option
 from silmm.seeds import derive
 from silmm_plugins.sampling.nucleus import NucleusOptions
@@ -41,8 +42,8 @@ class Rewrite:
         self.dropped: Counter[str] = Counter()
         """Reason -> candidates that were sampled from the prompt as it stands: malformed, unreadable."""
 
-    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
-        """Return one z or H for each (prompt, seed) pair, in order.
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Sampled]:
+        """Return one z or H per (prompt, seed) pair, in order; meta: the prompt that it was sampled from.
 
         All rewritings are asked for in one batch. One that is no line of words, is too long or that the model
         cannot read leaves its candidate with the prompt as it stands, and is counted.
@@ -50,10 +51,16 @@ class Rewrite:
         replies = model.chat([self._request(p, s) for p, s in zip(prompts, seeds, strict=True)])
         texts = [self._usable(model, p, reply) for p, reply in zip(prompts, replies, strict=True)]
         if model.kind == "discrete":
-            return model.represent(texts, seeds, self._sampling)
-        distinct = list(dict.fromkeys(texts))  # H is a function of the text alone
-        sampled = dict(zip(distinct, model.represent(distinct, [0] * len(distinct), SamplingParams()), strict=True))
-        return [sampled[text] for text in texts]
+            latents = model.represent(texts, seeds, self._sampling)
+        else:
+            distinct = list(dict.fromkeys(texts))  # H is a function of the text alone
+            features = model.represent(distinct, [0] * len(distinct), SamplingParams())
+            by_text = dict(zip(distinct, features, strict=True))
+            latents = [by_text[text] for text in texts]
+        return [
+            Sampled(latent, {"task": self._task, "sampled_prompt": text})
+            for latent, text in zip(latents, texts, strict=True)
+        ]
 
     def _request(self, prompt: str, seed: int) -> ChatRequest:
         instruction, examples = _INSTRUCTIONS[self._task]

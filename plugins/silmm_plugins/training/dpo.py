@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silmm.contracts.models import BaseModel, Preference, Validate
 from silmm.contracts.options import option
 from silmm_plugins.training.lora.lora_options import LikelihoodOptions
+from silmm_plugins.training.pair_loss import PairBatch, register_pair_loss
 
 if TYPE_CHECKING:
     import torch
 
-    from silmm_plugins.training.preference_data import Batch
+    from silmm.contracts.registration import Register
 
 
 class DpoOptions(LikelihoodOptions):
@@ -24,62 +22,40 @@ class DpoOptions(LikelihoodOptions):
     )
     nll_weight: float = option(
         0.0,
-        "weight of the chosen's mean negative log-likelihood a token, added to the loss against likelihood "
-        "collapse; 0 is the paper's loss",
+        "weight of the chosen's mean negative log-likelihood per token, added to the loss against likelihood "
+        "collapse (TRL's rpo_alpha); 0 is the paper's loss",
         ge=0.0, unit="1/(nats/token)",
     )
+    reference_weight: float = option(
+        0.0,
+        "weight of log-ratio² / 2, an estimate of the KL in nats per image, mean of chosen and rejected, added to "
+        "the loss: holds the policy to the reference on both sides; 0 is the paper's loss",
+        ge=0.0, unit="1/(nats/image)",
+    )
+
+    @property
+    def reward_scale(self) -> float:
+        """Beta: the implicit reward is beta times the log-ratio."""
+        return self.beta
 
 
-class Dpo:
-    """Train LoRA weights so that chosen candidates gain likelihood over rejected ones."""
+def dpo(policy: torch.Tensor, batch: PairBatch, options: DpoOptions) -> torch.Tensor:
+    """Return the loss of each pair, (pairs,), in nats: Eq. 2 plus the two optional terms, each with its weight."""
+    from silmm_plugins.training import losses
 
-    def __init__(self, options: DpoOptions) -> None:
-        """Keep the options; see :class:`DpoOptions`."""
-        self.options = options
+    ratios = losses.log_ratio(policy, batch.reference)
+    loss = losses.dpo_loss(losses.pair_margins(ratios, batch.chosen, batch.rejected), options.beta)
+    if options.nll_weight:
+        loss = loss + options.nll_weight * losses.token_nll(policy, batch.tokens)[batch.chosen]
+    if options.reference_weight:
+        kl = losses.kl_estimate(ratios)
+        loss = loss + options.reference_weight * 0.5 * (kl[batch.chosen] + kl[batch.rejected])
+    return loss
 
-    def objective(self, policy: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return the loss of each pair, shape (pairs,), in nats: Eq. 2 plus `nll` times the term.
 
-        Args:
-            policy: log pi(z|x), shape (candidates,).
-            batch: the candidates' reference values and pairs.
-        """
-        from silmm_plugins.training import losses
-
-        ratios = losses.log_ratio(policy, batch.reference)
-        margins = losses.pair_margins(ratios, batch.chosen, batch.rejected)
-        loss = losses.dpo_loss(margins, self.options.beta)
-        if self.options.nll_weight:
-            loss = loss + self.options.nll_weight * losses.token_nll(policy, batch.tokens)[batch.chosen]
-        return loss
-
-    def train(
-        self,
-        model: BaseModel,
-        preferences: Sequence[Preference],
-        *,
-        start: Path | None,
-        out: Path,
-        work: Path,
-        seed: int,
-        observe: Callable[[int, Mapping[str, float]], None],
-        validate: Validate | None = None,
-    ) -> Mapping[str, float]:
-        """Train and write `out`; see :func:`silmm_plugins.training.lora.lora_training.train_lora`."""
-        from silmm_plugins.training.likelihood_objective import prepare_likelihoods
-        from silmm_plugins.training.lora.lora_training import train_lora
-
-        return train_lora(
-            model,
-            preferences,
-            prepare_likelihoods(
-                model, preferences, self.objective, self.options, beta=self.options.beta
-            ),
-            self.options,
-            start=start,
-            out=out,
-            work=work,
-            seed=seed,
-            observe=observe,
-            validate=validate,
-        )
+def register_trainer(register: Register) -> None:
+    """Register `dpo`."""
+    register_pair_loss(
+        register, "dpo", dpo, DpoOptions, paper="Eq. 2, App. 9",
+        summary="Direct preference optimisation of LoRA weights.",
+    )

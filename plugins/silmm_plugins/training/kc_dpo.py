@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import field_validator
 
-from silmm.contracts.models import BaseModel, Kernel, Preference, Validate
 from silmm.contracts.options import option
+from silmm.contracts.training import TrainingJob
+from silmm_plugins.training.distance_trainer import DistanceTrainer
 from silmm_plugins.training.lora.lora_options import DistanceOptions, DreamLlmOptions
 
 if TYPE_CHECKING:
     import torch
 
-    from silmm_plugins.training.distance_objective import Distances
+    from silmm.contracts.registration import Register
+    from silmm_plugins.training.objectives.distance_objective import Distances
 
 
 class KcDpoOptions(DreamLlmOptions, DistanceOptions):
@@ -49,16 +49,11 @@ class KcDpoOptions(DreamLlmOptions, DistanceOptions):
         return value
 
 
-class KcDpo:
+class KcDpo(DistanceTrainer[KcDpoOptions]):
     """Train LoRA weights so that H comes nearer to chosen candidates than to rejected ones."""
 
-    def __init__(self, options: KcDpoOptions, kernel: Kernel | None = None) -> None:
-        """Keep options and kernel; None is `avgpool-cos`, the paper's best (Table 3)."""
-        self.options = options
-        self.kernel = kernel
-
-    def objective(self, distances: Distances, gamma: float) -> torch.Tensor:
-        """Return the loss of each pair, shape (pairs,): Eq. 6 plus anchor and restraint."""
+    def loss(self, distances: Distances, gamma: float) -> torch.Tensor:
+        """Return the loss of each pair, (pairs,): Eq. 6 plus the two optional terms, each with its weight."""
         from silmm_plugins.training import losses
 
         loss = losses.kc_dpo_loss(
@@ -68,48 +63,28 @@ class KcDpo:
             loss = loss + self.options.reference_weight * gamma * distances.drift
         return loss
 
-    def train(
-        self,
-        model: BaseModel,
-        preferences: Sequence[Preference],
-        *,
-        start: Path | None,
-        out: Path,
-        work: Path,
-        seed: int,
-        observe: Callable[[int, Mapping[str, float]], None],
-        validate: Validate | None = None,
-    ) -> Mapping[str, float]:
-        """Train and write `out`; see :func:`silmm_plugins.training.lora.lora_training.train_lora`.
+    def gamma(self, job: TrainingJob) -> float:
+        """Return gamma; "auto" is measured on the pairs.
 
         Raises:
             DataError: with gamma=auto, candidates that the kernel cannot tell apart.
         """
-        from silmm_plugins.training.distance_objective import (
-            default_kernel,
-            kernel_identity,
-            prepare_distances,
-            typical_distance,
-        )
-        from silmm_plugins.training.lora.lora_training import train_lora
+        from silmm_plugins.training.objectives.distance_objective import typical_distance
 
-        options, kernel = self.options, self.kernel or default_kernel()
+        if self.options.gamma == "auto":
+            return self.options.gamma_scale / typical_distance(self.kernel, job.preferences)
+        return self.options.gamma
 
-        def gamma() -> float:
-            if options.gamma == "auto":
-                return options.gamma_scale / typical_distance(kernel, preferences)
-            return options.gamma
 
-        return train_lora(
-            model,
-            preferences,
-            prepare_distances(model, preferences, kernel, self.objective, options, gamma=gamma),
-            options,
-            start=start,
-            out=out,
-            work=work,
-            seed=seed,
-            observe=observe,
-            validate=validate,
-            identity=kernel_identity(kernel, preferences),
-        )
+def register_trainer(register: Register) -> None:
+    """Register `kc-dpo`."""
+    register(
+        "kc-dpo",
+        KcDpo,
+        options=KcDpoOptions,
+        requires=["features"],
+        kinds=["continuous"],
+        needs=["kernel"],
+        paper="Eq. 6, App. 9",
+        summary="Preference optimisation of features by a kernel's distances.",
+    )

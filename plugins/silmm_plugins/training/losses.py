@@ -46,6 +46,56 @@ def dpo_loss(margins: torch.Tensor, beta: float) -> torch.Tensor:
     return -F.logsigmoid(beta * margins)
 
 
+def simpo_loss(chosen: torch.Tensor, rejected: torch.Tensor, beta: float, gamma: float) -> torch.Tensor:
+    """Return -log sigmoid(beta * (chosen - rejected) - gamma), elementwise, in nats (Meng et al. 2024, Eq. 6).
+
+    Args:
+        chosen: mean log pi per token of each pair's chosen candidate, (pairs,), in nats per token.
+        rejected: the same of the rejected one.
+        beta: per nat/token.
+        gamma: the margin, without unit.
+    """
+    return -F.logsigmoid(beta * (chosen - rejected) - gamma)
+
+
+def ipo_loss(margins: torch.Tensor, tau: float) -> torch.Tensor:
+    """Return (margin - 1 / (2 tau))², elementwise, in nats² (Azar et al. 2023, Eq. 17); `margins` as in Eq. 2."""
+    return (margins - 1.0 / (2.0 * tau)).square()
+
+
+def group_advantages(scores: torch.Tensor, scale: bool) -> torch.Tensor:
+    """Return how far each score of a prompt's images is above their mean, (images,) (Shao et al. 2024, Sec. 4.1.2).
+
+    Args:
+        scores: of all images of one prompt, (images,).
+        scale: divide by their standard deviation (n - 1, plus 1e-4 as in TRL). Without it prompts of equal scores
+            count less, and no prompt more than its scores differ (Liu et al. 2025, arXiv 2503.20783).
+    """
+    centred = scores - scores.mean()
+    return centred / (scores.std() + 1e-4) if scale and len(scores) > 1 else centred
+
+
+def clipped_policy_loss(log_ratios: torch.Tensor, advantages: torch.Tensor, clip: float) -> torch.Tensor:
+    """Return -min(r A, clamp(r, 1 - clip, 1 + clip) A) of each token, (sequences, tokens) (Shao et al. 2024, Eq. 3).
+
+    Args:
+        log_ratios: log pi - log pi of the policy that sampled, of each token, (sequences, tokens), in nats.
+        advantages: A of each sequence, (sequences,); r = exp(log-ratio).
+        clip: epsilon.
+    """
+    ratios, advantages = log_ratios.exp(), advantages[:, None]
+    return -torch.minimum(ratios * advantages, ratios.clamp(1.0 - clip, 1.0 + clip) * advantages)
+
+
+def k3_estimate(policy: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """Return exp(ref - pi) - (ref - pi) - 1, elementwise, in nats: an estimate of KL(policy, reference).
+
+    On tokens that the policy sampled it is unbiased, and never negative ("k3" of Schulman 2020; Shao et al. 2024,
+    Eq. 4). Both are log-probabilities of one shape.
+    """
+    return (reference - policy).exp() - (reference - policy) - 1.0
+
+
 def kc_dpo_loss(
     margins: torch.Tensor, chosen: torch.Tensor, gamma: float, anchor: float = 0.0
 ) -> torch.Tensor:

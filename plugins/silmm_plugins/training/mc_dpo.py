@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pydantic import field_validator
 
-from silmm.contracts.models import BaseModel, Latent, Preference, Validate
+from silmm.contracts.models import BaseModel, Latent
 from silmm.contracts.options import option
+from silmm.contracts.training import TrainingJob
 from silmm_plugins.training.lora.lora_options import DreamLlmOptions, LikelihoodOptions
+from silmm_plugins.training.lora.lora_trainer import LoraTrainer
 
 if TYPE_CHECKING:
     import torch
 
-    from silmm_plugins.training.preference_data import Batch
+    from silmm.contracts.registration import Register
+    from silmm_plugins.training.objectives.objective import Objective
+    from silmm_plugins.training.objectives.pair_batch import PairBatch
 
 
 class McDpoOptions(DreamLlmOptions, LikelihoodOptions):
@@ -45,8 +49,13 @@ class McDpoOptions(DreamLlmOptions, LikelihoodOptions):
             raise ValueError("mc-dpo cannot recompute layers; a larger gradient_accumulation_steps saves memory too")
         return value
 
+    @property
+    def reward_scale(self) -> float:
+        """Beta: the implicit reward is beta times the log-ratio."""
+        return self.beta
 
-class McDpo:
+
+class McDpo(LoraTrainer[McDpoOptions]):
     """Train LoRA weights by Eq. 2 with log pi(H|x) of a Gaussian over stochastic forward passes.
 
     The paper calls this "insufficient and impractical" (Sec. 3.2), and that is what it is here for: a
@@ -57,18 +66,20 @@ class McDpo:
     under the same masks, at step 1 they are one, and the reference's values can be stored.
     """
 
-    def __init__(self, options: McDpoOptions) -> None:
-        """Keep the options; see :class:`McDpoOptions`."""
-        self.options = options
+    def objective(self, job: TrainingJob, digest: str) -> Objective:
+        """Return the loss of estimated likelihoods; log-ratios in the metrics are nats per number of H."""
+        from silmm_plugins.training.objectives.likelihood_objective import likelihood_objective
 
-    def objective(self, policy: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return the loss of each pair, shape (pairs,), in nats: Eq. 2."""
+        return likelihood_objective(
+            job, self.loss, self.options, digest, likelihood=partial(self.log_likelihood, seed=job.seed)
+        )
+
+    def loss(self, policy: torch.Tensor, batch: PairBatch) -> torch.Tensor:
+        """Return the loss of each pair, (pairs,), in nats: Eq. 2."""
         from silmm_plugins.training import losses
 
         ratios = losses.log_ratio(policy, batch.reference)
-        return losses.dpo_loss(
-            losses.pair_margins(ratios, batch.chosen, batch.rejected), self.options.beta
-        )
+        return losses.dpo_loss(losses.pair_margins(ratios, batch.chosen, batch.rejected), self.options.beta)
 
     def log_likelihood(
         self,
@@ -96,7 +107,7 @@ class McDpo:
         from silmm.seeds import derive
         from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
         from silmm_plugins.training.losses import gaussian_log_likelihood
-        from silmm_plugins.training.reference_features import policy_features
+        from silmm_plugins.training.objectives.reference_features import policy_features
 
         passes, distinct = self.options.passes, list(dict.fromkeys(prompts))
         rows = [prompt for prompt in distinct for _ in range(passes)]
@@ -105,45 +116,20 @@ class McDpo:
         with mlp_dropout(model, seeds, dropout, queries=len(latents[0])):
             sampled = policy_features(model, rows, precision)
         owner = torch.tensor([distinct.index(prompt) for prompt in prompts], device=sampled.device)
-        z = torch.from_numpy(np.stack([np.asarray(one, dtype=np.float32) for one in latents]))
+        z = torch.from_numpy(np.stack([np.asarray(latent, dtype=np.float32) for latent in latents]))
         sampled = sampled.reshape(len(distinct), passes, *sampled.shape[1:])
         mean, variance = sampled.mean(1), sampled.var(1) + self.options.floor
         return gaussian_log_likelihood(z.to(sampled.device), mean[owner], variance[owner])
 
-    def train(
-        self,
-        model: BaseModel,
-        preferences: Sequence[Preference],
-        *,
-        start: Path | None,
-        out: Path,
-        work: Path,
-        seed: int,
-        observe: Callable[[int, Mapping[str, float]], None],
-        validate: Validate | None = None,
-    ) -> Mapping[str, float]:
-        """Train and write `out`; log-ratios in the metrics are nats a number of H."""
-        from functools import partial
 
-        from silmm_plugins.training.likelihood_objective import prepare_likelihoods
-        from silmm_plugins.training.lora.lora_training import train_lora
-
-        return train_lora(
-            model,
-            preferences,
-            prepare_likelihoods(
-                model,
-                preferences,
-                self.objective,
-                self.options,
-                beta=self.options.beta,
-                likelihood=partial(self.log_likelihood, seed=seed),
-            ),
-            self.options,
-            start=start,
-            out=out,
-            work=work,
-            seed=seed,
-            observe=observe,
-            validate=validate,
-        )
+def register_trainer(register: Register) -> None:
+    """Register `mc-dpo`."""
+    register(
+        "mc-dpo",
+        McDpo,
+        options=McDpoOptions,
+        requires=["features", "mlp_blocks"],
+        kinds=["continuous"],
+        paper="Sec. 3.2",
+        summary="The costly way: a Gaussian likelihood from many passes with dropout.",
+    )

@@ -2,100 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from silmm.contracts.models import BaseModel, Kernel, Preference, Validate
+from silmm.contracts.training import TrainingJob
+from silmm_plugins.training.distance_trainer import DistanceTrainer
 from silmm_plugins.training.lora.lora_options import DistanceOptions, LikelihoodOptions
+from silmm_plugins.training.objectives.pair_batch import PairBatch
 
 if TYPE_CHECKING:
     import torch
 
-    from silmm_plugins.training.distance_objective import Distances
-    from silmm_plugins.training.objective import Prepare
-    from silmm_plugins.training.preference_data import Batch
+    from silmm.contracts.registration import Register
+    from silmm_plugins.training.objectives.distance_objective import Distances
+    from silmm_plugins.training.objectives.objective import Objective
 
 
 class SftOptions(LikelihoodOptions, DistanceOptions):
     """Options of `sft`: the optimisation, with SEED-LLaMA's settings, and when to warn.
 
     `warn_drop` is for discrete models, `warn_rise` for continuous ones. The paper's settings for
-    DreamLLM are steps 2000, warmup 200, learning_rate 8e-6.
+    DreamLLM are max_steps 2000, warmup_steps 200, learning_rate 8e-6.
     """
 
 
-class Sft:
+class Sft(DistanceTrainer[SftOptions]):
     """Train LoRA weights toward the chosen; the rejected are measured, not used.
 
-    A discrete model gains likelihood of the chosen, a continuous one comes nearer to them by a kernel.
+    A discrete model gains likelihood of the chosen, a continuous one comes nearer to them by a kernel. The
+    margin in the metrics is in nats, or in units of k.
     """
 
-    def __init__(self, options: SftOptions, kernel: Kernel | None = None) -> None:
-        """Keep options and kernel; with a continuous model, None is `avgpool-cos`."""
-        self.options = options
-        self.kernel = kernel
+    def objective(self, job: TrainingJob, digest: str) -> Objective:
+        """Return the loss of likelihoods, or of distances where the model is continuous."""
+        from silmm_plugins.training.objectives.likelihood_objective import likelihood_objective
 
-    def objective(self, policy: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Return each pair's chosen mean negative log-likelihood, (pairs,), in nats a token."""
-        from silmm_plugins.training import losses
+        if job.model.kind == "continuous":
+            return super().objective(job, digest)
+        return likelihood_objective(job, chosen_nll, self.options, digest)
 
-        return losses.token_nll(policy, batch.tokens)[batch.chosen]
-
-    def distance_objective(self, distances: Distances, gamma: float) -> torch.Tensor:
-        """Return each pair's k(H, H_w), (pairs,); `gamma` scales the margin of the metrics alone."""
-        del gamma
+    def loss(self, distances: Distances, gamma: float) -> torch.Tensor:  # noqa: ARG002 - for the metrics alone
+        """Return each pair's k(H, H_w), (pairs,)."""
         return distances.policy[distances.chosen]
 
-    def train(
-        self,
-        model: BaseModel,
-        preferences: Sequence[Preference],
-        *,
-        start: Path | None,
-        out: Path,
-        work: Path,
-        seed: int,
-        observe: Callable[[int, Mapping[str, float]], None],
-        validate: Validate | None = None,
-    ) -> Mapping[str, float]:
-        """Train and write `out`; the margin in the metrics is in nats, or in units of k (factor 1)."""
-        from silmm_plugins.training.lora.lora_training import train_lora
+    def identity(self, job: TrainingJob) -> Mapping[str, object]:
+        """Return what tells kernels apart, where one is used."""
+        return super().identity(job) if job.model.kind == "continuous" else {}
 
-        continuous = model.kind == "continuous"
-        prepare, identity = (self._distances if continuous else self._likelihoods)(model, preferences)
-        return train_lora(
-            model,
-            preferences,
-            prepare,
-            self.options,
-            start=start,
-            out=out,
-            work=work,
-            seed=seed,
-            observe=observe,
-            validate=validate,
-            identity=identity,
-        )
 
-    def _likelihoods(
-        self, model: BaseModel, preferences: Sequence[Preference]
-    ) -> tuple[Prepare, dict[str, str]]:
-        from silmm_plugins.training.likelihood_objective import prepare_likelihoods
+def chosen_nll(policy: torch.Tensor, batch: PairBatch) -> torch.Tensor:
+    """Return the chosen's mean negative log-likelihood of each pair, (pairs,), in nats per token."""
+    from silmm_plugins.training import losses
 
-        return prepare_likelihoods(model, preferences, self.objective, self.options, beta=1.0), {}
+    return losses.token_nll(policy, batch.tokens)[batch.chosen]
 
-    def _distances(
-        self, model: BaseModel, preferences: Sequence[Preference]
-    ) -> tuple[Prepare, dict[str, str]]:
-        from silmm_plugins.training.distance_objective import (
-            default_kernel,
-            kernel_identity,
-            prepare_distances,
-        )
 
-        kernel = self.kernel or default_kernel()
-        prepare = prepare_distances(
-            model, preferences, kernel, self.distance_objective, self.options, gamma=lambda: 1.0
-        )
-        return prepare, kernel_identity(kernel, preferences)
+def register_trainer(register: Register) -> None:
+    """Register `sft`."""
+    register(
+        "sft",
+        Sft,
+        options=SftOptions,
+        requires=["log_likelihood", "features"],
+        needs=["kernel"],
+        paper="Table 3",
+        summary="The baseline: the chosen alone, by likelihood or by a kernel's distance.",
+    )

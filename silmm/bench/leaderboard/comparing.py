@@ -37,71 +37,67 @@ def compare_results(first: Sequence[Result], second: Sequence[Result]) -> list[C
             the message says which fields differ.
         DataError: a table is missing or not the one of its result.
     """
-    ours, others = _one_each(first), _one_each(second)
-    pairs = [(ours[key], others[key]) for key in ours if key in others]
+    first_by_key, second_by_key = _one_per_key(first), _one_per_key(second)
+    pairs = [(first_by_key[key], second_by_key[key]) for key in first_by_key if key in second_by_key]
     if not pairs:
         raise UsageError(
             "nothing to compare: the two have no benchmark in common "
             f"({_named(first)} and {_named(second)}), or other modes"
         )
-    return [_compare(one, other) for one, other in pairs]
+    return [_compare(*pair) for pair in pairs]
 
 
-def _one_each(results: Sequence[Result]) -> dict[tuple[str, str], Result]:
+def _one_per_key(results: Sequence[Result]) -> dict[tuple[str, str], Result]:
     """Return the result of each benchmark and mode: the full one, else the only one."""
     groups: dict[tuple[str, str], list[Result]] = {}
-    for one in results:
-        groups.setdefault((one.benchmark, one.mode), []).append(one)
-    found = {}
+    for result in results:
+        groups.setdefault((result.benchmark, result.mode), []).append(result)
+    chosen = {}
     for key, group in groups.items():
-        chosen = [one for one in group if not one.marks] or group
-        if len(chosen) > 1:
+        candidates = [result for result in group if not result.marks] or group
+        if len(candidates) > 1:
             raise UsageError(
                 f"several results of {' '.join(key)} could be meant; name one of the files: "
-                f"{', '.join(str(one.path) for one in chosen)}"
+                f"{', '.join(str(result.path) for result in candidates)}"
             )
-        found[key] = chosen[0]
-    return found
+        chosen[key] = candidates[0]
+    return chosen
 
 
 def _compare(first: Result, second: Result) -> Comparison:
     ignored = {"prompts", "prompts_sha256", "categories"}  # paired by prompt anyway
-    told = [
+    fields = [
         text for text in difference(first.scoring, second.scoring) if text.partition(":")[0] not in ignored
     ]
-    if told:
+    if fields:
         raise UsageError(
-            f"{first.path} and {second.path} were scored by different protocols: {'; '.join(told)}. Score "
-            "both with the same judges, data and mode."
+            f"{first.path} and {second.path} were scored by different protocols: {'; '.join(fields)}. Score both "
+            "with the same judges, data and mode."
         )
-    one, other = _by_column(first), _by_column(second)
+    first_values, second_values = _by_column(first), _by_column(second)
     columns, warnings = {}, []
-    for name in [name for name in first.numbers if name in one and name in other]:
-        shared = [item for item in one[name] if item in other[name]]
+    for name in [name for name in first.numbers if name in first_values and name in second_values]:
+        before, after = first_values[name], second_values[name]
+        shared = [item for item in before if item in after]
         if shared:
-            columns[name] = paired_difference(
-                [one[name][item] for item in shared], [other[name][item] for item in shared]
-            )
-        alone = len(one[name]) + len(other[name]) - 2 * len(shared)
-        if alone:
-            warnings.append(f"{name}: {alone} prompts are in one result only and left out")
+            columns[name] = paired_difference([before[item] for item in shared], [after[item] for item in shared])
+        unpaired = len(before) + len(after) - 2 * len(shared)
+        if unpaired:
+            warnings.append(f"{name}: {unpaired} prompts are in one result only and left out")
     if not columns:
         raise DataError(f"{first.path} and {second.path} share no prompt; nothing can be compared.")
     for result in (first, second):
-        warnings += [f"{result.model}: {mark}" for mark in result.marks]
-        warnings += [
-            f"{result.model}: the judge for {role} fails canaries: {'; '.join(failed)}"
-            for role, failed in result.canaries_failed.items()
-        ]
+        warnings += [*(f"{result.model}: {mark}" for mark in result.marks), *result.canary_texts()]
     return Comparison(first.benchmark, first.title, first, second, columns, tuple(warnings))
 
 
 def _by_column(result: Result) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
+    """Return column -> prompt -> value."""
+    values: dict[str, dict[str, float]] = {}
     for row in result.table("prompts").to_pylist():
-        found.setdefault(str(row["column"]), {})[str(row["item"])] = float(row["value"])
-    return found
+        values.setdefault(str(row["column"]), {})[str(row["item"])] = float(row["value"])
+    return values
 
 
 def _named(results: Sequence[Result]) -> str:
-    return ", ".join(f"{one.benchmark} {one.mode}" for one in results) or "nothing"
+    return ", ".join(f"{result.benchmark} {result.mode}" for result in results) or "nothing"

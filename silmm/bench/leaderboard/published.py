@@ -1,4 +1,4 @@
-"""Table 1 of the paper (arXiv 2412.05818) as rows beside measured results; percent, as printed."""
+"""Table 1 of the paper (arXiv 2412.05818) as rows above measured results; percent, as printed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Published:
 
     method: str
     numbers: Mapping[str, tuple[float | None, ...]]
-    """Benchmark -> one number for each of :data:`COLUMNS`."""
+    """Benchmark -> one number per column of :data:`COLUMNS`."""
 
 
 def _row(
@@ -52,10 +52,9 @@ TABLE1 = (
 )
 
 
-def same_column(one: str, other: str) -> bool:
+def same_column(first: str, second: str) -> bool:
     """Say whether two names mean the same column, whatever their hyphens and capitals."""
-    return _plain(one) == _plain(other)
-
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.lower() if letter.isalnum())
+    first_letters, second_letters = (
+        [letter for letter in name.lower() if letter.isalnum()] for name in (first, second)
+    )
+    return first_letters == second_letters

@@ -12,7 +12,7 @@ from silmm.printable import printable
 
 
 @dataclass(frozen=True)
-class Cell:
+class BoardCell:
     """One number as a fraction of 1, with its interval and n where they are known."""
 
     value: float | None
@@ -30,7 +30,7 @@ class Line:
     name: str
     rank: int | None
     """1 is best; None where ranking is refused, and for printed rows."""
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, BoardCell]
     published: bool
     why_not: str = ""
     """Why a measured result is not ranked."""
@@ -49,11 +49,11 @@ class Board:
     """The column that ranks."""
     lines: tuple[Line, ...]
     remarks: tuple[str, ...]
-    """What differs in how images were sampled, canaries, roles without a judge."""
+    """Differences in how images were sampled, failed canaries, roles without a judge."""
 
 
 def boards(results: Sequence[Result], *, details: bool = False, published: bool = True) -> list[Board]:
-    """Return one board for each benchmark and mode, in the order of the results.
+    """Return one board per benchmark and mode, in the order of the results.
 
     Args:
         results: what was measured.
@@ -61,22 +61,22 @@ def boards(results: Sequence[Result], *, details: bool = False, published: bool 
         published: put the paper's rows above.
     """
     groups: dict[tuple[str, str], list[Result]] = {}
-    for one in results:
-        groups.setdefault((one.benchmark, one.mode), []).append(one)
+    for result in results:
+        groups.setdefault((result.benchmark, result.mode), []).append(result)
     return [_board(group, details, published) for group in groups.values()]
 
 
-def difference(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> list[str]:
+def difference(first: Mapping[str, Any], second: Mapping[str, Any], path: str = "") -> list[str]:
     """Return what differs between two cards' parts, as ``judges.vqa.weights_sha256: 'a' / 'b'``."""
-    found = []
-    for key in sorted({*one, *other}):
-        left, right = one.get(key), other.get(key)
-        where = f"{path}{printable(str(key))}"
+    lines = []
+    for key in sorted({*first, *second}):
+        left, right = first.get(key), second.get(key)
+        name = f"{path}{printable(str(key))}"
         if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += difference(left, right, f"{where}.")
+            lines += difference(left, right, f"{name}.")
         elif left != right:
-            found.append(f"{where}: {_short(left)} / {_short(right)}")
-    return found
+            lines.append(f"{name}: {_short(left)} / {_short(right)}")
+    return lines
 
 
 def _short(value: Any) -> str:
@@ -89,101 +89,96 @@ def _board(group: Sequence[Result], details: bool, published: bool) -> Board:
     columns = _columns(group, details)
     headline = _headline(first.benchmark, columns)
     reasons = _reasons(group, headline)
-    able = [one for one in group if not reasons[id(one)]]
-    order = sorted(able, key=lambda one: -(one.numbers[headline].value or 0.0))
+
+    def value(result: Result) -> float:
+        return result.numbers[headline].value or 0.0
+
+    comparable = sorted((result for result in group if not reasons[id(result)]), key=value, reverse=True)
     ranks = {
-        id(one): 1 + sum(_value(other, headline) > _value(one, headline) for other in able) for one in able
+        id(result): 1 + sum(value(other) > value(result) for other in comparable) for result in comparable
     }
-    rows = [*order, *(one for one in group if reasons[id(one)])]
     measured = [
         Line(
-            name=one.model, rank=ranks.get(id(one)) if len(able) > 1 else None,
-            cells={name: _cell(one.numbers.get(name)) for name in columns},
-            published=False, why_not=reasons[id(one)],
+            name=result.model, rank=ranks.get(id(result)) if len(comparable) > 1 else None,
+            cells={name: _cell(result.numbers.get(name)) for name in columns},
+            published=False, why_not=reasons[id(result)],
         )
-        for one in rows
+        for result in (*comparable, *(result for result in group if reasons[id(result)]))
     ]
-    printed = _printed(first, columns) if published else []
     return Board(
         benchmark=first.benchmark, title=first.title, mode=first.mode, columns=columns, headline=headline,
-        lines=(*printed, *measured), remarks=tuple(_remarks(group)),
+        lines=(*(_published_lines(first, columns) if published else ()), *measured), remarks=tuple(_remarks(group)),
     )
 
 
 def _columns(group: Sequence[Result], details: bool) -> tuple[str, ...]:
-    names = dict.fromkeys(
-        number.name for one in group for number in one.numbers.values() if details or not number.detail
-    )
-    return tuple(names)
+    return tuple(dict.fromkeys(
+        number.name for result in group for number in result.numbers.values() if details or not number.detail
+    ))
 
 
 def _headline(benchmark: str, columns: Sequence[str]) -> str:
     """Return Overall where there is one, else the paper's first column, else the last one."""
-    for wanted in ("Overall", *COLUMNS.get(benchmark, ())):
+    for preferred in ("Overall", *COLUMNS.get(benchmark, ())):
         for name in columns:
-            if same_column(name, wanted):
+            if same_column(name, preferred):
                 return name
     return columns[-1]
 
 
-def _value(one: Result, headline: str) -> float:
-    return one.numbers[headline].value or 0.0
-
-
 def _reasons(group: Sequence[Result], headline: str) -> dict[int, str]:
     """Say of each result why it is not ranked; the card that most full results have is the measure."""
-    found: dict[int, str] = {}
-    for one in group:
-        number = one.numbers.get(headline)
-        if one.marks:
-            found[id(one)] = "; ".join(one.marks)
-        elif one.canaries_failed:
-            found[id(one)] = f"judges that fail canaries: {', '.join(sorted(one.canaries_failed))}"
+    reasons: dict[int, str] = {}
+    for result in group:
+        number = result.numbers.get(headline)
+        if result.marks:
+            reasons[id(result)] = "; ".join(result.marks)
+        elif result.canaries_failed:
+            reasons[id(result)] = f"judges that fail canaries: {', '.join(sorted(result.canaries_failed))}"
         elif number is None or number.value is None:
-            found[id(one)] = f"no value of {headline}{f': {number.note}' if number and number.note else ''}"
+            reasons[id(result)] = f"no value of {headline}{f': {number.note}' if number and number.note else ''}"
         else:
-            found[id(one)] = ""
-    full = [one for one in group if not found[id(one)]]
+            reasons[id(result)] = ""
+    full = [result for result in group if not reasons[id(result)]]
     if full:
-        usual = max(full, key=lambda one: sum(other.scoring == one.scoring for other in full))
-        for one in full:
-            if one.scoring != usual.scoring:
-                told = "; ".join(difference(one.scoring, usual.scoring)[:4])
-                found[id(one)] = f"another protocol than {usual.model} ({told})"
-    return found
+        usual = max(full, key=lambda result: sum(other.scoring == result.scoring for other in full))
+        for result in full:
+            if result.scoring != usual.scoring:
+                fields = "; ".join(difference(result.scoring, usual.scoring)[:4])
+                reasons[id(result)] = f"another protocol than {usual.model} ({fields})"
+    return reasons
 
 
-def _cell(number: Number | None) -> Cell:
+def _cell(number: Number | None) -> BoardCell:
     if number is None:
-        return Cell(None)
-    return Cell(number.value, number.low, number.high, number.prompts, number.images, number.note)
+        return BoardCell(None)
+    return BoardCell(number.value, number.low, number.high, number.prompts, number.images, number.note)
 
 
-def _printed(first: Result, columns: Sequence[str]) -> list[Line]:
+def _published_lines(first: Result, columns: Sequence[str]) -> list[Line]:
     lines = []
     names = COLUMNS.get(first.benchmark, ())
     for row in TABLE1:
         numbers = dict(zip(names, row.numbers.get(first.benchmark, ()), strict=True))
         cells = {
-            name: Cell(value / 100)
+            name: BoardCell(value / 100)
             for name in columns for printed, value in numbers.items()
             if value is not None and same_column(name, printed)
         }
         if cells:
-            filled = {name: cells.get(name, Cell(None)) for name in columns}
+            filled = {name: cells.get(name, BoardCell(None)) for name in columns}
             lines.append(Line(row.method, None, filled, published=True))
     return lines
 
 
 def _remarks(group: Sequence[Result]) -> list[str]:
     remarks = []
-    for one in group[1:]:
-        told = difference(group[0].sampling, one.sampling)
-        if told:
-            remarks.append(f"sampled otherwise: {group[0].model} / {one.model}: {'; '.join(told)}")
-    for one in group:
-        if one.left_out:
-            remarks.append(f"{one.model}: no judge for {', '.join(one.left_out)}")
-        for role, failed in one.canaries_failed.items():
-            remarks.append(f"{one.model}: the judge for {role} fails canaries: {'; '.join(failed)}")
+    for result in group[1:]:
+        fields = difference(group[0].sampling, result.sampling)
+        if fields:
+            remarks.append(f"{group[0].model} and {result.model} were sampled differently: {'; '.join(fields)}")
+    for result in group:
+        if result.left_out:
+            remarks.append(f"{result.model}: no judge for {', '.join(result.left_out)}")
+        remarks += result.canary_texts()
     return remarks

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 KIND = "silmm bench result"
 FORMAT = 1
 _REMEDY = "Name a result file that `silmm bench` wrote, or the folder that holds it."
-_AGAIN = "Score again with the same command: what is judged is kept."
+_AGAIN = "Score again with the same command: the judges' answers are kept."
 SEAL = "sha256"
 """Field of a result file with the hash of all its others."""
 _END = 1 + 1e-6
-"""No column is larger; a cosine may pass 1 by its rounding."""
+"""The largest value of a column; a cosine may pass 1 by its rounding."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Result:
     scoring: Mapping[str, Any]
     """The part of the protocol card that must be equal for a fair comparison."""
     sampling: Mapping[str, Any]
-    """How the images were sampled, as far as it is known."""
+    """How the images were sampled, as far as the result records it."""
     card_sha256: str
     marks: tuple[str, ...]
     """Why it is no full result; empty for a full one."""
@@ -62,6 +62,13 @@ class Result:
     left_out: tuple[str, ...]
     canaries_failed: Mapping[str, Sequence[str]]
     tables: Mapping[str, Mapping[str, str]]
+
+    def canary_texts(self) -> list[str]:
+        """Return one sentence per role whose judge fails canaries."""
+        return [
+            f"{self.model}: the judge for {role} fails canaries: {'; '.join(failed)}"
+            for role, failed in self.canaries_failed.items()
+        ]
 
     def table(self, name: str) -> pa.Table:
         """Return one of its tables ("images", "prompts"), checked against its hash.
@@ -81,23 +88,23 @@ class Result:
         return from_parquet(data, path)
 
 
-def find_results(places: Sequence[Path]) -> list[Result]:
-    """Read result files, each once; a folder stands for all that lie directly in it.
+def find_results(paths: Sequence[Path]) -> list[Result]:
+    """Read result files, each once; a folder stands for all result files directly in it.
 
     Raises:
         DataError: a file is no result, or a folder holds none.
     """
-    found: dict[Path, Result] = {}
-    for place in places:
-        inside = [place]
-        if place.is_dir():
-            inside = [path for path in sorted(place.glob("*.json")) if _is_result(path)]
-        if not inside:
-            raise DataError(f"{place} holds no result. {_REMEDY}")
-        for path in inside:
-            if path.resolve() not in found:
-                found[path.resolve()] = read_result(path)
-    return list(found.values())
+    results: dict[Path, Result] = {}
+    for path in paths:
+        files = [path]
+        if path.is_dir():
+            files = [file for file in sorted(path.glob("*.json")) if _is_result(file)]
+        if not files:
+            raise DataError(f"{path} holds no result. {_REMEDY}")
+        for file in files:
+            if file.resolve() not in results:
+                results[file.resolve()] = read_result(file)
+    return list(results.values())
 
 
 def seal(content: Mapping[str, Any]) -> str:
@@ -125,7 +132,7 @@ def read_result(path: Path) -> Result:
     with well_formed(path, _AGAIN):
         sealed = data.get(SEAL) == seal(data)
     if not sealed:
-        raise DataError(f"{path} is not as `silmm bench` wrote it: its content has another SHA-256. {_AGAIN}")
+        raise DataError(f"{path} was changed after `silmm bench` wrote it: its content has another SHA-256. {_AGAIN}")
     with well_formed(path, _AGAIN):
         card = data["card"]
         return Result(
@@ -138,11 +145,11 @@ def read_result(path: Path) -> Result:
             sampling=dict(card["sampling"]),
             card_sha256=str(card["sha256"]),
             marks=tuple(printable(str(mark)) for mark in data["marks"]),
-            numbers={printable(str(one["name"])): _number(one) for one in data["columns"]},
+            numbers={printable(str(column["name"])): _number(column) for column in data["columns"]},
             left_out=tuple(printable(str(role)) for role in data["left_out"]),
             canaries_failed={
-                printable(str(role)): tuple(printable(str(one)) for one in told)
-                for role, told in data["canaries_failed"].items()
+                printable(str(role)): tuple(printable(str(failure)) for failure in failures)
+                for role, failures in data["canaries_failed"].items()
             },
             tables={str(name): dict(table) for name, table in data["tables"].items()},
         )
@@ -155,22 +162,22 @@ def _is_result(path: Path) -> bool:
         return False
 
 
-def _number(one: Mapping[str, Any]) -> Number:
+def _number(column: Mapping[str, Any]) -> Number:
     return Number(
-        name=printable(str(one["name"])),
-        value=_float(one["value"]),
-        low=_float(one["low"]),
-        high=_float(one["high"]),
-        prompts=int(one["prompts"]),
-        images=int(one["images"]),
-        note=printable(str(one["note"])),
-        detail=bool(one["detail"]),
+        name=printable(str(column["name"])),
+        value=_float(column["value"]),
+        low=_float(column["low"]),
+        high=_float(column["high"]),
+        prompts=int(column["prompts"]),
+        images=int(column["images"]),
+        note=printable(str(column["note"])),
+        detail=bool(column["detail"]),
     )
 
 
 def _float(value: Any) -> float | None:
-    """Return a fraction; NaN and what no column can be are refused."""
+    """Return a fraction; NaN and values that no column can have are refused."""
     number = None if value is None else float(value)
     if number is not None and not -_END <= number <= _END:
-        raise ValueError(f"{number} is no fraction of 1")
+        raise ValueError(f"{number} is not a fraction of 1")
     return number

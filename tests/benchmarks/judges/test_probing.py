@@ -61,7 +61,7 @@ def test_mplug_tells_its_settings_and_its_answers(goldens: Path) -> None:
         (lambda folder: (folder / "config.yaml").unlink(), "needs config.yaml"),
         (lambda folder: (folder / "vocab.txt").write_text("a\nb\n"), "[CLS] and [SEP]"),
         (lambda folder: (folder / "config_bert.json").write_text("{"), "cannot be read"),
-        (lambda folder: (folder / WEIGHTS_FILE).write_bytes(b"<html>"), "weights alone"),
+        (lambda folder: (folder / WEIGHTS_FILE).write_bytes(b"<html>"), "could run code"),
         (lambda folder: torch.save({"visn_fc.weight": torch.zeros(2)}, folder / WEIGHTS_FILE), "lacks"),
     ],
 )

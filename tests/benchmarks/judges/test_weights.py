@@ -64,7 +64,7 @@ def test_a_download_that_cannot_be_is_our_error(monkeypatch, data_root):
     """A hub id that nobody can have, or a hub that does not answer, is told with the way out."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for name in ("Intel/dpt-hybrid-midas", "../../etc", "a b"):
-        with pytest.raises(DataError, match=r"cannot be downloaded from .*Check the name"):
+        with pytest.raises(DataError, match=r"cannot be downloaded: .*check the id"):
             locate("dpt-hybrid", f"hub:{name}")
 
 

@@ -13,7 +13,7 @@ from silmm_benchmarks.shapes.language import parse_caption
 from silmm_benchmarks.shapes.sampling import sample_scene
 from silmm_benchmarks.shapes.world import render
 
-from silmm.contracts.models import Prompt
+from silmm.contracts.candidates import Prompt
 from silmm.contracts.records import CANDIDATES, SCORES, prompt_id
 from silmm.storage.shards import Shards
 from silmm.storage.tables import encode_png, prompt_table

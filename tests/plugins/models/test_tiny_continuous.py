@@ -11,12 +11,12 @@ import pytest
 import torch
 from silmm_benchmarks.shapes.language import parse_caption
 from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
+from silmm_plugins.models.tiny.options import verify
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny.weights import verify
-from silmm_plugins.models.tiny_continuous import registration as register
 from silmm_plugins.models.tiny_continuous.decoder import Decoder
 from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
 from silmm_plugins.models.tiny_continuous.model import TinyContinuous
+from silmm_plugins.models.tiny_continuous.options import WEIGHTS
 
 from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm.errors import DataError, UsageError
@@ -173,7 +173,7 @@ def test_a_device_that_is_not_there_is_refused():
 def test_damaged_weights_are_refused(tmp_path, cut):
     """Each file cut short, or all of them missing: an error that names the folder and what to do."""
     for name in FILES if cut else ():
-        content = (register.WEIGHTS / name).read_bytes()
+        content = (WEIGHTS / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) - 100 * (name == cut)])
     with pytest.raises(DataError, match="train them again"):
         TinyContinuous.load(tmp_path)
@@ -181,8 +181,8 @@ def test_damaged_weights_are_refused(tmp_path, cut):
 
 def test_the_shipped_weights_are_the_carded_ones_and_small():
     """Hashes match sha256.json, and all files together stay within 15 MB."""
-    assert "verified" in verify(register.WEIGHTS)
-    files = list(register.WEIGHTS.iterdir())
+    assert "verified" in verify(WEIGHTS)
+    files = list(WEIGHTS.iterdir())
     assert {f.name for f in files} == {*FILES, "sha256.json"}
     assert sum(f.stat().st_size for f in files) <= 15e6
 
@@ -193,7 +193,7 @@ MEASURED = Path(__file__).parents[3] / "docs" / "results" / "tiny-continuous.jso
 def test_what_the_card_says_was_measured_on_these_weights():
     """The figures belong to the shipped files and keep the promises that are kept."""
     measured = json.loads(MEASURED.read_text())
-    card = register.WEIGHTS / "sha256.json"
+    card = WEIGHTS / "sha256.json"
     assert measured["weights"] == hashlib.sha256(card.read_bytes()).hexdigest()
     assert measured["VQA accuracy"]["overall"]["right"] >= 0.92
     assert 0.35 <= measured["sampling on the tune prompts"]["facts"] <= 0.75

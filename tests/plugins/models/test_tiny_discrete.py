@@ -11,13 +11,13 @@ from silmm_benchmarks.shapes.world import RELATIONS
 from silmm_plugins.models._shared import token_sampling
 from silmm_plugins.models.tiny import lm
 from silmm_plugins.models.tiny.lm import SPLIT
+from silmm_plugins.models.tiny.options import verify
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny.weights import verify
 from silmm_plugins.models.tiny_discrete import image_sampling as sampling
-from silmm_plugins.models.tiny_discrete import registration as register
 from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
+from silmm_plugins.models.tiny_discrete.options import DEFAULTS, WEIGHTS
 
 from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm.errors import DataError, UsageError
@@ -325,7 +325,7 @@ def test_the_tokenizer_keeps_its_own_patches(model):
 def test_damaged_weights_are_refused(tmp_path, cut):
     """Each file cut short, or all of them missing: an error that names the folder and what to do."""
     for name in FILES if cut else ():
-        content = (register.WEIGHTS / name).read_bytes()
+        content = (WEIGHTS / name).read_bytes()
         (tmp_path / name).write_bytes(content[: len(content) - 100 * (name == cut)])
     with pytest.raises(DataError, match="train them again"):
         TinyDiscrete.load(tmp_path)
@@ -333,13 +333,13 @@ def test_damaged_weights_are_refused(tmp_path, cut):
 
 def test_the_shipped_weights_are_the_carded_ones_and_small():
     """Hashes match sha256.json, and all files together stay within 12 MB."""
-    assert "verified" in verify(register.WEIGHTS)
-    files = list(register.WEIGHTS.iterdir())
+    assert "verified" in verify(WEIGHTS)
+    files = list(WEIGHTS.iterdir())
     assert {f.name for f in files} == {*FILES, "sha256.json"}
     assert sum(f.stat().st_size for f in files) <= 12e6
-    listed = json.loads((register.WEIGHTS / "sha256.json").read_text())
+    listed = json.loads((WEIGHTS / "sha256.json").read_text())
     for name in FILES:
-        assert listed[name] == hashlib.sha256((register.WEIGHTS / name).read_bytes()).hexdigest()
+        assert listed[name] == hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest()
 
 
 MEASURED = Path(__file__).parents[3] / "docs" / "results" / "tiny-discrete.json"
@@ -348,7 +348,7 @@ MEASURED = Path(__file__).parents[3] / "docs" / "results" / "tiny-discrete.json"
 def test_what_the_card_says_was_measured_on_these_weights():
     """The figures belong to the shipped files, keep the promises, and the defaults are their best."""
     measured = json.loads(MEASURED.read_text())
-    card = register.WEIGHTS / "sha256.json"
+    card = WEIGHTS / "sha256.json"
     assert measured["weights"] == hashlib.sha256(card.read_bytes()).hexdigest()
     answered = measured["VQA accuracy"]
     assert answered["overall"]["right"] >= 0.92
@@ -358,7 +358,7 @@ def test_what_the_card_says_was_measured_on_these_weights():
     assert sampled["best"] >= sampled["facts"] + 0.15
     grid = measured["grid on the tune prompts, four images"]
     best = max(grid, key=lambda name: grid[name]["facts"])
-    chosen = (register.DEFAULTS[f"benchmark.{name}"] for name in ("temperature", "top_p"))
+    chosen = (DEFAULTS[f"benchmark/shapes.{name}"] for name in ("temperature", "top_p"))
     assert best == "temperature {:g}, top_p {:g}".format(*chosen)
 
 

@@ -14,7 +14,7 @@ from silmm_plugins.prompting.self_prompter import SelfOptions, SelfPrompter
 from silmm_plugins.prompting.templates import relation_kind
 from silmm_plugins.text.english import article, counted, number_word, plural
 
-from silmm.contracts.models import Prompt
+from silmm.contracts.candidates import Prompt
 from silmm.contracts.options import Given, complete
 from silmm.errors import DataError, UsageError
 from tests.toy.talker import LISTS, Talker

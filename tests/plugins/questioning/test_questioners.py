@@ -11,7 +11,8 @@ from silmm_plugins.questioning.questioners import (
 )
 from silmm_plugins.text import reply_parsing as answers
 
-from silmm.contracts.models import ChatRequest, Question
+from silmm.contracts.candidates import Question
+from silmm.contracts.models import ChatRequest
 from silmm.errors import UsageError
 from tests.toy.talker import Talker
 

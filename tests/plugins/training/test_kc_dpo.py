@@ -11,8 +11,8 @@ import torch
 from pydantic import ValidationError
 from silmm_plugins.kernels.kernels import maxpool, one_minus_cosine, squared_euclidean
 from silmm_plugins.training.c_dpo import CDpo, CDpoOptions
-from silmm_plugins.training.distance_objective import DistanceObjective, typical_distance
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
+from silmm_plugins.training.objectives.distance_objective import DistanceObjective, typical_distance
 from silmm_plugins.training.sft import SftOptions
 
 from silmm.contracts.models import Latent, Preference
@@ -46,7 +46,8 @@ def tuned_model() -> tuple[TinyContinuousRandom, dict[str, torch.nn.Parameter]]:
 
 def grouped(model, data, reference, trainer, gamma, kernel) -> torch.Tensor:
     """Return the loss of each pair as the training computes it."""
-    objective = DistanceObjective(model, data, reference, kernel, trainer.objective, gamma, "fp32", 1.0)
+    weights = [torch.ones(len(p.pairs)) for p in data]
+    objective = DistanceObjective(model, data, weights, 32, "fp32", reference, kernel, trainer.loss, gamma, 1.0)
     return objective.forward(range(len(data)))[0]
 
 

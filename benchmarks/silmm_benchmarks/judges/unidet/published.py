@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from silmm.errors import DataError
-from silmm.storage.data_sets import data_root
-from silmm_benchmarks.data.files import DataFile
+from silmm.storage.user_folders import data_root
+from silmm_benchmarks.data.data_file import DataFile
 
 _WEIGHTS_LICENCE = (
     "none is stated for these weights. UniDet's code is Apache-2.0; they were trained on COCO, Objects365, "

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
+from silmm.checkpoint.networks import empty_network, fill, refuse_unknown
+from silmm.checkpoint.weight_files import read_pickle, read_weights, weight_files
 from silmm.errors import DataError
 from silmm_plugins.models._shared.left_padding import LeftPadded, causal
 from silmm_plugins.models._shared.spreading import Spread
-from silmm_plugins.models.dreamllm.checkpoint import DREAM, build, complete, fill, main_shards, read_pickle
+from silmm_plugins.models.dreamllm.checkpoint import DREAM
 
 _KEYS = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
@@ -43,7 +45,7 @@ class LanguageModel(LeftPadded):
     def load(
         cls, folder: Path, config: Mapping[str, Any], devices: Sequence[torch.device], dtype: torch.dtype
     ) -> LanguageModel:
-        """Load the language model's shards one by one, and `dream_embedding.bin`; put it on its devices.
+        """Load the language model's weights and `dream_embedding.bin`; put it on its devices.
 
         Raises:
             DataError: a file is missing, damaged, or does not fit config.json.
@@ -53,12 +55,9 @@ class LanguageModel(LeftPadded):
             tie_word_embeddings=False,
             attn_implementation="sdpa",
         )
-        backbone = build(lambda: LlamaForCausalLM(options))
-        left: set[str] = set()
-        for path, weights in main_shards(folder):
-            left |= fill(backbone, weights, path, dtype)
-        unexpected = {name for name in left if not name.endswith("rotary_emb.inv_freq")}
-        complete(backbone, folder, unexpected)
+        network: Any = empty_network(lambda: LlamaForCausalLM(options))
+        unknown = fill(network, read_weights(weight_files(folder)), folder, dtype=dtype)
+        refuse_unknown(folder, "LLaMA", (name for name in unknown if not name.endswith("rotary_emb.inv_freq")))
         path = folder / f"{DREAM}.bin"
         queries = read_pickle(path).get("dream_queries")
         if queries is None or queries.dim() != 3 or queries.shape[::2] != (1, options.hidden_size):
@@ -66,7 +65,6 @@ class LanguageModel(LeftPadded):
                 f"{path}: expected dream_queries of the shape (1, queries, {options.hidden_size}), found "
                 f"{'none' if queries is None else tuple(queries.shape)}"
             )
-        network: Any = backbone.eval().requires_grad_(False)
         Spread(network, network.model, devices).to(devices[0])
         return cls(network, queries[0].to(devices[0], dtype))
 

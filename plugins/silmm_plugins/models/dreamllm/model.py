@@ -9,15 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from silmm.checkpoint.devices import dtype_of
+from silmm.checkpoint.folders import checkpoint_folder
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError
-from silmm_plugins.models._shared.devices import check_devices
-from silmm_plugins.models._shared.dtypes import dtype_of
 from silmm_plugins.models._shared.placement import Placement
+from silmm_plugins.models._shared.spreading import check_devices
 from silmm_plugins.models.dreamllm import checkpoint, companions, templates
 from silmm_plugins.models.dreamllm.decoder import Decoder
 from silmm_plugins.models.dreamllm.language_model import LanguageModel
-from silmm_plugins.models.dreamllm.options import CAPABILITIES, DreamLlmModelOptions
+from silmm_plugins.models.dreamllm.options import CAPABILITIES, DreamLlmOptions
 from silmm_plugins.models.dreamllm.tokenizer import Tokenizer
 from silmm_plugins.models.dreamllm.vision import Vision
 
@@ -35,7 +36,7 @@ class DreamLlm(BaseModel):
         language_model: LanguageModel,
         vision: Vision,
         decoder: Decoder,
-        options: DreamLlmModelOptions,
+        options: DreamLlmOptions,
     ) -> None:
         """Wrap the parts, which are frozen and in eval mode."""
         self.kind = "continuous"
@@ -51,7 +52,7 @@ class DreamLlm(BaseModel):
         self._sources: Mapping[str, str] = {}
 
     @classmethod
-    def load(cls, options: DreamLlmModelOptions) -> DreamLlm:
+    def load(cls, options: DreamLlmOptions) -> DreamLlm:
         """Load a checkpoint folder as the original code writes it.
 
         Raises:
@@ -59,7 +60,10 @@ class DreamLlm(BaseModel):
             DataError: a file is missing, damaged, or of another model; the message says which.
         """
         devices = check_devices("dreamllm", options.device)
-        folder = checkpoint.locate(options.path, options.revision)
+        folder = checkpoint_folder(
+            options.path, checkpoint.FILES, owner="dreamllm", expected="the folder of the checkpoint",
+            revision=options.revision,
+        )  # fmt: skip
         config = checkpoint.read_config(folder)
         stored = config.get("torch_dtype") or config.get("dtype")
         dtype = dtype_of(options.dtype, stored, folder / "config.json")

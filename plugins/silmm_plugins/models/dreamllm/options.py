@@ -15,7 +15,6 @@ CAPABILITIES: tuple[Capability, ...] = (
     *("chat", "yes_no", "features", "mlp_blocks", "query_embeddings", "rewrite"),
 )
 
-
 DEFAULTS: dict[str, object] = {
     "sampler": "dropdiv",
     "trainer": "kc-dpo",
@@ -23,7 +22,7 @@ DEFAULTS: dict[str, object] = {
 }
 
 
-class DreamLlmModelOptions(LoadingOptions):
+class DreamLlmOptions(LoadingOptions):
     """Options of `dreamllm`; the ways of decoding are those that the original repository uses."""
 
     path: str = option(

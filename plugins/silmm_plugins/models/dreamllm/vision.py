@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from silmm.checkpoint.networks import empty_network, fill, refuse_unknown
+from silmm.checkpoint.weight_files import read_pickle
 from silmm.contracts.models import Image
 from silmm.errors import DataError
-from silmm_plugins.models.dreamllm.checkpoint import VISION, build, complete, fill, plugin, read_pickle
+from silmm_plugins.models.dreamllm.checkpoint import VISION, plugin
+from silmm_plugins.models.dreamllm.companions import REMEDY
 from silmm_plugins.models.dreamllm.projector import projector
 
 try:
@@ -65,7 +68,7 @@ class Vision:
             )
         weights = read_pickle(path)
         options = CLIPVisionConfig(**{key: clip[key] for key in _KEYS if key in clip})
-        tower = build(lambda: CLIPVisionModel(options))
+        tower = empty_network(lambda: CLIPVisionModel(options))
         names = set(tower.state_dict())
         inside = "" if "pre_layrnorm.weight" in names else "vision_model."  # dropped by transformers 5
         own = {
@@ -74,13 +77,8 @@ class Vision:
             if name.startswith(_TOWER)
         }
         own.pop(f"{inside}embeddings.position_ids", None)  # a buffer that old versions wrote
-        left = fill(tower, own, path, dtype, "give the folder of CLIP's configuration by model.companions")
-        complete(tower, path, left)
-        return cls(
-            tower.eval().requires_grad_(False),
-            projector(weights, path, dtype),
-            int(arguments.get("select_layer", -2)),
-        )
+        refuse_unknown(path, "CLIPVisionModel", fill(tower, own, path, dtype=dtype, remedy=REMEDY), REMEDY)
+        return cls(tower, projector(weights, path, dtype), int(arguments.get("select_layer", -2)))
 
     def to(self, device: torch.device) -> None:
         """Move the weights."""

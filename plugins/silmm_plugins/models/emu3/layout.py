@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from silmm.checkpoint.folders import checkpoint_folder, read_json
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.checkpoint_folder import checkpoint_folder
 
 Form = Literal["hf", "original", "vision"]
 """hf: Emu3ForConditionalGeneration; original: the language model alone; vision: the vision tokenizer."""
@@ -45,16 +44,13 @@ def locate(path: str, judge: str, vision: str, revision: str | None = None) -> P
         UsageError: no path, or a part that is neither given nor found beside the policy.
         DataError: there is no such folder or hub id, or a folder holds another model.
     """
-    if not path:
-        raise UsageError(
-            "emu3 needs a checkpoint: --set model.path=DIR, where DIR is Emu3-Gen, Emu3-Gen-hf or the "
-            "folder that holds Emu3-Gen, Emu3-Chat and Emu3-VisionTokenizer; a hub id such as "
-            "BAAI/Emu3-Gen works too"
-        )
     folder = Path(path).expanduser()
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    if path and folder.is_dir() and not (folder / "config.json").is_file():
         path = str(_inside(folder, _GEN))
-    policy = checkpoint_folder(path, _FILES, revision=revision)
+    policy = checkpoint_folder(
+        path, _FILES, owner="emu3", expected="Emu3-Gen, Emu3-Gen-hf or the folder that holds it and its companions",
+        revision=revision,
+    )  # fmt: skip
     form = _language_model(policy)
     answers = None
     if judge != SELF:
@@ -75,30 +71,13 @@ def form_of(folder: Path) -> Form:
     Raises:
         DataError: no readable config.json, or another model's.
     """
-    kind = read_json(folder / "config.json").get("model_type")
+    kind = read_json(folder / "config.json", "a configuration of Emu3").get("model_type")
     if kind not in _FORMS:
         raise DataError(
             f"{folder / 'config.json'} is of a model of type {kind!r}; emu3 reads the types "
             f"{', '.join(map(repr, _FORMS))}. Check model.path"
         )
     return _FORMS[kind]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object of a checkpoint.
-
-    Raises:
-        DataError: the file is missing or holds no JSON object.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); emu3 needs it") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); copy it again") from error
-    if not isinstance(data, dict):
-        raise DataError(f"{path} holds no JSON object; copy it again")
-    return data
 
 
 def _language_model(folder: Path) -> Form:

@@ -13,15 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from silmm.checkpoint.folders import read_json
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.devices import check_devices
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
-from silmm_plugins.models.emu3 import checkpoint, grammar
+from silmm_plugins.models._shared.spreading import Spread, check_devices
+from silmm_plugins.models.emu3 import grammar
+from silmm_plugins.models.emu3.checkpoint import load_language_model
 from silmm_plugins.models.emu3.image_sampling import Canvas, sample
 from silmm_plugins.models.emu3.language_model import LanguageModel, runs
-from silmm_plugins.models.emu3.layout import locate, read_json
+from silmm_plugins.models.emu3.layout import locate
 from silmm_plugins.models.emu3.options import CAPABILITIES, Emu3Options
 from silmm_plugins.models.emu3.tokens import TextTokenizer, load_tokenizer
 from silmm_plugins.models.emu3.vision import VisionTokenizer, load_vision
@@ -87,7 +88,7 @@ class Emu3(BaseModel):
         vision = load_vision(parts.vision, options.max_pixels)
 
         def language_model(folder: Path) -> tuple[LanguageModel, TextTokenizer]:
-            backbone = checkpoint.language_model(folder, options.dtype)
+            backbone = load_language_model(folder, options.dtype)
             text = load_tokenizer(folder, vision.codes, backbone.config.get_text_config().vocab_size)
             return LanguageModel(backbone, text.tokens, head_chunk=options.head_chunk), text
 
@@ -187,8 +188,8 @@ class Emu3(BaseModel):
         self.placement.need("policy", "vision")
         return [self.vision.decode(codes) for codes in grids]
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z | x), shape (batch,): over the codes, without guidance (docs/spec/base-models.md 3.7).
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi of each code, (batch, tokens), float32, unguided (docs/spec/base-models.md 3.7).
 
         While gradients are asked for, judge and vision tokenizer wait in main memory.
 
@@ -198,7 +199,7 @@ class Emu3(BaseModel):
         grids = self._grids(latents, [f"prompt {prompt!r}" for prompt in prompts])
         self.placement.need("policy", training=torch.is_grad_enabled())
         values = self.policy.code_log_probabilities([self.prompt_ids(p) for p in prompts], grids)
-        return torch.stack([value.sum() for value in values])
+        return torch.stack(values)
 
     def _grids(self, latents: Sequence[Latent], names: Sequence[str]) -> list[grammar.Codes]:
         """Return the representations as (rows, columns), checked; `names` are for the error."""

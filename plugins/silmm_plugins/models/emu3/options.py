@@ -4,37 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import JsonValue
-
-from silmm.contracts.options import option
+from silmm.contracts.options import option, presets
 from silmm_plugins.models._shared.loading_options import LoadingOptions
 
 if TYPE_CHECKING:
     from silmm.contracts.models import Capability
 
-
-CAPABILITIES: tuple[Capability, ...] = ("chat", "yes_no", "log_likelihood", "nucleus", "rewrite")
-
+CAPABILITIES: tuple[Capability, ...] = (
+    *("chat", "yes_no", "log_likelihood", "token_log_likelihood", "nucleus", "rewrite"),
+)
 
 DEFAULTS: dict[str, object] = {
-    "sampler.temperature": 1.0,
-    "sampler.top_p": 1.0,
-    "sampler.top_k": 2048,
-    "trainer.gradient_accumulation_steps": 32,
-    "trainer.precision": "bf16",
-    "trainer.gradient_checkpointing": True,
+    **presets("sampler", "nucleus", "rephrase", "explain", temperature=1.0, top_p=1.0, top_k=2048),
+    **presets(
+        "trainer", "dpo", "sft", "simpo", "ipo", "grpo",
+        gradient_accumulation_steps=32, precision="bf16", gradient_checkpointing=True,
+    ),
 }
 """Sampling is the authors' own (docs/spec/base-models.md 3.5); 8k tokens a sequence want small micro-batches."""
-
 
 _NEGATIVE = (
     "lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, cropped, "
     "worst quality, low quality, normal quality, jpeg artifacts, signature, watermark, username, blurry."
 )
-
-
-def _of(unit: str = "", paper: str = "ours", **marks: JsonValue) -> dict[str, JsonValue]:
-    return {"paper": paper, "unit": unit, **marks}
 
 
 class Emu3Options(LoadingOptions):

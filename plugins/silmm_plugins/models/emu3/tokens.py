@@ -12,8 +12,8 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
+from silmm.checkpoint.folders import read_json
 from silmm.errors import DataError
-from silmm_plugins.models.emu3.layout import read_json
 
 _RANKS, _VISION, _FAST = "emu3.tiktoken", "emu3_vision_tokens.txt", "tokenizer.json"
 _EXTRAS = 205
@@ -134,7 +134,7 @@ def _tokens(names: dict[str, int], roles: dict[str, str], codes: int, file: Path
 def _own_roles(folder: Path) -> dict[str, str]:
     """Return the names of control tokens where tokenizer_config.json gives them."""
     path = folder / "tokenizer_config.json"
-    given = read_json(path) if path.is_file() else {}
+    given = read_json(path, required=False)
     keys = {role: f"{role}_token" for role in ("pad", "bos", "eos", "boi", "eoi", "eof")}
     keys["img"] = "image_wrapper_token"
     named = {role: given.get(key) for role, key in keys.items()}

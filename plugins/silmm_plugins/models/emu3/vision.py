@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from PIL import Image as Images
 
+from silmm.checkpoint.folders import read_json
+from silmm.checkpoint.networks import fill, refuse_unknown
+from silmm.checkpoint.weight_files import read_weights, weight_files
 from silmm.errors import DataError
-from silmm_plugins.models.emu3 import checkpoint
-from silmm_plugins.models.emu3.layout import form_of, read_json
+from silmm_plugins.models.emu3.layout import form_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -143,19 +145,20 @@ def load_vision(folder: Path, max_pixels: int) -> VisionTokenizer:
             f"{folder / 'config.json'} does not describe a vision tokenizer of Emu3 ({error!r}); copy it "
             "again"
         ) from error
-    checkpoint.fill(model, _weights(folder), folder)
+    refuse_unknown(folder, "Emu3VQVAE", fill(model, _weights(folder), folder))
     processing = _processing(folder)
     return VisionTokenizer(model, processing, max_pixels)
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
+    files = weight_files(folder, pickles=False)
     if form_of(folder) == "hf":
         return {
             name: weight.float()
             for prefix in ("vqmodel.", "model.vqmodel.")
-            for name, weight in checkpoint.tensors(folder, prefix).items()
+            for name, weight in read_weights(files, prefix).items()
         }
-    return dict(_renamed(name, weight.float()) for name, weight in checkpoint.tensors(folder).items())
+    return dict(_renamed(name, weight.float()) for name, weight in read_weights(files).items())
 
 
 def _renamed(name: str, weight: Tensor) -> tuple[str, Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,25 +11,15 @@ import torch
 
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError
-from silmm_plugins.models._shared.loading_options import Offload
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models.janus.chat import reply
-from silmm_plugins.models.janus.checkpoint import Checkpoint
+from silmm_plugins.models.janus.checkpoint import Checkpoint, open_checkpoint
 from silmm_plugins.models.janus.facts import facts
 from silmm_plugins.models.janus.image_sampling import log_likelihoods, sample_codes
 from silmm_plugins.models.janus.network import Network
+from silmm_plugins.models.janus.options import CAPABILITIES, JanusOptions
 from silmm_plugins.models.janus.vqa import answer
-
-
-@dataclass(frozen=True)
-class Batches:
-    """How many go through the network at once; memory and speed depend on them, results do not."""
-
-    sample: int = 16
-    decode: int = 16
-    look: int = 8
-    talk: int = 16
 
 
 class Janus(BaseModel):
@@ -40,26 +29,14 @@ class Janus(BaseModel):
     into the stock class with plain peft; LoRA goes into the language model's layers alone.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        *,
-        guidance: float = 5.0,
-        batches: Batches | None = None,
-        devices: Sequence[torch.device] = (torch.device("cpu"),),
-        offload: Offload = "training",
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: JanusOptions) -> None:
         """Wrap a loaded checkpoint and put it on its devices.
 
-        Args:
-            checkpoint: as :func:`silmm_plugins.models.janus.checkpoint.open_checkpoint` returns it.
-            guidance: of sampling, 1 is none; the likelihood never has any.
-            batches: sizes.
-            devices: of the language model; the rest is on the first.
-            offload: when vision tower and image tokenizer leave it.
+        Raises:
+            UsageError: torch cannot use a device.
         """
         self.kind = "discrete"
-        self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus", "rewrite"})
+        self.capabilities = frozenset(CAPABILITIES)
         self.checkpoint = checkpoint
         self.backbone = checkpoint.network
         self.lora_targets = (
@@ -68,13 +45,24 @@ class Janus(BaseModel):
         self.network = Network(checkpoint.network)
         self.prompts = checkpoint.prompts
         self.reader = checkpoint.reader
-        self.guidance = guidance
-        self.batches = batches or Batches()
+        self.options = options
         inside: Any = checkpoint.network.model
+        devices = check_devices("janus", options.device)
         Spread(checkpoint.network, inside.language_model, devices).to(devices[0])
-        self.placement = Placement(offload)
+        self.placement = Placement(options.offload)
         self.placement.add("vision", inside.vision_model, inside.aligner, device=devices[0], here=True)
         self.placement.add("image tokenizer", inside.vqmodel, device=devices[0], here=True)
+
+    @classmethod
+    def load(cls, options: JanusOptions) -> Janus:
+        """Load the checkpoint that the options name.
+
+        Raises:
+            UsageError: no path, or a device that torch cannot use.
+            DataError: a file is missing, damaged or of another model.
+        """
+        check_devices("janus", options.device)
+        return cls(open_checkpoint(options.path, dtype=options.dtype, revision=options.revision), options)
 
     def probe(self) -> dict[str, Any]:
         """Return what the checkpoint says, JSON-able, for `silmm probe` and for bug reports."""
@@ -86,7 +74,7 @@ class Janus(BaseModel):
         """Answer by the model's own conversation template, an example being a turn of its own."""
         self.placement.need()
         replies: list[str] = []
-        for part in _parts(len(requests), self.batches.talk):
+        for part in _parts(len(requests), self.options.chat_batch_size):
             replies += reply(self.network, self.prompts, requests[part])
         return replies
 
@@ -101,9 +89,9 @@ class Janus(BaseModel):
         """Sample image codes, int32 (image_length,), one candidate for each prompt and seed, with guidance."""
         self.placement.need()
         rows: list[Latent] = []
-        for part in _parts(len(prompts), self.batches.sample):
+        for part in _parts(len(prompts), self.options.sampling_batch_size):
             codes = sample_codes(
-                self.network, self.prompts, prompts[part], seeds[part], sampling, self.guidance
+                self.network, self.prompts, prompts[part], seeds[part], sampling, self.options.guidance
             )
             rows += list(codes.cpu().numpy().astype(np.int32))
         return rows
@@ -117,15 +105,15 @@ class Janus(BaseModel):
         """
         self.placement.need("image tokenizer")
         images: list[Image] = []
-        for part in _parts(len(latents), self.batches.decode):
+        for part in _parts(len(latents), self.options.decode_batch_size):
             names = [f"image {i}" for i in range(len(latents))[part]]
             pixels = self.network.decode(self._codes(latents[part], names))
             levels = ((pixels + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)  # cut off, as the original does
             images += list(levels.movedim(1, -1).cpu().numpy())
         return images
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z | x), shape (batch,), float32: the softmax over the image codes, no guidance.
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi of each code, (batch, tokens), float32: the softmax over the image codes, no guidance.
 
         While gradients are asked for, vision tower and image tokenizer wait in main memory.
 
@@ -134,7 +122,7 @@ class Janus(BaseModel):
         """
         codes = self._codes(latents, [f"prompt {prompt!r}" for prompt in prompts])
         self.placement.need(training=torch.is_grad_enabled())
-        return log_likelihoods(self.network, self.prompts, prompts, codes).sum(-1)
+        return log_likelihoods(self.network, self.prompts, prompts, codes)
 
     def _codes(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
         """Return the representations as int64 (batch, image_length), checked; `names` are for the error."""
@@ -174,7 +162,7 @@ class Janus(BaseModel):
                 )
         self.placement.need("vision")
         results: list[npt.NDArray[np.float64]] = []
-        for part in _parts(len(images), self.batches.look):
+        for part in _parts(len(images), self.options.vqa_batch_size):
             pixels = self.reader.read(images[part])
             results += [
                 rows.numpy() for rows in answer(self.network, self.prompts, pixels, questions[part])

@@ -8,7 +8,11 @@ from silmm.contracts.options import option
 from silmm_plugins.models._shared.loading_options import LoadingOptions
 
 if TYPE_CHECKING:
-    pass
+    from silmm.contracts.models import Capability
+
+CAPABILITIES: tuple[Capability, ...] = (
+    *("chat", "yes_no", "log_likelihood", "token_log_likelihood", "nucleus", "rewrite"),
+)
 
 
 class JanusOptions(LoadingOptions):

@@ -9,13 +9,13 @@ Templates (docs/spec/base-models.md 5.4), BOS before each:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from silmm.checkpoint.folders import read_json
 from silmm.contracts.models import ChatRequest
 from silmm.errors import DataError
 
@@ -142,28 +142,10 @@ def _asked(instruction: str, said: str) -> str:
 def _names(folder: Path) -> dict[str, str]:
     stored: dict[str, Any] = {}
     for name in ("processor_config.json", "special_tokens_map.json", "tokenizer_config.json"):
-        stored |= read_json(folder / name, needed=False)
+        stored |= read_json(folder / name, required=False)
     result = {}
     for role, (keys, usual) in _TAGS.items():
         named = next((stored[key] for key in keys if stored.get(key)), usual)
         result[role] = str(named["content"] if isinstance(named, Mapping) else named)
     return result
 
-
-def read_json(path: Path, *, needed: bool = True) -> dict[str, Any]:
-    """Return a JSON object of a checkpoint folder, or an empty one where a file that may be missing is.
-
-    Raises:
-        DataError: the file is missing, unreadable or no JSON object.
-    """
-    if not needed and not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); give the whole checkpoint folder of a Janus release"
-        ) from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} is no JSON object; download it again")
-    return found

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from transformers import LlamaForCausalLM
 
+from silmm.checkpoint.devices import device_of, dtype_of
+from silmm.checkpoint.folders import read_json
+from silmm.checkpoint.networks import load_pretrained
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.devices import check_devices, device_of
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models.seed_llama import image_sampling as codes_sampling
-from silmm_plugins.models.seed_llama.locate import Folders
+from silmm_plugins.models.seed_llama.image_weights import load_image_tokenizer
+from silmm_plugins.models.seed_llama.locate import Folders, find
 from silmm_plugins.models.seed_llama.options import CAPABILITIES
 from silmm_plugins.models.seed_llama.sequences import Prefix, head
-from silmm_plugins.models.seed_llama.templates import Template
+from silmm_plugins.models.seed_llama.templates import TEMPLATES, Template, template_of
 from silmm_plugins.models.seed_llama.text import TextTokenizer
 from silmm_plugins.models.seed_llama.unclip import Unclip
 
@@ -34,7 +39,7 @@ class SeedLlama(BaseModel):
     """A Llama whose vocabulary holds the 8192 codes of SEED tokenizer 2; an image is 32 of them."""
 
     kind = "discrete"
-    capabilities = CAPABILITIES
+    capabilities = frozenset(CAPABILITIES)
     lora_targets = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 
     def __init__(
@@ -48,8 +53,6 @@ class SeedLlama(BaseModel):
         unused: Sequence[str] = (),
     ) -> None:
         """Join the parts, which are frozen and in eval mode, and put them on their devices.
-
-        :func:`silmm_plugins.models.seed_llama.loading.load` reads them.
 
         Raises:
             DataError: the parts are not of one model.
@@ -76,6 +79,31 @@ class SeedLlama(BaseModel):
         Spread(backbone, backbone.model, devices).to(devices[0])
         self.placement = Placement(options.offload)
         self.placement.add("image tokenizer", images, device=devices[0])
+
+    @classmethod
+    def load(cls, options: SeedLlamaOptions) -> SeedLlama:
+        """Load the parts that the options name, each from its own file; the decoder waits for the first image.
+
+        Raises:
+            UsageError: no path, or a device that torch cannot use.
+            DataError: a part is missing, damaged or of another model.
+        """
+        check_devices("seed-llama", options.device)
+        folders = find(options)
+        text = TextTokenizer.load(folders.tokenizer)
+        config_path = folders.language_model / "config.json"
+        config = read_json(config_path)
+        heads = config.get("num_attention_heads")
+        guess = heads if isinstance(heads, int) and heads > 0 else 1
+        images, unused = load_image_tokenizer(folders.tokenizer, folders.vit, options.vit_heads, guess)
+        dtype = dtype_of(options.dtype, config.get("dtype") or config.get("torch_dtype"), config_path)
+        backbone = load_pretrained(LlamaForCausalLM, folders.language_model, dtype, attn_implementation="sdpa")
+        if options.template == "auto":
+            path = Path(options.path).expanduser().absolute()  # of a hub id, too, the last part is the name
+            template = template_of(f"{path.name} {folders.language_model.name}", backbone.config.hidden_size)
+        else:
+            template = TEMPLATES[options.template]
+        return cls(backbone, images, text, template, folders, options, unused)
 
     @property
     def device(self) -> torch.device:
@@ -200,8 +228,8 @@ class SeedLlama(BaseModel):
             )
         return images
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z | x), shape (batch,), float32; the softmax is over the codes alone.
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi of each code, (batch, tokens), float32; the softmax is over the codes alone.
 
         While gradients are asked for, decoder and image tokenizer wait in main memory.
 
@@ -211,7 +239,7 @@ class SeedLlama(BaseModel):
         codes = self._checked(latents, [f"prompt {p!r}" for p in prompts])
         self.placement.need(training=torch.is_grad_enabled())
         ids = [self.prompt_ids(prompt) for prompt in prompts]
-        return codes_sampling.code_log_probabilities(self.backbone, ids, codes, self._codes).sum(-1)
+        return codes_sampling.code_log_probabilities(self.backbone, ids, codes, self._codes)
 
     @torch.inference_mode(False)
     def _loaded_decoder(self) -> Unclip:

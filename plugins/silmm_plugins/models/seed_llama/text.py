@@ -13,8 +13,9 @@ from pathlib import Path
 
 import sentencepiece
 
+from silmm.checkpoint.folders import read_json
 from silmm.errors import DataError
-from silmm_plugins.models.seed_llama.locate import PIECES, read_json
+from silmm_plugins.models.seed_llama.locate import PIECES
 
 BOI, EOI = "<img>", "</img>"
 CODE = "<img_{:05d}>"

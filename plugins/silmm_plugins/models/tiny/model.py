@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-from silmm.contracts.models import BaseModel, ChatRequest, Image, Task
+from silmm.checkpoint.devices import check_device
+from silmm.contracts.models import BaseModel, Capability, ChatRequest, Image, Task
 from silmm.errors import DataError
 from silmm_plugins.models.tiny.chat import write_words
 from silmm_plugins.models.tiny.lm import SPLIT, TinyLM
+from silmm_plugins.models.tiny.options import TinyOptions
+from silmm_plugins.models.tiny.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LONGEST_ANSWER = 40
 PATCH = 4
@@ -25,20 +35,59 @@ class TinyModel(BaseModel):
     """A tiny language model behind the contract of base models; sampling is left to the two kinds."""
 
     name: ClassVar[str]
+    weights: ClassVar[Path]
+    """The folder of the shipped weights."""
+    declared: ClassVar[Collection[Capability]]
+    """The capabilities."""
     taught: ClassVar[tuple[Task, ...]]
-    """The chat tasks that it was trained on."""
+    """The chat tasks that the model was trained on."""
 
-    def __init__(self, language_model: TinyLM) -> None:
-        """Wrap the language model, frozen and in eval mode."""
-        # The lower half reads images: over iterations, adapters there cost answers and the gain itself.
-        layers = language_model.backbone.config.num_hidden_layers
-        upper = "|".join(str(layer) for layer in range(layers // 2, layers))
-        self.lora_targets = (
-            rf"model\.layers\.({upper})\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
-        )
+    def __init__(self, language_model: TinyLM, image_part: torch.nn.Module) -> None:
+        """Wrap the language model and the part that makes images, both frozen and in eval mode."""
+        self.capabilities = frozenset(self.declared)
+        image_part.eval().requires_grad_(False)
+        self.lora_targets = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
         self._lm = language_model.eval().requires_grad_(False)
         self.backbone = language_model.backbone
         self.vocabulary = language_model.vocabulary
+
+    @classmethod
+    def from_options(cls, options: TinyOptions) -> Self:
+        """Load the shipped weights onto the device that the options name."""
+        return cls.load(device=options.device)
+
+    @classmethod
+    def load(cls, folder: Path | None = None, device: str = "cpu") -> Self:
+        """Load the weights that ``training/`` exports; without a folder those that are shipped.
+
+        Raises:
+            DataError: a file is missing, unreadable or does not fit.
+            UsageError: torch cannot use the device.
+        """
+        check_device(cls.name, device)
+        folder = folder or cls.weights
+        try:
+            config = json.loads((folder / "config.json").read_text())
+            networks = cls.networks(Vocabulary(config["words"]), config)
+            for name, network in networks.items():
+                weights = load_file(folder / f"{name}.safetensors")
+                found = network.load_state_dict({key: w.float() for key, w in weights.items()}, strict=False)
+                missing = set(found.missing_keys) - {"backbone.lm_head.weight"}  # tied to the embeddings
+                if missing or found.unexpected_keys:
+                    raise ValueError(f"missing {sorted(missing)}, unexpected {found.unexpected_keys}")
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise DataError(
+                f"{cls.name}: cannot load the weights in {folder}: {error}; reinstall silmm, or train them again "
+                f"with `python -m training.{cls.name.replace('-', '_')}`"
+            ) from error
+        language_model, image_part = networks.values()
+        language_model.backbone.tie_weights()  # type: ignore[union-attr, operator]
+        return cls(language_model.to(device), image_part.to(device))  # type: ignore[arg-type]
+
+    @classmethod
+    @abstractmethod
+    def networks(cls, vocabulary: Vocabulary, config: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
+        """Build the language model and the part that makes images, by the names of their weight files."""
 
     @property
     def device(self) -> torch.device:

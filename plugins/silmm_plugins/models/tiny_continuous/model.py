@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from silmm.contracts.models import Image, Latent, SamplingParams
 from silmm.errors import DataError
-from silmm_plugins.models._shared.devices import check_device
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 from silmm_plugins.models.tiny_continuous.decoder import Decoder, sample_noise
 from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
-from silmm_plugins.models.tiny_continuous.options import WEIGHTS
+from silmm_plugins.models.tiny_continuous.options import CAPABILITIES, WEIGHTS
 
 _SAMPLING_BATCH_SIZE = 256
 
@@ -28,43 +23,23 @@ class TinyContinuous(TinyModel):
     """A continuous LMM at toy size: learnable queries, their hidden states H, and a frozen decoder."""
 
     name = "tiny-continuous"
+    weights = WEIGHTS
+    declared = CAPABILITIES
     taught = ("list", "write", "decompose", "question", "rephrase", "explain")
 
     def __init__(self, language_model: LanguageModel, decoder: Decoder) -> None:
         """Wrap the two networks, in eval mode."""
         self.kind = "continuous"
-        self.capabilities = frozenset(
-            {"chat", "yes_no", "features", "mlp_blocks", "query_embeddings", "rewrite"}
-        )
-        super().__init__(language_model)
-        self.language_model = language_model
-        self.decoder = decoder.eval().requires_grad_(False)
+        super().__init__(language_model, decoder)
+        self.language_model, self.decoder = language_model, decoder
 
     @classmethod
-    def load(cls, folder: Path = WEIGHTS, device: str = "cpu") -> TinyContinuous:
-        """Load the weights that `training/tiny_continuous` exports.
-
-        Raises:
-            DataError: a file is missing, unreadable or does not fit.
-            UsageError: torch cannot use the device.
-        """
-        check_device(cls.name, device)
-        try:
-            config = json.loads((folder / "config.json").read_text())
-            language_model = LanguageModel(Vocabulary(config["words"]), **config["language_model"])
-            decoder = Decoder(**config["decoder"])
-            weights = _floats(folder / "language_model.safetensors")
-            missing, unexpected = language_model.load_state_dict(weights, strict=False)
-            if set(missing) - {"backbone.lm_head.weight"} or unexpected:  # the head is tied
-                raise ValueError(f"missing {missing}, unexpected {unexpected}")
-            language_model.backbone.tie_weights()
-            decoder.load_state_dict(_floats(folder / "decoder.safetensors"))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise DataError(
-                f"tiny-continuous: cannot load the weights in {folder}: {error}; reinstall silmm, or "
-                "train them again with `python -m training.tiny_continuous`"
-            ) from error
-        return cls(language_model.to(device), decoder.to(device))
+    def networks(cls, vocabulary: Vocabulary, config: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
+        """Build the language model and the decoder."""
+        return {
+            "language_model": LanguageModel(vocabulary, **config["language_model"]),
+            "decoder": Decoder(**config["decoder"]),
+        }
 
     def image_prefix(self, pixels: torch.Tensor) -> Any:
         """Return the key-value cache of images, read patch by patch."""
@@ -129,7 +104,3 @@ def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
         )
     return latent.astype(np.float32)
 
-
-def _floats(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a file as float32; they are kept as bfloat16."""
-    return {name: tensor.float() for name, tensor in load_file(path).items()}

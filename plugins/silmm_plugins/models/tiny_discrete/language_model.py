@@ -48,14 +48,10 @@ class LanguageModel(TinyLM):
         after = torch.arange(SPLIT, SPLIT + length, device=ids.device).expand(len(prompts), -1)
         return self.hidden(vectors, mask, torch.cat([positions, after], 1), every_layer=every_layer)
 
-    def log_likelihood(self, prompts: Sequence[Sequence[int]], codes: Tensor) -> Tensor:
-        """Return log pi(z | x) of shape (batch,), summed over the image positions, in float32."""
-        return self.code_likelihoods(self.sampling_outputs(prompts, codes), codes)
-
     def code_likelihoods(self, out: Any, codes: Tensor) -> Tensor:
-        """Return :meth:`log_likelihood` from the outputs of :meth:`sampling_outputs`."""
+        """Return log pi of each code, (batch, image_length), float32, from the outputs of :meth:`sampling_outputs`."""
         logits = self.image_logits(out.last_hidden_state[:, -self.image_length :]).float()
-        return logits.log_softmax(-1).gather(-1, codes[..., None]).squeeze(-1).sum(-1)
+        return logits.log_softmax(-1).gather(-1, codes[..., None]).squeeze(-1)
 
     def image_prefix(self, codes: Tensor, *, every_layer: bool = False) -> tuple[Any, Any]:
         """Encode images (batch, image_length) once; return the key-value cache and the outputs."""

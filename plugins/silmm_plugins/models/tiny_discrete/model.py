@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from silmm.contracts.models import Image, Latent, SamplingParams
 from silmm.errors import DataError
-from silmm_plugins.models._shared.devices import check_device
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 from silmm_plugins.models.tiny_discrete.image_sampling import sample_codes
 from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
-from silmm_plugins.models.tiny_discrete.options import WEIGHTS
+from silmm_plugins.models.tiny_discrete.options import CAPABILITIES, WEIGHTS
 
 _SAMPLING_BATCH_SIZE = 256
 
@@ -29,44 +24,23 @@ class TinyDiscrete(TinyModel):
     """An image-token LMM at toy size: 32x32 images as 64 codes, a few dozen words, one transformer."""
 
     name = "tiny-discrete"
+    weights = WEIGHTS
+    declared = CAPABILITIES
     taught = ("list", "write", "decompose", "question")
 
     def __init__(self, language_model: LanguageModel, tokenizer: ImageTokenizer) -> None:
         """Wrap the two networks, in eval mode."""
         self.kind = "discrete"
-        self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus"})
-        super().__init__(language_model)
-        self.language_model = language_model
-        self.tokenizer = tokenizer.eval().requires_grad_(False)
+        super().__init__(language_model, tokenizer)
+        self.language_model, self.tokenizer = language_model, tokenizer
 
     @classmethod
-    def load(cls, folder: Path = WEIGHTS, device: str = "cpu") -> TinyDiscrete:
-        """Load the weights that `training/tiny_discrete` exports.
-
-        Raises:
-            DataError: a file is missing, unreadable or does not fit.
-            UsageError: torch cannot use the device.
-        """
-        check_device(cls.name, device)
-        try:
-            config = json.loads((folder / "config.json").read_text())
-            vocabulary = Vocabulary(config["words"])
-            language_model = LanguageModel(vocabulary, **config["language_model"])
-            tokenizer = ImageTokenizer(**config["image_tokenizer"])
-            weights = load_file(folder / "language_model.safetensors")
-            missing, unexpected = language_model.load_state_dict(
-                {k: v.float() for k, v in weights.items()}, strict=False
-            )
-            if set(missing) - {"backbone.lm_head.weight"} or unexpected:  # the head is tied
-                raise ValueError(f"missing {missing}, unexpected {unexpected}")
-            language_model.backbone.tie_weights()
-            tokenizer.load_state_dict(load_file(folder / "image_tokenizer.safetensors"))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise DataError(
-                f"tiny-discrete: cannot load the weights in {folder}: {error}; reinstall silmm, or "
-                "train them again with `python -m training.tiny_discrete`"
-            ) from error
-        return cls(language_model.to(device), tokenizer.to(device))
+    def networks(cls, vocabulary: Vocabulary, config: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
+        """Build the language model and the image tokenizer."""
+        return {
+            "language_model": LanguageModel(vocabulary, **config["language_model"]),
+            "image_tokenizer": ImageTokenizer(**config["image_tokenizer"]),
+        }
 
     def image_prefix(self, pixels: torch.Tensor) -> Any:
         """Return the key-value cache of images, read as their codes."""
@@ -98,14 +72,15 @@ class TinyDiscrete(TinyModel):
         images = (self.tokenizer.decode(codes) * 255).round().to(torch.uint8)
         return list(images.movedim(1, -1).cpu().numpy())
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z | x), shape (batch,); the softmax is over the image codes alone.
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi of each code, (batch, tokens); the softmax is over the image codes alone.
 
         Raises:
             DataError: the model cannot read a prompt, or a representation is not one of its own.
         """
         codes = self._codes(latents, [f"prompt {p!r}" for p in prompts])
-        return self.language_model.log_likelihood([self.prompt_ids(p) for p in prompts], codes)
+        outputs = self.language_model.sampling_outputs([self.prompt_ids(p) for p in prompts], codes)
+        return self.language_model.code_likelihoods(outputs, codes)
 
     def _codes(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
         """Return the representations as int64 (batch, image_length), checked; `names` are for the error."""

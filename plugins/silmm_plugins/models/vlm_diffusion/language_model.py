@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from silmm_plugins.models._shared.devices import device_of
+from silmm.checkpoint.devices import device_of
 from silmm_plugins.models._shared.left_padding import LeftPadded, causal
 
 

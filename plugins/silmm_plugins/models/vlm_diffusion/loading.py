@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import QwenImagePipeline
-from safetensors import SafetensorError, safe_open
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.checkpoint_folder import checkpoint_folder
+from silmm.checkpoint.folders import checkpoint_folder, first_line, read_json
+from silmm.checkpoint.networks import load_pretrained
+from silmm.checkpoint.weight_files import UNREADABLE, check_safetensors
+from silmm.errors import DataError
 
 PIPELINES = ("QwenImagePipeline",)
 _TEXT_ENCODER = "Qwen2_5_VLForConditionalGeneration"
 _PARTS = ("text_encoder", "tokenizer", "transformer", "vae", "scheduler")
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 """What is fetched from the hub."""
-_FAILURES = (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError)
-"""What transformers and diffusers raise for files that are missing, damaged or of other sizes."""
 
 
 def locate(path: str, revision: str | None) -> Path:
@@ -32,21 +30,12 @@ def locate(path: str, revision: str | None) -> Path:
         DataError: there is no such folder or hub id, it is another kind of pipeline, or a file of weights is
             cut short.
     """
-    if not path:
-        raise UsageError(
-            "vlm-diffusion needs its pipeline: give --model vlm-diffusion:DIR or --set model.path=DIR, or a "
-            "hub id"
-        )
-    folder = checkpoint_folder(path, _FILES, revision=revision)
+    folder = checkpoint_folder(
+        path, _FILES, owner="vlm-diffusion", expected="the folder of the pipeline", revision=revision
+    )
     index = folder / "model_index.json"
-    try:
-        parts = json.loads(index.read_text(encoding="utf-8"))
-        kind, encoder = parts["_class_name"], parts["text_encoder"][1]
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError(
-            f"{index} cannot be read as the index of a diffusers pipeline ({error}); expected one of "
-            f"{', '.join(PIPELINES)}"
-        ) from error
+    stored = read_json(index, f"the index of a {' or '.join(PIPELINES)}")
+    kind, encoder = stored.get("_class_name"), (stored.get("text_encoder") or [None])[-1]
     if kind not in PIPELINES or encoder != _TEXT_ENCODER:
         raise DataError(
             f"{index}: a {kind} with the text encoder {encoder}; vlm-diffusion knows "
@@ -55,12 +44,7 @@ def locate(path: str, revision: str | None) -> Path:
     missing = [part for part in _PARTS if not (folder / part).is_dir()]
     if missing:
         raise DataError(f"{folder / missing[0]} is missing; a {kind} has {', '.join(_PARTS)}; copy it again")
-    for shard in sorted(folder.rglob("*.safetensors")):
-        try:
-            with safe_open(shard, framework="pt"):
-                pass
-        except (OSError, SafetensorError) as error:
-            raise DataError(f"{shard} is damaged or cut short ({error}); copy it again") from error
+    check_safetensors(sorted(folder.rglob("*.safetensors")))
     return folder
 
 
@@ -71,11 +55,8 @@ def stored_dtype(folder: Path) -> tuple[object, Path]:
         DataError: the file cannot be read.
     """
     path = folder / "text_encoder" / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        return config.get("dtype") or config.get("torch_dtype"), path
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} cannot be read as a configuration ({error}); copy it again") from error
+    config = read_json(path, "the configuration of the text encoder")
+    return config.get("dtype") or config.get("torch_dtype"), path
 
 
 def load_vlm(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
@@ -84,21 +65,11 @@ def load_vlm(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     Raises:
         DataError: weights are missing, damaged or of other sizes.
     """
-    place = folder / "text_encoder"
-    try:
-        model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            place, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True,
-            attn_implementation="sdpa",
-        )  # fmt: skip
-    except _FAILURES as error:
-        raise DataError(
-            f"{place} cannot be loaded as {_TEXT_ENCODER}: {_line(error)}; copy it again"
-        ) from error
-    missing = sorted(map(str, report["missing_keys"]))
-    if missing:
-        raise DataError(f"{place}: {len(missing)} weights are missing, the first is {missing[0]}")
-    loaded: torch.nn.Module = model.eval().requires_grad_(False)
-    return loaded
+    model: torch.nn.Module = load_pretrained(
+        Qwen2_5_VLForConditionalGeneration, folder / "text_encoder", dtype, use_safetensors=True,
+        attn_implementation="sdpa",
+    )  # fmt: skip
+    return model
 
 
 def load_decoder(folder: Path, dtype: torch.dtype) -> Any:
@@ -113,15 +84,12 @@ def load_decoder(folder: Path, dtype: torch.dtype) -> Any:
             pipeline = QwenImagePipeline.from_pretrained(
                 folder, text_encoder=None, torch_dtype=dtype, use_safetensors=True, local_files_only=True
             )
-    except _FAILURES as error:
+    except UNREADABLE as error:
         raise DataError(
-            f"{folder} cannot be loaded as QwenImagePipeline: {_line(error)}; copy it again"
+            f"{folder} cannot be loaded as QwenImagePipeline: {first_line(error)}; copy it again"
         ) from error
     for network in (pipeline.transformer, pipeline.vae):
         network.eval().requires_grad_(False)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

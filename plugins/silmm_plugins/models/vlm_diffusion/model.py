@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from silmm.checkpoint.devices import dtype_of
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.devices import check_devices
-from silmm_plugins.models._shared.dtypes import dtype_of
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models.vlm_diffusion import loading
 from silmm_plugins.models.vlm_diffusion.chat import Words
 from silmm_plugins.models.vlm_diffusion.language_model import LanguageModel

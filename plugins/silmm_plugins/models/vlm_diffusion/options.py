@@ -10,9 +10,7 @@ from silmm_plugins.models._shared.loading_options import LoadingOptions
 if TYPE_CHECKING:
     from silmm.contracts.models import Capability
 
-
 CAPABILITIES: tuple[Capability, ...] = ("chat", "yes_no", "features", "mlp_blocks", "rewrite")
-
 
 DEFAULTS: dict[str, object] = {
     "sampler": "dropdiv",

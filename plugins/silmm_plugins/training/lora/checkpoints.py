@@ -54,7 +54,7 @@ def save_checkpoint(
     with atomic_folder(folder) as staging:
         (staging / "state.safetensors").write_bytes(save(tensors))
         (staging / "position.json").write_text(json.dumps(record, sort_keys=True), encoding="utf-8")
-    for other in _found(work):
+    for other in _folders(work):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
 
@@ -72,7 +72,7 @@ def load_checkpoint(
     Raises:
         DataError: the checkpoint is damaged.
     """
-    for folder in reversed(_found(work)):
+    for folder in reversed(_folders(work)):
         try:
             record = json.loads((folder / "position.json").read_text(encoding="utf-8"))
             if record["digest"] != digest:
@@ -90,7 +90,7 @@ def load_checkpoint(
     return None
 
 
-def _found(work: Path) -> list[Path]:
+def _folders(work: Path) -> list[Path]:
     return sorted(Path(work).glob(_PATTERN))
 
 
@@ -99,7 +99,7 @@ def _best(
 ) -> dict[str, torch.Tensor]:
     if not any(name.startswith("best/") for name in tensors):
         return {}
-    return {name: _like(one, tensors, f"best/{name}") for name, one in parameters.items()}
+    return {name: _like(parameter, tensors, f"best/{name}") for name, parameter in parameters.items()}
 
 
 def _restore(

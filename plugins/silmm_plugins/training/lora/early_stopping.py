@@ -31,15 +31,15 @@ class EarlyStopping:
         options: LoraOptions,
         parameters: Mapping[str, torch.nn.Parameter],
         validate: Validate | None,
-        found: Position,
+        position: Position,
     ) -> None:
         """Go on from a checkpoint's position; without `validate` nothing is ever done."""
         self._options = options
         self._parameters = parameters
         self._validate = validate if options.validate_every else None
-        self.series = found.series
+        self.series = position.series
         """(step, score) of each validation so far; step 0 is the reference."""
-        self.best = found.best
+        self.best = position.best
         """The weights of the best one, by name, where they are to be kept."""
         if options.validate_every and validate is None:
             warnings.warn(
@@ -65,11 +65,11 @@ class EarlyStopping:
         every = self._options.validate_every
         if not self._validate or (step % every and step != self._options.max_steps):
             return {}
-        found = self._add(step)
+        result = self._add(step)
         return {
-            "validation_score": found.score,
-            "validation_error": found.error,
-            "validation_prompts": float(found.prompts),
+            "validation_score": result.score,
+            "validation_error": result.error,
+            "validation_prompts": float(result.prompts),
             "validation_reference": self.series[0][1],
             "validation_best_step": float(self.series[self._best_index()][0]),
         }
@@ -94,17 +94,17 @@ class EarlyStopping:
         return max(range(len(self.series)), key=lambda index: (self.series[index][1], index))
 
     def _add(self, step: int) -> ValidationScore:
-        found = self._measured()
-        if not math.isfinite(found.score):
+        result = self._measured()
+        if not math.isfinite(result.score):
             raise SilmmError(
                 f"training: the validation score after step {step} of {self._options.max_steps} is not finite; "
                 "the last checkpoint is kept. Lower trainer.learning_rate or set trainer.validate_every=0, "
                 "in a new run directory"
             )
-        self.series = (*self.series, (step, found.score))
+        self.series = (*self.series, (step, result.score))
         if self._options.keep_best and self._best_index() == len(self.series) - 1:
             self.best = {name: p.detach().cpu().clone() for name, p in self._parameters.items()}
-        return found
+        return result
 
     def _measured(self) -> ValidationScore:
         """Return what rank 0 measures, without a trace in the state of the training."""
@@ -112,8 +112,8 @@ class EarlyStopping:
         values = torch.zeros(3, dtype=torch.float64)
         if self._validate and state.is_main_process:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                found = self._validate()
-            values = torch.tensor([found.score, found.error, found.prompts], dtype=torch.float64)
+                result = self._validate()
+            values = torch.tensor([result.score, result.error, result.prompts], dtype=torch.float64)
         if state.num_processes > 1:
             values = broadcast(values.to(state.device)).cpu()
         score, error, prompts = values.tolist()

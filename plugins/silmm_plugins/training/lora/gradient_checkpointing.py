@@ -24,14 +24,14 @@ def recomputable_layers(backbone: nn.Module) -> tuple[nn.Module, ...]:
     Raises:
         UsageError: there are none.
     """
-    found = tuple(module for module in backbone.modules() if isinstance(module, GradientCheckpointingLayer))
-    if not found:
+    layers = tuple(module for module in backbone.modules() if isinstance(module, GradientCheckpointingLayer))
+    if not layers:
         raise UsageError(
             f"trainer.gradient_checkpointing=true: {type(backbone).__name__} has no layers of transformers' class "
             "GradientCheckpointingLayer, which are the ones that can be run again. Train with "
             "trainer.gradient_checkpointing=false, or derive the layers of your backbone from that class"
         )
-    return found
+    return layers
 
 
 @contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import model_validator
 
 from silmm.contracts.options import Options, option
 from silmm.contracts.validation_options import ValidationOptions
+
+Weighting: TypeAlias = Literal["none", "gap"]
 
 
 class OptimisationOptions(Options):
@@ -33,6 +35,12 @@ class OptimisationOptions(Options):
     )
     rank: int = option(32, "LoRA rank of a fresh adapter", ge=1, paper="App. 9: 32")
     alpha: float = option(32.0, "LoRA alpha; the update is scaled by alpha / rank", gt=0.0, paper="App. 9: 32")
+    layers: str = option(
+        "all",
+        "decoder layers that get LoRA in a fresh adapter, of those that the model names: all, last:N, or numbers "
+        "and ranges from 0 on such as 0-3 or 2,4-5",
+        pattern=r"^(all|last:[1-9]\d*|\d+(-\d+)?(,\d+(-\d+)?)*)$", paper="not given",
+    )
     weight_decay: float = option(
         0.0, "AdamW's decoupled weight decay of the LoRA weights", ge=0.0, unit="1/step/lr", paper="not given"
     )
@@ -71,16 +79,29 @@ class LoraOptions(ValidationOptions, OptimisationOptions):
     """What all LoRA trainers share: optimisation and validation; trainers add their own terms."""
 
 
-class LikelihoodWarningOptions(Options):
-    """When a trainer that measures log-likelihoods warns."""
+class PairOptions(LoraOptions):
+    """Options of a trainer of pairs."""
+
+    weighting: Weighting = option(
+        "none", "what a pair counts in the loss: none, all alike; gap, its score gap over the mean gap of all pairs"
+    )
+
+
+class LikelihoodOptions(PairOptions):
+    """Options of a trainer of likelihoods."""
 
     warn_drop: float = option(
         0.05, "warn once when the chosen's log-likelihood is this far below the reference's", gt=0.0, unit="nats/token"
     )
 
+    @property
+    def reward_scale(self) -> float:
+        """What the metric `margin` multiplies a difference of log-ratios with."""
+        return 1.0
 
-class DistanceWarningOptions(Options):
-    """When a trainer that measures distances of features warns."""
+
+class DistanceOptions(PairOptions):
+    """Options of a trainer of distances."""
 
     warn_rise: float = option(
         0.5,
@@ -89,12 +110,18 @@ class DistanceWarningOptions(Options):
     )
 
 
-class LikelihoodOptions(LikelihoodWarningOptions, LoraOptions):
-    """Options of a trainer of likelihoods."""
+class RolloutOptions(LoraOptions):
+    """Options of a trainer that samples while it trains; `batch_size` is not used: a step takes a whole rollout."""
 
-
-class DistanceOptions(DistanceWarningOptions, LoraOptions):
-    """Options of a trainer of distances."""
+    prompts_per_step: int = option(8, "prompts of a rollout", ge=1, unit="prompts")
+    images_per_prompt: int = option(
+        8, "images of each prompt of a rollout; a prompt's scores are compared among them", ge=2, unit="images"
+    )
+    updates_per_rollout: int = option(1, "optimizer steps on the images of a rollout", ge=1, unit="steps")
+    warn_kl: float = option(
+        0.3, "warn once when the policy's KL to the reference, estimated on its own images, is above it",
+        gt=0.0, unit="nats/token",
+    )
 
 
 class DreamLlmOptions(LoraOptions):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from silmm_plugins.models.dreamllm.model import DreamLlm
-from silmm_plugins.models.dreamllm.options import DreamLlmModelOptions
+from silmm_plugins.models.dreamllm.options import DreamLlmOptions
 
 from tests.plugins.models.dreamllm.tiny_checkpoint import write
 
@@ -33,4 +33,4 @@ def golden(goldens: Path) -> Path:
 
 def load(path: Path, **options: object) -> DreamLlm:
     """Load a checkpoint; few denoising steps unless said otherwise."""
-    return DreamLlm.load(DreamLlmModelOptions(path=str(path), **{"steps": 3, "device": "cpu", **options}))
+    return DreamLlm.load(DreamLlmOptions(path=str(path), **{"steps": 3, "device": "cpu", **options}))

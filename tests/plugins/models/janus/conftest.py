@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from silmm_plugins.models.janus.checkpoint import open_checkpoint
 from silmm_plugins.models.janus.model import Janus
+from silmm_plugins.models.janus.options import JanusOptions
 
 from benchmarks.perf import janus_random
 
@@ -19,11 +19,10 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def load():
-    """Load a folder as a base model; options of :class:`Janus` may follow."""
+    """Load a folder as a base model; options of :class:`JanusOptions` may follow."""
 
-    def open_model(folder: Path, dtype: str = "auto", **options) -> Janus:
-        checkpoint = open_checkpoint(str(folder), dtype=dtype, revision=None)
-        return Janus(checkpoint, **options)
+    def open_model(folder: Path, **options) -> Janus:
+        return Janus.load(JanusOptions(path=str(folder), **{"device": "cpu", **options}))
 
     return open_model
 

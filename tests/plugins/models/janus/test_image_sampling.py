@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from silmm_plugins.models.janus import image_sampling as sampling
-from silmm_plugins.models.janus.model import Batches
 
 from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm.errors import DataError
 
 PROMPTS = ["a cat", "A photo of a red cube on the left of a blue sphere.", "three pears", "x"]
 SEEDS = [11, 12, 13, 14]
+BATCH_SIZES = [f"{work}_batch_size" for work in ("sampling", "decode", "vqa", "chat")]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_top_k_keeps_the_likeliest(model):
 
 def test_batch_sizes_change_nothing(load, folder, model):
     """One row at a time gives the same codes, answers and texts as all together; images within a level."""
-    one = load(folder, batches=Batches(1, 1, 1, 1))
+    one = load(folder, **dict.fromkeys(BATCH_SIZES, 1))
     codes = model.represent(PROMPTS, SEEDS, SamplingParams())
     assert all(map(np.array_equal, codes, one.represent(PROMPTS, SEEDS, SamplingParams())))
     images = model.decode(codes, SEEDS)

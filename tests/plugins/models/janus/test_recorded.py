@@ -143,7 +143,7 @@ def test_log_probabilities(model, expected):
 def test_guided_codes_and_their_images(model, expected, arrays, company):
     """Guidance 5 with the likeliest code at each step gives the recorded codes and images."""
     for number, case in enumerate(expected["cfg"]):
-        assert case["cfg_weight"] == model.guidance
+        assert case["cfg_weight"] == model.options.guidance
         prompts = [case["prompt"], *company]
         codes = model.represent(prompts, range(len(prompts)), SamplingParams(temperature=0))
         assert codes[0].tolist() == case["argmax_codes"]

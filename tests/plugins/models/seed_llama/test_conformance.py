@@ -1,7 +1,7 @@
 """SEED-LLaMA keeps every promise of the conformance kit."""
 
 import pytest
-from silmm_plugins.models.seed_llama.loading import load
+from silmm_plugins.models.seed_llama.model import SeedLlama
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 
 from silmm.registry.registry import Registry
@@ -48,7 +48,7 @@ class TestRecorded(TestSeedLlama):
         """Return what loads the checkpoint."""
         path = goldens / "checkpoints" / "seed-llama"
         options = SeedLlamaOptions(path=str(path), unclip=str(unclip), device="cpu", steps=2)
-        return lambda: load(options)
+        return lambda: SeedLlama.load(options)
 
 
 def test_it_is_what_it_registers_as(model):

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.models.seed_llama.loading import load
+from silmm_plugins.models.seed_llama.model import SeedLlama
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 
 from silmm.contracts.models import SamplingParams
@@ -35,15 +35,15 @@ def cut(path):
 def test_no_path_says_how_to_give_one():
     """Without a path the error shows the command line's form."""
     with pytest.raises(UsageError, match="--model seed-llama:DIR"):
-        load(SeedLlamaOptions())
+        SeedLlama.load(SeedLlamaOptions())
 
 
 def test_a_path_that_is_nothing_is_named(tmp_path):
     """A folder that is not there, and one without a checkpoint, are named."""
     with pytest.raises(DataError, match=r"no folder '/nowhere/at/all'.*model\.path"):
-        load(SeedLlamaOptions(path="/nowhere/at/all"))
+        SeedLlama.load(SeedLlamaOptions(path="/nowhere/at/all"))
     with pytest.raises(DataError, match=rf"{tmp_path} is no SEED-LLaMA"):
-        load(SeedLlamaOptions(path=str(tmp_path)))
+        SeedLlama.load(SeedLlamaOptions(path=str(tmp_path)))
 
 
 def test_an_unknown_hub_id_is_named(monkeypatch):
@@ -53,7 +53,7 @@ def test_an_unknown_hub_id_is_named(monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
     with pytest.raises(DataError, match=r"'nobody/nothing'.*404.*model\.path"):
-        load(SeedLlamaOptions(path="nobody/nothing"))
+        SeedLlama.load(SeedLlamaOptions(path="nobody/nothing"))
 
 
 def test_a_folder_of_another_model_is_refused(copy):
@@ -75,15 +75,7 @@ def test_a_missing_shard_is_named(copy):
     """A shard that the index names and the folder lacks is named."""
     shard = sorted((copy / LLM).glob("*.safetensors"))[1]
     shard.unlink()
-    with pytest.raises(DataError, match=rf"lacks {shard.name}.*index\.json"):
-        read(copy)
-
-
-def test_a_truncated_shard_is_named(copy):
-    """A shard that was cut off is named."""
-    shard = sorted((copy / LLM).glob("*.safetensors"))[1]
-    cut(shard)
-    with pytest.raises(DataError, match=rf"{shard.name} cannot be read"):
+    with pytest.raises(DataError, match=rf"{shard.name} is missing; .*index\.json"):
         read(copy)
 
 
@@ -94,14 +86,14 @@ def test_a_truncated_pickle_shard_is_named(goldens, tmp_path):
     shard = tmp_path / "seed" / "seed-llama-8b-sft" / "pytorch_model-00002-of-00004.bin"
     cut(shard)
     with pytest.raises(DataError, match=rf"{shard.name} cannot be read"):
-        load(SeedLlamaOptions(path=str(tmp_path / "seed"), device="cpu"))
+        SeedLlama.load(SeedLlamaOptions(path=str(tmp_path / "seed"), device="cpu"))
 
 
 def test_weights_that_are_not_there_are_named(copy):
     """A shard without a weight of the model is refused with the weight's name."""
     path = copy / LLM / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 3}))
-    with pytest.raises(DataError, match=r"lacks \d+ weights, model\.layers\.2"):
+    with pytest.raises(DataError, match=r"lacks \d+ weights .*model\.layers\.2"):
         read(copy)
 
 
@@ -189,4 +181,4 @@ def test_image_codes_of_another_model_are_refused(model):
 def test_a_device_that_is_not_there_is_a_usage_error(checkpoint):
     """A misspelt device says so before weights are read."""
     with pytest.raises(UsageError, match=r"'cpuu'"):
-        load(SeedLlamaOptions(path=str(checkpoint), device="cpuu"))
+        SeedLlama.load(SeedLlamaOptions(path=str(checkpoint), device="cpuu"))

@@ -13,13 +13,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from silmm_plugins.models.seed_llama.image_sampling import code_log_probabilities
 from silmm_plugins.models.seed_llama.image_weights import _vision_sizes
-from silmm_plugins.models.seed_llama.language_model import load_language_model
-from silmm_plugins.models.seed_llama.loading import load
 from silmm_plugins.models.seed_llama.model import SeedLlama
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 from silmm_plugins.models.seed_llama.sequences import Prefix, following_states, head
 from transformers import LlamaForCausalLM
 
+from silmm.checkpoint.networks import load_pretrained
 from silmm.contracts.models import SamplingParams
 from silmm.lora.adapters import new_adapter, save_adapter
 from silmm.lora.loading import load_adapter
@@ -70,7 +69,7 @@ def model(request, golden, tmp_path_factory) -> SeedLlama:
 
 
 def read(folder: Path, **changes: object) -> SeedLlama:
-    return load(SeedLlamaOptions(path=str(folder), device="cpu", **changes))
+    return SeedLlama.load(SeedLlamaOptions(path=str(folder), device="cpu", **changes))
 
 
 def near(found: object, expected: object) -> Any:
@@ -233,7 +232,7 @@ def test_numbers_survive_plain_peft(golden, tmp_path):
     load_adapter(model, None)
     assert np.abs(np.subtract(base, tuned)).max() > 0.1
     case = golden.told["logp"][1]
-    fresh = load_language_model(golden.folder / "seed-llama-8b-sft", "auto")
+    fresh = load_pretrained(LlamaForCausalLM, golden.folder / "seed-llama-8b-sft", torch.float32)
     span = slice(model.text.first_code, model.text.first_code + model.text.codes)
     plain = PeftModel.from_pretrained(fresh, tmp_path / "adapter").base_model.model.eval()
     with torch.no_grad():

@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 import torch
-from silmm_plugins.models.seed_llama.loading import load
+from silmm_plugins.models.seed_llama.model import SeedLlama
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 
 import silmm.engine.run
@@ -52,7 +52,7 @@ def test_an_iteration_through_all_stages(parts, tmp_path):
     scores = pq.read_table(run / "iter-1" / "scores" / "shard-00000.parquet")["score"].to_pylist()
     assert len(candidates) == len(scores) == 8
     assert len(set(scores)) > 4
-    model = load(SeedLlamaOptions(**parts, device="cpu"))
+    model = SeedLlama.load(SeedLlamaOptions(**parts, device="cpu"))
     codes = model.represent(PROMPTS, range(3), SamplingParams())
     with torch.no_grad():
         before = model.log_likelihood(PROMPTS, codes)

@@ -10,7 +10,6 @@ import sentencepiece
 import torch
 from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
 from silmm_plugins.models.seed_llama.image_tokenizer import ImageTokenizer
-from silmm_plugins.models.seed_llama.loading import load
 from silmm_plugins.models.seed_llama.model import SeedLlama
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 from silmm_plugins.models.seed_llama.sizes import Sizes, VisionSizes
@@ -54,7 +53,7 @@ def write(root: Path) -> Path:
 
 def read(root: Path, **changes: object) -> SeedLlama:
     """Load the checkpoint in `root`."""
-    return load(SeedLlamaOptions(path=str(root), device="cpu", steps=2, **changes))
+    return SeedLlama.load(SeedLlamaOptions(path=str(root), device="cpu", steps=2, **changes))
 
 
 def write_text_tokenizer(folder: Path) -> int:

@@ -1,0 +1,1 @@
+"""Tables and pages: one table model with a writer per format, and HTML pages from templates that escape everything."""
