@@ -39,6 +39,18 @@ class RecordedAnswers:
         return [[self._answers[question.text] for question in asked] for asked in questions]
 
 
+class ShapesAnswers:
+    """A VQA judge of the shapes world: yes or no, always right."""
+
+    identity: Mapping[str, str] = {"judge": "shapes-answers"}
+
+    def answer(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[list[str]]:
+        from silmm_benchmarks.shapes.shapes_judge import ShapesJudge
+
+        pairs = ShapesJudge().yes_no(images, [[question.text for question in asked] for asked in questions])
+        return [["yes" if yes else "no" for yes, _ in rows] for rows in pairs]
+
+
 def _unidet(which: str, options: FolderOptions) -> Any:
     from silmm_benchmarks.judges.options import UniDetOptions
     from silmm_benchmarks.judges.unidet.judge import UniDetJudge
@@ -88,4 +100,5 @@ def silmm_register_judges(register: Register) -> None:
     register("tiny-rs50", _rs50, summary="UniDet ResNeSt-50, narrow, recipe weights", options=FolderOptions)
     register("tiny-clip", _clip, summary="open_clip's CLIP on random weights")
     register("coco", _coco, summary="MobileNet-SSD trained on COCO")
+    register("shapes-answers", lambda _: ShapesAnswers(), summary="exact answers about the shapes world")
     register("recorded", _recorded, summary="the answers of a published result", options=FolderOptions)
