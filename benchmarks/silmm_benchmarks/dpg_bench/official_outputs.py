@@ -13,7 +13,7 @@ RESULTS, DETAILS = "dpg-bench_results.txt", "dpg-bench_results_detail.txt"
 
 
 def image_line(path: Path, crops: Sequence[float]) -> str:
-    """Return a line of the results: path, one score a crop, their mean."""
+    """Return a line of the results: path, one score per crop, their mean."""
     return ", ".join([str(path), *(str(score) for score in crops), str(image_score(crops))])
 
 

@@ -118,11 +118,11 @@ def is_held_out(spec: Spec) -> bool:
 def names_held_out(text: str) -> bool:
     """Tell whether free text has all the words of a combination that training prompts never hold.
 
-    Which word belongs to which is not asked, because text outside of the grammar has no certain
-    reading: "a blue square under a triangle" names the blue triangle. Rather one too many than one too few.
+    Which word belongs to which is not decided, because text outside of the grammar has no certain
+    reading: "a blue square under a triangle" names the blue triangle. Too many matches are better than too few.
     """
-    found = re.findall(r"[a-z]+|[0-9]+", text.lower())
-    words = {_SINGULARS.get(word, word) for word in found}
+    tokens = re.findall(r"[a-z]+|[0-9]+", text.lower())
+    words = {_SINGULARS.get(word, word) for word in tokens}
     return any(all(words & choice for choice in name) for name in _NAMES)
 
 

@@ -138,7 +138,7 @@ def sample_questions(
         allow_held_out: also ask for combinations that training prompts never hold.
 
     Raises:
-        ValueError: when the scene is empty or has no question of the kind asked for.
+        ValueError: the scene is empty or has no question of that kind.
     """
     if not scene.objects:
         raise ValueError("an empty scene has nothing to ask about")

@@ -142,10 +142,10 @@ def _sample_shard(
     _check_size(images)
     verdicts = judge.facts(np.stack(images), [prompt.spec for prompt, _ in rows])
     claims = {prompt.text: atomic_facts(prompt.spec) for prompt in prompts}
-    asked = [[question(fact) for fact in claims[text]] for text in texts]
+    questions = [[question(fact) for fact in claims[text]] for text in texts]
     answers: Sequence[Floats | None] = [None] * len(rows)
     if plan.setting.asked:
-        own_answers = model.yes_no(images, asked)
+        own_answers = model.yes_no(images, questions)
         require_finite(own_answers, description)
         answers = own_answers
     table = [

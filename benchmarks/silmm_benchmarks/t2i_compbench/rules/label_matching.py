@@ -33,7 +33,7 @@ def called(label: str, word: str) -> bool:
 
 
 def first_called(labels: Sequence[str], word: str | None) -> int | None:
-    """Return the place of the first label (the highest score) that is called so."""
+    """Return the index of the first label (the highest score) that names the word."""
     if word is None:
         return None
-    return next((place for place, label in enumerate(labels) if called(label, word)), None)
+    return next((index for index, label in enumerate(labels) if called(label, word)), None)
