@@ -74,8 +74,7 @@ def _component_flags(command: click.Command) -> click.Command:
     help="Directory of the run; by default runs/MODEL-DIGEST, so that the same command finds its run.",
 )
 @click.option(
-    "--executor", metavar="NAME", default="local", show_default=True,
-    help="How shards are run; the result does not depend on it.",
+    "--executor", metavar="NAME", help="How shards are run; by default local. The result does not depend on it.",
 )
 @workers_option
 @click.option("--threads", type=int, help="Torch threads of each worker; part of the run's identity.")
@@ -95,7 +94,7 @@ def run(
     sets: tuple[str, ...],
     config: Path | None,
     run_dir: Path | None,
-    executor: str,
+    executor: str | None,
     workers: int,
     shard: tuple[int, int] | None,
     trackers: tuple[str, ...],
@@ -118,8 +117,6 @@ def run(
         sets = (f"pair-rule.shape={pair_shape}", *sets)
     registry = Registry.load()
     sets, services = _service_options(sets)
-    if workers > 1:
-        services["executor"].setdefault("workers", str(workers))
     settings = resolve_settings(
         registry,
         toml_path=config,
@@ -131,11 +128,14 @@ def run(
     if rank() > 0:  # only trains; rank 0 shows and writes everything
         silmm.engine.run.start(settings, folder, until=until, shard=shard, registry=registry)
         return
-    shard_executor = _build(registry, "executor", executor, services["executor"])
+    shard_executor = None
+    if executor or services["executor"]:
+        texts = {"workers": str(workers)} if workers > 1 else {}
+        shard_executor = _build(registry, "executor", executor or "local", texts | services["executor"])
     observers = [_build(registry, "tracker", name, services["tracker"]) for name in trackers]
     with make_display(chatter()) as display:
         result = silmm.engine.run.start(
-            settings, folder, executor=shard_executor, until=until, from_=from_, shard=shard,
+            settings, folder, workers=workers, executor=shard_executor, until=until, from_=from_, shard=shard,
             observers=(display, *observers), registry=registry,
         )
     page = write_report(folder)

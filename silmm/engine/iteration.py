@@ -15,6 +15,7 @@ from silmm.contracts.executors import Executor, Task
 from silmm.contracts.training import TrainingJob
 from silmm.engine.stages.candidate_views import IMAGES, stored_answers, view_columns
 from silmm.engine.stages.pair_stage import allowed_pairs, choose_pairs
+from silmm.engine.stages.plugin_calls import blaming
 from silmm.engine.stages.prompt_stage import keep_prompts, write_prompts
 from silmm.engine.stages.seed_scope import SeedScope
 from silmm.engine.training_log import TrainingLog
@@ -202,9 +203,10 @@ class Iteration:
         self._session.progress(stage, done, total)
         adapter = str(self._reference) if self._reference else None
         tasks = [Task(stage, self._number, shard, adapter) for shard in todo]
-        for task in self._session.executor.map(tasks):
-            done += sizes[task.shard]
-            self._session.progress(stage, done, total)
+        with blaming("the executor", f"running stage {stage}"):
+            for task in self._session.executor.map(tasks):
+                done += sizes[task.shard]
+                self._session.progress(stage, done, total)
 
     def _finish(self, stage: str, announce: bool) -> None:
         """Seal a stage whose shards are all in, refuse an empty result, and tell the observers."""

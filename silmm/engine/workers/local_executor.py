@@ -29,7 +29,7 @@ from silmm.errors import SilmmError
 from silmm.suggestions import listed
 
 STOP_SECONDS = 2.0
-"""How long an idle worker may take to end before it is terminated."""
+"""How long workers may take to end by themselves before they are terminated."""
 
 
 class LocalExecutor:
@@ -68,19 +68,21 @@ class LocalExecutor:
         """End the worker processes; those in the midst of a shard are terminated."""
         if self._pool is None:
             return
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in self._processes:
-            process.join(STOP_SECONDS)
-            if process.is_alive():
-                process.terminate()
-                process.join()
+        deadline = threading.Timer(STOP_SECONDS, self._terminate)
+        deadline.daemon = True
+        deadline.start()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        deadline.cancel()
         self._pool, self._processes = None, set()
 
     def stop(self) -> None:
         """Terminate the worker processes."""
+        self._terminate()
+        self.close()
+
+    def _terminate(self) -> None:
         for process in self._processes:
             process.terminate()
-        self.close()
 
     def _map_in_processes(self, tasks: Sequence[Task]) -> Iterator[Task]:
         waiting = iter(tasks)

@@ -1,4 +1,4 @@
-"""Reads the official Mask2Former checkpoint strictly: names, shapes, finite numbers (docs/spec/geneval.md 4.7)."""
+"""Reads the official checkpoint strictly: every name, every shape, finite numbers (docs/spec/geneval.md 4.7)."""
 
 from __future__ import annotations
 
