@@ -16,7 +16,7 @@ import pytest
 
 import silmm
 import silmm.engine.run
-from silmm.contracts import components, hookspecs, models, training
+from silmm.contracts import benchmarks, components, hookspecs, models, training
 from silmm.engine import capabilities
 from silmm.engine.settings import RunSettings
 from silmm.engine.settings_resolution import resolve_settings
@@ -127,7 +127,8 @@ def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
         *("Aggregation", "Distance", "Trainer", "Benchmark"),
     }
     for owner, method, text in told:
-        contract = next(getattr(room, owner) for room in (components, training, models) if hasattr(room, owner))
+        contract = next(getattr(room, owner) for room in (components, training, models, benchmarks) if hasattr(room,
+            owner))
         assert split(text) == arguments(getattr(contract, method)), owner
 
 
