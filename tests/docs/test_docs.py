@@ -124,7 +124,7 @@ def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
     told = re.findall(r"`([A-Z]\w+)\.(\w+)\(([^)]*)\)`", GUIDE)
     assert {owner for owner, _, _ in told} == {
         *("BaseModel", "Prompter", "Sampler", "Questioner", "Scorer", "PairRule"),
-        *("Aggregation", "Distance", "Trainer", "ValidatingTrainer", "Benchmark"),
+        *("Aggregation", "Distance", "Trainer", "Benchmark"),
     }
     for owner, method, text in told:
         contract = getattr(components if hasattr(components, owner) else models, owner)
