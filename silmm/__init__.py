@@ -13,7 +13,18 @@ from silmm.version import SILMM_PLUGIN_API, __version__
 if TYPE_CHECKING:
     from silmm.bench.leaderboard.results import Result
     from silmm.bench.score_benchmarks import bench
-    from silmm.contracts.benchmarks import ImageBenchmark
+    from silmm.contracts.benchmarks import (
+        Benchmark,
+        BenchmarkOptions,
+        Column,
+        FolderImages,
+        ImageFile,
+        Item,
+        JudgedImage,
+        Mode,
+        Problem,
+        Request,
+    )
     from silmm.contracts.candidates import Candidate, Pair, Prompt, Question, Sampled
     from silmm.contracts.components import (
         Aggregation,
@@ -29,10 +40,10 @@ if TYPE_CHECKING:
     )
     from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOptions
     from silmm.contracts.hookspecs import hookimpl
-    from silmm.contracts.judges import Judge
+    from silmm.contracts.judges import FeedbackJudge, Judge
     from silmm.contracts.models import (
         BaseModel,
-        Benchmark,
+        Capability,
         ChatRequest,
         Image,
         Latent,
@@ -62,18 +73,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "silmm.bench.leaderboard.results": "Result",
-    "silmm.contracts.benchmarks": "ImageBenchmark",
-    "silmm.contracts.generators": "GenerationFailure Generator GeneratorOptions",
-    "silmm.contracts.hookspecs": "hookimpl",
-    "silmm.contracts.judges": "Judge",
+    "silmm.contracts.benchmarks": "Benchmark BenchmarkOptions Column FolderImages ImageFile Item JudgedImage Mode "
+    "Problem Request",
     "silmm.contracts.candidates": "Candidate Pair Prompt Question Sampled",
     "silmm.contracts.components": "Aggregation AnswerScorer Distance Kernel PairRule Prompter PrompterResult "
     "Questioner Sampler Scorer",
-    "silmm.contracts.models": "BaseModel Benchmark ChatRequest Image Latent Preference SamplingParams ValidationScore",
-    "silmm.contracts.training": "Rollout Trainer TrainingJob",
+    "silmm.contracts.generators": "GenerationFailure Generator GeneratorOptions",
+    "silmm.contracts.hookspecs": "hookimpl",
+    "silmm.contracts.judges": "FeedbackJudge Judge",
+    "silmm.contracts.models": "BaseModel Capability ChatRequest Image Latent Preference SamplingParams "
+    "ValidationScore",
     "silmm.contracts.options": "NoOptions Options option presets",
     "silmm.contracts.records": "EvalResult",
     "silmm.contracts.registration": "Register",
+    "silmm.contracts.training": "Rollout Trainer TrainingJob",
     "silmm.contracts.validation_options": "ValidationOptions",
     "silmm.engine.run": "RunResult",
     "silmm.engine.settings": "RunSettings",
@@ -89,22 +102,30 @@ __all__ = [
     "AnswerScorer",
     "BaseModel",
     "Benchmark",
+    "BenchmarkOptions",
     "Candidate",
+    "Capability",
     "ChatRequest",
+    "Column",
     "DataError",
     "Distance",
     "EvalResult",
+    "FeedbackJudge",
+    "FolderImages",
     "GenerationFailure",
     "Generator",
     "GeneratorOptions",
     "Image",
-    "ImageBenchmark",
+    "ImageFile",
     "Incomplete",
+    "Item",
     "Judge",
+    "JudgedImage",
     "Kernel",
     "Latent",
     "Leaderboard",
     "LoadedModel",
+    "Mode",
     "NoOptions",
     "Options",
     "OutOfSpace",
@@ -112,6 +133,7 @@ __all__ = [
     "PairRule",
     "PluginError",
     "Preference",
+    "Problem",
     "Prompt",
     "Prompter",
     "PrompterResult",
@@ -119,6 +141,7 @@ __all__ = [
     "Questioner",
     "Register",
     "Registry",
+    "Request",
     "Result",
     "Rollout",
     "RunBusy",

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from silmm_benchmarks.judges.clip_colours import COLOURS, ClipColours
+from silmm_benchmarks.data.geneval_names import COLOURS, LABELS, LEAST_SCORE
+from silmm_benchmarks.judges.clip_colours import ClipColours
 from silmm_benchmarks.judges.loading import Placement
 from silmm_benchmarks.judges.mask2former.inputs import prepared
 from silmm_benchmarks.judges.mask2former.judge import Mask2FormerJudge
-from silmm_benchmarks.judges.mask2former.labels import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former.network import Attention, Mask2Former, Sizes
 from silmm_benchmarks.judges.mask2former.pixel_decoder import LEVELS, POINTS, DeformableAttention, Size
 from silmm_benchmarks.judges.mask2former.swin import WindowAttention

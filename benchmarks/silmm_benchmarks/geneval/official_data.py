@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from silmm_benchmarks.data.files import DataFile
+from silmm_benchmarks.data.data_file import DataFile
 
 METADATA = "evaluation_metadata.jsonl"
 

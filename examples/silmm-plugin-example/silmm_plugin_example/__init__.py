@@ -1,17 +1,13 @@
-"""Registration of the components; what is heavy is imported by the factories."""
+"""Registration of the components; the factories import heavy modules."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from silmm import hookimpl
-from silmm.contracts.options import Options, option
+from silmm import Options, hookimpl, option
 
 if TYPE_CHECKING:
-    from silmm.contracts.components import Distance, Sampler
-    from silmm.contracts.models import BaseModel
-    from silmm.contracts.options import NoOptions
-    from silmm.contracts.registration import Register
+    from silmm import BaseModel, Distance, NoOptions, Register, Sampler
 
 SILMM_PLUGIN_API = 2
 
@@ -31,12 +27,12 @@ class SpreadOptions(Options):
 
 @hookimpl
 def silmm_register_models(register: Register) -> None:
-    """Register the model with what it is and can do."""
+    """Register the model with its kind and its capabilities."""
     register(
         "plugin-example-model",
         _model,
         options=ModelOptions,
-        summary="A tiny language model of random weights that samples 16 image tokens.",
+        summary="A tiny language model with random weights that samples 16 image tokens.",
         kind="discrete",
         capabilities=("yes_no", "log_likelihood", "nucleus"),
     )

@@ -1,7 +1,7 @@
 """A base model of random weights: bytes in, 16 image tokens out, yes and no about images.
 
 Sequences are ``<bos> prompt <sample> token_1 … token_16``, and ``<bos> token_1 … token_16 <ask> question``,
-which the answer follows. A token is one of 16 colours and fills a cell of a 4x4 grid.
+followed by the answer. A token is one of 16 colours and fills a cell of a 4x4 grid.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import numpy.typing as npt
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
-from silmm.errors import DataError
+from silmm import BaseModel, ChatRequest, DataError, Image, Latent, SamplingParams
 
-PAD, BOS, DRAW, ASK, YES, NO = range(6)
+PAD, BOS, SAMPLE, ASK, YES, NO = range(6)
 FIRST_BYTE = 6
 FIRST_CODE = FIRST_BYTE + 256
 CODES, GRID, CELL = 16, 4, 8
@@ -60,7 +59,7 @@ class RandomModel(BaseModel):
 
     @torch.inference_mode()
     def represent(self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams) -> list[Latent]:
-        """Sample 16 tokens for each prompt, one candidate after the other: no batch, no padding."""
+        """Sample 16 tokens per prompt, one candidate after the other: no batch, no padding."""
         return [self._sample(prompt, seed, sampling) for prompt, seed in zip(prompts, seeds, strict=True)]
 
     def _sample(self, prompt: str, seed: int, sampling: SamplingParams) -> Latent:
@@ -75,7 +74,7 @@ class RandomModel(BaseModel):
     def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
         """Return log pi(z|x), (batch,); the softmax is over the 16 colours, as in sampling.
 
-        Padding stands on the right, where causal attention never looks.
+        Padding is on the right, where causal attention never reaches.
         """
         starts = [self._prompt(prompt) for prompt in prompts]
         rows = [
@@ -111,14 +110,14 @@ class RandomModel(BaseModel):
         return [float(probabilities[YES]), float(probabilities[NO])]
 
     def _prompt(self, prompt: str) -> list[int]:
-        return [BOS, *_bytes(prompt), DRAW]
+        return [BOS, *_bytes(prompt), SAMPLE]
 
 
 def _bytes(text: str) -> list[int]:
-    found = text.encode()
-    if len(found) > LONGEST:
-        raise DataError(f"the text {text[:40]!r}… has {len(found)} bytes, at most {LONGEST} fit; shorten it")
-    return [FIRST_BYTE + byte for byte in found]
+    encoded = text.encode()
+    if len(encoded) > LONGEST:
+        raise DataError(f"the text {text[:40]!r}… has {len(encoded)} bytes, at most {LONGEST} fit; shorten it")
+    return [FIRST_BYTE + byte for byte in encoded]
 
 
 def _codes(image: Image) -> list[int]:

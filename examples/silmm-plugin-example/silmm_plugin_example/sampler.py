@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from silmm.contracts.models import BaseModel, Latent, SamplingParams
+from silmm import BaseModel, Latent, SamplingParams
 
 
 class Spread:
@@ -17,7 +17,7 @@ class Spread:
         self.low, self.high = low, high
 
     def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
-        """Sample one z for each (prompt, seed); neither the place in the batch nor the others count."""
+        """Sample one z per (prompt, seed); the other candidates of the batch change nothing."""
         return [
             model.represent([prompt], [seed], SamplingParams(self._temperature(seed)))[0]
             for prompt, seed in zip(prompts, seeds, strict=True)

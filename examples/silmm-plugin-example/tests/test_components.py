@@ -7,7 +7,7 @@ from silmm_plugin_example.distance import mean_absolute_difference
 from silmm_plugin_example.model import RandomModel
 from silmm_plugin_example.sampler import Spread
 
-from silmm.registry.registry import Registry
+from silmm import Registry
 from silmm.testing import Cases, check_distance, check_sampler
 
 CASES = Cases(["a red circle", "a blue square and a dog"], [["Is it red?"], []])

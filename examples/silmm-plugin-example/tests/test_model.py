@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 from silmm_plugin_example.model import RandomModel
 
-from silmm.contracts.models import BaseModel
-from silmm.registry.registry import Registry
+from silmm import BaseModel, Registry
 from silmm.testing import Cases, check_registration
 from silmm.testing.conformance import BaseModelConformance
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from silmm_benchmarks.data.geneval_names import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former import checkpoint
 from silmm_benchmarks.judges.mask2former.checkpoint import load_network
 from silmm_benchmarks.judges.mask2former.detections import masked_objects
 from silmm_benchmarks.judges.mask2former.inputs import prepared
 from silmm_benchmarks.judges.mask2former.judge import Mask2FormerJudge
-from silmm_benchmarks.judges.mask2former.labels import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former.network import Mask2Former, Output
 from silmm_benchmarks.judges.mask2former.pixel_decoder import sample_by_grid, sample_by_rows
 from silmm_benchmarks.judges.options import Mask2FormerOptions
