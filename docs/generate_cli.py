@@ -15,7 +15,7 @@ from silmm.engine.component_options import FIELD_OF_KIND
 from silmm.engine.settings import RunSettings
 from silmm.registry.discovery import LOAD_VARIABLE, STRICT_VARIABLE
 from silmm.registry.registry import KINDS, Entry, Registry
-from silmm.storage.data_sets import DATA_VARIABLE
+from silmm.storage.user_folders import DATA_VARIABLE
 from silmm_cli import DEBUG_VARIABLE, INTERRUPTED, main
 
 TARGET = Path(__file__).with_name("cli.md")

@@ -1,4 +1,4 @@
-"""`silmm data`: fetch the official files of benchmarks and the weights of judges, and check what is here."""
+"""`silmm data`: fetch the official files of benchmarks and the weights of judges, and check them."""
 
 from __future__ import annotations
 
@@ -11,33 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from silmm.errors import DataError
 from silmm.registry.registry import Registry
-from silmm.storage.data_sets import DATA_VARIABLE, DataSet, FileReport, data_root
+from silmm.rendering.result_table import Cell, Tone, text_table
+from silmm.rendering.table_formats import to_rich
+from silmm.storage.data_sets import DataSet, FileReport
+from silmm.storage.user_folders import data_root
 from silmm.suggestions import listed
 from silmm_cli.console import chatter, print_json, results, say
+from silmm_cli.options import data_dir_option, json_option
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from silmm.storage.data_sets import OfficialFile
 
-WRONG = ("missing", "changed", "invalid")
-COLOURS = {"missing": "yellow", "changed": "red", "invalid": "red"}
+FAULTS: dict[str, Tone] = {"missing": "warning", "changed": "worse", "invalid": "worse"}
+"""States that make a check fail, and how a table shows them."""
 SHOWN = 20
-"""Files of one data set that a table names one by one; more of one state become a count."""
-
-_in_folder: Callable[[Any], Any] = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    help=f"Folder of all data sets; ${DATA_VARIABLE}, else your user data folder, by default.",
-)
-_as_json: Callable[[Any], Any] = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout."
-)
+"""Files of one data set that a table lists one by one; more of one state become a count."""
 
 
 @click.group()
@@ -46,42 +39,40 @@ def data() -> None:
 
 
 @data.command("list")
-@_in_folder
-@_as_json
+@data_dir_option
+@json_option
 def list_sets(data_dir: Path | None, as_json: bool) -> None:
-    """List the data sets: licence, size, and whether they are here.
+    """List the data sets: licence, size, and the number of files that are present.
 
     \b
     --json prints {"folder", "sets": [{"name", "summary", "files", "here", "bytes",
-    "licences"}]}; bytes is null where a home has not published a size.
+    "licences"}]}; bytes is null where a size is not published.
     """
     root, registry = data_root(data_dir), Registry.load()
-    rows = [_summary(root, registry, entry.name, entry.summary) for entry in registry.entries("data")]
+    sets = [_summary(root, registry, entry.name, entry.summary) for entry in registry.entries("data")]
     if as_json:
-        print_json({"folder": str(root), "sets": rows})
+        print_json({"folder": str(root), "sets": sets})
         return
-    table = Table("name", "here", "size", title=Text(f"data sets in {root}"))
-    table.add_column("licence", overflow="fold")
-    table.add_column("what it is", overflow="fold")
-    for row in rows:
-        here = f"{row['here']} of {row['files']} files"
+    rows = []
+    for row in sets:
+        present = f"{row['here']} of {row['files']} files"
         licences = dict.fromkeys(map(_brief, row["licences"]))
-        cells = (row["name"], here, _size(row["bytes"]), "\n".join(licences), row["summary"])
-        table.add_row(*map(Text, cells))
-    results().print(table)
-    say("licences are shortened here: `silmm data pull NAME` and --json have them in full")
+        rows.append((row["name"], present, _size(row["bytes"]), "\n".join(licences), row["summary"]))
+    names = ("name", "present", "size", "licence", "summary")
+    results().print(to_rich(text_table(names, rows, left=range(5), title=f"data sets in {root}")))
+    say("licences are shortened here: `silmm data pull NAME` and --json print them in full")
 
 
 @data.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@_in_folder
-@_as_json
+@data_dir_option
+@json_option
 def pull(names: tuple[str, ...], data_dir: Path | None, as_json: bool) -> None:
-    """Fetch the files of NAME... from their public homes, verified; a stopped pull goes on.
+    """Fetch the files of NAME... from their public addresses, verified; a stopped pull is resumed.
 
-    Files that lie in the folder already are verified and not fetched. A file's hash that nobody has
-    published is written down when the file first comes, and compared afterwards. Proxies come from
-    the environment (https_proxy, no_proxy).
+    Files that are in the folder already are verified and not fetched. The hash of a file without a published hash
+    is recorded when the file first comes, and compared afterwards. Proxies come from the environment (https_proxy,
+    no_proxy); files of the Hugging Face Hub obey HF_ENDPOINT and HF_TOKEN and are copied from its cache if present.
 
     \b
     Example: silmm data pull t2i-compbench tifa dpg-bench
@@ -89,41 +80,39 @@ def pull(names: tuple[str, ...], data_dir: Path | None, as_json: bool) -> None:
     """
     root, sets = data_root(data_dir), _sets(names)
     reports: dict[str, list[FileReport]] = {}
-    for name, one in sets.items():
-        for licence in _licences(one.files):
-            say(f"{name}: licence: {licence}")
-        with _progress(name, len(one.files)) as watch:
-            reports[name] = one.pull(root / name, watch)
+    for name, data_set in sets.items():
+        _say_licences(name, data_set)
+        with _progress(name, len(data_set.files)) as watch:
+            reports[name] = data_set.pull(root / name, watch)
     _show(root, reports, as_json)
 
 
 @data.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@_in_folder
-@_as_json
+@data_dir_option
+@json_option
 @click.pass_context
 def check(ctx: click.Context, names: tuple[str, ...], data_dir: Path | None, as_json: bool) -> None:
-    """Verify the files of NAME..., or of all data sets that are here: hashes, counts, licences.
+    """Verify the files of NAME..., or of all data sets that are present: hashes, counts, licences.
 
-    Counts are compared with the specification by the benchmark's own loader. Nothing is written. The
-    exit code is 4 when a file is missing or wrong.
+    The benchmark's own loader compares the counts with the specification. Nothing is written. The exit code is 4
+    when a file is missing or wrong.
 
     \b
     --json prints {"folder", "sets": {NAME: [{"name", "state", "detail"}]}}; state is ok,
-    unrecorded (here, hash not published and not yet written down), missing, changed or
+    unrecorded (present, without a published or recorded hash), missing, changed or
     invalid; the report with an empty name is that of the counts.
     """
     root = data_root(data_dir)
-    known = [entry.name for entry in Registry.load().entries("data")]
-    sets = _sets(names or tuple(name for name in known if (root / name).is_dir()))
+    registered = [entry.name for entry in Registry.load().entries("data")]
+    sets = _sets(names or tuple(name for name in registered if (root / name).is_dir()))
     if not sets:
-        raise DataError(f"no data set is in {root}; silmm data pull NAME fetches one of {listed(known)}")
-    reports = {name: one.check(root / name) for name, one in sets.items()}
+        raise DataError(f"no data set is in {root}; silmm data pull NAME fetches one of {listed(registered)}")
+    reports = {name: data_set.check(root / name) for name, data_set in sets.items()}
     _show(root, reports, as_json)
-    for name, one in sets.items():
-        for licence in _licences(one.files):
-            say(f"{name}: licence: {licence}")
-    if any(report.state in WRONG for told in reports.values() for report in told):
+    for name, data_set in sets.items():
+        _say_licences(name, data_set)
+    if any(report.state in FAULTS for set_reports in reports.values() for report in set_reports):
         ctx.exit(DataError.exit_code)
 
 
@@ -149,6 +138,11 @@ def _licences(files: Sequence[OfficialFile]) -> list[str]:
     return list(dict.fromkeys(file.licence for file in files))
 
 
+def _say_licences(name: str, data_set: DataSet) -> None:
+    for licence in _licences(data_set.files):
+        say(f"{name}: licence: {licence}")
+
+
 def _brief(licence: str) -> str:
     """Return the first clause of a licence."""
     clause = re.split(r"[.;] ", licence, maxsplit=1)[0]
@@ -161,26 +155,24 @@ def _size(count: int | None) -> str:
 
 def _show(root: Path, reports: dict[str, list[FileReport]], as_json: bool) -> None:
     if as_json:
-        sets = {name: [asdict(report) for report in told] for name, told in reports.items()}
+        sets = {name: [asdict(report) for report in set_reports] for name, set_reports in reports.items()}
         print_json({"folder": str(root), "sets": sets})
         return
-    table = Table("data set", "file", "state", "detail", title=f"{root}")
-    for name, told in reports.items():
-        for report in _condensed(told):
-            colour = COLOURS.get(report.state, "green")
-            cells = (Text(name), Text(report.name or "content"), Text(report.state, style=colour))
-            table.add_row(*cells, Text(report.detail))
-    results().print(table)
+    rows = [
+        (name, report.name or "content", Cell(report.state, tone=FAULTS.get(report.state, "better")), report.detail)
+        for name, set_reports in reports.items() for report in _condensed(set_reports)
+    ]
+    results().print(to_rich(text_table(("data set", "file", "state", "detail"), rows, left=range(4), title=str(root))))
 
 
 def _condensed(reports: list[FileReport]) -> Iterator[FileReport]:
-    """Yield each report, or where there are many of one state, the first few and the count of the rest."""
+    """Yield each report, or where many have one state, the first few and the number of the others."""
     if len(reports) <= SHOWN:
         yield from reports
         return
     for state in dict.fromkeys(report.state for report in reports):
         same = [report for report in reports if report.state == state]
-        shown = same if len(same) <= 2 else same[:3] if state in WRONG else []
+        shown = same if len(same) <= 2 else same[:3] if state in FAULTS else []
         yield from shown
         if len(same) > len(shown):
             yield FileReport(f"{len(same) - len(shown)} {'more ' if shown else ''}files", state)
@@ -188,7 +180,7 @@ def _condensed(reports: list[FileReport]) -> Iterator[FileReport]:
 
 @contextmanager
 def _progress(title: str, files: int) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Show the files that come at the moment; many threads may tell."""
+    """Show the files that are being fetched; many threads may report."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())

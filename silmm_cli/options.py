@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import click
 
 from silmm.errors import UsageError
-from silmm.storage.data_sets import DATA_VARIABLE
+from silmm.storage.user_folders import DATA_VARIABLE
 
 Decorator: TypeAlias = Callable[[Any], Any]
 _SHARD = re.compile(r"(\d+)/(\d+)")

@@ -15,7 +15,7 @@ import pytest
 from silmm_benchmarks.data.catalogue import CATALOGUE
 
 import silmm  # noqa: F401  # before anything imports torchvision (silmm.torchvision_import)
-from silmm.storage.data_sets import data_root
+from silmm.storage.user_folders import data_root
 
 REPOSITORY = Path(__file__).parent.parent
 

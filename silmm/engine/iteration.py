@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from silmm.contracts.components import PrompterResult
+from silmm.contracts.executors import Executor, Task
 from silmm.contracts.training import TrainingJob
-from silmm.engine.local_executor import Components, Pool, Task
 from silmm.engine.stages.candidate_views import IMAGES, stored_answers, view_columns
 from silmm.engine.stages.pair_stage import allowed_pairs, choose_pairs
+from silmm.engine.stages.plugin_calls import blaming
 from silmm.engine.stages.prompt_stage import keep_prompts, write_prompts
 from silmm.engine.stages.seed_scope import SeedScope
 from silmm.engine.training_log import TrainingLog
 from silmm.engine.validation import trainer_input
+from silmm.engine.workers.run_components import Components
 from silmm.errors import DataError, Incomplete, UsageError
 from silmm.lora.adapter_record import check_adapter, finished_adapter, seal_adapter
 from silmm.registry.observers import Observers
@@ -50,7 +52,7 @@ class Session:
     """What :meth:`RunSettings.identity` was at the start."""
     folder: RunFolder
     components: Components
-    pool: Pool
+    executor: Executor
     observers: Observers
     progress: Progress
     timings: Timings
@@ -131,7 +133,7 @@ class Iteration:
         """Step 5: have the tuned adapter; return its folder."""
         with self._until("train"), turn(self._session.folder.turn):
             if not finished_adapter(self._folder.adapter):
-                self._session.pool.close()  # the models of its processes make room for the training
+                self._session.executor.close()  # the models of its processes make room for the training
                 with self._timed("train"):
                     self._train()
                 self._announce("train", None)
@@ -201,9 +203,10 @@ class Iteration:
         self._session.progress(stage, done, total)
         adapter = str(self._reference) if self._reference else None
         tasks = [Task(stage, self._number, shard, adapter) for shard in todo]
-        for task in self._session.pool.do(tasks):
-            done += sizes[task.shard]
-            self._session.progress(stage, done, total)
+        with blaming("the executor", f"running stage {stage}"):
+            for task in self._session.executor.map(tasks):
+                done += sizes[task.shard]
+                self._session.progress(stage, done, total)
 
     def _finish(self, stage: str, announce: bool) -> None:
         """Seal a stage whose shards are all in, refuse an empty result, and tell the observers."""
@@ -325,16 +328,15 @@ class Iteration:
         for shard in range(folder.shard_count()):
             part = prompts.slice(shard * size, size)
             candidates = folder.table("candidates").read(shard, view_columns(entry.needs))
-            seen: dict[str, Any] = {}
-            if "answers" in entry.needs:
-                seen["questions"] = folder.table("questions").read(shard)
-                seen["answers"] = stored_answers(folder.table("answers").read(shard))
-            if "latents" in entry.needs and components.continuous:
-                model = components.model(self._reference)
-                seen["latents"] = components.latents("pair-rule", model, part, candidates)
+            asked = "answers" in entry.needs
             table, counts = choose_pairs(
                 rule, part, candidates, folder.table("scores").read(shard),
-                scope=self._scope, who=entry.described, **seen,
+                scope=self._scope, who=entry.described,
+                questions=folder.table("questions").read(shard) if asked else None,
+                answers=stored_answers(folder.table("answers").read(shard)) if asked else None,
+                latents=components.latents(
+                    "pair-rule", lambda: components.model(self._reference), part, candidates
+                ),
             )
             parts.append(table)
             total = _added(total, counts)

@@ -24,7 +24,7 @@ from silmm.storage.shards import Shards
 from silmm.storage.tables import prompt_table
 
 if TYPE_CHECKING:
-    from silmm.engine.local_executor import Components
+    from silmm.engine.workers.run_components import Components
 
 POLICY = "policy in training"
 """Adapter in the identity of a judge that is the policy itself."""
@@ -61,9 +61,9 @@ def sample_and_score(
         components.entry("sampler").described,
     )
     answers, scores, _ = score_candidates(
-        components.judge(model, POLICY), components.get("scorer"), prompts, candidates, questions,
-        scope=scope, needs=scorer.needs, latents=components.latents("scorer", model, prompts, candidates, sampler),
-        who=scorer.described,
+        components.judge(lambda: model, POLICY), components.get("scorer"), prompts, candidates, questions,
+        scope=scope, needs=scorer.needs, who=scorer.described,
+        latents=components.latents("scorer", lambda: model, prompts, candidates, sampler),
     )
     return candidates, answers, scores
 

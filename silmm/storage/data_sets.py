@@ -1,39 +1,33 @@
-"""Official data of benchmarks and weights of judges: where they lie, and what `silmm data` does with them."""
+"""The contract of official data and weights of judges: their files, and what `silmm data` does with them."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-from silmm.errors import UsageError
-
-DATA_VARIABLE = "SILMM_DATA"
-
 State = Literal["ok", "downloaded", "recorded", "unrecorded", "missing", "changed", "invalid"]
-"""ok: here, with the expected hash. downloaded: fetched just now. recorded: here, and its hash, which nobody
-has published, was written down just now. unrecorded: here, and not yet written down. changed: here with
-another hash. invalid: the loader refuses it."""
+"""ok: present with the expected hash. downloaded: fetched just now. recorded: present, and its hash, which is not
+published, was recorded just now. unrecorded: present, and its hash is not recorded yet. changed: present with another
+hash. invalid: the benchmark's loader refuses it."""
 
 Watch: TypeAlias = Callable[[str, int, "int | None"], None]
-"""Called with a file's name, its bytes here so far, and its size in bytes if that is known."""
+"""Called with a file's name, the number of its bytes so far, and its size in bytes if that is known."""
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """What was found out about one file, or (name "") about all of them together."""
+    """The state of one file, or (name "") of all files together."""
 
     name: str
     state: State
     detail: str = ""
-    """One sentence; where something is wrong, with the way out."""
+    """One sentence; where something is wrong, with the remedy."""
 
 
 class OfficialFile(Protocol):
-    """One file with its public home."""
+    """One file with its public address."""
 
     @property
     def name(self) -> str:
@@ -42,17 +36,17 @@ class OfficialFile(Protocol):
 
     @property
     def url(self) -> str:
-        """Public home, at a pinned revision where it has revisions."""
+        """Public address, at a pinned revision where there are revisions."""
         ...
 
     @property
     def size(self) -> int | None:
-        """Bytes, if they are known."""
+        """Bytes, if known."""
         ...
 
     @property
     def licence(self) -> str:
-        """What use is allowed."""
+        """The licence, with the use that it allows."""
         ...
 
 
@@ -65,37 +59,14 @@ class DataSet(Protocol):
         ...
 
     def pull(self, folder: Path, watch: Watch) -> list[FileReport]:
-        """Bring the files that are not in `folder` from their homes, whole and verified.
+        """Download the files that are missing in `folder`, complete and verified.
 
         Raises:
-            DataError: a home does not answer, or gives other bytes than it should.
-            OutOfSpace: the disk is full; what is here stays, and the next call goes on.
+            DataError: a server does not answer, or sends other bytes than expected.
+            OutOfSpace: the disk is full; partial files stay, and the next call resumes them.
         """
         ...
 
     def check(self, folder: Path) -> list[FileReport]:
         """Compare the files with their hashes and their content with the specification; change nothing."""
         ...
-
-
-def data_root(given: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder that holds one folder for each data set.
-
-    `given` (--data-dir) comes before $SILMM_DATA, and that before the platform's folder for user data.
-
-    Raises:
-        UsageError: the place exists and is not a folder.
-    """
-    named = environ.get(DATA_VARIABLE, "")
-    root = given or (Path(named) if named else _user_data(environ) / "silmm")
-    root = root.expanduser()
-    if root.exists() and not root.is_dir():
-        raise UsageError(f"{root} is not a folder; name one with --data-dir or {DATA_VARIABLE}.")
-    return root
-
-
-def _user_data(environ: Mapping[str, str]) -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    named = environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_DATA_HOME", "")
-    return Path(named) if named and Path(named).is_absolute() else Path.home() / ".local" / "share"

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,8 +18,8 @@ from pathlib import Path
 from silmm.errors import DataError, SilmmError
 from silmm.storage.atomic_files import atomic_write, disk_errors
 from silmm.storage.json_files import read_json, to_json
+from silmm.storage.user_folders import cache_root
 
-CACHE_VARIABLE = "SILMM_CACHE"
 LARGE = 1 << 20
 """Bytes from which on a digest is kept; what is smaller is read again."""
 LONG = 1_000_000_000
@@ -60,16 +59,6 @@ class Stamp:
 
 _known: dict[Stamp, str] = {}
 """What this process has read, for where the cache folder cannot be written."""
-
-
-def cache_root(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder for what can be made again: ``$SILMM_CACHE``, else the platform's."""
-    if named := environ.get(CACHE_VARIABLE, ""):
-        return Path(named).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "silmm"
-    place = environ.get("XDG_CACHE_HOME", "")
-    return (Path(place) if Path(place).is_absolute() else Path.home() / ".cache") / "silmm"
 
 
 def file_digests(paths: Sequence[Path], announce: Announce = lambda _: None) -> list[str]:

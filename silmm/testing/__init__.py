@@ -18,7 +18,7 @@ from silmm.testing.capabilities import check_capabilities, check_registration, c
 from silmm.testing.cases import Cases, Nonconformance
 from silmm.testing.components import check_pair_rule, check_sampler, check_scorer
 from silmm.testing.kernels import check_aggregation, check_distance
-from silmm.testing.likelihood import check_sampler_distribution
+from silmm.testing.likelihood import check_sampler_distribution, check_token_likelihood
 from silmm.testing.precision import check_bf16
 from silmm.testing.safety import check_safe_loading, no_network, no_pickle
 from silmm.testing.seeds import check_chat_by_seed, check_decode_by_seed, check_represent_by_seed
@@ -58,6 +58,7 @@ __all__ = [
     "check_sampler_distribution",
     "check_scorer",
     "check_shapes",
+    "check_token_likelihood",
     "check_trainer",
     "no_network",
     "no_pickle",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _REFUSALS = (NotImplementedError, SilmmError)
 _OF_KIND: Mapping[str, frozenset[str]] = {
-    "discrete": frozenset({"log_likelihood", "nucleus"}),
+    "discrete": frozenset({"log_likelihood", "token_log_likelihood", "nucleus"}),
     "continuous": frozenset({"features", "mlp_blocks", "query_embeddings"}),
 }
 """Capabilities that only models of this kind can have."""
@@ -70,6 +70,7 @@ def check_capabilities(model: BaseModel, cases: Cases) -> None:
         "chat": lambda: _chat(model, cases),
         "yes_no": lambda: _yes_no(model, cases, images),
         "log_likelihood": lambda: _log_likelihood(model, cases),
+        "token_log_likelihood": lambda: _token_log_likelihood(model, cases),
         "features": lambda: _features(model, cases),
         "mlp_blocks": lambda: _mlp_blocks(model),
         "query_embeddings": lambda: _query_embeddings(model, cases),
@@ -117,6 +118,15 @@ def _log_likelihood(model: BaseModel, cases: Cases) -> None:
         raise Nonconformance(f"log_likelihood: float32 (batch,), not {value.dtype} {tuple(value.shape)}")
     if not (value < 0).all():
         raise Nonconformance("log_likelihood: a log-probability is below 0")
+
+
+def _token_log_likelihood(model: BaseModel, cases: Cases) -> None:
+    latents = sampled(model, cases)
+    value, shape = model.token_log_likelihood(cases.prompts, latents), (len(latents), len(latents[0]))
+    if value.dtype != torch.float32 or value.shape != shape:
+        raise Nonconformance(f"token_log_likelihood: float32 {shape}, not {value.dtype} {tuple(value.shape)}")
+    if (value > 0).any():
+        raise Nonconformance("token_log_likelihood: a log-probability is at most 0")
 
 
 def _features(model: BaseModel, cases: Cases) -> None:

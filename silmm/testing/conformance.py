@@ -123,6 +123,11 @@ class BaseModelConformance:
         self._need(model, "log_likelihood")
         record("standard_errors", kit.check_sampler_distribution(model, cases, self.samples))
 
+    def test_likelihood_by_token(self, model: BaseModel, cases: Cases, record: Record) -> None:
+        """The tokens' likelihoods add up to log pi(z|x), and none depends on later tokens."""
+        self._need(model, "token_log_likelihood")
+        record("difference", kit.check_token_likelihood(model, cases))
+
     def test_lora_targets(self, model: BaseModel, record: Record) -> None:
         """`lora_targets` is anchored in the text backbone and matches something."""
         self._need_training(model)

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from silmm.contracts.models import BaseModel, Latent, SamplingParams
 from silmm.lora.loading import load_adapter
-from silmm.testing.cases import Cases, Nonconformance
+from silmm.testing.cases import Cases, Nonconformance, array, compare, sampled
 
 LIMIT = 6.0
 """Standard errors; of a hundred directions of a sound model one is further off once in five million times."""
@@ -56,13 +57,35 @@ def check_sampler_distribution(model: BaseModel, cases: Cases, samples: int = 25
     return errors
 
 
+@torch.no_grad()
+def check_token_likelihood(model: BaseModel, cases: Cases) -> float:
+    """Check that the tokens' likelihoods sum to the candidate's, and that none depends on the tokens after it.
+
+    On-policy trainers weigh each token by its own ratio, which presupposes both.
+
+    Returns:
+        The largest |a - b| / (1 + |b|) of the sums.
+    """
+    latents = sampled(model, cases)
+    tokens = model.token_log_likelihood(cases.prompts, latents)
+    whole = array(model.log_likelihood(cases.prompts, latents))
+    worst = compare(array(tokens.sum(-1)), whole, cases.tolerance, "token_log_likelihood: the sum is log_likelihood")
+    half = len(latents[0]) // 2
+    others = [*latents[1:], latents[0]]
+    mixed = [np.concatenate([z[:half], other[half:]]) for z, other in zip(latents, others, strict=True)]
+    changed = model.token_log_likelihood(cases.prompts, mixed)
+    promise = "token_log_likelihood: a token's value does not depend on the tokens after it"
+    compare(array(changed[:, :half]), array(tokens[:, :half]), cases.tolerance, promise)
+    return worst
+
+
 def _along(
     gradient: Sequence[torch.Tensor], direction: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor]
 ) -> torch.Tensor:
     """Return the gradient's product with the direction, then with each weight, (1 + weights,)."""
-    found = [sum((one * other).sum() for one, other in zip(gradient, direction, strict=True))]
-    found += [(one * weight.detach()).sum() for one, weight in zip(gradient, parameters, strict=True)]
-    return torch.stack([torch.as_tensor(value).double().cpu() for value in found])
+    products = [sum((part * along).sum() for part, along in zip(gradient, direction, strict=True))]
+    products += [(part * weight.detach()).sum() for part, weight in zip(gradient, parameters, strict=True)]
+    return torch.stack([torch.as_tensor(product).double().cpu() for product in products])
 
 
 @contextmanager
@@ -88,7 +111,7 @@ def _mean_gradient(
         part = latents[first : first + _BATCH]
         value = model.log_likelihood([prompt] * len(part), part).sum() / len(latents)
         own = torch.autograd.grad(value, list(parameters), allow_unused=True)
-        for place, gradient in enumerate(own):
+        for position, gradient in enumerate(own):
             if gradient is not None:
-                total[place] += gradient
+                total[position] += gradient
     return total

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from silmm.errors import UsageError
-from silmm.storage.data_sets import data_root
+from silmm.storage.user_folders import cache_root, data_root
 from silmm_cli import main
 from tests.benchmarks.data.home import opened, status
 
@@ -22,8 +22,8 @@ def silmm_register_data(register):
     register("toy-data", build, summary="two files of the test")
 
 def build(options):
-    from silmm_benchmarks.data.files import DataFile
-    from silmm_benchmarks.data.official import OfficialData
+    from silmm_benchmarks.data.data_file import DataFile, Limits
+    from silmm_benchmarks.data.official_data import OfficialData
     from silmm.errors import DataError
 
     def load(folder):
@@ -34,7 +34,7 @@ def build(options):
     return OfficialData((
         DataFile("a.txt", {address!r} + "/a.txt", {sha256!r}, 3, "MIT"),
         DataFile("folder/b.txt", {address!r} + "/b.txt", None, None, "CC-BY-NC-4.0: no commercial use"),
-    ), load, first_pause=0.01)
+    ), load, Limits(first_pause=0.01))
 """
 ONE = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
 
@@ -139,19 +139,34 @@ def test_list_shows_what_is_here_and_what_it_costs(home, tmp_path):
 
 def test_the_folder_is_chosen_by_option_then_environment_then_platform(tmp_path, monkeypatch):
     """--data-dir, $SILMM_DATA, then the platform's own place."""
-    environ = {"SILMM_DATA": str(tmp_path / "env"), "XDG_DATA_HOME": str(tmp_path / "xdg")}
-    assert data_root(tmp_path / "given", environ) == tmp_path / "given"
-    assert data_root(None, environ) == tmp_path / "env"
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert data_root(None, {"XDG_DATA_HOME": str(tmp_path / "xdg")}) == tmp_path / "xdg" / "silmm"
+    monkeypatch.setenv("SILMM_DATA", str(tmp_path / "env"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    assert data_root(tmp_path / "option") == tmp_path / "option"
+    assert data_root() == tmp_path / "env"
+    monkeypatch.delenv("SILMM_DATA")
+    assert data_root() == tmp_path / "xdg" / "silmm"
     for ignored in ("", "relative"):
-        assert data_root(None, {"XDG_DATA_HOME": ignored}) == Path.home() / ".local" / "share" / "silmm"
+        monkeypatch.setenv("XDG_DATA_HOME", ignored)
+        assert data_root() == Path.home() / ".local" / "share" / "silmm"
+
+
+def test_a_folder_at_an_earlier_default_is_kept(tmp_path, monkeypatch):
+    """Where the platform's folder has moved, an existing folder at the earlier place stays in use."""
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert data_root(None, {}) == Path.home() / "Library" / "Application Support" / "silmm"
+    for variable, root, earlier in (
+        ("XDG_DATA_HOME", data_root, "Library/Application Support/silmm"),
+        ("XDG_CACHE_HOME", cache_root, "Library/Caches/silmm"),
+    ):
+        monkeypatch.delenv("SILMM_CACHE", raising=False)
+        monkeypatch.setenv(variable, str(tmp_path / "xdg"))
+        assert root() == tmp_path / "xdg" / "silmm"
+        (tmp_path / earlier).mkdir(parents=True)
+        assert root() == tmp_path / earlier
 
 
 def test_a_data_folder_that_is_a_file_is_refused(tmp_path):
     """The message names the way to another folder."""
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="--data-dir"):
-        data_root(tmp_path / "file", {})
+        data_root(tmp_path / "file")

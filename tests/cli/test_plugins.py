@@ -87,7 +87,7 @@ def test_the_json_list_is_stable_and_alone_on_stdout(silmm):
         "paper": "",
         "model_kinds": ["discrete", "continuous"],
         "requires": ["nucleus"],
-        "accepts": [],
+        "needs": [],
     }
     assert model["capabilities"] == ["chat", "nucleus"]
     assert model["defaults"] == {"sampler/nucleus.top_p": 0.5}

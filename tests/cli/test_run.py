@@ -98,6 +98,22 @@ def test_a_tracker_follows_the_runs_that_ask_for_it(toy):
     assert "toy" in wrong.stderr
 
 
+def test_an_executor_is_chosen_by_name_and_is_no_part_of_the_identity(toy, monkeypatch):
+    """`--executor` and its options go on with the run of another one; an unknown name or option is wrong usage."""
+    monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy,silmm")
+    first = json.loads(silmm("--json", "--until", "questions").stdout)["run_dir"]
+    result = silmm("--json", "--executor", "local", "--set", "executor.workers=2", "--until", "score")
+    assert json.loads(result.stdout)["run_dir"] == first
+    for arguments, words in (
+        (["--executor", "lcal"], "did you mean 'local'"),
+        (["--executor", "local", "--set", "executor.worker=2"], "did you mean 'workers'"),
+        (["--workers", "2", "--set", "executor.workers=0"], "greater than or equal to 1"),
+    ):
+        wrong = silmm(*arguments)
+        assert wrong.exit_code == 2
+        assert words in wrong.stderr
+
+
 def test_people_get_a_table_and_the_paths(toy):
     """Without --json the table per category stands on stdout, then run, report and adapter."""
     result = silmm()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from silmm import testing as kit
+from silmm.contracts.candidates import Candidate, Pair, Prompt
 from silmm.contracts.models import Preference, SamplingParams
 from silmm.registry.registry import Registry
 from silmm.testing import Nonconformance
@@ -20,16 +24,16 @@ def names(kind):
     return [entry.name for entry in REGISTRY.entries(kind)]
 
 
-@pytest.mark.parametrize("name", names("scorer"))
-def test_the_papers_scorers_keep_the_contract(name):
-    """Scores are finite, repeatable, and refused where there are no answers."""
-    kit.check_scorer(REGISTRY.build("scorer", name, {}))
+@pytest.mark.parametrize("name", [name for name in names("scorer") if name != "reward-model"])
+def test_our_scorers_keep_the_contract(name):
+    """Scores are finite, repeatable, in any order of the group, from what the scorer declares."""
+    kit.check_scorer(REGISTRY.build("scorer", name, {}), REGISTRY.entry("scorer", name).needs)
 
 
 @pytest.mark.parametrize("name", names("pair-rule"))
-def test_the_papers_pair_rule_keeps_the_contract(name):
-    """Pairs name two candidates that have a score."""
-    kit.check_pair_rule(REGISTRY.build("pair-rule", name, {}))
+def test_our_pair_rules_keep_the_contract(name):
+    """Pairs name two candidates that have a score, the chosen above the rejected."""
+    kit.check_pair_rule(REGISTRY.build("pair-rule", name, {}), REGISTRY.entry("pair-rule", name).needs)
 
 
 @pytest.mark.parametrize("name", names("aggregation"))
@@ -63,17 +67,37 @@ def preferences(model):
     return found
 
 
-@pytest.mark.parametrize(("name", "make"), [("dpo", discrete), ("kc-dpo", continuous)])
-def test_the_papers_trainers_keep_the_contract(name, make, tmp_path):
+class Rollout:
+    """Samples from the model as it stands; an image scores by its first code."""
+
+    prompts = tuple(Prompt(text, "") for text in CASES.prompts)
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, prompts, images_per_prompt, step):
+        groups = []
+        for prompt in prompts:
+            seeds = [1000 * step + n for n in range(images_per_prompt)]
+            latents = self.model.represent([prompt.text] * len(seeds), seeds, SamplingParams())
+            groups.append([
+                Candidate(prompt, n, seeds[n], 0, z, (), score=float(z[0])) for n, z in enumerate(latents)
+            ])
+        return groups
+
+
+@pytest.mark.parametrize("name", names("trainer"))
+def test_the_built_in_trainers_keep_the_contract(name, tmp_path):
     """Killed and called again, the training writes the bytes of the whole one."""
-    options = {"max_steps": 4, "warmup_steps": 1, "batch_size": 2, "gradient_accumulation_steps": 1,
-        "checkpoint_every": 1}
-    parts = {"kernel": REGISTRY.build("kernel", "avgpool-cos", {})} if name == "kc-dpo" else {}
-    model = make()
+    entry = REGISTRY.entry("trainer", name)
+    model = discrete() if "discrete" in entry.kinds else continuous()
+    options = {"max_steps": 4, "warmup_steps": 1, "gradient_accumulation_steps": 1, "checkpoint_every": 1}
+    options |= {"updates_per_rollout": 3, "images_per_prompt": 3} if "rollout" in entry.needs else {"batch_size": 2}
     metrics = kit.check_trainer(
-        lambda: REGISTRY.build("trainer", name, options, **parts), model, preferences(model), tmp_path
+        lambda: REGISTRY.build("trainer", name, options), model, preferences(model), tmp_path,
+        rollout=Rollout(model) if "rollout" in entry.needs else None,
     )
-    assert metrics["loss"] > 0
+    assert np.isfinite(metrics["loss"])
 
 
 class Copies:
@@ -97,67 +121,74 @@ def test_a_broken_sampler_is_found(broken, message):
         kit.check_sampler(broken(), discrete(), CASES)
 
 
-class Zero:
-    """Scores everything, answers or not."""
-
-    def score(self, p_yes_no, seed):
-        return 0.0
+def scorer(score):
+    """Return a scorer whose score of a group is a function of it."""
+    return SimpleNamespace(score=lambda candidates, judge: score(candidates))
 
 
-class Chance:
-    """Scores by chance."""
-
-    def score(self, p_yes_no, seed):
-        return random.random()
+def worn_out(candidates):
+    candidates[0].answers[0, 0, 0] = 0.5
+    return [0.0] * len(candidates)
 
 
-class Mean:
-    """Scores by a logarithm."""
+SCORERS = {
+    "1 scores for 5": lambda candidates: [0.0],
+    "random state": lambda candidates: [random.random() for _ in candidates],
+    "inf for candidate": lambda candidates: [-math.inf for _ in candidates],
+    "'0.5' for candidate": lambda candidates: ["0.5" for _ in candidates],
+    "in another order": lambda candidates: [float(place) for place, _ in enumerate(candidates)],
+    "no candidate has a score": lambda candidates: [None for _ in candidates],
+    "writes into": worn_out,
+    "images are used without being declared": lambda candidates: [float(c.images[0].mean()) for c in candidates],
+}
 
-    def score(self, p_yes_no, seed):
-        return float(np.log(p_yes_no[:, 0]).mean())
 
-
-@pytest.mark.filterwarnings("ignore:divide by zero")
-@pytest.mark.parametrize(
-    ("broken", "message"), [(Zero, "no set of answers"), (Chance, "random state"), (Mean, "gave -inf")]
-)
-def test_a_broken_scorer_is_found(broken, message):
-    """A score of nothing, of chance, or without bounds is named."""
+@pytest.mark.parametrize("message", SCORERS)
+def test_a_broken_scorer_is_found(message):
+    """Chance, a wrong number or type of scores, order, silence, changed answers, undeclared needs are named."""
     with pytest.raises(Nonconformance, match=message):
-        kit.check_scorer(broken())
+        kit.check_scorer(scorer(SCORERS[message]))
 
 
-class FirstAndLast:
-    """Pairs by position."""
+def test_a_scorer_may_leave_candidates_out():
+    """None is the score of a candidate that has none, and a scorer may go by the group."""
 
-    def pairs(self, scores):
-        return [(0, len(scores) - 1)]
+    def advantage(candidates):
+        means = [float(np.mean(candidate.answers[..., 0])) for candidate in candidates]
+        return [None if mean == min(means) < max(means) else mean - max(means) for mean in means]
 
-
-class Never:
-    """Finds no pair."""
-
-    def pairs(self, scores):
-        return []
+    kit.check_scorer(scorer(advantage))
 
 
-class SortedBlindly:
-    """Takes NaN for a score."""
-
-    def pairs(self, scores):
-        order = np.argsort(scores)
-        return [(int(order[-1]), int(order[0]))] if len(order) > 1 else []
+def rule(pairs):
+    """Return a pair rule whose pairs are a function of the candidates' scores."""
+    return SimpleNamespace(pairs=lambda candidates: pairs([candidate.score for candidate in candidates]))
 
 
-@pytest.mark.parametrize(
-    ("broken", "message"),
-    [(FirstAndLast, "has one without"), (Never, "give no pair"), (SortedBlindly, "has one without")],
-)
-def test_a_broken_pair_rule_is_found(broken, message):
-    """A candidate without a score, one paired with itself, and no pairs at all are named."""
+def upside_down(scores):
+    order = sorted((score, index) for index, score in enumerate(scores) if score is not None)
+    return [Pair(order[0][1], order[-1][1])] if len(order) > 1 else []
+
+
+PAIR_RULES = {
+    "a candidate without a score": lambda scores: [Pair(0, 1)] if None in scores else [],
+    "not preferred to itself": lambda scores: [Pair(0, 0)] if None not in scores else [],
+    "the indices go from 0": lambda scores: [Pair(0, -1)] if None not in scores else [],
+    "no silmm.contracts.candidates.Pair": lambda scores: [(0, 1)],
+    "the weight is": lambda scores: [Pair(0, 1, 0.0)] if len(scores) == 32 else [],
+    "twice": lambda scores: [Pair(0, 1)] * 2 if len(scores) == 32 else [],
+    "the lower score": upside_down,
+    "give no pair": lambda scores: [],
+    "are indices": lambda scores: [Pair(0.5, 1)],
+    "ZeroDivisionError": lambda scores: 1 / 0,
+}
+
+
+@pytest.mark.parametrize("message", PAIR_RULES)
+def test_a_broken_pair_rule_is_found(message):
+    """Pairs of one candidate, of no candidate, of unscored ones, upside down, and none at all are named."""
     with pytest.raises(Nonconformance, match=message):
-        kit.check_pair_rule(broken())
+        kit.check_pair_rule(rule(PAIR_RULES[message]))
 
 
 DISTANCES = {
@@ -197,22 +228,20 @@ class Forgetful:
 
     calls = 0
 
-    def train(self, model, preferences, *, start, out, work, seed, observe):
+    def train(self, job):
         Forgetful.calls += 1
         for step in range(1, 5):
-            observe(step, {"loss": 1.0})
+            job.observe(step, {"loss": 1.0})
         sound = REGISTRY.build("trainer", "dpo", {"max_steps": Forgetful.calls, "warmup_steps": 0, "batch_size": 2})
-        return sound.train(
-            model, preferences, start=start, out=out, work=work, seed=seed, observe=lambda *a: None
-        )
+        return sound.train(replace(job, observe=lambda *a: None))
 
 
 class Awake:
     """Puts the model in training mode, where its dropout wakes up."""
 
-    def train(self, model, preferences, *, start, out, work, seed, observe):
-        model.backbone.train()
-        observe(1, {"loss": 1.0})
+    def train(self, job):
+        job.model.backbone.train()
+        job.observe(1, {"loss": 1.0})
 
 
 def test_a_trainer_in_training_mode_is_found(tmp_path):

@@ -83,7 +83,7 @@ def full_vocabulary(model):
         states = out.last_hidden_state[:, -lm.image_length :]
         logits = lm.logits(states, 0, lm.first_code + lm.codes).float()
         picked = logits.log_softmax(-1).gather(-1, (codes + lm.first_code)[..., None])
-        return picked.squeeze(-1).sum(-1)
+        return picked.squeeze(-1)
 
     lm.code_likelihoods = code_likelihoods
 
@@ -158,6 +158,10 @@ SEEDS = [
 TRAINING = [
     ("discrete", kit.check_sampler_distribution, "tokens that may be sampled", full_vocabulary),
     ("discrete", kit.check_sampler_distribution, "standard errors", warmer),
+    ("discrete", kit.check_token_likelihood, "the sum is log_likelihood",
+     instead("log_likelihood", lambda right, p, z: right(p, z) * 1.1)),
+    ("discrete", kit.check_token_likelihood, "tokens after it",
+     instead("token_log_likelihood", lambda right, p, z: right(p, z).flip(1))),
     ("discrete", kit.check_gradients, "no LoRA weight", unfrozen),
     ("discrete", kit.check_gradients, "no gradient flows", instead("log_likelihood", detached)),
     ("discrete", kit.check_gradients, "lora_targets names a module",
@@ -170,7 +174,7 @@ TRAINING = [
 ]
 CAPABILITIES = [
     ("discrete", kit.check_capabilities, "'log_likelihood' is declared and missing",
-     attribute("log_likelihood", lambda model: lambda p, z: BaseModel.log_likelihood(model, p, z))),
+     attribute("token_log_likelihood", lambda model: lambda p, z: BaseModel.token_log_likelihood(model, p, z))),
     ("discrete", kit.check_capabilities, "'log_likelihood' is not declared and works",
      attribute("capabilities", lambda model: model.capabilities - {"log_likelihood"})),
     ("continuous", kit.check_capabilities, "cannot have 'log_likelihood'",
@@ -216,7 +220,7 @@ def test_a_broken_model_is_found(kind, check, message, sabotage):
 def test_targets_that_are_not_anchored_are_found():
     """A pattern that would hit any other network's projections, or nothing, is refused."""
     model = discrete()
-    assert kit.check_lora_targets(model) == 7
+    assert kit.check_lora_targets(model) == 14
     for pattern, message in ((r".*[qkvo]_proj", "not anchored"), (r"layers\.0\.q", "matches no module")):
         model.lora_targets = pattern
         with pytest.raises(Nonconformance, match=message):

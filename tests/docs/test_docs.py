@@ -130,6 +130,7 @@ def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
     }
     for owner, method, text in documented:
         assert split(text) == arguments(getattr(getattr(silmm, owner), method)), owner
+    assert {method for owner, method, _ in documented if owner == "Benchmark"} == silmm.Benchmark.__abstractmethods__
 
 
 def test_every_name_of_silmm_on_a_page_exists() -> None:

@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 from silmm.contracts.candidates import Prompt
 from silmm.contracts.records import prompt_id
 from silmm.engine import distributed as ranks
-from silmm.engine import stages
-from silmm.engine.local_executor import Components
 from silmm.engine.preferences import stored_preferences
+from silmm.engine.stages.sample_stage import resample_features
+from silmm.engine.workers import shard_worker
+from silmm.engine.workers.run_components import Components
 from silmm.errors import DataError, PluginError
 from silmm.storage.feature_store import FeatureReader, FeatureShards, KeptFeatures
 from silmm.storage.paths import RunFolder
@@ -62,8 +63,8 @@ def used(folder):
 def test_what_is_sampled_again_is_what_was_decoded(go, tmp_path, continuous, decoded, monkeypatch):
     """In every iteration each H is, bit for bit, one that was decoded, and is kept rounded to bfloat16."""
     again = {}
-    real = stages.resample_features
-    monkeypatch.setattr(stages, "resample_features", lambda *given: again.update(real(*given)) or real(*given))
+    real = resample_features
+    monkeypatch.setattr(shard_worker, "resample_features", lambda *given: again.update(real(*given)) or real(*given))
     go(tmp_path / "run", continuous(iterations=2))
     run = RunFolder(tmp_path / "run", 3)
     wanted = used(run.iteration(1)) | used(run.iteration(2))
@@ -92,7 +93,7 @@ def test_only_what_pairs_use_is_kept(iteration):
     }
     table = iteration.table("candidates").table()
     assert table.column_names == [
-        "prompt_id", "candidate", "seed", "z", "shape", "image", "further_images",
+        "prompt_id", "candidate", "seed", "meta", "z", "shape", "latent_id", "image", "further_images",
     ]
     assert table["z"].null_count == table.num_rows == 28
     assert set(map(tuple, table["shape"].to_pylist())) == {SHAPE}
@@ -263,7 +264,7 @@ def test_an_other_sample_is_refused(toy_registry, broken):
 
     row = {"prompt_id": prompt_id("a"), "candidate": 2, "seed": 5, "shape": list(SHAPE)}
     with pytest.raises(PluginError, match="Candidate 2 of 'a' was sampled again"):
-        stages.resample_features(
+        resample_features(
             None, Other(), prompt_table([Prompt("a", "x")]), pa.Table.from_pylist([row]),
             {prompt_id("a"): {2}},
         )

@@ -8,14 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from silmm.contracts.candidates import Prompt
+from silmm.contracts.candidates import Pair, Prompt
 from silmm.contracts.records import PAIRS, prompt_id
-from silmm.engine import stages
 from silmm.engine.preferences import preferences
+from silmm.engine.stages.pair_stage import choose_pairs
+from silmm.engine.stages.prompt_stage import keep_prompts
+from silmm.engine.stages.question_stage import ask_questions
+from silmm.engine.stages.sample_stage import sample_candidates
+from silmm.engine.stages.score_stage import RunJudge, score_candidates
+from silmm.engine.stages.seed_scope import SeedScope
 from silmm.errors import DataError, PluginError
 from silmm.storage.tables import prompt_table
 
-SCOPE = stages.SeedScope(seed=3, iteration=1)
+SCOPE = SeedScope(seed=3, iteration=1)
 
 
 @pytest.fixture
@@ -26,15 +31,13 @@ def parts(toy_registry):
 
 def tables(parts, *texts):
     prompts = prompt_table([Prompt(text, "toy") for text in texts])
-    sampled, _ = stages.sample_candidates(parts["model"], parts["sampler"], prompts, 4, SCOPE)
-    asked, counts = stages.ask_questions(parts["model"], parts["questioner"], prompts)
+    sampled, _ = sample_candidates(parts["model"], parts["sampler"], prompts, 4, SCOPE)
+    asked, counts = ask_questions(parts["model"], parts["questioner"], prompts)
     return prompts, sampled, asked, counts
 
 
 def score(parts, prompts, sampled, asked):
-    return stages.score_candidates(
-        parts["model"], parts["scorer"], prompts, sampled, asked, scope=SCOPE
-    )
+    return score_candidates(RunJudge(parts["model"]), parts["scorer"], prompts, sampled, asked, scope=SCOPE)
 
 
 def test_a_candidate_does_not_depend_on_its_company(parts):
@@ -61,7 +64,7 @@ def test_repeated_candidate_numbers_of_own_pairs_lose_no_tokens():
 def test_held_out_and_repeated_prompts_are_dropped_and_counted():
     """No prompt that the benchmark holds out passes, whatever the prompter returned."""
     given = [Prompt(text, "x") for text in ("a", "held", "a", "b", "c")]
-    result = stages.keep_prompts(given, 2, lambda text: text == "held", {"malformed": 4})
+    result = keep_prompts(given, 2, lambda text: text == "held", {"malformed": 4})
     assert [prompt.text for prompt in result.prompts] == ["a", "b"]
     assert result.rejected == {"malformed": 4, "excluded": 1, "duplicate": 1}
 
@@ -73,11 +76,11 @@ def test_prompts_that_the_model_cannot_read_are_dropped_and_counted():
     def reads(text):
         return "circle" in text
 
-    result = stages.keep_prompts(given, None, lambda text: False, reads=reads)
+    result = keep_prompts(given, None, lambda text: False, reads=reads)
     assert [prompt.text for prompt in result.prompts] == ["a circle"]
     assert result.rejected == {"unreadable": 2}
     with pytest.raises(DataError, match="cannot read 2 of them, such as 'a dog'"):
-        stages.keep_prompts(given[::2], None, lambda text: False, reads=reads)
+        keep_prompts(given[::2], None, lambda text: False, reads=reads)
 
 
 def test_what_cannot_be_scored_has_a_status_and_no_number(parts):
@@ -98,7 +101,7 @@ def test_unscored_candidates_are_in_no_pair(parts):
     """Pairs come from scored candidates and hold both z; prompts without pairs are counted."""
     prompts, sampled, asked, _ = tables(parts, "fine", "silent", "broken")
     _, scores, _ = score(parts, prompts, sampled, asked)
-    pairs, counts = stages.choose_pairs(parts["pair-rule"], prompts, sampled, scores)
+    pairs, counts = choose_pairs(parts["pair-rule"], prompts, sampled, scores, scope=SCOPE)
     rows = pairs.to_pylist()
     assert [row["prompt"] for row in rows] == ["fine"]
     assert rows[0]["chosen_score"] > rows[0]["rejected_score"]
@@ -113,11 +116,11 @@ def test_a_rule_that_picks_the_unscored_is_an_error(parts):
     _, scores, _ = score(parts, prompts, sampled, asked)
 
     class Careless:
-        def pairs(self, scores):
-            return [(0, 1)]
+        def pairs(self, candidates):
+            return [Pair(0, 1)]
 
     with pytest.raises(PluginError, match="silent"):
-        stages.choose_pairs(Careless(), prompts, sampled, scores)
+        choose_pairs(Careless(), prompts, sampled, scores, scope=SCOPE)
 
 
 def test_too_few_results_are_an_error(parts):
@@ -129,12 +132,12 @@ def test_too_few_results_are_an_error(parts):
 
     prompts = prompt_table([Prompt("a", "x")])
     with pytest.raises(PluginError, match="0 results for 2"):
-        stages.sample_candidates(parts["model"], Loses(), prompts, 2, SCOPE)
+        sample_candidates(parts["model"], Loses(), prompts, 2, SCOPE)
 
 
 def pair(chosen, rejected, chosen_z, rejected_z):
-    values = ("id", "a prompt", chosen, rejected, None, None, chosen_z, rejected_z, None, None)
-    return dict(zip(PAIRS.names, values, strict=True))
+    row = {"prompt_id": "id", "prompt": "a prompt", "chosen": chosen, "rejected": rejected}
+    return dict.fromkeys(PAIRS.names) | row | {"chosen_z": chosen_z, "rejected_z": rejected_z}
 
 
 def test_preferences_hold_each_candidate_once():
@@ -179,13 +182,13 @@ def test_a_candidates_score_is_the_mean_over_its_noises(toy_registry):
     model = toy_registry.build("model", "toy-continuous", {})
     sampler = toy_registry.build("sampler", "toy-noise", {})
     prompts = prompt_table([Prompt("a", "x"), Prompt("b", "x")])
-    asked, _ = stages.ask_questions(model, parts["questioner"], prompts)
-    one, _ = stages.sample_candidates(model, sampler, prompts, 4, SCOPE)
-    three, _ = stages.sample_candidates(model, sampler, prompts, 4, SCOPE, 3)
+    asked, _ = ask_questions(model, parts["questioner"], prompts)
+    one, _ = sample_candidates(model, sampler, prompts, 4, SCOPE)
+    three, _ = sample_candidates(model, sampler, prompts, 4, SCOPE, 3)
     assert three.drop_columns("further_images").equals(one.drop_columns("further_images"))
     assert [len(further) for further in three["further_images"].to_pylist()] == [2] * 8
-    answers, scores, _ = stages.score_candidates(model, parts["scorer"], prompts, three, asked, scope=SCOPE)
-    first, alone, _ = stages.score_candidates(model, parts["scorer"], prompts, one, asked, scope=SCOPE)
+    answers, scores, _ = score_candidates(RunJudge(model), parts["scorer"], prompts, three, asked, scope=SCOPE)
+    first, alone, _ = score_candidates(RunJudge(model), parts["scorer"], prompts, one, asked, scope=SCOPE)
     by_decode = [answers.filter(pa.compute.equal(answers["decode"], number)) for number in range(3)]
     assert by_decode[0].equals(first)
     assert [table.num_rows for table in by_decode] == [first.num_rows] * 3
@@ -208,7 +211,7 @@ def test_what_the_sampler_drops_is_counted_for_each_shard(parts):
     picky = Picky()
     for text in ("a", "b"):
         prompts = prompt_table([Prompt(text, "x")])
-        _, counts = stages.sample_candidates(parts["model"], picky, prompts, 2, SCOPE)
+        _, counts = sample_candidates(parts["model"], picky, prompts, 2, SCOPE)
         assert counts == {"unreadable rewriting": 1}
 
 
@@ -225,5 +228,5 @@ def test_what_the_questioner_drops_is_counted_for_each_shard():
 
     picky = Picky()
     for text in ("a", "b"):
-        _, counts = stages.ask_questions(None, picky, prompt_table([Prompt(text, "color")]))
+        _, counts = ask_questions(None, picky, prompt_table([Prompt(text, "color")]))
         assert counts == {"malformed question": 1, "no-questions": 1}

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import silmm.engine.run
-from silmm.engine.local_executor import Components
-from silmm.engine.stages import SeedScope
+from silmm.engine.stages.seed_scope import SeedScope
 from silmm.engine.validation import HeldOutScore, held_out
+from silmm.engine.workers.run_components import Components
 from silmm.errors import DataError
 from silmm.registry.registry import Registry
 from silmm.storage.paths import RunFolder
@@ -39,9 +39,9 @@ def trained_on(toy_registry, monkeypatch):
     trainer = importlib.import_module("silmm_toy").ToyTrainer
     real = trainer.train
 
-    def train(self, model, preferences, **named):
-        seen.append([one.prompt for one in preferences])
-        return real(self, model, preferences, **named)
+    def train(self, job):
+        seen.append([preference.prompt for preference in job.preferences])
+        return real(self, job)
 
     monkeypatch.setattr(trainer, "train", train)
     return seen
@@ -221,14 +221,3 @@ def test_random_scores_work_and_never_change(tmp_path, validated, monkeypatch):
     assert len(told) == 3
     assert {row["validation_score"] for row in told} == {told[0]["validation_reference"]}
     assert told[0]["loss"] != told[-1]["loss"]
-
-
-def test_validation_needs_its_options(toy_registry, fake_distribution):
-    """A component that accepts `validate` with other options makes its plugin broken, with the reason."""
-    code = (
-        "from silmm import hookimpl\n@hookimpl\ndef silmm_register_trainers(register):\n"
-        "    register('t', lambda o: o, summary='T.', accepts=('validate',))\n"
-    )
-    fake_distribution("kit", {"kit": "kit_plugin"}, {"kit_plugin": code})
-    [broken] = Registry.load({"SILMM_LOAD_PLUGINS": "kit"}).broken
-    assert "what accepts 'validate' has options derived from ValidationOptions" in broken.reason

@@ -209,7 +209,7 @@ def test_a_third_partys_matrix_product_is_float32_too(install):
 
 def test_options_of_a_half_are_given_to_the_kernel(install):
     """`--set kernel.power=4` reaches the distance; `distance.power` says where it belongs."""
-    trainer = "'kc', gram, summary='T.', kinds=('continuous',), accepts=('kernel',)"
+    trainer = "'kc', gram, summary='T.', kinds=('continuous',), needs=('kernel',)"
     model = "'m', gram, summary='M.', kind='continuous', capabilities=('features',)"
     source = distances(POWER) + hook("trainers", trainer) + hook("models", model)
     registry = install(builtin=True, other=source)

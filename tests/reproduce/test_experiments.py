@@ -73,8 +73,8 @@ def silmm_register_pair_rules(register):
 @hookimpl
 def silmm_register_trainers(register):
     register("dpo", never, summary="T.", kinds=("discrete",), options=Train)
-    register("sft", never, summary="T.", kinds=("continuous",), accepts=("kernel",), options=Train)
-    register("kc-dpo", never, summary="T.", kinds=("continuous",), accepts=("kernel",), options=Gamma)
+    register("sft", never, summary="T.", kinds=("continuous",), needs=("kernel",), options=Train)
+    register("kc-dpo", never, summary="T.", kinds=("continuous",), needs=("kernel",), options=Gamma)
 
 @hookimpl
 def silmm_register_aggregations(register):

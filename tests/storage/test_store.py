@@ -137,11 +137,15 @@ def test_datasets_shows_the_images(tmp_path):
 
 
 def test_images_and_tokens_come_back_exactly():
-    """PNG and the token column lose nothing; of features the table holds the shape alone."""
+    """PNG and the token column lose nothing; of features the table holds the shape and a content id."""
     image = np.random.default_rng(0).integers(0, 255, (5, 7, 3), dtype=np.uint8)
     assert np.array_equal(decode_png(encode_png(image)), image)
-    assert latent_columns(np.arange(4, dtype=np.int32)) == {"z": [0, 1, 2, 3], "shape": [4]}
-    assert latent_columns(np.zeros((3, 2), np.float32)) == {"z": None, "shape": [3, 2]}
+    assert latent_columns(np.arange(4, dtype=np.int32)) == {
+        "z": [0, 1, 2, 3], "shape": [4], "latent_id": None,
+    }
+    zeros, same, ones = (latent_columns(make((3, 2), np.float32)) for make in (np.zeros, np.zeros, np.ones))
+    assert (zeros["z"], zeros["shape"]) == (None, [3, 2])
+    assert zeros["latent_id"] == same["latent_id"] != ones["latent_id"]
 
 
 def test_only_png_is_read_as_a_image():

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from silmm.contracts.generators import GenerationFailure
 from silmm.errors import UsageError
 from silmm.printable import printable
-from silmm_benchmarks.data.retries import AGAIN, CUT, pause, retry_after
-from silmm_benchmarks.data.web import opener
+from silmm_benchmarks.data.web_requests import AGAIN, pause, retry_after
+from silmm_benchmarks.generators.web import CUT, opener
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 ADDRESS_VARIABLE = "OPENAI_BASE_URL"

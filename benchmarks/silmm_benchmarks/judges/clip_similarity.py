@@ -15,7 +15,8 @@ from silmm.errors import DataError
 from silmm_benchmarks.judges.loading import Placement, broken_weights
 from silmm_benchmarks.judges.options import JudgeOptions
 from silmm_benchmarks.judges.pixels import CLIP_MEAN, CLIP_STD, centre_squares
-from silmm_benchmarks.judges.weights import WEIGHTS, fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weight_files import fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weights_catalogue import WEIGHTS
 
 if TYPE_CHECKING:
     import torch
@@ -43,16 +44,8 @@ class ClipSimilarity:
         Raises:
             DataError: they are missing, broken or of another model; a TorchScript archive is not opened.
         """
-        import open_clip
-
-        place = locate("clip-vit-b-32", options.weights)
-        named = [place / name for name in _FILES if (place / name).is_file()]
-        files = named[:1] or weight_files(place)
-        with broken_weights(files[0]):
-            model = open_clip.CLIP(**open_clip.get_model_config(MODEL))
-            # Not open_clip's own loader: it resizes position embeddings of another model without a word.
-            model.load_state_dict(_state(files[0]), strict=True)
-        return cls(model, open_clip.get_tokenizer(MODEL), Placement.of(options), fingerprint(files[0]))
+        model, tokenizer, weights = read_clip("clip-vit-b-32", MODEL, options.weights)
+        return cls(model, tokenizer, Placement.of(options), weights)
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -117,26 +110,45 @@ class ClipSimilarity:
         return unit
 
 
-def _state(path: Path) -> Mapping[str, Any]:
+def read_clip(judge: str, architecture: str, weights: str) -> tuple[Any, Any, Mapping[str, str]]:
+    """Return a CLIP model of open_clip, its tokenizer and the hash of its weights.
+
+    Args:
+        judge: whose weights are looked for.
+        architecture: open_clip's name of the model.
+        weights: the judge's option.
+
+    Raises:
+        DataError: the weights are missing, broken or of another model; a TorchScript archive is not opened.
+    """
+    import open_clip
+
+    place = locate(judge, weights)
+    named = [place / name for name in _FILES if (place / name).is_file()]
+    files = named[:1] or weight_files(place)
+    with broken_weights(files[0]):
+        model = open_clip.CLIP(**open_clip.get_model_config(architecture))
+        # Not open_clip's own loader: it resizes position embeddings of another model without a word.
+        model.load_state_dict(_state(files[0], WEIGHTS[judge].url), strict=True)
+    return model, open_clip.get_tokenizer(architecture), fingerprint(files[0])
+
+
+def _state(path: Path, home: str) -> Mapping[str, Any]:
     """Return the weights by open_clip's names.
 
     Raises:
         DataError: it is OpenAI's TorchScript archive, which holds code.
     """
-    import torch
-    from safetensors.torch import load_file
+    from silmm.checkpoint.weight_files import read_pickle, read_weights
 
     if path.suffix == ".safetensors":
-        found: Mapping[str, Any] = load_file(path)
-        return found
+        return read_weights([path])
     if zipfile.is_zipfile(path) and _is_script(path):
         raise DataError(
             f"{path} is a TorchScript archive, which runs code when it is opened. Take the same weights as "
-            f"{_FILES[0]} from {WEIGHTS['clip-vit-b-32'].url}."
+            f"{_FILES[0]} from {home}."
         )
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
-    state: Mapping[str, Any] = loaded.get("state_dict", loaded)
-    return state
+    return read_pickle(path, ["state_dict"])
 
 
 def _is_script(path: Path) -> bool:

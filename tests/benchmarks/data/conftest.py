@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from silmm_benchmarks.data.files import DataFile
+from silmm_benchmarks.data.data_file import DataFile
 
 from tests.benchmarks.data.home import Home, opened
 

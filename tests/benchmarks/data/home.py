@@ -43,8 +43,19 @@ class Answer(BaseHTTPRequestHandler):
         name = self.path.lstrip("/")
         self.home.asked.append((name, dict(self.headers)))
         acts = self.home.acts.get(name, [])
-        act = acts.pop(0) if acts else serve()
+        act = acts.pop(0) if acts else serve() if name in self.home.files else status(404)
         act(self)
+
+    def do_HEAD(self) -> None:
+        """Say what there is, as the hub does."""
+        name = self.path.lstrip("/")
+        self.home.asked.append((f"HEAD {name}", dict(self.headers)))
+        data = self.home.files.get(name)
+        self.send_response(404 if data is None else 200)
+        self.send_header("Content-Length", str(len(data or b"")))
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("ETag", self.home.tags.get(name, '"none"'))
+        self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -69,7 +80,7 @@ def opened() -> Iterator[Home]:
 
 def serve(
     cut_after: int | None = None, *, ranges: bool = True, pace: float = 0.0, kind: str = "text/plain",
-    other: bytes | None = None,
+    other: bytes | None = None, length: bool = True,
 ) -> Act:
     """Serve the file; close the line after `cut_after` bytes, or send `pace` seconds between pieces."""
 
@@ -87,7 +98,9 @@ def serve(
         answer.send_response(206 if start else 200)
         if start:
             answer.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        answer.send_header("Content-Length", str(len(data) - start))
+        if length:
+            answer.send_header("Content-Length", str(len(data) - start))
+        answer.close_connection = not length
         answer.send_header("Content-Type", kind)
         if tag:
             answer.send_header("ETag", tag)

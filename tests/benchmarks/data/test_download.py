@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
+import httpx
 import pytest
-from silmm_benchmarks.data.files import DataFile
-from silmm_benchmarks.data.official import OfficialData
+from silmm_benchmarks.data.data_file import DataFile, Limits
+from silmm_benchmarks.data.official_data import OfficialData
+from silmm_benchmarks.data.web_requests import web_client
 
-from silmm.errors import DataError
+from silmm.errors import DataError, OutOfSpace
 from tests.benchmarks.data.home import serve, status
 from tests.conftest import REPOSITORY
 
@@ -22,8 +25,8 @@ BIG = bytes(range(256)) * 4096
 FAST = 0.01
 
 
-def pull(folder, *files, watch=lambda name, done, total: None):
-    return OfficialData(files, first_pause=FAST).pull(folder, watch)
+def pull(folder, *files, watch=lambda name, done, total: None, **limits):
+    return OfficialData(files, limits=Limits(first_pause=FAST, **limits)).pull(folder, watch)
 
 
 def states(reports):
@@ -191,8 +194,8 @@ def test_progress_tells_bytes_and_size(home, official, tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-from silmm_benchmarks.data.files import DataFile
-from silmm_benchmarks.data.official import OfficialData
+from silmm_benchmarks.data.data_file import DataFile
+from silmm_benchmarks.data.official_data import OfficialData
 name, url, sha256, size, folder = sys.argv[1:]
 file = DataFile(name, url, sha256, int(size), "MIT")
 OfficialData([file]).pull(Path(folder), lambda *told: None)
@@ -263,6 +266,116 @@ def test_a_redirect_away_from_the_web_is_refused(home, official, tmp_path):
     with pytest.raises(DataError):
         pull(tmp_path, file)
     assert strangers(tmp_path) == set()
+
+
+@pytest.mark.parametrize(("url", "location", "refused"), [
+    ("https://a.org/x", "http://a.org/x", True), ("https://a.org/x", "http://b.org/x", True),
+    ("https://a.org/x", "/y", False), ("https://a.org/x", "https://b.org/x", False),
+    ("http://a.org/x", "https://b.org/x", False), ("http://a.org/x", "http://b.org/x", False),
+    ("http://a.org/x", "ftp://b.org/x", True),
+])
+def test_no_redirect_leads_away_from_https(url, location, refused):
+    """An https address never continues over http, nor any address over another scheme."""
+
+    def handle(request):
+        if str(request.url) == url:
+            return httpx.Response(302, headers={"Location": location}, request=request)
+        return httpx.Response(200, request=request)
+
+    with web_client() as client:
+        client._transport, client._mounts = httpx.MockTransport(handle), {}
+        if refused:
+            with pytest.raises(DataError, match="away from https"):
+                client.get(url)
+        else:
+            assert client.get(url).status_code == 200
+
+
+def test_a_server_that_trickles_is_given_up(home, official, tmp_path):
+    """A line that brings too few bytes for too long ends the download; the bytes so far stay."""
+    file = official("big.bin", BIG)
+    home.acts["big.bin"] = [serve(pace=0.2)]
+    with pytest.raises(DataError, match=r"fewer than 1000000 bytes in 0\.5 seconds.*bytes are kept"):
+        pull(tmp_path, file, patience=0.5, progress=1_000_000)
+    assert any(0 < path.stat().st_size < len(BIG) for path in tmp_path.glob(".part-*"))
+
+
+def test_pauses_between_tries_count_as_time_without_progress(home, official, tmp_path):
+    """A server that asks to wait again and again is not waited for beyond the patience."""
+    file = official("a.txt", b"one")
+    home.acts["a.txt"] = [status(503, Retry_After="1")] * 9
+    with pytest.raises(DataError, match=r"fewer than 65536 bytes in 0\.5 seconds"):
+        pull(tmp_path, file, patience=0.5)
+    assert len(home.asked) == 1
+
+
+@pytest.mark.parametrize("length", [True, False])
+def test_a_file_that_is_too_large_is_refused(home, official, tmp_path, length):
+    """Without a published size the largest allowed one holds, whether the server states a length or not."""
+    file = official("big.bin", BIG, known=False, size=False)
+    home.acts["big.bin"] = [serve(length=length)]
+    with pytest.raises(DataError, match="300000"):
+        pull(tmp_path, file, largest=300_000)
+    assert strangers(tmp_path) == set()
+
+
+def test_a_full_disk_is_seen_before_the_bytes_come(home, official, tmp_path, monkeypatch):
+    """A file that is larger than the free space is not begun."""
+    file = official("big.bin", BIG)
+    free = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("silmm_benchmarks.data.download.shutil.disk_usage", lambda path: free)
+    with pytest.raises(OutOfSpace, match=r"big\.bin needs 0\.0 GB more"):
+        pull(tmp_path, file)
+    assert strangers(tmp_path) == set()
+
+
+HUB = """
+import sys
+from pathlib import Path
+from silmm_benchmarks.data.data_file import DataFile
+from silmm_benchmarks.data.official_data import OfficialData
+file = DataFile("w.bin", "https://huggingface.co/o/m/resolve/main/w.bin", None, None, "MIT")
+print([report.state for report in OfficialData([file]).pull(Path(sys.argv[1]), lambda *progress: None)])
+"""
+HUB_PATH = "o/m/resolve/main/w.bin"
+
+
+def pull_from_hub(home, folder, **environ):
+    """Pull a file of the hub in a process whose hub is the test's server."""
+    paths = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "benchmarks")])
+    environ = {"HF_ENDPOINT": home.address, "HF_HOME": str(folder / "hf"), "PYTHONPATH": paths, **environ}
+    return subprocess.run(
+        [sys.executable, "-c", HUB, str(folder / "data")], env=os.environ | environ, capture_output=True, text=True,
+        check=False,
+    )
+
+
+def test_a_file_of_the_hub_comes_from_its_mirror_with_the_token_and_its_published_hash(home, tmp_path):
+    """HF_ENDPOINT and HF_TOKEN are obeyed, and bytes that do not have the hub's SHA-256 are refused."""
+    home.files[HUB_PATH], home.tags[HUB_PATH] = BIG, f'"{hashlib.sha256(BIG).hexdigest()}"'
+    done = pull_from_hub(home, tmp_path, HF_TOKEN="hf_secret")  # noqa: S106 - made up
+    assert done.stdout == "['recorded']\n", done.stderr
+    assert (tmp_path / "data/w.bin").read_bytes() == BIG
+    tokens = {name: headers.get("Authorization", headers.get("authorization")) for name, headers in home.asked}
+    assert tokens.items() >= {f"HEAD {HUB_PATH}": "Bearer hf_secret", HUB_PATH: "Bearer hf_secret"}.items()
+    home.tags[HUB_PATH] = f'"{"0" * 64}"'
+    refused = pull_from_hub(home, tmp_path / "other")
+    assert "not the expected 000000" in refused.stderr
+    assert not (tmp_path / "other/data/w.bin").exists()
+
+
+def test_a_file_in_the_cache_of_the_hub_is_not_fetched_again(home, tmp_path):
+    """A copy with the published hash in the hub's own cache is taken; one with other bytes is not."""
+    home.files[HUB_PATH], home.tags[HUB_PATH] = BIG, f'"{hashlib.sha256(BIG).hexdigest()}"'
+    cached = tmp_path / "hf/hub/models--o--m/snapshots/main/w.bin"
+    cached.parent.mkdir(parents=True)
+    for content, requests in ((BIG, 0), (b"other", 1)):
+        cached.write_bytes(content)
+        home.asked.clear()
+        assert pull_from_hub(home, tmp_path).returncode == 0
+        assert (tmp_path / "data/w.bin").read_bytes() == BIG
+        assert [name for name, _ in home.asked].count(HUB_PATH) == requests
+        shutil.rmtree(tmp_path / "data")
 
 
 def test_a_redirect_on_the_web_is_followed(home, official, tmp_path):

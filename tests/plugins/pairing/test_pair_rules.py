@@ -1,4 +1,4 @@
-"""Promises of the pair rule: top against last, ranks as in Table 7, no pair without difference."""
+"""Promises of the pair rules: top against last, ranks as in Table 7, hard negatives, no pair without difference."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from silmm_plugins.pairing.pair_rules import TopLast, TopLastOptions
+from silmm_plugins.pairing.pair_rules import Margin, MarginOptions, TopLast, TopLastOptions
+
+from silmm.contracts.candidates import Candidate, Prompt
 
 
-def pairs(scores: list[float], **options: object) -> list[tuple[int, int]]:
-    return TopLast(TopLastOptions(**options)).pairs(np.array(scores, dtype=np.float64))
+def candidates(scores: list[float | None]) -> list[Candidate]:
+    return [
+        Candidate(Prompt("a", "x"), index, index, index, np.array([index]), (), score=score)
+        for index, score in enumerate(scores)
+    ]
+
+
+def pairs(scores: list[float | None], **options: object) -> list[tuple[int, int]]:
+    made = TopLast(TopLastOptions(**options)).pairs(candidates(scores))
+    return [(pair.chosen, pair.rejected) for pair in made]
+
+
+def hard_pairs(scores: list[float | None], **options: object) -> list[tuple[int, int]]:
+    made = Margin(MarginOptions(**options)).pairs(candidates(scores))
+    return [(pair.chosen, pair.rejected) for pair in made]
 
 
 def test_the_default_is_the_best_against_the_worst() -> None:
@@ -40,10 +55,11 @@ def test_rejected_ranks_of_table_7(ranks: str, expected: range) -> None:
 
 
 def test_candidates_without_a_score_take_no_rank() -> None:
-    """NaN is neither best nor worst, and does not use up a rank."""
-    assert pairs([np.nan, 0.2, 0.8, np.nan, 0.5]) == [(2, 1)]
-    assert pairs([np.nan, 0.9, 0.8, 0.7], rejected="1-2") == [(1, 2)]
-    assert pairs([np.nan, np.nan]) == []
+    """They are neither best nor worst, and do not use up a rank."""
+    assert pairs([None, 0.2, 0.8, None, 0.5]) == [(2, 1)]
+    assert pairs([None, 0.9, 0.8, 0.7], rejected="1-2") == [(1, 2)]
+    assert pairs([None, None]) == []
+    assert hard_pairs([None, 0.9, None, 0.1]) == [(1, 3)]
 
 
 def test_equal_scores_make_no_pair() -> None:
@@ -62,17 +78,27 @@ def test_the_margin_leaves_close_pairs_out() -> None:
     assert pairs([1.0, 0.75, 0.5], shape="1x2", margin=0.5) == [(0, 2)]
 
 
+def test_a_hard_negative_is_the_nearest_below_the_gap() -> None:
+    """Each chosen meets the best candidates that are worse by the gap or more; the gap itself counts."""
+    scores = [1.0, 0.75, 0.5, 0.25, 0.0]
+    assert hard_pairs(scores, gap=0.5) == [(0, 2)]
+    assert hard_pairs(scores, gap=0.5, k=2, negatives=2) == [(0, 2), (0, 3), (1, 3), (1, 4)]
+    assert hard_pairs(scores, gap=1.5) == []
+
+
 @settings(max_examples=80, deadline=None)
 @given(
-    st.lists(st.one_of(st.floats(-1, 1), st.just(float("nan"))), max_size=12),
+    st.lists(st.one_of(st.floats(-1, 1), st.none()), max_size=12),
     st.integers(1, 6),
     st.sampled_from(["last", "1-4", "3-8"]),
 )
-def test_every_pair_is_a_real_preference(scores: list[float], k: int, ranks: str) -> None:
+def test_every_pair_is_a_real_preference(scores: list[float | None], k: int, ranks: str) -> None:
     """Whatever the scores: chosen above rejected, both finite, no pair twice."""
     found = pairs(scores, k=k, rejected=ranks)
     assert len(set(found)) == len(found) <= k * k
-    for chosen, rejected in found:
+    hard = hard_pairs(scores, k=k, negatives=2, gap=0.05)
+    assert len(set(hard)) == len(hard) <= 2 * k
+    for chosen, rejected in found + hard:
         assert scores[chosen] > scores[rejected]
 
 

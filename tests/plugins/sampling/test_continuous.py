@@ -24,7 +24,8 @@ def model() -> TinyContinuousRandom:
 
 
 def sample(sampler, model, units):
-    return sampler.sample(model, [prompt for prompt, _ in units], [seed for _, seed in units])
+    sampled = sampler.sample(model, [prompt for prompt, _ in units], [seed for _, seed in units])
+    return [item.latent for item in sampled]
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -103,6 +104,16 @@ def test_a_prompt_with_more_layers_than_there_are_is_refused(model):
     """`last:N` beyond the model's layers says how many there are."""
     with pytest.raises(UsageError, match="4 MLP blocks"):
         sample(SAMPLERS["dropdiv"](layers="last:9"), model, UNITS[:1])
+
+
+def test_candidates_tell_what_made_them(model):
+    """The provenance holds the options that decide a candidate, and not the batch size."""
+    (dropped,) = SAMPLERS["dropdiv"](rate=0.25).sample(model, PROMPTS[:1], [1])
+    assert dropped.meta == {
+        "rate": 0.25, "layers": "last:2", "site": "mlp_out", "positions": "queries", "mask": "position",
+    }
+    (noisy,) = SAMPLERS["noisy-dreamemb"](scale=0.5).sample(model, PROMPTS[:1], [1])
+    assert noisy.meta == {"scale": 0.5}
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -12,9 +12,13 @@ def test_a_candidate_does_not_depend_on_its_neighbours() -> None:
     """One at a time or all at once, in any order: the same seed samples the same z."""
     sampler, model = Nucleus(NucleusOptions()), TinyRandom()
     seeds = list(range(6))
-    together = sampler.sample(model, [PROMPTS[0]] * 6, seeds)
-    backwards = sampler.sample(model, [PROMPTS[0]] * 6, seeds[::-1])[::-1]
-    alone = [sampler.sample(model, [PROMPTS[0]], [seed])[0] for seed in seeds]
+
+    def sample(seeds: list[int]) -> list[np.ndarray]:
+        return [item.latent for item in sampler.sample(model, [PROMPTS[0]] * len(seeds), seeds)]
+
+    together = sample(seeds)
+    backwards = sample(seeds[::-1])[::-1]
+    alone = [sample([seed])[0] for seed in seeds]
     for a, b, c in zip(together, backwards, alone, strict=True):
         assert np.array_equal(a, b)
         assert np.array_equal(a, c)
@@ -27,3 +31,9 @@ def test_top_k_is_off_unless_asked() -> None:
     assert Nucleus(NucleusOptions()).sampling.top_k == 0
     sampling = Nucleus(NucleusOptions(temperature=0.7, top_p=0.5, top_k=3)).sampling
     assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.7, 0.5, 3)
+
+
+def test_candidates_tell_how_they_were_sampled() -> None:
+    """The provenance of a candidate holds the sampling parameters."""
+    (item,) = Nucleus(NucleusOptions(temperature=0.7)).sample(TinyRandom(), PROMPTS[:1], [3])
+    assert item.meta == {"temperature": 0.7, "top_p": 0.9, "top_k": 0}

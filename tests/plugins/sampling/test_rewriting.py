@@ -36,10 +36,12 @@ def test_a_continuous_model_samples_what_it_wrote(task):
     texts = model.chat(model.requests[:7])
     assert len(set(texts[:6])) > 1
     assert model.feature_calls[0] == len(set(texts))
-    for text, h, prompt, seed in zip(texts, sampled, prompts, seeds, strict=True):
+    for text, item, prompt, seed in zip(texts, sampled, prompts, seeds, strict=True):
+        h = item.latent
+        assert item.meta == {"task": task, "sampled_prompt": text}
         np.testing.assert_allclose(h, model.represent([text], [0], SamplingParams())[0], atol=1e-4)
         (alone,) = Rewrite(task, RewriteOptions()).sample(model, [prompt], [seed])
-        np.testing.assert_allclose(h, alone, atol=1e-4)
+        np.testing.assert_allclose(h, alone.latent, atol=1e-4)
     assert not sampler.dropped
 
 
@@ -52,7 +54,7 @@ def test_a_discrete_model_samples_tokens_of_what_it_wrote():
     texts = [model._rephrase(request) for request in model.requests]
     assert set(texts) == {"a blue circle", "a striped circle"}
     expected = model.represent(texts, seeds, SamplingParams(0.7, 0.8, 5))
-    assert [z.tolist() for z in sampled] == [z.tolist() for z in expected]
+    assert [item.latent.tolist() for item in sampled] == [z.tolist() for z in expected]
 
 
 @pytest.mark.parametrize("task", ["rephrase", "explain"])
@@ -87,7 +89,8 @@ def test_unusable_rewritings_leave_the_prompt_and_are_counted(reply, reason):
     sampled = sampler.sample(model, *units(PROMPTS[0], 3))
     assert sampler.dropped == {reason: 3}
     (own,) = model.represent([PROMPTS[0]], [0], SamplingParams())
-    assert all(np.array_equal(h, own) for h in sampled)
+    assert all(np.array_equal(item.latent, own) for item in sampled)
+    assert {item.meta["sampled_prompt"] for item in sampled} == {PROMPTS[0]}
 
 
 @pytest.mark.parametrize("sampler", ["rephrase", "explain"])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from silmm_plugins.training.c_dpo import CDpo, CDpoOptions
-from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.dpo import DpoOptions
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 from silmm_plugins.training.lora.early_stopping import ValidationWarning
 from silmm_plugins.training.mc_dpo import McDpo, McDpoOptions
@@ -22,7 +22,7 @@ from silmm.contracts.models import BaseModel, Preference, Validate, ValidatingTr
 from silmm.errors import SilmmError
 from tests.plugins.training.feature_preferences import feature_preferences
 from tests.plugins.training.preferences import preferences
-from tests.plugins.training.training_run import QUICK, KilledError, train, weights
+from tests.plugins.training.training_run import QUICK, KilledError, dpo_trainer, job, train, weights
 from tests.toy.tiny_continuous_random import TinyContinuousRandom
 from tests.toy.tiny_random import TinyRandom
 
@@ -31,7 +31,7 @@ EVERY = 3
 LIKELIHOODS, DISTANCES = {**QUICK, "warn_drop": 1e9}, {**QUICK, "warn_rise": 1e9}
 Build = Callable[[Mapping[str, Any]], ValidatingTrainer]
 DISCRETE: Mapping[str, Build] = {
-    "dpo": lambda o: Dpo(DpoOptions(**{**LIKELIHOODS, **o})),
+    "dpo": lambda o: dpo_trainer(DpoOptions(**{**LIKELIHOODS, **o})),
     "sft": lambda o: Sft(SftOptions(**{**LIKELIHOODS, **o})),
 }
 CONTINUOUS: Mapping[str, Build] = {
@@ -203,9 +203,8 @@ def test_killed_after_the_stop_before_the_adapter_is_written(tmp_path, features)
     trainer = CONTINUOUS["kc-dpo"]({"validate_every": 1, "patience": 1})
     seen: list[int] = []
     last = trainer.train(
-        model, data, start=None, out=tmp_path / "adapter", work=tmp_path / "work", seed=1,
-        observe=lambda step, metrics: seen.append(step), validate=Looked(model, []),
-    )  # fmt: skip
+        job(tmp_path, model, data, lambda step, metrics: seen.append(step), validate=Looked(model, []))
+    )
     assert seen == []
     assert {"step": 2, **last} == whole[-1]
     assert weights(tmp_path) == expected

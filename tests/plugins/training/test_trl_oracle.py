@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.dpo import DpoOptions, dpo
 from silmm_plugins.training.objectives import preference_data
 
 from silmm.contracts.models import Preference
@@ -88,7 +88,7 @@ def ours(model: TinyRandom, reference: TinyRandom, data: list[Preference], nll: 
             stored.append(reference.log_likelihood([p.prompt] * len(p.latents), list(p.latents)))
     batch = preference_data.collate(data, stored, torch.device("cpu"))
     policy = model.log_likelihood(batch.prompts, batch.latents)
-    return Dpo(DpoOptions(beta=BETA, nll_weight=nll)).objective(policy, batch).mean()
+    return dpo(policy, batch, DpoOptions(beta=BETA, nll_weight=nll)).mean()
 
 
 @pytest.mark.parametrize("nll", [0.0, 5.0])

@@ -10,7 +10,9 @@ from silmm_plugins.models._shared.loading_options import LoadingOptions
 if TYPE_CHECKING:
     from silmm.contracts.models import Capability
 
-CAPABILITIES: tuple[Capability, ...] = ("chat", "yes_no", "log_likelihood", "nucleus", "rewrite")
+CAPABILITIES: tuple[Capability, ...] = (
+    *("chat", "yes_no", "log_likelihood", "token_log_likelihood", "nucleus", "rewrite"),
+)
 
 DEFAULTS: dict[str, object] = {
     **presets("sampler", "nucleus", "rephrase", "explain", temperature=1.0, top_p=1.0, top_k=2048),
@@ -64,7 +66,7 @@ class Emu3Options(LoadingOptions):
         paper="authors",
     )
     negative_prompt: str = option(_NEGATIVE, "what guidance leads away from", paper="authors")
-    max_pixels: int = option(
+    vqa_max_pixels: int = option(
         0,
         "most pixels of an image that is asked about; 0: as the checkpoint says. 262144 makes answers about twice "
         "as fast",
@@ -73,9 +75,7 @@ class Emu3Options(LoadingOptions):
     sampling_batch_size: int = option(
         8, "candidates sampled at once; 2.1 GB of cache each at 720 x 720 with guidance", ge=1, unit="candidates"
     )
-    vqa_batch_size: int = option(
-        8, "questions about an image, or chat requests, answered at once", ge=1, unit="requests"
-    )
+    chat_batch_size: int = option(8, "chat requests answered at once", ge=1, unit="requests")
     head_chunk: int = option(
         1024, "positions of a likelihood whose logits exist at a time; 134 MB at the real size", ge=1, unit="positions"
     )

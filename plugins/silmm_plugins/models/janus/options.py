@@ -10,7 +10,9 @@ from silmm_plugins.models._shared.loading_options import LoadingOptions
 if TYPE_CHECKING:
     from silmm.contracts.models import Capability
 
-CAPABILITIES: tuple[Capability, ...] = ("chat", "yes_no", "log_likelihood", "nucleus", "rewrite")
+CAPABILITIES: tuple[Capability, ...] = (
+    *("chat", "yes_no", "log_likelihood", "token_log_likelihood", "nucleus", "rewrite"),
+)
 
 
 class JanusOptions(LoadingOptions):

@@ -10,7 +10,9 @@ from silmm_plugins.models._shared.loading_options import LoadingOptions
 if TYPE_CHECKING:
     from silmm.contracts.models import Capability
 
-CAPABILITIES: tuple[Capability, ...] = ("chat", "yes_no", "log_likelihood", "nucleus", "rewrite")
+CAPABILITIES: tuple[Capability, ...] = (
+    *("chat", "yes_no", "log_likelihood", "token_log_likelihood", "nucleus", "rewrite"),
+)
 
 
 class SeedLlamaOptions(LoadingOptions):
@@ -51,5 +53,4 @@ class SeedLlamaOptions(LoadingOptions):
     sampling_batch_size: int = option(64, "candidates sampled at once", ge=1, unit="candidates")
     decode_batch_size: int = option(8, "images decoded at once", ge=1, unit="images")
     vqa_batch_size: int = option(32, "images read at once", ge=1, unit="images")
-    question_batch_size: int = option(128, "questions answered at once", ge=1, unit="questions")
     chat_batch_size: int = option(32, "chat requests at once", ge=1, unit="requests")

@@ -34,10 +34,11 @@ DEFAULTS: dict[str, object] = {
     **presets("scorer", "vqascore", "vqascore-dual", question="{}?"),
     **presets("pair-rule", "top-last", k=3),
     **presets("trainer", "kc-dpo", gamma="auto", reference_weight=0.2),
+    # The lower half reads images: over iterations, adapters there cost answers and the gain itself.
     **presets(
         "trainer", "kc-dpo", "c-dpo", "mc-dpo", "sft",
-        learning_rate=3e-3, batch_size=288, gradient_accumulation_steps=1, max_steps=150, warmup_steps=10,
-        precision="bf16",
+        layers="last:3", learning_rate=3e-3, batch_size=288, gradient_accumulation_steps=1, max_steps=150,
+        warmup_steps=10, precision="bf16",
     ),
     "benchmark": "shapes",
     **presets("benchmark", "shapes", images_at_temperature_1=0),

@@ -10,7 +10,9 @@ from silmm.contracts.options import presets
 if TYPE_CHECKING:
     from silmm.contracts.models import Capability
 
-CAPABILITIES: tuple[Capability, ...] = ("chat", "yes_no", "log_likelihood", "nucleus")
+CAPABILITIES: tuple[Capability, ...] = (
+    *("chat", "yes_no", "log_likelihood", "token_log_likelihood", "nucleus"),
+)
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder of the shipped weights."""
@@ -28,9 +30,10 @@ DEFAULTS: dict[str, object] = {
     **presets("sampler", "nucleus", temperature=1.5, top_p=0.5),
     **presets("scorer", "vqascore", "vqascore-dual", question="{}?"),
     **presets("pair-rule", "top-last", k=2),
+    # The lower half reads images: over iterations, adapters there cost answers and the gain itself.
     **presets(
         "trainer", "dpo", "sft", "simpo", "ipo", "grpo",
-        learning_rate=1e-3, max_steps=128, warmup_steps=10, precision="bf16",
+        layers="last:3", learning_rate=1e-3, max_steps=128, warmup_steps=10, precision="bf16",
     ),
     **presets("trainer", "dpo", nll_weight=20.0),
     "benchmark": "shapes",

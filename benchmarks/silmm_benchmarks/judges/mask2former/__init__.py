@@ -1,0 +1,1 @@
+"""Mask2Former with Swin-S, GenEval's detector, in plain torch (docs/spec/geneval.md 4)."""
