@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
     from silmm.contracts.options import NoOptions, Options, option, presets
     from silmm.contracts.records import EvalResult
-    from silmm.contracts.registration import Register
+    from silmm.contracts.registration import Register, lazy
     from silmm.contracts.training import Rollout, Trainer, TrainingJob
     from silmm.contracts.validation_options import ValidationOptions
     from silmm.engine.run import RunResult
@@ -85,7 +85,7 @@ _HOMES = {
     "ValidationScore",
     "silmm.contracts.options": "NoOptions Options option presets",
     "silmm.contracts.records": "EvalResult",
-    "silmm.contracts.registration": "Register",
+    "silmm.contracts.registration": "Register lazy",
     "silmm.contracts.training": "Rollout Trainer TrainingJob",
     "silmm.contracts.validation_options": "ValidationOptions",
     "silmm.engine.run": "RunResult",
@@ -162,6 +162,7 @@ __all__ = [
     "bench",
     "build",
     "hookimpl",
+    "lazy",
     "leaderboard",
     "load_model",
     "option",
