@@ -6,20 +6,24 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
-from silmm_plugins.models._shared.devices import device_of
-from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.dpo import DpoOptions, dpo
 from silmm_plugins.training.lora import lora_training
 from silmm_plugins.training.lora.lora_options import LoraOptions
 from silmm_plugins.training.lora.lora_training import Training
+from silmm_plugins.training.objectives import preference_data
 from silmm_plugins.training.objectives.likelihood_objective import LikelihoodObjective
 from silmm_plugins.training.objectives.objective import Objective
 from silmm_plugins.training.objectives.reference_values import policy_log_likelihood
 
+from silmm.checkpoint.devices import device_of
 from silmm.contracts.models import BaseModel, Preference
+from silmm.contracts.training import TrainingJob
 from silmm.lora.adapters import new_adapter, trainable_parameters
 
 MICRO_BATCH = 32
@@ -50,9 +54,9 @@ def prepare(model: BaseModel, preferences: Sequence[Preference], beta: float = 0
         gradient_accumulation_steps=math.ceil(sequences / MICRO_BATCH),
     )
     objective = LikelihoodObjective(
-        model, preferences, reference(model, preferences), Dpo(options).objective, beta,
-        options.precision, options.warn_drop,
-    )  # fmt: skip
+        model, preferences, preference_data.pair_weights(preferences, "none"), options.batch_size, options.precision,
+        reference(model, preferences), partial(dpo, options=options), beta, options.warn_drop,
+    )
     return training_of(model, preferences, objective, options)
 
 
@@ -62,20 +66,21 @@ def training_of(
     """Return a training whose steps leave the weights as they are."""
     parameters = trainable_parameters(model)
     return Training(
-        objective=objective,
-        preferences=preferences,
+        job=TrainingJob(model, preferences, None, Path(), Path(), 0, lambda *_: None),
         options=options,
+        objective=objective,
+        digest="",
         parameters=parameters,
         optimizer=torch.optim.AdamW(list(parameters.values()), lr=UNMOVED, weight_decay=0.0),
-        seed=0,
         device=device_of(model.backbone),
+        layers=(),
     )
 
 
 def step(training: Training) -> dict[str, float]:
     """Take one optimizer step of the shipped training loop on all the preferences."""
     # the loop's own step, private or not: one rewritten here would not be what users run
-    return lora_training._step(training, 1, range(len(training.preferences)))
+    return lora_training._step(training, 1, range(len(training.job.preferences)))
 
 
 def step_and_reference(training: Training) -> dict[str, float]:

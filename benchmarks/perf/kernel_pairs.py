@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 from silmm_benchmarks.shapes.language import VOCABULARY
+from silmm_plugins.kernels.kernels import avgpool, one_minus_cosine
 from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 from silmm_plugins.models.tiny_continuous.decoder import Decoder
@@ -17,15 +18,17 @@ from silmm_plugins.models.tiny_continuous.model import TinyContinuous
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 from silmm_plugins.training.lora.lora_training import Training
 from silmm_plugins.training.losses import kc_dpo_loss
-from silmm_plugins.training.objectives.distance_objective import DistanceObjective, default_kernel, typical_distance
+from silmm_plugins.training.objectives import preference_data
+from silmm_plugins.training.objectives.distance_objective import DistanceObjective, typical_distance
 from silmm_plugins.training.objectives.reference_features import policy_features
 
 from benchmarks.perf import dpo_steps, measure, workload
 from silmm.contracts.models import BaseModel, Preference
+from silmm.registry.kernels import ComposedKernel
 
 CASES = ((8, 1), (8, 3), (1, 10), (4, 10))
 """(prompts, k)."""
-KERNEL = default_kernel()
+KERNEL = ComposedKernel(avgpool, one_minus_cosine)
 ANCHOR = 0.5
 
 
@@ -78,9 +81,9 @@ def prepare(model: TinyContinuous, data: Sequence[Preference]) -> Training:
         gradient_accumulation_steps=1,
     )
     objective = DistanceObjective(
-        model, data, reference(model, data), KERNEL, KcDpo(options, KERNEL).objective, gamma,
-        options.precision, options.warn_rise,
-    )  # fmt: skip
+        model, data, preference_data.pair_weights(data, "none"), options.batch_size, options.precision,
+        reference(model, data), KERNEL, KcDpo(options, KERNEL).loss, gamma, options.warn_rise,
+    )
     return dpo_steps.training_of(model, data, objective, options)
 
 
@@ -108,7 +111,7 @@ def grouped_step(training: Training, *, stored: bool) -> None:
     if not stored:
         old = distances(training)
         training = replace(
-            training, objective=replace(old, reference=reference(old.model, training.preferences))
+            training, objective=replace(old, reference=reference(old.model, training.job.preferences))
         )
     dpo_steps.step(training)
 

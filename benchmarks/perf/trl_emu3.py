@@ -50,7 +50,7 @@ def rows_of(model: RandomEmu3, training: Training) -> list[dict[str, Any]]:
             "ref_chosen_logps": float(reference[chosen]),
             "ref_rejected_logps": float(reference[rejected]),
         }
-        for p, reference in zip(training.preferences, likelihoods.reference, strict=True)
+        for p, reference in zip(training.job.preferences, likelihoods.reference, strict=True)
         for chosen, rejected in p.pairs
     ]
 

@@ -100,7 +100,7 @@ def trl_rows(model: StockLlama, training: Training) -> list[dict[str, Any]]:
             "ref_chosen_logps": float(reference[chosen]),
             "ref_rejected_logps": float(reference[rejected]),
         }
-        for p, reference in zip(training.preferences, dpo_steps.likelihoods(training).reference, strict=True)
+        for p, reference in zip(training.job.preferences, dpo_steps.likelihoods(training).reference, strict=True)
         for chosen, rejected in p.pairs
     ]
 

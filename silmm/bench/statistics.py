@@ -105,6 +105,12 @@ def mean_interval(
     return float(low), float(high)
 
 
+def optional_ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Return an interval with None in place of NaN, where one prompt alone leaves nothing to resample."""
+    low, high = interval
+    return (None, None) if np.isnan(low) else (low, high)
+
+
 def ratio_interval(
     sums: npt.ArrayLike, counts: npt.ArrayLike, *, seed: int = 0, samples: int = RESAMPLES, level: float = 0.95
 ) -> tuple[float, float]:
@@ -149,6 +155,36 @@ def grouped_interval(
     means = [_resampled_means(array, seed + place, samples) for place, array in enumerate(arrays)]
     tail = (1 - level) / 2
     low, high = np.quantile(np.mean(means, axis=0), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def seed_interval(
+    values: npt.ArrayLike, *, seed: int = 0, samples: int = RESAMPLES, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a mean over training seeds and prompts, values of shape (seeds, n).
+
+    Both are resampled, seeds and prompts each with replacement, since every seed is scored on the same prompts. With
+    one seed the interval speaks of its prompts alone; both ends are NaN when n is 1.
+
+    Raises:
+        ValueError: no values, rows of unequal length, a value that is not finite, or a level outside (0, 1).
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or not array.size or not np.isfinite(array).all() or not 0 < level < 1:
+        raise ValueError(f"seed_interval: shape {array.shape} at level {level}; finite (seeds, prompts) are needed")
+    n_seeds, n_prompts = array.shape
+    if n_prompts == 1:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    block = max(1, _CELLS // n_prompts)
+    parts = []
+    for start in range(0, samples, block):
+        size = min(block, samples - start)
+        by_prompt = array[rng.integers(n_seeds, size=(size, n_seeds))].mean(axis=1)
+        chosen = rng.integers(n_prompts, size=(size, n_prompts))
+        parts.append(np.take_along_axis(by_prompt, chosen, axis=1).mean(axis=1))
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.concatenate(parts), [tail, 1 - tail])
     return float(low), float(high)
 
 

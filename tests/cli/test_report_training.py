@@ -9,6 +9,7 @@ import re
 import pytest
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 
+from silmm.contracts.training import TrainingJob
 from silmm.engine.training_log import TrainingLog
 from silmm.report import write_report
 from silmm.report.training_curves import CURVES
@@ -99,8 +100,9 @@ def test_the_report_knows_the_metrics_of_the_real_trainer(run):
     (run / "iter-1" / "metrics.jsonl").unlink()
     trainer = KcDpo(KcDpoOptions(**{**QUICK, "max_steps": 2, "warmup_steps": 0, "learning_rate": 1e-9}))
     trainer.train(
-        TinyContinuousRandom(), feature_preferences(8), start=None, out=run / "adapter", work=run / "work",
-        seed=1, observe=steps.append,
+        TrainingJob(
+            TinyContinuousRandom(), feature_preferences(8), None, run / "adapter", run / "work", 1, steps.append
+        )
     )
     shown = text(run)
     for title, names, _ in CURVES:

@@ -39,9 +39,9 @@ def trained_on(toy_registry, monkeypatch):
     trainer = importlib.import_module("silmm_toy").ToyTrainer
     real = trainer.train
 
-    def train(self, model, preferences, **named):
-        seen.append([one.prompt for one in preferences])
-        return real(self, model, preferences, **named)
+    def train(self, job):
+        seen.append([preference.prompt for preference in job.preferences])
+        return real(self, job)
 
     monkeypatch.setattr(trainer, "train", train)
     return seen

@@ -11,18 +11,20 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from silmm import hookimpl
+from silmm.contracts.benchmarks import Benchmark, FolderImages, Item, Request
 from silmm.contracts.candidates import Candidate, Pair, Prompt, Question
 from silmm.contracts.components import AnswerScorer, PrompterResult
-from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, Preference, SamplingParams, Validate
+from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.contracts.options import NoOptions, Options, option
 from silmm.contracts.records import Difference, EvalResult
+from silmm.contracts.training import Observe, TrainingJob
 from silmm.contracts.validation_options import ValidationOptions
 from silmm.lora.loading import load_adapter
 from silmm.storage.atomic_files import atomic_write
@@ -214,30 +216,22 @@ class ToyTrainer:
     def __init__(self, options: ToyTrainerOptions) -> None:
         self.steps = options.max_steps
 
-    def train(
-        self,
-        model: BaseModel,
-        preferences: Sequence[Preference],
-        *,
-        start: Path | None,
-        out: Path,
-        work: Path,
-        seed: int,
-        observe: Callable[[int, Mapping[str, float]], None],
-    ) -> Mapping[str, float]:
-        checkpoint = work / "checkpoint.json"
-        load_adapter(model, start)
+    def train(self, job: TrainingJob) -> Mapping[str, float]:
+        return self._train(job, job.observe)
+
+    def _train(self, job: TrainingJob, observe: Observe) -> Mapping[str, float]:
+        model: Any = job.model
+        checkpoint = job.work / "checkpoint.json"
+        load_adapter(model, job.start)
         step, bias = 0, model.bias
         if checkpoint.exists():
             state = json.loads(checkpoint.read_text())
             step, bias = state["step"], np.array(state["bias"])
-        generator = np.random.default_rng(seed)
-        order = generator.integers(len(preferences), size=self.steps)
+        generator = np.random.default_rng(job.seed)
+        order = generator.integers(len(job.preferences), size=self.steps)
         metrics = {"loss": float(np.sum(bias**2))}
         while step < self.steps:
-            one = preferences[order[step]]
-            for chosen, rejected in one.pairs:
-                bias = bias + 0.1 * (_counts(one.latents[chosen]) - _counts(one.latents[rejected]))
+            bias = bias + 0.1 * self._direction(job, order[step], step + 1)
             step += 1
             model.bias = bias
             metrics = {"loss": float(np.sum(bias**2)), "total_steps": self.steps}
@@ -245,8 +239,26 @@ class ToyTrainer:
             if step % 2 == 0:
                 state = {"step": step, "bias": bias.tolist()}
                 atomic_write(checkpoint, to_json(state))
-        (out / "adapter.json").write_bytes(to_json({"bias": bias.tolist()}))
+        (job.out / "adapter.json").write_bytes(to_json({"bias": bias.tolist()}))
         return {"loss": metrics["loss"]}
+
+    def _direction(self, job: TrainingJob, position: int, step: int) -> np.ndarray:
+        preference = job.preferences[position]
+        return sum(
+            _counts(preference.latents[chosen]) - _counts(preference.latents[rejected])
+            for chosen, rejected in preference.pairs
+        )
+
+
+class ToyOnPolicy(ToyTrainer):
+    """Moves the bias towards tokens of its own candidates that score above the mean."""
+
+    def _direction(self, job: TrainingJob, position: int, step: int) -> np.ndarray:
+        prompt = job.rollout.prompts[position % len(job.rollout.prompts)]
+        (candidates,) = job.rollout([prompt], 4, step)
+        scored = [candidate for candidate in candidates if candidate.score is not None]
+        mean = np.mean([candidate.score for candidate in scored])
+        return sum((candidate.score - mean) * _counts(candidate.latent) for candidate in scored)
 
 
 class ToyValidatingOptions(ValidationOptions, ToyTrainerOptions):
@@ -260,16 +272,9 @@ class ToyValidating(ToyTrainer):
         super().__init__(options)
         self.every = options.validate_every
 
-    def train(
-        self,
-        model: BaseModel,
-        preferences: Sequence[Preference],
-        *,
-        observe: Callable[[int, Mapping[str, float]], None],
-        validate: Validate | None = None,
-        **rest: Any,
-    ) -> Mapping[str, float]:
-        load_adapter(model, rest["start"])
+    def _train(self, job: TrainingJob, observe: Observe) -> Mapping[str, float]:
+        validate = job.validate
+        load_adapter(job.model, job.start)
         reference = validate() if validate else None
 
         def tell(step: int, metrics: Mapping[str, float]) -> None:
@@ -282,7 +287,7 @@ class ToyValidating(ToyTrainer):
                 }
             observe(step, told)
 
-        return super().train(model, preferences, observe=tell, **rest)
+        return super()._train(job, tell)
 
 
 def _counts(z: Latent) -> np.ndarray:
@@ -291,10 +296,44 @@ def _counts(z: Latent) -> np.ndarray:
     return np.bincount(z, minlength=VOCABULARY).astype(float)
 
 
-class ToyBenchmark:
+class OwnMeasure(Benchmark):
+    """A benchmark for `silmm run` alone: it evaluates by itself, and has no images of its own."""
+
+    name = title = "toy"
+    roles: Mapping[str, str] = {}
+
+    def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
+        return []
+
+    def fingerprint(self, data: Path) -> Mapping[str, str]:
+        return {}
+
+    def protocol(self) -> Mapping[str, Any]:
+        return {}
+
+    def find(self, folder: Path, items: Sequence[Item]) -> FolderImages:
+        return FolderImages(())
+
+    def target(self, folder: Path, item: Item, index: int) -> Path:
+        return folder / item.id
+
+    def requests(self, item: Item) -> Sequence[Request]:
+        return ()
+
+    def score(self, judged: Any, mode: Any) -> Mapping[str, Any]:
+        return {}
+
+    def columns(self, items: Any, scores: Any, mode: Any) -> list[Any]:
+        return []
+
+    def kept_by_content(self, work: Path) -> Sequence[Path]:
+        return ()
+
+
+class ToyBenchmark(OwnMeasure):
     """Holds some prompts out and measures the mean token, before and after."""
 
-    def excluded(self, prompt: str) -> bool:
+    def excluded(self, prompt: str, own_prompts: Collection[str]) -> bool:
         return HELD_OUT in prompt
 
     def evaluate(
@@ -377,6 +416,7 @@ def silmm_register_trainers(register: Any) -> None:
     register(
         "toy-validating", ToyValidating, summary="A bias, validated.", options=ToyValidatingOptions,
     )
+    register("toy-rollout", ToyOnPolicy, summary="On-policy.", options=ToyTrainerOptions, needs=["rollout"])
 
 
 @hookimpl

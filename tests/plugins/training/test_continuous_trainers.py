@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from silmm_plugins.kernels.kernels import one_minus_cosine, squared_euclidean
-from silmm_plugins.training import reference_features
 from silmm_plugins.training.c_dpo import CDpo, CDpoOptions
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 from silmm_plugins.training.mc_dpo import McDpo, McDpoOptions
-from silmm_plugins.training.objectives.distance_objective import DistanceWarning, default_kernel
+from silmm_plugins.training.objectives import reference_features
+from silmm_plugins.training.objectives.distance_objective import DistanceWarning
 from silmm_plugins.training.sft import Sft, SftOptions
 
 from silmm.contracts.models import Preference
@@ -267,7 +267,7 @@ def test_the_default_kernel_is_the_papers_best():
     """Without a kernel the trainers use avgpool-cos: 1 - cosine of the means over the positions."""
     a, b = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     expected = 1 - torch.nn.functional.cosine_similarity(a.mean(0), b.mean(0), dim=0)
-    assert float(default_kernel()(a, b)) == pytest.approx(float(expected), abs=1e-6)
+    assert float(KcDpo(KcDpoOptions()).kernel(a, b)) == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_the_work_folder_holds_safe_files_alone(tmp_path: Path, data):

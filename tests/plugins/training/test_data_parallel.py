@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 import torch
 from accelerate import PartialState
-from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.dpo import DpoOptions
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 
-from silmm.contracts.models import BaseModel, Preference, ValidatingTrainer, ValidationScore
+from silmm.contracts.models import BaseModel, Preference, ValidationScore
+from silmm.contracts.training import Trainer
 from tests.conftest import REPOSITORY
 from tests.plugins.training.feature_preferences import feature_preferences
 from tests.plugins.training.preferences import preferences
+from tests.plugins.training.training_run import dpo_trainer, job
 from tests.toy import plugin
 from tests.toy.tiny_continuous_random import TinyContinuousRandom
 from tests.toy.tiny_random import PROMPTS, TinyRandom
@@ -30,18 +32,18 @@ QUICK: dict[str, Any] = {
 }  # fmt: skip
 
 
-def discrete() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
+def discrete() -> tuple[Trainer, BaseModel, list[Preference]]:
     """Return `dpo` with what it trains."""
-    return Dpo(DpoOptions(**QUICK)), TinyRandom(), preferences()
+    return dpo_trainer(DpoOptions(**QUICK)), TinyRandom(), preferences()
 
 
-def continuous() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
+def continuous() -> tuple[Trainer, BaseModel, list[Preference]]:
     """Return `kc-dpo` with what it trains."""
     options = KcDpoOptions(**QUICK, gamma="auto", chosen_weight=0.5, warn_rise=1e9)
     return KcDpo(options), TinyContinuousRandom(), feature_preferences()
 
 
-def validated() -> tuple[ValidatingTrainer, BaseModel, list[Preference]]:
+def validated() -> tuple[Trainer, BaseModel, list[Preference]]:
     """Return `kc-dpo` that has seen its best after the first step, and stops two later."""
     options = KcDpoOptions(
         **QUICK, gamma="auto", warn_rise=1e9, validate_every=1, patience=2, gradient_checkpointing=True
@@ -60,16 +62,7 @@ def main(folder: Path, kind: str) -> None:
         assert int(os.environ.get("RANK", "0")) == 0, "the other ranks are told"
         return ValidationScore(next(scores), 0.01, 8)
 
-    trainer.train(
-        model,
-        data,
-        start=None,
-        out=folder / "adapter",
-        work=folder / "work",
-        seed=1,
-        observe=lambda step, metrics: seen.append(dict(metrics)),
-        validate=validate,
-    )
+    trainer.train(job(folder, model, data, lambda step, metrics: seen.append(dict(metrics)), validate=validate))
     assert PartialState().num_processes == int(os.environ.get("WORLD_SIZE", "1"))
     name = f"metrics-{torch.distributed.get_rank() if torch.distributed.is_initialized() else 0}"
     (folder / name).write_text(json.dumps(seen))
@@ -83,7 +76,7 @@ def test_two_processes_train_as_one(tmp_path: Path, kind: str) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     code = "from tests.plugins.training.test_data_parallel import main; from pathlib import Path; import sys"
     # small parts, so that the processes share out the reference's features
-    parts = "from silmm_plugins import reference_features; reference_features.PART = 3"
+    parts = "from silmm_plugins.training.objectives import reference_features; reference_features.PART = 3"
     program = tmp_path / "program.py"
     program.write_text(f"{code}; {parts}; main(Path(sys.argv[1]), sys.argv[2])\n")
     subprocess.run(

@@ -12,22 +12,23 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.dpo import DpoOptions
 from silmm_plugins.training.objectives.likelihood_objective import LikelihoodWarning
 from silmm_plugins.training.sft import Sft, SftOptions
 
 from silmm.contracts.models import Latent, Preference
+from silmm.contracts.training import Trainer
 from silmm.errors import DataError, SilmmError
 from silmm.lora.adapters import new_adapter, trainable_parameters
 from silmm.lora.loading import load_adapter
 from tests.plugins.training.preferences import preferences
-from tests.plugins.training.training_run import QUICK, KilledError, train, weights
+from tests.plugins.training.training_run import QUICK, KilledError, dpo_trainer, job, train, weights
 from tests.toy.tiny_random import TinyRandom
 
 
 def run(
     folder: Path,
-    trainer: Dpo | Sft,
+    trainer: Trainer,
     *,
     kill_at: int = 0,
     start: Path | None = None,
@@ -49,7 +50,7 @@ def run(
 
 def test_step_one_shows_margin_0_and_loss_ln_2(tmp_path: Path) -> None:
     """Promise 5: before the first update policy and reference are one."""
-    first = run(tmp_path, Dpo(DpoOptions(**QUICK)))[0]
+    first = run(tmp_path, dpo_trainer(DpoOptions(**QUICK)))[0]
     assert first["margin"] == pytest.approx(0.0, abs=1e-5)
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert first["kl"] == pytest.approx(0.0, abs=1e-8)
@@ -58,7 +59,7 @@ def test_step_one_shows_margin_0_and_loss_ln_2(tmp_path: Path) -> None:
 def test_bf16_policy_and_reference_share_their_precision(tmp_path: Path) -> None:
     """Under autocast the stored reference is that of the autocast model, not the one of float32."""
     data = preferences()
-    first = run(tmp_path, Dpo(DpoOptions(**QUICK | {"precision": "bf16"})), data=data)[0]
+    first = run(tmp_path, dpo_trainer(DpoOptions(**QUICK | {"precision": "bf16"})), data=data)[0]
     stored = load_file(tmp_path / "work" / "reference.safetensors")["log_likelihood"]
     base = TinyRandom()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -72,9 +73,9 @@ def test_bf16_policy_and_reference_share_their_precision(tmp_path: Path) -> None
 
 def test_the_reference_of_a_tuned_start_is_that_adapter(tmp_path: Path) -> None:
     """Iteration 2 starts at margin 0 from the adapter of iteration 1, not from the base."""
-    run(tmp_path / "one", Dpo(DpoOptions(**QUICK)))
+    run(tmp_path / "one", dpo_trainer(DpoOptions(**QUICK)))
     start, data = tmp_path / "one" / "adapter", preferences()
-    second = run(tmp_path / "two", Dpo(DpoOptions(**QUICK)), start=start, seed=2, data=data)
+    second = run(tmp_path / "two", dpo_trainer(DpoOptions(**QUICK)), start=start, seed=2, data=data)
     assert second[0]["margin"] == pytest.approx(0.0, abs=1e-5)
     stored = load_file(tmp_path / "two" / "work" / "reference.safetensors")["log_likelihood"]
     model, base = TinyRandom(), TinyRandom()
@@ -91,7 +92,7 @@ def test_the_reference_of_a_tuned_start_is_that_adapter(tmp_path: Path) -> None:
 def test_the_stored_reference_is_that_of_the_disabled_adapter(tmp_path: Path) -> None:
     """The values before step 1 are the bare base's log-likelihoods, candidate by candidate."""
     data = preferences()
-    run(tmp_path, Dpo(DpoOptions(**QUICK)), data=data)
+    run(tmp_path, dpo_trainer(DpoOptions(**QUICK)), data=data)
     stored = load_file(tmp_path / "work" / "reference.safetensors")["log_likelihood"]
     base = TinyRandom()
     with torch.no_grad():
@@ -103,7 +104,7 @@ def test_gradients_reach_the_lora_weights_and_nothing_else(tmp_path: Path) -> No
     """The base's own weights are bit for bit the same after training; every LoRA B has moved."""
     model = TinyRandom()
     before = {name: p.detach().clone() for name, p in model.backbone.named_parameters()}
-    run(tmp_path, Dpo(DpoOptions(**QUICK)), model=model)
+    run(tmp_path, dpo_trainer(DpoOptions(**QUICK)), model=model)
     after = dict(model.backbone.named_parameters())
     for name, value in before.items():
         wrapped = name if name in after else name.replace(".weight", ".base_layer.weight")
@@ -116,7 +117,7 @@ def test_gradients_reach_the_lora_weights_and_nothing_else(tmp_path: Path) -> No
 
 def test_training_widens_the_margin(tmp_path: Path) -> None:
     """DPO learns the preference: loss falls, the implicit reward ranks nearly all pairs right."""
-    seen = run(tmp_path, Dpo(DpoOptions(**QUICK | {"max_steps": 40, "nll_weight": 1.0, "learning_rate": 2e-2})))
+    seen = run(tmp_path, dpo_trainer(DpoOptions(**QUICK | {"max_steps": 40, "nll_weight": 1.0, "learning_rate": 2e-2})))
     assert seen[-1]["loss"] < seen[0]["loss"]
     assert seen[-1]["margin"] > 0.3
     assert seen[-1]["accuracy"] > 0.9
@@ -124,8 +125,8 @@ def test_training_widens_the_margin(tmp_path: Path) -> None:
 
 def test_the_likelihood_term_holds_the_chosen_up(tmp_path: Path) -> None:
     """`nll` adds weight × the chosen's nats per token, and the chosen end likelier than without."""
-    plain = run(tmp_path / "plain", Dpo(DpoOptions(**QUICK)))
-    held = run(tmp_path / "held", Dpo(DpoOptions(**QUICK | {"nll_weight": 5.0})))
+    plain = run(tmp_path / "plain", dpo_trainer(DpoOptions(**QUICK)))
+    held = run(tmp_path / "held", dpo_trainer(DpoOptions(**QUICK | {"nll_weight": 5.0})))
     assert held[-1]["chosen_logp"] > plain[-1]["chosen_logp"]
     assert held[0]["loss"] > plain[0]["loss"]
 
@@ -137,9 +138,9 @@ def test_sft_raises_the_chosen(tmp_path: Path) -> None:
     assert seen[-1]["chosen_logp"] > 0.05
 
 
-@pytest.mark.parametrize("trainer", [Dpo(DpoOptions(**QUICK)), Sft(SftOptions(**QUICK))])
+@pytest.mark.parametrize("trainer", [dpo_trainer(DpoOptions(**QUICK)), Sft(SftOptions(**QUICK))])
 @pytest.mark.parametrize("kill_at", [1, 3, 5, 8])
-def test_a_killed_training_ends_in_the_same_bytes(tmp_path: Path, trainer: Dpo | Sft, kill_at: int) -> None:
+def test_a_killed_training_ends_in_the_same_bytes(tmp_path: Path, trainer: Trainer, kill_at: int) -> None:
     """Stopped after any step and called again, the adapter and the last metrics are the same."""
     whole = run(tmp_path / "whole", trainer)
     with pytest.raises(KilledError):
@@ -152,15 +153,12 @@ def test_a_killed_training_ends_in_the_same_bytes(tmp_path: Path, trainer: Dpo |
 
 def test_killed_before_the_adapter_is_written(tmp_path: Path) -> None:
     """After the last checkpoint no step is left: the adapter is written from it, with its metrics."""
-    trainer = Dpo(DpoOptions(**QUICK))
+    trainer = dpo_trainer(DpoOptions(**QUICK))
     whole = run(tmp_path, trainer)
     expected = weights(tmp_path)
     shutil.rmtree(tmp_path / "adapter")
     seen: list[int] = []
-    last = trainer.train(
-        TinyRandom(), preferences(), start=None, out=tmp_path / "adapter", work=tmp_path / "work",
-        seed=1, observe=lambda step, metrics: seen.append(step),
-    )  # fmt: skip
+    last = trainer.train(job(tmp_path, TinyRandom(), preferences(), lambda step, metrics: seen.append(step)))
     assert seen == []
     assert {"step": 8, **last} == whole[-1]
     assert weights(tmp_path) == expected
@@ -168,7 +166,7 @@ def test_killed_before_the_adapter_is_written(tmp_path: Path) -> None:
 
 def test_a_resumed_training_reuses_the_stored_reference(tmp_path: Path) -> None:
     """The reference is computed once: a resumed run asks for the remaining steps alone."""
-    trainer = Dpo(DpoOptions(**QUICK | {"gradient_accumulation_steps": 1}))
+    trainer = dpo_trainer(DpoOptions(**QUICK | {"gradient_accumulation_steps": 1}))
     with pytest.raises(KilledError):
         run(tmp_path, trainer, kill_at=7)
     model = TinyRandom()
@@ -181,21 +179,21 @@ def test_k_by_k_pairs_cost_2k_likelihoods(tmp_path: Path) -> None:
     model = TinyRandom()
     options = DpoOptions(**QUICK | {"max_steps": 1, "warmup_steps": 0, "batch_size": 16,
         "gradient_accumulation_steps": 1})
-    run(tmp_path, Dpo(options), model=model, data=preferences(1, k=4))
+    run(tmp_path, dpo_trainer(options), model=model, data=preferences(1, k=4))
     assert model.likelihood_calls == [8, 8]
 
 
 def test_accumulation_changes_rounding_alone(tmp_path: Path) -> None:
     """One micro-batch or four: the same loss at every step up to float32 rounding."""
-    one = run(tmp_path / "one", Dpo(DpoOptions(**QUICK | {"gradient_accumulation_steps": 1})))
-    four = run(tmp_path / "four", Dpo(DpoOptions(**QUICK | {"gradient_accumulation_steps": 4})))
+    one = run(tmp_path / "one", dpo_trainer(DpoOptions(**QUICK | {"gradient_accumulation_steps": 1})))
+    four = run(tmp_path / "four", dpo_trainer(DpoOptions(**QUICK | {"gradient_accumulation_steps": 4})))
     assert [m["loss"] for m in one] == pytest.approx([m["loss"] for m in four], abs=1e-3)
     assert one[0]["grad_norm"] == pytest.approx(four[0]["grad_norm"], rel=1e-3)
 
 
 def test_other_data_does_not_meet_old_checkpoints(tmp_path: Path) -> None:
     """A work folder of other preferences is not mixed in: training starts anew."""
-    trainer = Dpo(DpoOptions(**QUICK))
+    trainer = dpo_trainer(DpoOptions(**QUICK))
     run(tmp_path / "a", trainer, data=preferences(seed=3))
     fresh = run(tmp_path / "b", trainer, data=preferences(seed=4))
     seen = run(tmp_path / "a", trainer, data=preferences(seed=4))
@@ -205,13 +203,13 @@ def test_other_data_does_not_meet_old_checkpoints(tmp_path: Path) -> None:
 
 def test_only_the_last_checkpoint_is_kept(tmp_path: Path) -> None:
     """Older checkpoints go when a newer one is in place."""
-    run(tmp_path, Dpo(DpoOptions(**QUICK)))
+    run(tmp_path, dpo_trainer(DpoOptions(**QUICK)))
     assert [p.name for p in (tmp_path / "work").glob("checkpoint-*")] == ["checkpoint-00000008"]
 
 
 def test_a_damaged_checkpoint_is_an_error_that_names_it(tmp_path: Path) -> None:
     """A corrupt checkpoint stops with a DataError that says which folder to delete."""
-    trainer = Dpo(DpoOptions(**QUICK))
+    trainer = dpo_trainer(DpoOptions(**QUICK))
     run(tmp_path, trainer)
     (tmp_path / "work" / "checkpoint-00000008" / "state.safetensors").write_bytes(b"damaged")
     with pytest.raises(DataError, match="checkpoint-00000008"):
@@ -221,7 +219,7 @@ def test_a_damaged_checkpoint_is_an_error_that_names_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("harm", ["position", "shape"])
 def test_a_checkpoint_of_other_content_is_an_error_that_names_it(tmp_path: Path, harm: str) -> None:
     """A readable checkpoint without its keys, or with tensors of another shape, is refused as damaged."""
-    folder, trainer = tmp_path / "work" / "checkpoint-00000008", Dpo(DpoOptions(**QUICK))
+    folder, trainer = tmp_path / "work" / "checkpoint-00000008", dpo_trainer(DpoOptions(**QUICK))
     run(tmp_path, trainer)
     if harm == "position":
         (folder / "position.json").write_text("[]")
@@ -243,14 +241,14 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path: Path
 
     options = DpoOptions(**QUICK | {"gradient_accumulation_steps": 1})
     with pytest.raises(SilmmError, match=r"loss is not finite at step \d of 8"):
-        run(tmp_path, Dpo(options), model=Breaks())
+        run(tmp_path, dpo_trainer(options), model=Breaks())
     assert list((tmp_path / "work").glob("checkpoint-*"))
     assert not (tmp_path / "adapter").exists()
 
 
 def test_a_falling_chosen_likelihood_warns_once(tmp_path: Path) -> None:
     """Collapse is said aloud: one warning a run, and the metric `chosen_falls` of each step."""
-    trainer = Dpo(DpoOptions(**QUICK | {"warn_drop": 1e-9, "max_steps": 12}))
+    trainer = dpo_trainer(DpoOptions(**QUICK | {"warn_drop": 1e-9, "max_steps": 12}))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         data = [Preference(p.prompt, p.latents[:1] + p.latents[2:3], ((1, 0),)) for p in preferences()]
@@ -263,7 +261,7 @@ def test_a_falling_chosen_likelihood_warns_once(tmp_path: Path) -> None:
 def test_no_pairs_are_an_error() -> None:
     """Training on nothing, or on a pair of a candidate with itself, is refused with a reason."""
     z = np.zeros(6, dtype=np.int32)
-    trainer = Dpo(DpoOptions(**QUICK))
+    trainer = dpo_trainer(DpoOptions(**QUICK))
     with pytest.raises(DataError, match="no preference pairs"):
         run(Path("unused"), trainer, data=[])
     with pytest.raises(DataError, match="wrong pair"):
@@ -274,15 +272,15 @@ def test_dropout_is_off_in_policy_and_reference(tmp_path: Path) -> None:
     """A backbone left in training mode is put in evaluation mode: two runs agree bit for bit."""
     model = TinyRandom()
     model.backbone.train()
-    run(tmp_path / "a", Dpo(DpoOptions(**QUICK)), model=model)
-    run(tmp_path / "b", Dpo(DpoOptions(**QUICK)))
+    run(tmp_path / "a", dpo_trainer(DpoOptions(**QUICK)), model=model)
+    run(tmp_path / "b", dpo_trainer(DpoOptions(**QUICK)))
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
 def test_the_result_serves_as_an_adapter(tmp_path: Path) -> None:
     """The written folder loads on a fresh model and gives the trained likelihoods."""
     model = TinyRandom()
-    run(tmp_path, Dpo(DpoOptions(**QUICK)), model=model)
+    run(tmp_path, dpo_trainer(DpoOptions(**QUICK)), model=model)
     other = TinyRandom()
     load_adapter(other, tmp_path / "adapter")
     p = preferences()[0]
@@ -328,4 +326,4 @@ def test_the_defaults_are_the_papers() -> None:
         32,
         4,
     )
-    assert (o.rank, o.alpha, o.nll) == (32, 32.0, 0.0)
+    assert (o.rank, o.alpha, o.nll_weight) == (32, 32.0, 0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.dpo import DpoOptions
 from silmm_plugins.training.lora.gradient_checkpointing import recomputable_layers, recomputed
 from silmm_plugins.training.mc_dpo import McDpoOptions
 
@@ -17,7 +17,7 @@ from silmm.testing.cases import trained_value
 from silmm.testing.training import tuned_adapter
 from tests.plugins.models.every_model import ADAPTERS, EMBEDDED, PROMPTS, EveryModel
 from tests.plugins.training.preferences import preferences
-from tests.plugins.training.training_run import QUICK, train, weights
+from tests.plugins.training.training_run import QUICK, dpo_trainer, train, weights
 from tests.toy.tiny_random import TinyRandom
 
 
@@ -114,7 +114,7 @@ def test_a_training_ends_in_the_same_bytes(tmp_path: Path) -> None:
     """With trainer.gradient_checkpointing a training writes the adapter that it writes without, killed or not."""
     options = [DpoOptions(**QUICK, gradient_checkpointing=again) for again in (False, True)]
     for number, one in enumerate(options):
-        train(tmp_path / str(number), Dpo(one), TinyRandom(), preferences())
+        train(tmp_path / str(number), dpo_trainer(one), TinyRandom(), preferences())
     assert weights(tmp_path / "1") == weights(tmp_path / "0")
 
 
@@ -132,7 +132,7 @@ def test_a_backbone_without_such_layers_is_refused(tmp_path: Path) -> None:
     model = TinyRandom()
     model.backbone = Home(model.backbone)
     model.lora_targets = r"model\.layers\.\d+\.mlp"
-    trainer = Dpo(DpoOptions(**QUICK, gradient_checkpointing=True))
+    trainer = dpo_trainer(DpoOptions(**QUICK, gradient_checkpointing=True))
     with pytest.raises(UsageError, match=r"trainer\.gradient_checkpointing=true: Home has no layers"):
         train(tmp_path, trainer, model, preferences())
 

@@ -46,7 +46,8 @@ def tuned_model() -> tuple[TinyContinuousRandom, dict[str, torch.nn.Parameter]]:
 
 def grouped(model, data, reference, trainer, gamma, kernel) -> torch.Tensor:
     """Return the loss of each pair as the training computes it."""
-    objective = DistanceObjective(model, data, reference, kernel, trainer.objective, gamma, "fp32", 1.0)
+    weights = [torch.ones(len(p.pairs)) for p in data]
+    objective = DistanceObjective(model, data, weights, 32, "fp32", reference, kernel, trainer.loss, gamma, 1.0)
     return objective.forward(range(len(data)))[0]
 
 

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from silmm.contracts.models import BaseModel, Preference, Trainer
+from silmm_plugins.training.dpo import DpoOptions, dpo
+from silmm_plugins.training.pair_loss import PairLossTrainer
+
+from silmm.contracts.models import BaseModel, Preference
+from silmm.contracts.training import Observe, Trainer, TrainingJob
 
 QUICK: dict[str, Any] = {
     "max_steps": 8,
@@ -23,6 +27,19 @@ class KilledError(Exception):
     """Stands for SIGKILL between two steps."""
 
 
+def dpo_trainer(options: DpoOptions) -> PairLossTrainer:
+    """Return the trainer `dpo`, as its registration builds it."""
+    return PairLossTrainer(dpo, options)
+
+
+def job(
+    folder: Path, model: BaseModel, data: list[Preference], observe: Observe, *, start: Path | None = None,
+    seed: int = 1, **parts: Any,
+) -> TrainingJob:
+    """Return the job of a training in `folder`; `parts` are `validate` and `rollout`."""
+    return TrainingJob(model, data, start, folder / "adapter", folder / "work", seed, observe, **parts)
+
+
 def train(
     folder: Path,
     trainer: Trainer,
@@ -32,6 +49,7 @@ def train(
     kill_at: int = 0,
     start: Path | None = None,
     seed: int = 1,
+    **parts: Any,
 ) -> list[Mapping[str, float]]:
     """Train in `folder`; return the metrics of each step, the last of which the trainer returns too."""
     seen: list[Mapping[str, float]] = []
@@ -41,9 +59,7 @@ def train(
         if step == kill_at:
             raise KilledError
 
-    last = trainer.train(
-        model, data, start=start, out=folder / "adapter", work=folder / "work", seed=seed, observe=observe
-    )
+    last = trainer.train(job(folder, model, data, observe, start=start, seed=seed, **parts))
     assert not seen or {k: v for k, v in seen[-1].items() if k != "step"} == last
     return seen
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from silmm_plugins.models.emu3 import grammar
 from silmm_plugins.models.emu3.model import Emu3
-from silmm_plugins.training.dpo import Dpo, DpoOptions
+from silmm_plugins.training.dpo import DpoOptions, dpo
 from silmm_plugins.training.objectives import preference_data
 
 from silmm.contracts.models import Preference
@@ -79,7 +79,7 @@ def ours(model: Emu3, reference: Emu3, data: list[Preference]) -> torch.Tensor:
             stored.append(reference.log_likelihood([p.prompt] * len(p.latents), list(p.latents)))
     batch = preference_data.collate(data, stored, torch.device("cpu"))
     policy = model.log_likelihood(batch.prompts, batch.latents)
-    return Dpo(DpoOptions(beta=BETA)).objective(policy, batch).mean()
+    return dpo(policy, batch, DpoOptions(beta=BETA)).mean()
 
 
 def test_loss_and_gradients_are_trls(written: Path, tmp_path: Path) -> None:
