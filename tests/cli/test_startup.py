@@ -14,7 +14,7 @@ from silmm_cli import COMMANDS, main
 
 HEAVY = (
     *("numpy", "torch", "transformers", "peft", "accelerate", "spacy", "datasets"),
-    "silmm_benchmarks.shapes.judge",
+    "silmm_benchmarks.shapes.exact_judge",
 )
 TELL = """
 import sys

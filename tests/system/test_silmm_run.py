@@ -30,7 +30,7 @@ SMALL = (
     "--prompts", "24", "--images-per-prompt", "6", "--limit", "24", "--iterations", "2",
     "--set", "trainer.max_steps=6", "--set", "trainer.warmup_steps=2", "--set", "trainer.checkpoint_every=2",
     "--set", "trainer.validate_every=3",  # so that validation is killed, resumed and kept from the judge too
-    "--set", "benchmark.images=1", "--set", "benchmark.images_at_temperature_1=1", "--set", "benchmark.batch=16",
+    "--set", "benchmark.images=1", "--set", "benchmark.images_at_temperature_1=1", "--set", "benchmark.batch_size=16",
 )  # fmt: skip
 STAGES = (
     "iter-1/prompts/shard-00000.parquet",
@@ -163,7 +163,7 @@ def test_the_loop_does_not_need_the_judge(finished, tmp_path):
         "import sys\n"
         "class Wall:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'silmm_benchmarks.shapes.judge':\n"
+        "        if name == 'silmm_benchmarks.shapes.exact_judge':\n"
         "            raise RuntimeError('the loop reached for the judge')\n"
         "sys.meta_path.insert(0, Wall())\n"
     )

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 from silmm.engine.local_executor import Components
-from silmm_benchmarks.shapes.answering import accuracy_by_scene
 from silmm_benchmarks.shapes.benchmark import SPLITS
-from silmm_benchmarks.shapes.judge import Judge
-from silmm_benchmarks.shapes.sampled import Plan, Setting, adapter_digest, facts_right, sample
+from silmm_benchmarks.shapes.evaluation.sampled_images import Plan, Setting, adapter_digest, facts_right, sample
+from silmm_benchmarks.shapes.evaluation.vqa_accuracy import accuracy_by_scene
+from silmm_benchmarks.shapes.exact_judge import Judge
 
 from silmm.bench.statistics import Floats, cluster_means
 from silmm.contracts.candidates import Prompt

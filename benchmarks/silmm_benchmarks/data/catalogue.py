@@ -31,17 +31,17 @@ class Source:
 CATALOGUE: Mapping[str, Source] = MappingProxyType({
     "t2i-compbench": Source(
         "val prompts and lists of T2I-CompBench++",
-        "silmm_benchmarks.t2i_compbench.files:FILES",
+        "silmm_benchmarks.t2i_compbench.official_data:FILES",
         "silmm_benchmarks.t2i_compbench.benchmark:T2ICompBench",
     ),
     "tifa": Source(
         "captions and questions of TIFA v1.0",
-        "silmm_benchmarks.tifa.files:FILES",
+        "silmm_benchmarks.tifa.official_data:FILES",
         "silmm_benchmarks.tifa.benchmark:Tifa",
     ),
     "dpg-bench": Source(
         "questions and prompts of DPG-Bench",
-        "silmm_benchmarks.dpg_bench.files:FILES",
+        "silmm_benchmarks.dpg_bench.official_data:FILES",
         "silmm_benchmarks.dpg_bench.benchmark:DpgBench",
     ),
     "geneval": Source(
@@ -50,37 +50,38 @@ CATALOGUE: Mapping[str, Source] = MappingProxyType({
         "silmm_benchmarks.geneval.benchmark:GenEval",
     ),
     "mask2former": Source(
-        "weights of Mask2Former with Swin-S, about 0.3 GB: GenEval's objects", "silmm_benchmarks.judges.published:FILES"
+        "weights of Mask2Former with Swin-S, about 0.3 GB: GenEval's objects",
+        "silmm_benchmarks.judges.weights_catalogue:FILES",
     ),
     "clip-l14": Source(
-        "weights of CLIP ViT-L/14, about 1.7 GB: GenEval's colours", "silmm_benchmarks.judges.published:FILES"
+        "weights of CLIP ViT-L/14, about 1.7 GB: GenEval's colours", "silmm_benchmarks.judges.weights_catalogue:FILES"
     ),
     "mplug": Source(
-        "weights of mPLUG, about 2.4 GB: TIFA and DPG-Bench", "silmm_benchmarks.judges.published:FILES"
+        "weights of mPLUG, about 2.4 GB: TIFA and DPG-Bench", "silmm_benchmarks.judges.weights_catalogue:FILES"
     ),
     "mpnet": Source(
         "weights of all-mpnet-base-v2, about 0.4 GB: TIFA's answer matching",
-        "silmm_benchmarks.judges.published:FILES",
+        "silmm_benchmarks.judges.weights_catalogue:FILES",
     ),
     "blip-vqa": Source(
         "weights of BLIP-VQA, about 1.5 GB: color, shape, texture and complex of T2I-CompBench++",
-        "silmm_benchmarks.judges.published:FILES",
+        "silmm_benchmarks.judges.weights_catalogue:FILES",
     ),
     "clip": Source(
         "weights of CLIP ViT-B/32, about 0.6 GB: non-spatial and complex of T2I-CompBench++",
-        "silmm_benchmarks.judges.published:FILES",
+        "silmm_benchmarks.judges.weights_catalogue:FILES",
     ),
     "dpt": Source(
         "weights of DPT-Hybrid, about 0.5 GB: 3D-spatial of T2I-CompBench++",
-        "silmm_benchmarks.judges.published:FILES",
+        "silmm_benchmarks.judges.weights_catalogue:FILES",
     ),
     "unidet-r50": Source(
         "weights of UniDet R50, about 0.3 GB: 3D-spatial and numeracy of T2I-CompBench++",
-        "silmm_benchmarks.judges.unidet.published:FILES",
+        "silmm_benchmarks.judges.weights_catalogue:FILES",
     ),
     "unidet-rs200": Source(
         "weights of UniDet ResNeSt-200, about 0.5 GB: 2D-spatial of T2I-CompBench++",
-        "silmm_benchmarks.judges.unidet.published:FILES",
+        "silmm_benchmarks.judges.weights_catalogue:FILES",
     ),
 })
 """Name on the command line, which is the folder's name too -> source."""

@@ -15,7 +15,8 @@ from silmm.errors import DataError
 from silmm_benchmarks.judges.loading import Placement, broken_weights
 from silmm_benchmarks.judges.options import JudgeOptions
 from silmm_benchmarks.judges.pixels import CLIP_MEAN, CLIP_STD, centre_squares
-from silmm_benchmarks.judges.weights import WEIGHTS, fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weight_files import fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weights_catalogue import WEIGHTS
 
 if TYPE_CHECKING:
     import torch

@@ -7,11 +7,11 @@ import re
 from importlib import resources
 
 import pytest
-from silmm_benchmarks.t2i_compbench.make_parses import PINNED, table_text
-from silmm_benchmarks.t2i_compbench.objects import complex_pair, simple_pair
-from silmm_benchmarks.t2i_compbench.parse import Parse, Token, decode, encode
-from silmm_benchmarks.t2i_compbench.parser import TABLE, Parser
-from silmm_benchmarks.t2i_compbench.prompts import CATEGORIES, load_items, read_prompts
+from silmm_benchmarks.t2i_compbench.prompts.grammar import Parse, Token, decode, encode
+from silmm_benchmarks.t2i_compbench.prompts.make_parse_table import PINNED, table_text
+from silmm_benchmarks.t2i_compbench.prompts.prompt_files import CATEGORIES, load_items, read_prompts
+from silmm_benchmarks.t2i_compbench.prompts.prompt_parser import TABLE, Parser
+from silmm_benchmarks.t2i_compbench.prompts.related_objects import complex_pair, simple_pair
 
 from silmm.errors import UsageError
 from tests.conftest import OfficialData

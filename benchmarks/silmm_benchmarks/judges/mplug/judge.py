@@ -17,7 +17,7 @@ from silmm.storage.user_folders import data_root
 from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE, check_files, load_model
 from silmm_benchmarks.judges.mplug.config import read_config
 from silmm_benchmarks.judges.mplug.inputs import LENGTH, VOCABULARY_FILE, Questions, pixels
-from silmm_benchmarks.judges.mplug.options import MPlugOptions
+from silmm_benchmarks.judges.options import MPlugOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -105,5 +105,18 @@ def build(options: MPlugOptions) -> MPlugJudge:
     Raises:
         DataError, UsageError: as :class:`MPlugJudge`.
     """
-    folder = Path(options.weights).expanduser() if options.weights else data_root() / "mplug"
-    return MPlugJudge(folder, options.device, options.dtype, options.batch)
+    return MPlugJudge(_folder_of(options), options.device, options.dtype, options.batch)
+
+
+def require_files(options: MPlugOptions) -> None:
+    """Refuse a folder that lacks files.
+
+    Raises:
+        DataError: as :func:`silmm_benchmarks.judges.mplug.checkpoint.check_files`.
+    """
+    check_files(_folder_of(options))
+
+
+def _folder_of(options: MPlugOptions) -> Path:
+    """Return the named folder, or `mplug` in the data folder."""
+    return Path(options.weights).expanduser() if options.weights else data_root() / "mplug"

@@ -13,6 +13,7 @@ from silmm.checkpoint.weight_files import unpickle
 from silmm.errors import DataError
 from silmm.storage.user_folders import data_root
 from silmm_benchmarks.judges import file_facts
+from silmm_benchmarks.judges.judge_probing import JudgeProber, Open
 from silmm_benchmarks.judges.mplug.checkpoint import (
     FILES,
     WEIGHTS_FILE,
@@ -24,8 +25,7 @@ from silmm_benchmarks.judges.mplug.config import MPlugConfig, read_config
 from silmm_benchmarks.judges.mplug.inputs import LENGTH, Questions
 from silmm_benchmarks.judges.mplug.judge import MPlugJudge
 from silmm_benchmarks.judges.mplug.model import MPlug
-from silmm_benchmarks.judges.mplug.options import MPlugOptions
-from silmm_benchmarks.judges.probing import JudgeProber, Open
+from silmm_benchmarks.judges.options import MPlugOptions
 
 ASKED = ("is there a circle?", "what color is the circle?", "is the circle green?", "what is in the image?")
 RANKED = 3

@@ -16,7 +16,7 @@ from torch import Tensor
 from silmm.checkpoint.weight_files import read_weights, unpickle
 from silmm.errors import DataError
 from silmm_benchmarks.judges.unidet.architecture import Architecture
-from silmm_benchmarks.judges.unidet.layers import EPS
+from silmm_benchmarks.judges.unidet.backbones import EPS
 from silmm_benchmarks.judges.unidet.network import UniDet
 
 _NUMBERS = ("?", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")

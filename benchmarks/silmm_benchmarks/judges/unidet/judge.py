@@ -14,13 +14,12 @@ from silmm.checkpoint.devices import check_device
 from silmm.contracts.judges import Detections
 from silmm.errors import DataError
 from silmm.storage.sha256_cache import file_digests
+from silmm_benchmarks.judges.options import UniDetOptions
 from silmm_benchmarks.judges.unidet.architecture import Architecture, Colours
+from silmm_benchmarks.judges.unidet.boxes import Suppression
 from silmm_benchmarks.judges.unidet.checkpoint import load_network
 from silmm_benchmarks.judges.unidet.inputs import LONG_SIDE, SHORT_SIDE, pixels, resized
-from silmm_benchmarks.judges.unidet.labels import OFFICIAL, digest, read_labels
-from silmm_benchmarks.judges.unidet.options import UniDetOptions
-from silmm_benchmarks.judges.unidet.published import located, require_files
-from silmm_benchmarks.judges.unidet.suppression import Suppression
+from silmm_benchmarks.judges.unidet.unidet_files import OFFICIAL, digest, located, read_labels, require_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image

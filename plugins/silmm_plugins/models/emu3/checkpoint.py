@@ -9,7 +9,7 @@ from silmm.checkpoint.devices import dtype_of
 from silmm.checkpoint.folders import read_json
 from silmm.checkpoint.networks import load_pretrained
 from silmm.errors import DataError
-from silmm_plugins.models.emu3.layout import form_of
+from silmm_plugins.models.emu3.locate import form_of
 
 _TEXT_FIELDS = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),

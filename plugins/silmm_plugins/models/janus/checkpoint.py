@@ -32,7 +32,7 @@ class Checkpoint:
 
     network: JanusForConditionalGeneration
     prompts: Prompts
-    reader: ImageProcessor
+    processor: ImageProcessor
     layout: str
     """`model_type` of config.json: "janus" (transformers) or "multi_modality" (original)."""
     unused: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoin
     config.text_config.pad_token_id = prompts.pad
     kept = weights["model.language_model.embed_tokens.weight"].dtype
     network, unused = _build(folder, config, weights, dtype_of(dtype, kept, folder))
-    return Checkpoint(network, prompts, _reader(folder, config), layout, tuple(sorted(unused)))
+    return Checkpoint(network, prompts, _processor(folder, config), layout, tuple(sorted(unused)))
 
 
 def _fitted(
@@ -128,7 +128,7 @@ def _check_vocabulary(folder: Path, prompts: Prompts, config: JanusConfig) -> No
         )
 
 
-def _reader(folder: Path, config: JanusConfig) -> ImageProcessor:
+def _processor(folder: Path, config: JanusConfig) -> ImageProcessor:
     stored = read_json(folder / "preprocessor_config.json", required=False)
     if not stored:
         stored = read_json(folder / "processor_config.json", required=False).get("image_processor") or {}

@@ -11,9 +11,9 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from silmm_benchmarks.judges.options import UniDetOptions
 from silmm_benchmarks.judges.unidet.architecture import R50
 from silmm_benchmarks.judges.unidet.judge import UniDetJudge
-from silmm_benchmarks.judges.unidet.options import UniDetOptions
 from silmm_benchmarks.judges.unidet.probing import UniDetProber, weight_facts
 
 from silmm.probe import Probe

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from silmm_plugins.models.emu3.layout import Parts, locate
+from silmm_plugins.models.emu3.locate import Parts, locate
 
 from silmm.errors import DataError, UsageError
 from tests.plugins.models.emu3.loading import load, tiny

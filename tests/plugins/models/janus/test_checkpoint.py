@@ -208,10 +208,10 @@ def test_preprocessing_is_read_from_the_checkpoint(load, copy):
     stored = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3], "min_size": 5, "image_size": 16}
     expected = ImageProcessor(16, 5, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0), (25, 51, 76))
     (copy / "processor_config.json").write_text(json.dumps({"image_processor": stored}))
-    assert load(copy).reader == expected
+    assert load(copy).processor == expected
     (copy / "processor_config.json").unlink()
     (copy / "preprocessor_config.json").write_text(json.dumps(stored))
-    assert load(copy).reader == expected
+    assert load(copy).processor == expected
 
 
 def test_the_probe_tells_what_the_folder_says(load, folder, copy):
