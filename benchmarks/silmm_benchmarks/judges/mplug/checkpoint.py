@@ -44,7 +44,7 @@ def check_files(folder: Path) -> None:
     """Say what is missing, and where it comes from.
 
     Raises:
-        DataError: a file is not there.
+        DataError: a file does not exist.
     """
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:

@@ -1,4 +1,4 @@
-"""What mPLUG is given: pixels of an image, and 25 tokens of a question."""
+"""The inputs of mPLUG: pixels of an image, and 25 tokens of a question."""
 
 from __future__ import annotations
 

@@ -124,10 +124,10 @@ def _numpy_allowed() -> Any:
 
 def differences(table: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> Differences:
     """Compare a file's table with a network's state dict."""
-    found = {name: table[name] for name in wanted if name in table}
+    present = {name: table[name] for name in wanted if name in table}
     shapes = {
         name: tuple(value.shape) if is_array(value) else ("no array of numbers",)
-        for name, value in found.items()
+        for name, value in present.items()
     }
     beside = [name for name in table if name not in wanted]
     return Differences(
@@ -153,7 +153,7 @@ def _fitting(path: Path, table: Mapping[str, Any], model: UniDet) -> dict[str, T
     if problems:
         raise DataError(
             f"{path} is not a checkpoint of {model.architecture.name}: {'; '.join(problems)}. "
-            f"It looks like {recognised(table)}."
+            f"It resembles {recognised(table)}."
         )
     state = {
         name: torch.as_tensor(table[name]).to(value.dtype, copy=True)
