@@ -30,7 +30,7 @@ def find_images(
     Args:
         folder: the images; an id is a file's name up to its first dot.
         items: the prompts of the benchmark, in order.
-        images: images a file, 1 to 4.
+        images: images per file, 1 to 4.
         resolution: side of one image in pixels; None: derived from the files, which must agree.
 
     Raises:

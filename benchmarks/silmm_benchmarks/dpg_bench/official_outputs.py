@@ -9,7 +9,7 @@ from silmm.contracts.benchmarks import Column
 from silmm_benchmarks.dpg_bench.rules import image_score
 
 RESULTS, DETAILS = "dpg-bench_results.txt", "dpg-bench_results_detail.txt"
-"""Names of the reports; the official ones have the time in them and lie among the images."""
+"""Names of the reports; the official names hold the time, and the files are among the images."""
 
 
 def image_line(path: Path, crops: Sequence[float]) -> str:

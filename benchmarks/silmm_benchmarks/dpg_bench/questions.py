@@ -96,7 +96,7 @@ def circular(questions: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def _reaches(start: int, parents: Mapping[int, set[int]]) -> bool:
-    """Say whether a question is among its own ancestors."""
+    """Return whether a question is among its own ancestors."""
     visited: set[int] = set()
     ahead = set(parents[start])
     while ahead:

@@ -89,5 +89,5 @@ def image_score(crops: Sequence[float]) -> float:
 
 
 def _counts(question: Mapping[str, Any], mode: Mode) -> bool:
-    """Say whether a question counts: officially all but the first row of the file."""
+    """Return whether a question counts: officially all but the first row of the file."""
     return mode is Mode.FIXED or not question["first_row"]

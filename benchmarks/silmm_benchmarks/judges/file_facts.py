@@ -27,7 +27,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def container(path: Path) -> str:
-    """Say what a file is by how it begins."""
+    """Return what a file is by how it begins."""
     with path.open("rb") as file:
         start = file.read(_BEGINNING)
     if not start:
@@ -58,7 +58,7 @@ def foreign_objects(path: Path) -> list[str]:
 
 
 def wrapping(data: Any) -> dict[str, str] | str:
-    """Return what lies at the top of a file: key -> what it holds, arrays counted together."""
+    """Return the top level of a file: key -> what it holds, arrays counted together."""
     if not isinstance(data, dict):
         return f"a {type(data).__name__}, no table"
     arrays = sum(hasattr(value, "shape") for value in data.values())

@@ -260,7 +260,7 @@ def _covered_patches(item: Object) -> list[int]:
 
 
 def _is_in_front(a: Object, b: Object, owners: NDArray[np.intp]) -> bool:
-    """Tell whether the patches both objects claim show ``a``, or ``a`` lies inside ``b``."""
+    """Return whether the patches both objects claim show ``a``, or ``a`` is inside ``b``."""
     if not boxes_overlap(a, b) or is_inside(a, b):
         return boxes_overlap(a, b)
     contested = set(_covered_patches(a)) & set(_covered_patches(b))

@@ -187,7 +187,7 @@ def sample_scene(rng: np.random.Generator, spec: Spec) -> Scene:
 
 
 def colors_apart(scene: Scene) -> bool:
-    """Tell whether no two objects of one colour touch or overlap, corners included."""
+    """Return whether no two objects of one colour touch or overlap, corners included."""
     items = scene.objects
     return all(
         a.color != b.color

@@ -95,7 +95,7 @@ SPLITS: Final[Mapping[str, Callable[[], list[EvalPrompt]]]] = MappingProxyType(
 
 
 def contaminated(text: str) -> bool:
-    """Tell whether training on a prompt would leak what the evaluation prompts test.
+    """Return whether training on a prompt would leak what the evaluation prompts test.
 
     Case, spacing, and quotes and punctuation around the text do not count. A caption of the world
     is contaminated when it has a held-out combination, as every evaluation prompt has; any other

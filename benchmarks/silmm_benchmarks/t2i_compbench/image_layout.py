@@ -1,4 +1,4 @@
-"""Where images lie and what they are called: `samples/<prompt>_<index>.png` (docs/spec/benchmarks.md 1.2)."""
+"""Where images are and how they are named: `samples/<prompt>_<index>.png` (docs/spec/benchmarks.md 1.2)."""
 
 from __future__ import annotations
 

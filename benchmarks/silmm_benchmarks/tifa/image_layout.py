@@ -82,7 +82,7 @@ def _mapped(file: Path, items: Sequence[Item]) -> FolderImages:
 
 
 def _inside(name: str) -> bool:
-    """Say whether a path from data stays below the folder that it is relative to, on any system."""
+    """Return whether a path from data stays below the folder that it is relative to, on any system."""
     return bool(name) and "\0" not in name and all(
         not path.is_absolute() and not path.drive and ".." not in path.parts
         for path in (PurePosixPath(name), PureWindowsPath(name))

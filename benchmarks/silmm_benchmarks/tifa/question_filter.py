@@ -62,7 +62,7 @@ def token_f1(gold: Sequence[str], predicted: Sequence[str]) -> float:
 
 
 def answers_agree(gold: str, free: str) -> bool:
-    """Say whether a free answer has an F1 above 0.6; number words are digits where gold is numeric."""
+    """Return whether a free answer has an F1 above 0.6; number words are digits where gold is numeric."""
     expected, answered = _words(gold), _words(free)
     if gold.strip().isnumeric():
         answered = [_DIGITS.get(word, word) for word in answered]

@@ -142,7 +142,7 @@ def _renamed(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _sizes(
     weights: Mapping[str, Any], path: Path, heads: int | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the sizes off the weights, and off the original's `med_config.json` where it lies near."""
+    """Read the sizes off the weights, and off the original's `med_config.json` where it is near."""
     patch = weights["vision.embeddings.patch_embedding.weight"]
     width, side = patch.shape[0], patch.shape[-1]
     cells = weights["vision.embeddings.position_embedding"].shape[1] - 1

@@ -60,7 +60,7 @@ class Plan:
     setting: Setting
     seed: int
     batch_size: int
-    """Images sampled at once; part of the plan, so that a shard always sees the same batches."""
+    """Images sampled at once; part of the plan, so that a shard always has the same batches."""
 
     def digest(self, adapter: str) -> str:
         """Return a short content id of everything that the images depend on, except the model."""

@@ -43,7 +43,7 @@ def simple_pair(parse: Parse) -> Pair:
 
 
 def complex_pair(parse: Parse) -> Pair:
-    """Return the things beside the relation words, none unless they are two in all (1.7, complex mode)."""
+    """Return the objects beside the relation words, none unless there are two in all (1.7, complex mode)."""
     words, tags = parse.words(), [token.tag for token in parse.tokens]
     nouns: list[str] = []
     for position in range(len(words)):

@@ -28,7 +28,7 @@ def names(label: str) -> frozenset[str]:
 
 
 def called(label: str, word: str) -> bool:
-    """Say whether a label names the word or one of its synonyms."""
+    """Return whether a label names the word or one of its synonyms."""
     return not names(label).isdisjoint((word, *SYNONYMS.get(word, ())))
 
 

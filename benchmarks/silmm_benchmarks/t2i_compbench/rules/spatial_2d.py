@@ -20,7 +20,7 @@ LEAST = 0.5
 def relation_2d(
     words: str | None, first: Box, second: Box, *, near: float = NEAR, overlap: float = OVERLAP
 ) -> float:
-    """Return R in [0, 1]: how well the first box lies to the second as the words say.
+    """Return R in [0, 1]: how well the position of the first box relative to the second fits the words.
 
     "on top of" has no rule in the official script: it is 0, and mode `fixed` asks for "on the top of".
 
