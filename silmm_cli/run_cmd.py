@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from silmm.engine.run import RunResult
+    from silmm.registry.registry import Registry
     from silmm.rendering.result_table import ResultTable, RowStyle
 
 _COMPONENTS = {
@@ -72,6 +73,9 @@ def _component_flags(command: click.Command) -> click.Command:
     "--run-dir", type=click.Path(path_type=Path, file_okay=False),
     help="Directory of the run; by default runs/MODEL-DIGEST, so that the same command finds its run.",
 )
+@click.option(
+    "--executor", metavar="NAME", help="How shards are run; by default local. The result does not depend on it.",
+)
 @workers_option
 @click.option("--threads", type=int, help="Torch threads of each worker; part of the run's identity.")
 @shard_option("shard")
@@ -90,6 +94,7 @@ def run(
     sets: tuple[str, ...],
     config: Path | None,
     run_dir: Path | None,
+    executor: str | None,
     workers: int,
     shard: tuple[int, int] | None,
     trackers: tuple[str, ...],
@@ -111,6 +116,7 @@ def run(
     if pair_shape is not None:
         sets = (f"pair-rule.shape={pair_shape}", *sets)
     registry = Registry.load()
+    sets, services = _service_options(sets)
     settings = resolve_settings(
         registry,
         toml_path=config,
@@ -122,10 +128,14 @@ def run(
     if rank() > 0:  # only trains; rank 0 shows and writes everything
         silmm.engine.run.start(settings, folder, until=until, shard=shard, registry=registry)
         return
-    observers = [registry.build("tracker", name, {}) for name in trackers]
+    shard_executor = None
+    if executor or services["executor"]:
+        texts = {"workers": str(workers)} if workers > 1 else {}
+        shard_executor = _build(registry, "executor", executor or "local", texts | services["executor"])
+    observers = [_build(registry, "tracker", name, services["tracker"]) for name in trackers]
     with make_display(chatter()) as display:
         result = silmm.engine.run.start(
-            settings, folder, workers=workers, until=until, from_=from_, shard=shard,
+            settings, folder, workers=workers, executor=shard_executor, until=until, from_=from_, shard=shard,
             observers=(display, *observers), registry=registry,
         )
     page = write_report(folder)
@@ -133,6 +143,28 @@ def run(
         print_json(outcome_object(result, page))
     else:
         print_outcome(result, page, results())
+
+
+def _service_options(sets: Sequence[str]) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:
+    """Split off the options of executor and trackers, which are no settings: no result depends on them."""
+    from silmm.contracts.options import split_assignment
+
+    services: dict[str, dict[str, str]] = {"executor": {}, "tracker": {}}
+    settings = []
+    for text in sets:
+        kind, option, value = split_assignment(text)
+        if kind in services:
+            services[kind][option] = value
+        else:
+            settings.append(text)
+    return tuple(settings), services
+
+
+def _build(registry: Registry, kind: str, name: str, texts: Mapping[str, str]) -> Any:  # a component of that kind
+    from silmm.contracts.options import Given, complete
+
+    options = {option: Given(value, f"--set {kind}.{option}", text=True) for option, value in texts.items()}
+    return registry.build(kind, name, complete(registry.entry(kind, name).options, f"{kind} {name!r}", options))
 
 
 @click.command()

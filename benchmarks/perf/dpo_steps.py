@@ -12,7 +12,6 @@ from typing import cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
-from silmm_plugins.models._shared.devices import device_of
 from silmm_plugins.training.dpo import DpoOptions, dpo
 from silmm_plugins.training.lora import lora_training
 from silmm_plugins.training.lora.lora_options import LoraOptions
@@ -22,6 +21,7 @@ from silmm_plugins.training.objectives.likelihood_objective import LikelihoodObj
 from silmm_plugins.training.objectives.objective import Objective
 from silmm_plugins.training.objectives.reference_values import policy_log_likelihood
 
+from silmm.checkpoint.devices import device_of
 from silmm.contracts.models import BaseModel, Preference
 from silmm.contracts.training import TrainingJob
 from silmm.lora.adapters import new_adapter, trainable_parameters

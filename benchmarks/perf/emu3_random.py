@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from silmm_plugins.models.emu3.language_model import LanguageModel
-from silmm_plugins.models.emu3.tokens import Tokens
+from silmm_plugins.models.emu3.tokenizer import Tokens
 from torch import Tensor
 from transformers import Emu3ForCausalLM, Emu3TextConfig
 

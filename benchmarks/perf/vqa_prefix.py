@@ -42,7 +42,7 @@ def random_model(sizes: janus_random.Sizes = SIZES, seed: int = 0) -> Janus:
 def random_images(model: Janus, count: int) -> list[Image]:
     """Return images of noise of the size that the model looks at."""
     rng = np.random.default_rng(0)
-    side = model.reader.side
+    side = model.processor.side
     return [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(count)]
 
 
@@ -65,7 +65,7 @@ def whole_passes(model: Janus, images: Sequence[Image], asked: Sequence[str]) ->
     for image in images:
         for text in asked:
             ids = torch.tensor([[*words.before_image(), *seen, *words.question(text)]])
-            pixels = model.reader.read([image])
+            pixels = model.processor.pixels([image])
             out = model.network.stock(input_ids=ids, pixel_values=pixels, logits_to_keep=1)
             p = out.logits[0, -1].double().softmax(-1)
             rows.append([float(p[words.yes].sum()), float(p[words.no].sum())])

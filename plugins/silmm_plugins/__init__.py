@@ -149,6 +149,14 @@ def silmm_register_pair_rules(register: Register) -> None:
 
 
 @hookimpl
+def silmm_register_executors(register: Register) -> None:
+    """Register `local`."""
+    from silmm_plugins.executors.registration import register_executors
+
+    register_executors(register)
+
+
+@hookimpl
 def silmm_register_aggregations(register: Register) -> None:
     """Register `none`, `maxpool` and `avgpool`."""
     from silmm_plugins.kernels.kernels import register_aggregations

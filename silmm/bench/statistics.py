@@ -105,6 +105,12 @@ def mean_interval(
     return float(low), float(high)
 
 
+def optional_ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Return an interval with None in place of NaN, where one prompt alone leaves nothing to resample."""
+    low, high = interval
+    return (None, None) if np.isnan(low) else (low, high)
+
+
 def ratio_interval(
     sums: npt.ArrayLike, counts: npt.ArrayLike, *, seed: int = 0, samples: int = RESAMPLES, level: float = 0.95
 ) -> tuple[float, float]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     import torch
     from jaxtyping import Float
     from torch import Tensor
-
-    from silmm.contracts.records import EvalResult
 
 Image: TypeAlias = "npt.NDArray[np.uint8]"
 """An image, uint8 of shape (height, width, 3), RGB."""
@@ -185,33 +182,3 @@ class ValidationScore:
 
 Validate: TypeAlias = Callable[[], ValidationScore]
 """Scores the model with the weights that it carries at the moment; equal weights give equal scores."""
-
-
-class Benchmark(Protocol):
-    """Prompts, a protocol and a judge; the loop sees nothing of it but `excluded`.
-
-    A benchmark may have `kept_by_content(work) -> Sequence[Path]`: the finished files and folders in `work`
-    whose names are made of all that they depend on, but for the base model and this benchmark's options.
-    Another run with the same of both takes them over instead of making them again (`silmm reproduce`).
-    """
-
-    def excluded(self, prompt: str) -> bool:
-        """Say whether a training prompt would contaminate this benchmark."""
-        ...
-
-    def evaluate(
-        self,
-        model: BaseModel,
-        adapters: Mapping[str, Path | None],
-        *,
-        work: Path,
-        seed: int,
-        limit: int | None,
-        progress: Callable[[str, int, int], None],
-    ) -> EvalResult:
-        """Score the base (key "before", None) and tuned adapters under one protocol.
-
-        `work` is the benchmark's own folder in the run's directory: finished work stays there, and a
-        second call goes on from it.
-        """
-        ...

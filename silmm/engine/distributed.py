@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silmm.contracts.training import TrainingJob
-from silmm.engine import accelerators
 from silmm.engine.iteration import keeps_features
 from silmm.engine.stages.seed_scope import SeedScope
 from silmm.engine.validation import trainer_input
+from silmm.engine.workers import accelerators
 from silmm.lora.adapter_record import finished_adapter
 from silmm.storage.paths import FEATURES, IterationFolder, RunFolder
 
 if TYPE_CHECKING:
-    from silmm.engine.local_executor import Components
     from silmm.engine.settings import RunSettings
+    from silmm.engine.workers.run_components import Components
 
 PAUSE = 0.5
 """Seconds between two looks at the run directory."""

@@ -24,7 +24,7 @@ from silmm.storage.shards import Shards
 from silmm.storage.tables import prompt_table
 
 if TYPE_CHECKING:
-    from silmm.engine.local_executor import Components
+    from silmm.engine.workers.run_components import Components
 
 POLICY = "policy in training"
 """Adapter in the identity of a judge that is the policy itself."""

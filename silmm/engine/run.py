@@ -8,18 +8,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from silmm.contracts.models import Benchmark
+from silmm.bench.evaluation import RunEvaluation
+from silmm.contracts.executors import Executor
 from silmm.contracts.records import EvalResult
 from silmm.engine import capabilities
 from silmm.engine import distributed as ranks
-from silmm.engine.iteration import Session, Stopped, require_offline_fits, usable_totals
-from silmm.engine.local_executor import Components, Pool
+from silmm.engine.iteration import require_offline_fits, usable_totals
 from silmm.engine.loop import improve
+from silmm.engine.session import Session, Stopped
 from silmm.engine.settings import digest_of
 from silmm.engine.stages.pair_stage import makes_pairs
-from silmm.errors import SettingsChanged, UsageError
+from silmm.engine.workers.local_executor import LocalExecutor
+from silmm.engine.workers.run_components import Components
+from silmm.engine.workers.shard_worker import RunWorker, RunWorkload
+from silmm.errors import PluginError, SettingsChanged, UsageError
 from silmm.report import PAGE
 from silmm.storage.atomic_files import atomic_write, full_disk, make_folder, unfinished
 from silmm.storage.json_files import read_json, to_json
@@ -54,6 +58,7 @@ def start(
     run_dir: Path,
     *,
     workers: int = 1,
+    executor: Executor | None = None,
     until: str | None = None,
     from_: str | None = None,
     shard: tuple[int, int] | None = None,
@@ -69,15 +74,17 @@ def start(
         settings: what decides the result; it must equal the settings that made the directory.
         run_dir: new, empty, or the directory of this run.
         workers: processes that share the shards; the result does not depend on it.
+        executor: runs the shards, in place of `workers` processes on this machine.
         until: stop after this stage of the first iteration.
         from_: begin at this stage of the first iteration; what comes before must be there.
         shard: (i, n): do only the shards whose number is i modulo n; whoever finds all of them done
             goes on with the rest of the run.
         observers: objects with observation hooks or `progress(stage, done, total)` as methods.
-        registry: where the components come from; with `workers` above 1 each worker loads its own.
+        registry: where the components come from; workers in other processes load their own.
 
     Raises:
         UsageError: a combination that cannot work, or `run_dir` is some other directory.
+        PluginError: a component does not keep its contract.
         SettingsChanged: the directory belongs to other settings.
         RunBusy: another process is at work in the directory.
         DataError: an input or a stored file is missing or corrupt, or nothing usable is left.
@@ -85,16 +92,23 @@ def start(
         Incomplete: with `shard`: this part is done, others are not.
     """
     _check_arguments(workers, until, from_, shard)
-    if workers > 1 and registry.added:
+    executor = LocalExecutor(workers) if executor is None else executor
+    if not isinstance(executor, Executor):
+        name = type(executor).__name__
+        raise PluginError(f"{name} is not an executor: it lacks start, map, close, stop or in_process")
+    if not executor.in_process and registry.added:
         raise UsageError(
-            f"--workers {workers}: workers load installed plugins alone, and {', '.join(registry.added)} was added in "
-            "this process. Use one worker, or install the plugin as a package (`silmm new-plugin` writes one)."
+            f"Worker processes load installed plugins only, and {', '.join(registry.added)} was added in this process. "
+            "Use one worker, or install the plugin as a package (`silmm new-plugin` writes one)."
         )
     require_offline_fits(settings, until, from_)
     capabilities.check(registry, settings)
     identity = settings.identity()
     components = Components(settings, registry, identity)
     _check_pair_rule(settings, components)
+    evaluation = _evaluation(settings, registry, identity)
+    if evaluation:
+        evaluation.check(judges=until is None)
     if ranks.processes() > 1:
         ranks.take_device()
     if ranks.rank() > 0:
@@ -106,33 +120,32 @@ def start(
         _open_identity(settings, identity, registry, folder)
         hooks = registry.observers(observers)
         hooks.run_started(run_dir, identity)
-        pool = Pool(settings, run_dir, components, workers)
-        benchmark = _benchmark(settings, components)
+        executor.start(RunWorkload(settings, run_dir, identity), RunWorker(settings, run_dir, components))
         session = Session(
-            settings=settings, identity=identity, folder=folder, components=components, pool=pool,
+            settings=settings, identity=identity, folder=folder, components=components, executor=executor,
             observers=hooks, progress=hooks.progress, timings=Timings(folder.timings(shard)),
-            excluded=benchmark.excluded if benchmark else _none_excluded,
+            excluded=evaluation.excluded if evaluation else _none_excluded,
             until=until, from_=from_, shard=shard,
         )
-        result = _improve_and_evaluate(session, benchmark)
+        result = _improve_and_evaluate(session, evaluation)
         hooks.run_finished(run_dir)
         return result
 
 
-def _improve_and_evaluate(session: Session, benchmark: Benchmark | None) -> RunResult:
+def _improve_and_evaluate(session: Session, evaluation: RunEvaluation | None) -> RunResult:
     run_dir = session.folder.path
     try:
         trained = improve(session)
     except Stopped:
-        session.pool.close()
+        session.executor.close()
         return RunResult(run_dir, total_seconds(run_dir), _trained(session), None)
     except BaseException:
-        session.pool.stop()
+        session.executor.stop()
         raise
-    session.pool.close()  # their models make room for the evaluation
+    session.executor.close()  # their models make room for the evaluation
     adapters = {str(number): path for number, path in enumerate(trained, start=1)}
-    evaluation = _evaluate(session, benchmark, adapters) if benchmark else None
-    summary = _summary(session, evaluation, adapters)
+    evaluated = _evaluate(session, evaluation, adapters) if evaluation else None
+    summary = _summary(session, evaluated, adapters)
     atomic_write(session.folder.summary, to_json(summary))
     return RunResult(run_dir, summary["wall_seconds"], adapters, summary)
 
@@ -143,13 +156,13 @@ def _trained(session: Session) -> dict[str, Path]:
     return {name: path for name, path in folders.items() if path.is_dir()}
 
 
-def _evaluate(session: Session, benchmark: Benchmark, adapters: Mapping[str, Path]) -> EvalResult:
+def _evaluate(session: Session, evaluation: RunEvaluation, adapters: Mapping[str, Path]) -> EvalResult:
     """Score the base ("before") and each iteration's adapter ("1", "2", …) by the benchmark."""
     folder = session.folder.evaluation
     make_folder(folder)
     measured = session.timings.measure("evaluate")
     with measured, turn(session.folder.turn), full_disk(folder, "evaluating in"):
-        return benchmark.evaluate(
+        return evaluation.evaluate(
             session.components.lend_model(),
             {"before": None, **adapters},
             work=folder,
@@ -196,10 +209,14 @@ def _null_for_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _benchmark(settings: RunSettings, components: Components) -> Benchmark | None:
-    if settings.component("benchmark") is None:
+def _evaluation(
+    settings: RunSettings, registry: Registry, identity: Mapping[str, Any]
+) -> RunEvaluation | None:
+    name = settings.component("benchmark")
+    if name is None:
         return None
-    return cast(Benchmark, components.get("benchmark"))
+    model_options = identity["options"]["model"]
+    return RunEvaluation.choose(registry, name, settings.options["benchmark"], settings.model, model_options)
 
 
 def _check_pair_rule(settings: RunSettings, components: Components) -> None:

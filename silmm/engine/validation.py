@@ -25,8 +25,8 @@ from silmm.errors import DataError
 from silmm.storage.paths import IterationFolder
 
 if TYPE_CHECKING:
-    from silmm.engine.local_executor import Components
     from silmm.engine.settings import RunSettings
+    from silmm.engine.workers.run_components import Components
 
 LARGEST_SHARE = 4
 """Validation takes at most one in so many prompts away from training."""

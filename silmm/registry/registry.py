@@ -33,6 +33,7 @@ KIND_OF_HOOK: Mapping[str, str] = MappingProxyType({
     "silmm_register_benchmarks": "benchmark",
     "silmm_register_judges": "judge",
     "silmm_register_generators": "generator",
+    "silmm_register_executors": "executor",
     "silmm_register_data": "data",
     "silmm_register_trackers": "tracker",
 })
@@ -40,7 +41,8 @@ COMPOSED = "kernel"
 """The kind that nobody registers: a kernel is an aggregation with a distance."""
 KINDS = (
     *("model", "prompter", "sampler", "questioner", "scorer", "pair-rule", "trainer"),
-    *("aggregation", "distance", COMPOSED, "benchmark", "judge", "generator", "data", "tracker"),
+    *("aggregation", "distance", COMPOSED, "benchmark", "judge", "generator", "executor", "data",
+      "tracker"),
 )
 """Kinds of components as the command line and TOML tables call them."""
 

@@ -31,7 +31,6 @@ from silmm_cli.display import (
 )
 from silmm_cli.options import parse_shard
 from silmm_cli.run_cmd import outcome_object, outcome_table, print_outcome
-from tests.toy import plugin
 
 TOY = [
     flag
@@ -44,12 +43,9 @@ FIGURES = {"before": 0.6, "after": 0.7, "diff": 0.1, "ci_low": 0.05, "ci_high": 
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
-    """Install the toy plugin package for this process and work in an empty directory."""
-    plugin.install(tmp_path / "site")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy")
-    monkeypatch.chdir(tmp_path)
+def toy(work_with_toys):
+    """Work with the toy plugins alone in an empty directory."""
+    work_with_toys()
 
 
 def silmm(*arguments):
@@ -96,6 +92,22 @@ def test_a_tracker_follows_the_runs_that_ask_for_it(toy):
     wrong = silmm("--tracker", "toi")
     assert wrong.exit_code == 2
     assert "toy" in wrong.stderr
+
+
+def test_an_executor_is_chosen_by_name_and_is_no_part_of_the_identity(toy, monkeypatch):
+    """`--executor` and its options go on with the run of another one; an unknown name or option is wrong usage."""
+    monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy,silmm")
+    first = json.loads(silmm("--json", "--until", "questions").stdout)["run_dir"]
+    result = silmm("--json", "--executor", "local", "--set", "executor.workers=2", "--until", "score")
+    assert json.loads(result.stdout)["run_dir"] == first
+    for arguments, words in (
+        (["--executor", "lcal"], "did you mean 'local'"),
+        (["--executor", "local", "--set", "executor.worker=2"], "did you mean 'workers'"),
+        (["--workers", "2", "--set", "executor.workers=0"], "greater than or equal to 1"),
+    ):
+        wrong = silmm(*arguments)
+        assert wrong.exit_code == 2
+        assert words in wrong.stderr
 
 
 def test_people_get_a_table_and_the_paths(toy):

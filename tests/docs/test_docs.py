@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -16,7 +18,7 @@ import pytest
 
 import silmm
 import silmm.engine.run
-from silmm.contracts import components, hookspecs, models
+from silmm.contracts import hookspecs
 from silmm.engine import capabilities
 from silmm.engine.settings import RunSettings
 from silmm.engine.settings_resolution import resolve_settings
@@ -121,14 +123,35 @@ def test_the_kinds_of_the_guide_are_the_registrys() -> None:
 
 def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
     """Every method that the guide tells an author to write has these arguments."""
-    told = re.findall(r"`([A-Z]\w+)\.(\w+)\(([^)]*)\)`", GUIDE)
-    assert {owner for owner, _, _ in told} == {
-        *("BaseModel", "Prompter", "Sampler", "Questioner", "Scorer", "PairRule"),
+    documented = re.findall(r"`([A-Z]\w+)\.(\w+)\(([^)]*)\)`", GUIDE)
+    assert {owner for owner, _, _ in documented} == {
+        *("BaseModel", "Prompter", "Sampler", "Questioner", "Scorer", "PairRule", "Generator"),
         *("Aggregation", "Distance", "Trainer", "Benchmark"),
     }
-    for owner, method, text in told:
-        contract = getattr(components if hasattr(components, owner) else models, owner)
-        assert split(text) == arguments(getattr(contract, method)), owner
+    for owner, method, text in documented:
+        assert split(text) == arguments(getattr(getattr(silmm, owner), method)), owner
+    assert {method for owner, method, _ in documented if owner == "Benchmark"} == silmm.Benchmark.__abstractmethods__
+
+
+def test_every_name_of_silmm_on_a_page_exists() -> None:
+    """`silmm.NAME` is part of the public face, a module, or something in a module."""
+    text = "\n".join(page.read_text("utf-8") for page in PAGES if page.name != "CHANGELOG.md")
+    names = set(re.findall(r"(?<![\w/-])silmm\.[A-Za-z][\w.]*\w", text))
+    assert len(names) > 30
+    assert [name for name in sorted(names) if not _resolves(name)] == []
+
+
+def _resolves(name: str) -> bool:
+    parts = name.split(".")
+    value: Any = silmm
+    for position, part in enumerate(parts[1:], start=2):
+        if not hasattr(value, part):
+            try:
+                importlib.import_module(".".join(parts[:position]))
+            except ImportError:
+                return False
+        value = getattr(value, part, None)
+    return True
 
 
 def test_the_guide_knows_all_arguments_of_register() -> None:
@@ -195,7 +218,8 @@ def test_the_guides_sampler_keeps_order_and_company(guide_package: Path) -> None
             return [(p, s, sampling.temperature) for p, s in zip(prompts, seeds, strict=True)]
 
     sampled = sampler.sample(Echo(), ["a", "b", "c"], [3, 4, 7])
-    assert sampled == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
+    assert [item.latent for item in sampled] == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
+    assert [item.meta for item in sampled] == [{"temperature": heat} for heat in (2.0, 0.5, 2.0)]
 
 
 @pytest.fixture(autouse=True)
@@ -335,13 +359,20 @@ def test_the_readmes_commands_are_understood(line, tmp_path, monkeypatch):
         resolve_settings(Registry.load(), flags=flags | files, sets=context.params["sets"])
 
 
-def test_the_readmes_library_example_resolves():
-    """The Python block runs up to the line that would start the run."""
-    example = next(b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "silmm.engine.run" in b)
-    before, start, _ = example.partition("result = silmm.engine.run.start(")
-    scope = {}
-    exec(compile(before, "README.md", "exec"), scope)  # noqa: S102 - our own page
-    assert start
-    assert scope["settings"].options["trainer"]["max_steps"] == 20
-    bound = inspect.signature(silmm.engine.run.start).bind
-    bound(scope["settings"], Path("runs/mine"), registry=scope["registry"])
+def test_the_readmes_library_example_works(tmp_path, monkeypatch):
+    """The Python block runs; its run is resolved and not done, and its benchmark takes a few prompts."""
+    example = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "silmm.run(" in block)
+    bench = silmm.bench
+
+    def run(sets: Any, **settings: Any) -> Any:
+        resolved = resolve_settings(Registry.load(), flags=settings, sets=sets)
+        assert resolved.options["trainer"]["max_steps"] == 20
+        return SimpleNamespace(adapters={"1": None})
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(silmm, "run", run)
+    monkeypatch.setattr(silmm, "bench", lambda *names, **options: bench(*names, **options, limit=1))
+    scope: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), scope)  # noqa: S102 - our own page
+    assert [answers.shape for answers in scope["answers"]] == [(1, 2), (1, 2)]
+    assert len(scope["scores"]) == 1

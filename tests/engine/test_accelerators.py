@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from silmm.engine import accelerators
+from silmm.engine.workers import accelerators
 from tests.toy import artefacts
 
 TORCH = """

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from silmm.engine.capabilities import check
+from silmm.engine.capabilities import asks_questions, check
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.errors import UsageError
 from silmm.registry.registry import Registry
 
 HOUSE = """
 from silmm import hookimpl
-from silmm.contracts.options import Options
+from silmm.contracts.options import Options, option
 
 class Far(Options):
     far: float = 2.0
+
+class Weights(Options):
+    checkpoint: str = option("", "folder", checkpoint={"required": True})
 
 def never(options):
     raise AssertionError("a capability check must load nothing")
@@ -29,6 +32,7 @@ def silmm_register_models(register):
              defaults={"sampler": "dropdiv", "trainer": "kc-dpo", "kernel": "pool-chamfer",
                        "kernel/pool-chamfer.far": 4.0})
     register("queries", never, summary="M.", kind="continuous", capabilities=("chat", "mlp_blocks", "yes_no"))
+    register("blind", never, summary="M.", kind="discrete", capabilities=("nucleus",))
 
 @hookimpl
 def silmm_register_samplers(register):
@@ -42,6 +46,7 @@ def silmm_register_trainers(register):
     register("dpo", never, summary="T.", kinds=("discrete",))
     register("kc-dpo", never, summary="T.", kinds=("continuous",), needs=("kernel",))
     register("c-dpo", never, summary="T.", kinds=("continuous",))
+    register("on-policy", never, summary="T.", kinds=("discrete",), needs=("rollout",))
     register("sft", never, summary="T.", requires=("log_likelihood", "features"), needs=("kernel",))
 
 @hookimpl
@@ -61,15 +66,18 @@ def silmm_register_prompters(register):
 
 @hookimpl
 def silmm_register_questioners(register):
-    register("self-q", never, summary="Q.")
+    register("self-q", never, summary="Q.", requires=("chat",))
 
 @hookimpl
 def silmm_register_scorers(register):
     register("diff-of-prob", never, summary="S.")
+    register("curious", never, summary="S.", needs=("images",), requires=("yes_no",))
+    register("reward", never, summary="S.", needs=("images",), options=Weights)
 
 @hookimpl
 def silmm_register_pair_rules(register):
     register("top-last", never, summary="R.")
+    register("by-answers", never, summary="R.", needs=("answers",))
 """
 
 
@@ -83,6 +91,7 @@ def try_flags(fake_distribution):
         check(registry, settings)
         return settings
 
+    attempt.registry = registry
     return attempt
 
 
@@ -195,7 +204,7 @@ def test_components_that_share_no_model_are_told_apart(try_flags):
         UsageError,
         match=r"no installed model.*together\. --sampler dropdiv needs a continuous model with mlp_blocks "
         r"\(installed: kernelled, queries\)\. --trainer dpo needs a discrete model "
-        r"\(installed: tiny-discrete, tokens\)\.",
+        r"\(installed: blind, tiny-discrete, tokens\)\.",
     ):
         try_flags(sampler="dropdiv", trainer="dpo")
     with pytest.raises(UsageError, match=r"no installed model works with this\. --sampler telepath.*: none"):
@@ -236,3 +245,55 @@ def test_a_named_kernel_wins_over_the_models_own(try_flags):
     settings = try_flags("kernel.far=3", model="kernelled", kernel="chamfer")
     assert (settings.kernel, settings.options["kernel"]) == ("chamfer", {"far": 3.0})
     assert try_flags(model="kernelled", kernel="feature-wise").options["kernel"] == {}
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Return a folder with a file, as a checkpoint."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_who_needs_answers_needs_somebody_who_answers(try_flags):
+    """A model that cannot answer is refused, with models that can; a judge model answers in its place."""
+    with pytest.raises(UsageError, match=r"--questioner self-q.*needs chat"):
+        try_flags(model="blind", prompter="self")
+    with pytest.raises(UsageError, match=r"--scorer curious.*needs yes_no.*work as model: kernelled, queries, t"):
+        try_flags(model="blind", scorer="curious")
+    try_flags(model="blind", scorer="curious", judge_model="tokens")
+
+
+def test_without_need_for_answers_nobody_is_asked_and_no_questioner_has_to_fit(try_flags, weights):
+    """A scorer that needs images alone works with a model that neither answers nor writes questions."""
+    set_weights = f"scorer.checkpoint={weights}"
+    registry = try_flags.registry
+    settings = try_flags(set_weights, model="blind", scorer="reward")
+    assert not asks_questions(registry, settings)
+    assert not asks_questions(registry, try_flags(model="tokens", scorer="curious"))
+    assert asks_questions(registry, try_flags(model="tokens"))
+    assert asks_questions(registry, try_flags(set_weights, model="tokens", scorer="reward", pair_rule="by-answers"))
+    with pytest.raises(UsageError, match=r"--questioner self-q cannot work with --model blind"):
+        try_flags(set_weights, model="blind", scorer="reward", pair_rule="by-answers")
+
+
+def test_a_judge_model_that_nobody_asks_is_refused(try_flags, weights):
+    """It would be loaded for nothing; the message names scorers that ask."""
+    with pytest.raises(UsageError, match=r"--judge-model tokens has no work.*asks: curious, diff-of-prob"):
+        try_flags(f"scorer.checkpoint={weights}", model="tokens", scorer="reward", judge_model="tokens")
+
+
+def test_a_scorer_that_needs_a_checkpoint_is_refused_without_one(try_flags):
+    """Said at the start, with the option to set."""
+    with pytest.raises(UsageError, match=r"the scorer 'reward' needs a checkpoint.*--set scorer\.checkpoint"):
+        try_flags(model="tokens", scorer="reward")
+
+
+def test_a_trainer_that_needs_rollouts_is_refused_with_own_pairs(try_flags, tmp_path):
+    """Own pairs bring no prompts and questions; trainers that learn from pairs alone are named."""
+    pairs = tmp_path / "pairs.parquet"
+    pairs.write_bytes(b"content is read later")
+    try_flags(model="tokens", trainer="on-policy")
+    with pytest.raises(UsageError, match=r"--trainer on-policy cannot work with --pairs.*c-dpo, dpo, kc-dpo, sft"):
+        try_flags(model="tokens", trainer="on-policy", pairs=str(pairs))

@@ -29,8 +29,8 @@ def trainings(toy_registry, monkeypatch):
     calls = []
     trainer = importlib.import_module("silmm_toy").ToyTrainer
 
-    def train(self, model, preferences, **named):
-        calls.append({"prompts": [one.prompt for one in preferences], **named})
+    def train(self, job):
+        calls.append({**vars(job), "prompts": [preference.prompt for preference in job.preferences]})
         return {}
 
     monkeypatch.setattr(trainer, "train", train)

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from silmm.contracts.candidates import Prompt
 from silmm.contracts.records import prompt_id
 from silmm.engine import distributed as ranks
-from silmm.engine import local_executor
-from silmm.engine.local_executor import Components
 from silmm.engine.preferences import stored_preferences
 from silmm.engine.stages.sample_stage import resample_features
+from silmm.engine.workers import shard_worker
+from silmm.engine.workers.run_components import Components
 from silmm.errors import DataError, PluginError
 from silmm.storage.feature_store import FeatureReader, FeatureShards, KeptFeatures
 from silmm.storage.paths import RunFolder
@@ -64,7 +64,7 @@ def test_what_is_sampled_again_is_what_was_decoded(go, tmp_path, continuous, dec
     """In every iteration each H is, bit for bit, one that was decoded, and is kept rounded to bfloat16."""
     again = {}
     real = resample_features
-    monkeypatch.setattr(local_executor, "resample_features", lambda *given: again.update(real(*given)) or real(*given))
+    monkeypatch.setattr(shard_worker, "resample_features", lambda *given: again.update(real(*given)) or real(*given))
     go(tmp_path / "run", continuous(iterations=2))
     run = RunFolder(tmp_path / "run", 3)
     wanted = used(run.iteration(1)) | used(run.iteration(2))

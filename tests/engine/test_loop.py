@@ -384,7 +384,7 @@ def test_a_worker_that_dies_is_an_error(
     go, tmp_path, toy_site, *, monkeypatch, expected
 ):
     """A worker killed by the system ends the run with its stage; the run then goes on."""
-    monkeypatch.setattr("silmm.engine.local_executor.serve", importlib.import_module("silmm_toy").die)
+    monkeypatch.setattr("silmm.engine.workers.local_executor.run_task", importlib.import_module("silmm_toy").die)
     with pytest.raises(SilmmError, match=r"exit code -9.*stage sample"):
         go(tmp_path / "run", workers=2)
     monkeypatch.undo()

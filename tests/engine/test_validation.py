@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import silmm.engine.run
-from silmm.engine.local_executor import Components
 from silmm.engine.stages.seed_scope import SeedScope
 from silmm.engine.validation import HeldOutScore, held_out
+from silmm.engine.workers.run_components import Components
 from silmm.errors import DataError
 from silmm.registry.registry import Registry
 from silmm.storage.paths import RunFolder
@@ -39,9 +39,9 @@ def trained_on(toy_registry, monkeypatch):
     trainer = importlib.import_module("silmm_toy").ToyTrainer
     real = trainer.train
 
-    def train(self, model, preferences, **named):
-        seen.append([one.prompt for one in preferences])
-        return real(self, model, preferences, **named)
+    def train(self, job):
+        seen.append([preference.prompt for preference in job.preferences])
+        return real(self, job)
 
     monkeypatch.setattr(trainer, "train", train)
     return seen

@@ -94,6 +94,11 @@ INVALID = {
     "kinds": ("samplers", "'a', print, summary='S.', kinds=('wavy',)", "'discrete' and"),
     "model without kind": ("models", "'a', print, summary='S.'", "states kind"),
     "defaults": ("samplers", "'a', print, summary='S.', defaults={'k': 1}", "only models"),
+    "needs of a sampler": ("samplers", "'a', print, summary='S.', needs=('answers',)", "it may need nothing"),
+    "needs of a scorer": (
+        "scorers", "'a', print, summary='S.', needs=('kernel',)",
+        "cannot need kernel; it may need answers, images, latents",
+    ),
     "not options": ("samplers", "'a', print, summary='S.', options=dict", "not a pydantic"),
 }
 
@@ -105,6 +110,20 @@ def test_an_invalid_registration_breaks_its_plugin(fake_distribution, case):
     fake_distribution("bad", {"bad": "reg_bad"}, {"reg_bad": plugin(hook, registration)})
     [broken] = Registry.load({ONLY: "bad"}).broken
     assert reason in broken.reason
+
+
+def test_a_scorer_needs_answers_unless_it_says_otherwise(fake_distribution):
+    """Who needs answers requires somebody who gives them; `needs=()` takes both away."""
+    source = plugin(
+        "scorers", "'plain', print, summary='S.'", "'free', print, summary='S.', needs=()",
+        "'seeing', print, summary='S.', needs=['images'], requires=['yes_no']",
+    )
+    fake_distribution("one", {"one": "reg_needs"}, {"reg_needs": source})
+    registry = Registry.load({ONLY: "one"})
+    told = {entry.name: (set(entry.needs), set(entry.requires)) for entry in registry.entries("scorer")}
+    assert told == {
+        "plain": ({"answers"}, {"yes_no"}), "free": (set(), set()), "seeing": ({"images"}, {"yes_no"}),
+    }
 
 
 def test_every_option_needs_a_default_and_none_is_called_name():

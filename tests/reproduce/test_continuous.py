@@ -13,6 +13,7 @@ from silmm.reproduce.listing import EXPERIMENTS
 from silmm.reproduce.reproduction import reproduce
 from silmm.reproduce.row_settings import Request
 from tests.toy import artefacts
+from tests.toy.plugin import OwnMeasure
 from tests.toy.tiny_continuous_random import PROMPTS, TinyContinuousRandom
 
 PLUGIN = """
@@ -32,11 +33,8 @@ def silmm_register_benchmarks(register):
 """
 
 
-class Brightness:
+class Brightness(OwnMeasure):
     """Measures the mean of the images of two prompts."""
-
-    def excluded(self, prompt):
-        return False
 
     def evaluate(self, model, adapters, *, work, seed, limit, progress):
         means = {}

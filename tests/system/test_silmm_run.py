@@ -22,6 +22,7 @@ from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 from silmm.lora.loading import load_adapter
 from silmm.storage.json_files import read_json
 from tests.toy.artefacts import hashes
+from tests.toy.forked import Command
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,7 @@ SMALL = (
     "--prompts", "24", "--images-per-prompt", "6", "--limit", "24", "--iterations", "2",
     "--set", "trainer.max_steps=6", "--set", "trainer.warmup_steps=2", "--set", "trainer.checkpoint_every=2",
     "--set", "trainer.validate_every=3",  # so that validation is killed, resumed and kept from the judge too
-    "--set", "benchmark.images=1", "--set", "benchmark.images_at_temperature_1=1", "--set", "benchmark.batch=16",
+    "--set", "benchmark.images=1", "--set", "benchmark.images_at_temperature_1=1", "--set", "benchmark.batch_size=16",
 )  # fmt: skip
 STAGES = (
     "iter-1/prompts/shard-00000.parquet",
@@ -50,40 +51,43 @@ LAST_OF_STAGES = (
 )
 
 
-def command(run_dir: Path, *more: str) -> list[str]:
-    """Return the command line of a small run with shards of eight prompts."""
+def arguments(run_dir: Path, *more: str) -> list[str]:
+    """Return the arguments of a small run with shards of eight prompts."""
     config = run_dir.parent / "small.toml"
     config.write_text("shard_size = 8\n")
-    return [
-        sys.executable, "-m", "silmm_cli", "run", "--run-dir", str(run_dir), "--config", str(config),
-        *SMALL, *more,
-    ]  # fmt: skip
+    return ["run", "--run-dir", str(run_dir), "--config", str(config), *SMALL, *more]
 
 
-def finish(run_dir: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def finish(run_dir: Path) -> None:
     """Run the command to its end and insist on success."""
-    done = subprocess.run(command(run_dir, *more), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
+    output = run_dir.parent / "output.txt"
+    code = Command(arguments(run_dir), output).wait()
+    assert code == 0, output.read_text()[-3000:]
+
+
+def in_a_new_interpreter(run_dir: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    command = [sys.executable, "-m", "silmm_cli", *arguments(run_dir, *more)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
 def kill_when(run_dir: Path, pattern: str, how: signal.Signals = signal.SIGKILL) -> int:
     """Start the command, send it a signal as soon as a file like `pattern` is there; return its exit code."""
-    with subprocess.Popen(
-        command(run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        while not list(run_dir.glob(pattern)):
-            assert process.poll() is None, f"the run ended before {pattern} appeared"
-            time.sleep(0.002)
-        process.send_signal(how)
-        return process.wait()
+    process = Command(arguments(run_dir))
+    while not list(run_dir.glob(pattern)):
+        assert process.poll() is None, f"the run ended before {pattern} appeared"
+        time.sleep(0.002)
+    process.send_signal(how)
+    return process.wait()
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """An uninterrupted small run and what it printed."""
     run_dir = tmp_path_factory.mktemp("whole") / "run"
-    return run_dir, finish(run_dir, "--json")
+    done = in_a_new_interpreter(run_dir, "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return run_dir, done
 
 
 def test_a_run_killed_in_every_stage_ends_in_the_same_bytes(finished, tmp_path):
@@ -120,7 +124,8 @@ def test_the_report_of_a_real_run_holds_what_it_promises(finished):
 
 def test_two_workers_write_the_same_bytes(finished, tmp_path):
     """One process and two make equal artefacts."""
-    finish(tmp_path / "run", "--workers", "2")
+    done = in_a_new_interpreter(tmp_path / "run", "--workers", "2")
+    assert done.returncode == 0, done.stderr[-3000:]
     assert hashes(tmp_path / "run") == hashes(finished[0])
 
 
@@ -158,15 +163,12 @@ def test_the_loop_does_not_need_the_judge(finished, tmp_path):
         "import sys\n"
         "class Wall:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'silmm_benchmarks.shapes.judge':\n"
+        "        if name == 'silmm_benchmarks.shapes.exact_judge':\n"
         "            raise RuntimeError('the loop reached for the judge')\n"
         "sys.meta_path.insert(0, Wall())\n"
     )
     run_dir = tmp_path / "run"
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    done = subprocess.run(
-        command(run_dir), capture_output=True, text=True, check=False, env=environment
-    )
+    done = in_a_new_interpreter(run_dir, PYTHONPATH=str(site))
     assert done.returncode != 0
     assert "the loop reached for the judge" in done.stderr  # the evaluation did, behind the loop
     loop, whole = (

@@ -11,13 +11,14 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from silmm import hookimpl
+from silmm.contracts.benchmarks import Benchmark, FolderImages, Item, Request
 from silmm.contracts.candidates import Candidate, Pair, Prompt, Question
 from silmm.contracts.components import AnswerScorer, PrompterResult
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
@@ -295,10 +296,44 @@ def _counts(z: Latent) -> np.ndarray:
     return np.bincount(z, minlength=VOCABULARY).astype(float)
 
 
-class ToyBenchmark:
+class OwnMeasure(Benchmark):
+    """A benchmark for `silmm run` alone: it evaluates by itself, and has no images of its own."""
+
+    name = title = "toy"
+    roles: Mapping[str, str] = {}
+
+    def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
+        return []
+
+    def fingerprint(self, data: Path) -> Mapping[str, str]:
+        return {}
+
+    def protocol(self) -> Mapping[str, Any]:
+        return {}
+
+    def find(self, folder: Path, items: Sequence[Item]) -> FolderImages:
+        return FolderImages(())
+
+    def target(self, folder: Path, item: Item, index: int) -> Path:
+        return folder / item.id
+
+    def requests(self, item: Item) -> Sequence[Request]:
+        return ()
+
+    def score(self, judged: Any, mode: Any) -> Mapping[str, Any]:
+        return {}
+
+    def columns(self, items: Any, scores: Any, mode: Any) -> list[Any]:
+        return []
+
+    def kept_by_content(self, work: Path) -> Sequence[Path]:
+        return ()
+
+
+class ToyBenchmark(OwnMeasure):
     """Holds some prompts out and measures the mean token, before and after."""
 
-    def excluded(self, prompt: str) -> bool:
+    def excluded(self, prompt: str, own_prompts: Collection[str]) -> bool:
         return HELD_OUT in prompt
 
     def evaluate(

@@ -99,7 +99,7 @@ def answering_loss(
     cache, _ = model.see(model.patches(pixels(exam.images[rows])))
     owner = torch.arange(plan.images).repeat_interleave(plan.questions)
     out, last = model.question_outputs(cache, owner, texts)
-    logits = model.answer_logits(out.last_hidden_state[torch.arange(len(texts)), last]).float()
+    logits = model.logits(out.last_hidden_state[torch.arange(len(texts)), last])
     right = ((logits[:, words.yes] > logits[:, words.no]) == answers).float().mean()
     return F.cross_entropy(logits, torch.where(answers, words.yes, words.no)), right.item()
 
@@ -108,7 +108,7 @@ def writing_loss(model: LanguageModel, tasks: RewritingTask, rng: np.random.Gene
     """Return the negative log-likelihood of the answers of chat tasks, nats per token."""
     pairs = [tasks.sample(rng) for _ in range(texts)]
     logits, targets = model.text_logits([a for a, _ in pairs], [b for _, b in pairs])
-    return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=-1)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
 
 
 def matching_loss(

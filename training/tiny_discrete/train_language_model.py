@@ -199,7 +199,7 @@ class Student(nn.Module):
             nouns,
             torch.from_numpy((bits & np.uint64(1)).astype(np.bool_)),
         )
-        logits = model.answer_logits(out.last_hidden_state[each, last]).float()
+        logits = model.logits(out.last_hidden_state[each, last])
         words = model.vocabulary
         target = torch.where(answers, words.yes, words.no)
         answer = F.cross_entropy(logits, target)
@@ -237,7 +237,7 @@ class Student(nn.Module):
         """Negative log-likelihood of the answers of chat tasks, nats per token."""
         pairs = [tasks.sample(rng) for _ in range(plan.texts)]
         logits, targets = self.model.text_logits([a for a, _ in pairs], [b for _, b in pairs])
-        return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=-1)
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:

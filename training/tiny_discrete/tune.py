@@ -17,13 +17,13 @@ import torch
 
 from silmm.contracts.models import Preference
 from silmm.contracts.records import Difference
-from silmm.engine.local_executor import Components
 from silmm.engine.preferences import preferences
 from silmm.engine.settings import RunSettings
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.engine.stages.candidate_views import view_columns
 from silmm.engine.stages.pair_stage import choose_pairs
 from silmm.engine.stages.seed_scope import SeedScope
+from silmm.engine.workers.run_components import Components
 from silmm.registry.registry import Registry
 from silmm.seeds import derive
 from silmm.storage.json_files import read_json

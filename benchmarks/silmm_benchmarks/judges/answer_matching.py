@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from silmm.errors import DataError
 from silmm_benchmarks.judges.loading import Placement, broken_weights, load_pretrained
 from silmm_benchmarks.judges.options import MatcherOptions
-from silmm_benchmarks.judges.weights import fingerprint, locate
+from silmm_benchmarks.judges.weight_files import fingerprint, locate
 
 LONGEST = 384
 """Tokens of a text that are read, as sentence-transformers sets it for all-mpnet-base-v2."""

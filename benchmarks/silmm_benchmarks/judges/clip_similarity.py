@@ -15,7 +15,8 @@ from silmm.errors import DataError
 from silmm_benchmarks.judges.loading import Placement, broken_weights
 from silmm_benchmarks.judges.options import JudgeOptions
 from silmm_benchmarks.judges.pixels import CLIP_MEAN, CLIP_STD, centre_squares
-from silmm_benchmarks.judges.weights import WEIGHTS, fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weight_files import fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weights_catalogue import WEIGHTS
 
 if TYPE_CHECKING:
     import torch
@@ -138,20 +139,16 @@ def _state(path: Path, home: str) -> Mapping[str, Any]:
     Raises:
         DataError: it is OpenAI's TorchScript archive, which holds code.
     """
-    import torch
-    from safetensors.torch import load_file
+    from silmm.checkpoint.weight_files import read_pickle, read_weights
 
     if path.suffix == ".safetensors":
-        found: Mapping[str, Any] = load_file(path)
-        return found
+        return read_weights([path])
     if zipfile.is_zipfile(path) and _is_script(path):
         raise DataError(
             f"{path} is a TorchScript archive, which runs code when it is opened. Take the same weights as "
             f"{_FILES[0]} from {home}."
         )
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
-    state: Mapping[str, Any] = loaded.get("state_dict", loaded)
-    return state
+    return read_pickle(path, ["state_dict"])
 
 
 def _is_script(path: Path) -> bool:

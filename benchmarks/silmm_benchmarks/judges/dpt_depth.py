@@ -12,7 +12,7 @@ from silmm.errors import DataError
 from silmm_benchmarks.judges.loading import Placement, load_pretrained
 from silmm_benchmarks.judges.options import JudgeOptions
 from silmm_benchmarks.judges.pixels import HALF, squares
-from silmm_benchmarks.judges.weights import fingerprint, locate
+from silmm_benchmarks.judges.weight_files import fingerprint, locate
 
 if TYPE_CHECKING:
     import torch

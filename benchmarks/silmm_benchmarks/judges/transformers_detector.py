@@ -14,7 +14,7 @@ from silmm.contracts.judges import Detections
 from silmm.errors import DataError, UsageError
 from silmm_benchmarks.judges.loading import Placement, broken_weights, load_pretrained
 from silmm_benchmarks.judges.options import DetectorOptions
-from silmm_benchmarks.judges.weights import fingerprint, locate
+from silmm_benchmarks.judges.weight_files import fingerprint, locate
 
 if TYPE_CHECKING:
     import torch

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from silmm_benchmarks.shapes.language import (
     parse_caption,
     tokenize,
 )
-from silmm_benchmarks.shapes.sampling import sample_spec
+from silmm_benchmarks.shapes.scene_sampling import sample_spec
 
 TUNE_PER_CATEGORY: Final = 30
 REPORT_PER_CATEGORY: Final = 60
@@ -86,6 +87,11 @@ def tune_prompts() -> list[EvalPrompt]:
 def report_prompts() -> list[EvalPrompt]:
     """Return the 426 prompts for the numbers reported: 60 of a category, shape 12, texture 54."""
     return list(_splits()[1])
+
+
+SPLITS: Final[Mapping[str, Callable[[], list[EvalPrompt]]]] = MappingProxyType(
+    {"report": report_prompts, "tune": tune_prompts}
+)
 
 
 def contaminated(text: str) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from silmm.checkpoint.devices import check_device
 from silmm.contracts.candidates import Candidate
 from silmm.contracts.judges import FeedbackJudge
 from silmm.errors import DataError
-from silmm_plugins.models._shared.devices import check_device
 from silmm_plugins.scoring.options import RewardModelOptions
 
 
@@ -30,7 +30,7 @@ class RewardModel:
         """
         from transformers import AutoModel, AutoProcessor
 
-        self._device = check_device("reward-model", options.device)
+        self._device = check_device("reward-model", options.device, "--set scorer.device")
         named: dict[str, Any] = {"revision": options.revision, "trust_remote_code": False}
         try:
             self._processor = AutoProcessor.from_pretrained(options.checkpoint, **named)

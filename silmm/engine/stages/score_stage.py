@@ -16,7 +16,7 @@ from silmm.contracts.components import Scorer
 from silmm.contracts.models import Image, Latent
 from silmm.contracts.records import ANSWERS, SCORES
 from silmm.contracts.registration import Need
-from silmm.engine.stages.candidate_views import OK, Answers, Key, candidate_groups, questions_of
+from silmm.engine.stages.candidate_views import OK, Answers, Key, candidate_groups, questions_of, view_columns
 from silmm.engine.stages.plugin_calls import REPORT, blaming, one_per_input
 from silmm.engine.stages.question_stage import NO_QUESTIONS
 from silmm.engine.stages.seed_scope import SeedScope
@@ -109,7 +109,8 @@ def score_candidates(
     answers = _answers(judge, rows, questions_of(questions))
     finite = {key: array for key, array in answers.items() if np.isfinite(array).all()}
     groups = candidate_groups(
-        prompts, candidates, scope, questions=questions, answers=finite, latents=latents
+        prompts, candidates.select(view_columns(needs)), scope,
+        questions=questions, answers=finite, latents=latents,
     )
     scores: dict[Key, float | None] = {}
     reasons: dict[Key, str] = {}

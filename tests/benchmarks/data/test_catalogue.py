@@ -7,7 +7,7 @@ import shutil
 import pytest
 from silmm_benchmarks.data.catalogue import CATALOGUE
 from silmm_benchmarks.judges.mplug.checkpoint import check_files
-from silmm_benchmarks.judges.weights import PULLED, WEIGHTS, locate, weight_files
+from silmm_benchmarks.judges.weight_files import PULLED, WEIGHTS, locate, weight_files
 
 from silmm.registry.registry import Registry
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from silmm_benchmarks.data.text import LONGEST_PROMPT
 from silmm_benchmarks.dpg_bench.benchmark import DpgBench
-from silmm_benchmarks.dpg_bench.files import FILES, QUESTIONS
+from silmm_benchmarks.dpg_bench.official_data import FILES, QUESTIONS
 from silmm_benchmarks.dpg_bench.questions import PROMPTS, circular, load_items, read_prompts
 
 from silmm.errors import DataError, UsageError

@@ -40,8 +40,8 @@ class RecordedAnswers:
 
 
 def _unidet(which: str, options: FolderOptions) -> Any:
+    from silmm_benchmarks.judges.options import UniDetOptions
     from silmm_benchmarks.judges.unidet.judge import UniDetJudge
-    from silmm_benchmarks.judges.unidet.options import UniDetOptions
 
     from tests.benchmarks.judges.unidet import recipe
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from silmm_benchmarks.dpg_bench.layout import join_grid
+from silmm_benchmarks.dpg_bench.image_layout import join_grid
 from silmm_benchmarks.dpg_bench.questions import load_items
 from silmm_benchmarks.judges.mplug.judge import MPlugJudge
 

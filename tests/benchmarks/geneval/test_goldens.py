@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from silmm_benchmarks.benchmark_options import GenEvalOptions
 from silmm_benchmarks.geneval.benchmark import GenEval
 from silmm_benchmarks.geneval.official_outputs import RESULTS, summary
-from silmm_benchmarks.geneval.options import GenEvalOptions
 from silmm_benchmarks.geneval.prompts import CLASSES, metadata_text
 from silmm_benchmarks.geneval.rules import (
     ClassObjects,
@@ -27,7 +27,7 @@ from silmm_benchmarks.geneval.rules import (
 from silmm_benchmarks.judges.clip_colours import class_texts, region_crop
 from silmm_benchmarks.judges.run_length import encode_mask
 
-from silmm.contracts.benchmarks import ImageFile, Item, Judged, Mode
+from silmm.contracts.benchmarks import ImageFile, Item, JudgedImage, Mode
 from silmm.contracts.judges import Detections, Region
 from silmm.errors import DataError
 from tests.benchmarks.geneval import golden_recipe
@@ -154,7 +154,7 @@ def test_painted_images_go_through_benchmark_and_crops_alike(golden: Mapping[str
                 for query in request.queries
             ]
             answers[request.judge] = [_nearest_colour(image, region) for region in regions]
-        judged = Judged(item, 0, answers)
+        judged = JudgedImage(item, 0, answers)
         numbers = benchmark.score(judged, Mode.OFFICIAL)
         assert numbers["correct"] == case["correct"], case
         assert _same_reason(case, numbers["reason"]), case
@@ -175,7 +175,7 @@ def test_lines_are_what_pandas_writes(golden: Mapping[str, Any], tmp_path: Path)
     metadata = {"tag": "x", "include": [{"class": "dog", "count": 1}], "prompt": 'a "dog" / naïve'}
     item = Item("00000", metadata["prompt"], "x", 1, {"metadata": metadata})
     empty = Detections((), np.zeros(0, np.float32), np.zeros((0, 4), np.float32), (8, 8))
-    judged = Judged(item, 0, {"detector": [empty]})
+    judged = JudgedImage(item, 0, {"detector": [empty]})
     scored = [(ImageFile(item.id, 0, tmp_path / "0.png"), judged, benchmark.score(judged, Mode.OFFICIAL))]
     text = benchmark.official_files(scored, [], tmp_path, tmp_path)[RESULTS]
     rows = [json.loads(line) for line in text.splitlines()]

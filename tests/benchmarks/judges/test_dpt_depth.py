@@ -69,5 +69,5 @@ def test_the_image_is_480_square_for_the_model(judge, images):
 
 def test_another_model_is_refused(tiny):
     """A folder of another architecture stops with its name, and no weight is sampled at random."""
-    with pytest.raises(DataError, match=r"weights of a DPTForDepthEstimation|cannot be loaded"):
+    with pytest.raises(DataError, match=r"weights of DPTForDepthEstimation|cannot be loaded"):
         DptDepth.load(JudgeOptions(weights=str(tiny("vilt"))))

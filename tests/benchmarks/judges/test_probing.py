@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from silmm_benchmarks.judges.blip_probing import weight_facts
 from silmm_benchmarks.judges.file_facts import header
+from silmm_benchmarks.judges.judge_probing import JudgeProber
 from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE
-from silmm_benchmarks.judges.probing import JudgeProber
+from silmm_benchmarks.judges.vqa.blip_probing import weight_facts
 
 from silmm.registry.registry import Registry
 from silmm_cli import main
@@ -61,7 +61,7 @@ def test_mplug_tells_its_settings_and_its_answers(goldens: Path) -> None:
         (lambda folder: (folder / "config.yaml").unlink(), "needs config.yaml"),
         (lambda folder: (folder / "vocab.txt").write_text("a\nb\n"), "[CLS] and [SEP]"),
         (lambda folder: (folder / "config_bert.json").write_text("{"), "cannot be read"),
-        (lambda folder: (folder / WEIGHTS_FILE).write_bytes(b"<html>"), "weights alone"),
+        (lambda folder: (folder / WEIGHTS_FILE).write_bytes(b"<html>"), "could run code"),
         (lambda folder: torch.save({"visn_fc.weight": torch.zeros(2)}, folder / WEIGHTS_FILE), "lacks"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from silmm_benchmarks.judges.weights import WEIGHTS
+from silmm_benchmarks.judges.weight_files import WEIGHTS
 
 from silmm.registry.registry import Registry
 

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from silmm_benchmarks.judges.weights import WEIGHTS, digest, fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weight_files import WEIGHTS, digest, fingerprint, locate, weight_files
 
 from silmm.errors import DataError
 from silmm.registry.registry import Registry
@@ -64,7 +64,7 @@ def test_a_download_that_cannot_be_is_our_error(monkeypatch, data_root):
     """A hub id that nobody can have, or a hub that does not answer, is told with the way out."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for name in ("Intel/dpt-hybrid-midas", "../../etc", "a b"):
-        with pytest.raises(DataError, match=r"cannot be downloaded from .*Check the name"):
+        with pytest.raises(DataError, match=r"cannot be downloaded: .*check the id"):
             locate("dpt-hybrid", f"hub:{name}")
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from silmm_benchmarks.tifa.benchmark import Tifa
-from silmm_benchmarks.tifa.generation import answers_agree, keep_answerable, token_f1
+from silmm_benchmarks.tifa.question_filter import answers_agree, keep_answerable, token_f1
 from silmm_benchmarks.tifa.questions import from_questions
 from silmm_benchmarks.tifa.rules import official_result
 
-from silmm.contracts.benchmarks import Judged, Mode
+from silmm.contracts.benchmarks import JudgedImage, Mode
 from tests.conftest import OfficialData
 
 CLOSE = 1e-6
@@ -77,7 +77,7 @@ def _columns(case: Mapping[str, Any]) -> dict[str, Any]:
             for question, answer in zip(item.details["questions"], given, strict=True)
         ]
         item.details["questions"][:] = questions
-        rows.append((item, 0, benchmark.score(Judged(item, 0, {"vqa": given}), Mode.OFFICIAL)))
+        rows.append((item, 0, benchmark.score(JudgedImage(item, 0, {"vqa": given}), Mode.OFFICIAL)))
     return {column.name: column for column in benchmark.columns(items, rows, Mode.OFFICIAL)}
 
 
@@ -108,7 +108,7 @@ def test_the_published_sample_through_the_benchmark(official_data: OfficialData)
             by_answer = {one["free_form_vqa"]: one["multiple_choice_vqa"] for one in recorded.values()}
             answers[request.judge] = [by_answer[query["answer"]] for query in request.queries]
             matched += len(request.queries)
-        rows.append((item, 0, benchmark.score(Judged(item, 0, answers), Mode.OFFICIAL)))
+        rows.append((item, 0, benchmark.score(JudgedImage(item, 0, answers), Mode.OFFICIAL)))
     columns = {column.name: column for column in benchmark.columns(items, rows, Mode.OFFICIAL)}
     assert columns["Overall"].value == 0.8125
     assert "0.2652" in columns["Overall"].note

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from silmm_benchmarks.data.text import LONGEST_PROMPT
 from silmm_benchmarks.tifa.benchmark import Tifa
-from silmm_benchmarks.tifa.files import FILES, QUESTIONS, TEXTS
+from silmm_benchmarks.tifa.official_data import FILES, QUESTIONS, TEXTS
 from silmm_benchmarks.tifa.questions import CAPTIONS, TYPES, load_items, read_captions
 
 from silmm.errors import DataError, UsageError

@@ -44,7 +44,7 @@ class EveryModel:
             },
             "dreamllm": {"path": str(recorded / "dreamllm" / "original"), "steps": 2},
             "vlm-diffusion": {
-                "path": str(pipeline), "tokens": 250, "side": 32, "steps": 2, "look_pixels": 112 * 112,
+                "path": str(pipeline), "tokens": 250, "side": 32, "steps": 2, "vqa_max_pixels": 112 * 112,
             },
         })  # fmt: skip
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 from silmm_benchmarks.shapes.world import RELATIONS
-from silmm_plugins.models._shared import token_sampling
-from silmm_plugins.models.tiny import lm
-from silmm_plugins.models.tiny.lm import SPLIT
+from silmm_plugins.models._shared import generation
+from silmm_plugins.models.tiny import language_model as tiny_language_model
+from silmm_plugins.models.tiny.language_model import SPLIT
 from silmm_plugins.models.tiny.options import verify
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_discrete import image_sampling as sampling
 from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
@@ -101,14 +100,14 @@ def test_likelihood_does_not_depend_on_padding(either):
 def test_likelihood_is_the_samplers_own_distribution(either, monkeypatch):
     """Summed log-probabilities of the sampled codes, as sampled step by step, equal log_likelihood."""
     seen = []
-    real = sampling.pick
+    real = generation.pick
 
     def recording(logits, uniform, sampling):
         chosen = real(logits, uniform, sampling)
         seen.append(logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0])
         return chosen
 
-    monkeypatch.setattr(sampling, "pick", recording)
+    monkeypatch.setattr(generation, "pick", recording)
     codes = sample(either, PROMPTS, [5, 6, 7, 8])
     expected = torch.stack(seen).sum(0)
     actual = either.log_likelihood(PROMPTS, list(codes))
@@ -171,26 +170,6 @@ def test_an_image_code_sees_nothing_behind_it(model):
     before, after = (language_model.sampling_outputs(ids, c).last_hidden_state[0, -64:] for c in (codes, changed))
     assert torch.allclose(before[:41], after[:41], atol=ATOL)
     assert not torch.allclose(before[41:], after[41:], atol=1e-2)
-
-
-def test_nucleus_keeps_the_smallest_set_that_reaches_top_p():
-    """Tokens outside the nucleus have no mass; top_k cuts by rank; the defaults cut nothing."""
-    p = torch.tensor([[0.5, 0.1, 0.3, 0.1]])
-    assert token_sampling.truncate(p, SamplingParams(top_p=0.7)).tolist() == [[0.5, 0, pytest.approx(0.3), 0]]
-    assert token_sampling.truncate(p, SamplingParams(top_p=0.5)).tolist() == [[0.5, 0, 0, 0]]
-    assert (token_sampling.truncate(p, SamplingParams(top_k=1)) > 0).tolist() == [[True, False, False, False]]
-    assert torch.equal(token_sampling.truncate(p, SamplingParams()), p)
-
-
-def test_inverse_sampling_follows_the_distribution():
-    """Evenly spread numbers give each token its own share, also at another temperature."""
-    logits = torch.tensor([0.5, 0.2, 0.3]).log().expand(1000, -1)
-    uniform = (torch.arange(1000) + 0.5) / 1000
-    shares = token_sampling.pick(logits, uniform, SamplingParams()).bincount(minlength=3) / 1000
-    assert shares.tolist() == pytest.approx([0.5, 0.2, 0.3], abs=2e-3)
-    cold = token_sampling.pick(logits, uniform, SamplingParams(temperature=0.5)).bincount(minlength=3) / 1000
-    assert cold.tolist() == pytest.approx([0.25 / 0.38, 0.04 / 0.38, 0.09 / 0.38], abs=2e-3)
-    assert token_sampling.pick(logits, uniform, SamplingParams(temperature=0)).unique().tolist() == [0]
 
 
 def test_gradients_reach_the_adapter_alone(model):
@@ -311,7 +290,7 @@ def test_the_image_cache_is_spread_on_its_own_device(monkeypatch):
     compared = []
     monkeypatch.setattr(torch, "equal", lambda a, b: compared.append((a.device, b.device)) or True)
     x, owner = torch.empty(2, 5, device="meta"), torch.arange(2, device="meta").repeat_interleave(3)
-    assert lm._spread(x, owner).shape == (6, 5)
+    assert tiny_language_model._spread(x, owner).shape == (6, 5)
     assert compared == [(owner.device, owner.device)]
 
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from silmm.checkpoint.devices import check_device
 from silmm.contracts.judges import Detections
 from silmm.errors import DataError
-from silmm_benchmarks.judges.loading import usable_device
+from silmm_benchmarks.data.geneval_names import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former.checkpoint import load_network
 from silmm_benchmarks.judges.mask2former.detections import masked_objects
 from silmm_benchmarks.judges.mask2former.inputs import LONG_SIDE, SHORT_SIDE, prepared
-from silmm_benchmarks.judges.mask2former.labels import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former.network import Mask2Former
 from silmm_benchmarks.judges.options import Mask2FormerOptions
 from silmm_benchmarks.judges.run_length import encode_mask
-from silmm_benchmarks.judges.weights import fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weight_files import fingerprint, locate, weight_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,7 +44,7 @@ class Mask2FormerJudge:
             DataError: they are missing, damaged or of another network.
             UsageError: torch cannot use the device.
         """
-        device = usable_device(options.device)
+        device = check_device("the judge mask2former", options.device, "its option device")
         path: Path = weight_files(locate("mask2former", options.weights))[0]
         return cls(load_network(path), device, fingerprint(path))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from silmm.checkpoint.weight_files import tensor_table, unpickle
 from silmm.errors import DataError
 from silmm_benchmarks.judges.mplug.config import CONFIG_FILE, MPlugConfig
 from silmm_benchmarks.judges.mplug.inputs import VOCABULARY_FILE
@@ -65,27 +64,11 @@ def load_model(folder: Path, config: MPlugConfig, dtype: torch.dtype, device: to
     path = folder / WEIGHTS_FILE
     with torch.device("meta"):
         model = MPlug(config)
-    state = _fitting(path, state_of(path, unpack(path)), model.state_dict())
+    state = _fitting(path, state_of(path, unpickle(path)), model.state_dict())
     # Copies: the file is only mapped, and may be replaced while a run goes on.
     owned = {name: tensor.to(device=device, dtype=dtype, copy=True) for name, tensor in state.items()}
     model.load_state_dict(owned, assign=True)
     return model.eval().requires_grad_(False)
-
-
-def unpack(path: Path) -> Any:
-    """Return all that a file of weights holds.
-
-    Raises:
-        DataError: it cannot be read, or holds more than tensors and plain values.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path} cannot be read as weights alone ({reason}); compare its sha256 with {HOME} and take "
-            "it again."
-        ) from None
 
 
 def state_of(path: Path, data: Any) -> dict[str, Tensor]:
@@ -94,12 +77,7 @@ def state_of(path: Path, data: Any) -> dict[str, Tensor]:
     Raises:
         DataError: there is no table of tensors.
     """
-    for wrapper in WRAPPERS:
-        if isinstance(data, dict) and isinstance(data.get(wrapper), dict):
-            data = data[wrapper]
-    if not isinstance(data, dict) or not all(isinstance(value, Tensor) for value in data.values()):
-        raise DataError(f"{path} holds no table of tensors; take {WEIGHTS_FILE} from {HOME}.")
-    return {str(name).removeprefix("model."): value for name, value in data.items()}
+    return {name.removeprefix("model."): value for name, value in tensor_table(path, data, WRAPPERS).items()}
 
 
 def differences(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, list[str]]:

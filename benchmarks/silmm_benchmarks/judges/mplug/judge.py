@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from silmm.checkpoint.devices import check_device
 from silmm.contracts.judges import Question
-from silmm.errors import UsageError
 from silmm.storage.sha256_cache import file_digests
 from silmm.storage.user_folders import data_root
 from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE, check_files, load_model
 from silmm_benchmarks.judges.mplug.config import read_config
 from silmm_benchmarks.judges.mplug.inputs import LENGTH, VOCABULARY_FILE, Questions, pixels
-from silmm_benchmarks.judges.mplug.options import MPlugOptions
+from silmm_benchmarks.judges.options import MPlugOptions
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,7 +37,7 @@ class MPlugJudge:
         """
         check_files(folder)
         self._folder, self._batch = folder, batch
-        self._device, self._dtype = _device(device), getattr(torch, dtype)
+        self._device, self._dtype = check_device("the judge mplug", device, "its option device"), getattr(torch, dtype)
         self.config, self._config_files = read_config(folder)
         self.questions = Questions(folder, self.config.bert.vocab_size)
         self.model = load_model(folder, self.config, self._dtype, self._device)
@@ -105,17 +105,18 @@ def build(options: MPlugOptions) -> MPlugJudge:
     Raises:
         DataError, UsageError: as :class:`MPlugJudge`.
     """
-    folder = Path(options.weights).expanduser() if options.weights else data_root() / "mplug"
-    return MPlugJudge(folder, options.device, options.dtype, options.batch)
+    return MPlugJudge(_folder_of(options), options.device, options.dtype, options.batch)
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        message = f"the judge mplug cannot use the device {name!r}: {reason}. Give auto, cpu or cuda:N."
-        raise UsageError(message) from None
-    return torch.device(name)
+def require_files(options: MPlugOptions) -> None:
+    """Refuse a folder that lacks files.
+
+    Raises:
+        DataError: as :func:`silmm_benchmarks.judges.mplug.checkpoint.check_files`.
+    """
+    check_files(_folder_of(options))
+
+
+def _folder_of(options: MPlugOptions) -> Path:
+    """Return the named folder, or `mplug` in the data folder."""
+    return Path(options.weights).expanduser() if options.weights else data_root() / "mplug"

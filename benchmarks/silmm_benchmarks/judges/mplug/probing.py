@@ -9,23 +9,23 @@ from typing import Any
 
 import torch
 
+from silmm.checkpoint.weight_files import unpickle
 from silmm.errors import DataError
 from silmm.storage.user_folders import data_root
 from silmm_benchmarks.judges import file_facts
+from silmm_benchmarks.judges.judge_probing import JudgeProber, Open
 from silmm_benchmarks.judges.mplug.checkpoint import (
     FILES,
     WEIGHTS_FILE,
     check_files,
     differences,
     state_of,
-    unpack,
 )
 from silmm_benchmarks.judges.mplug.config import MPlugConfig, read_config
 from silmm_benchmarks.judges.mplug.inputs import LENGTH, Questions
 from silmm_benchmarks.judges.mplug.judge import MPlugJudge
 from silmm_benchmarks.judges.mplug.model import MPlug
-from silmm_benchmarks.judges.mplug.options import MPlugOptions
-from silmm_benchmarks.judges.probing import JudgeProber, Open
+from silmm_benchmarks.judges.options import MPlugOptions
 
 ASKED = ("is there a circle?", "what color is the circle?", "is the circle green?", "what is in the image?")
 RANKED = 3
@@ -84,7 +84,7 @@ def weight_facts(path: Path, config: MPlugConfig | None) -> tuple[dict[str, Any]
     """Return facts of the file of weights, and what is wrong; without settings, no comparison."""
     facts: dict[str, Any] = {}
     try:
-        data = unpack(path)
+        data = unpickle(path)
         facts["top of the file"] = file_facts.wrapping(data)
         state = state_of(path, data)
     except DataError as error:

@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from silmm_benchmarks.judges.unidet.architecture import CASCADE_WEIGHTS, CLASSES, Architecture
-from silmm_benchmarks.judges.unidet.boxes import clip, decode, is_solid
-from silmm_benchmarks.judges.unidet.layers import Conv, Norm
+from silmm_benchmarks.judges.unidet.backbones import Conv, Norm
+from silmm_benchmarks.judges.unidet.boxes import Suppression, clip, decode, grouped_nms, is_solid
 from silmm_benchmarks.judges.unidet.pooling import BINS, pool_boxes
-from silmm_benchmarks.judges.unidet.suppression import Suppression, grouped_nms
 
 LEAST_SCORE = 0.1
 """A score has to be above it: a constant of the official code."""

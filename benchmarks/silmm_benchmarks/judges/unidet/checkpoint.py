@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import struct
-import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,16 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from silmm.checkpoint.weight_files import read_weights, unpickle
 from silmm.errors import DataError
 from silmm_benchmarks.judges.unidet.architecture import Architecture
-from silmm_benchmarks.judges.unidet.layers import EPS
+from silmm_benchmarks.judges.unidet.backbones import EPS
 from silmm_benchmarks.judges.unidet.network import UniDet
 
-_UNREADABLE = (
-    OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, struct.error,
-    LookupError, AttributeError, TypeError,
-)  # fmt: skip
-"""What torch and safetensors raise on cut, foreign or hostile files."""
 _NUMBERS = ("?", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 NAMED = 5
 """Names that a message tells in full."""
@@ -105,27 +98,10 @@ def unpack(path: Path) -> Any:
     Raises:
         DataError: the file is unreadable or holds more than arrays and plain values.
     """
-    try:
-        return _unpacked(path)
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path} cannot be read as arrays alone ({reason}). Download it again; a file that holds other "
-            "objects is not opened, since opening could run code of it."
-        ) from None
-
-
-def _unpacked(path: Path) -> Any:
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(str(error)) from None
+        return read_weights([path])
     with _numpy_allowed():
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        return unpickle(path)
 
 
 def _numpy_allowed() -> Any:

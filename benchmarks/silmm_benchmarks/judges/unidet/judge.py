@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from silmm.checkpoint.devices import check_device
 from silmm.contracts.judges import Detections
-from silmm.errors import DataError, UsageError
+from silmm.errors import DataError
 from silmm.storage.sha256_cache import file_digests
+from silmm_benchmarks.judges.options import UniDetOptions
 from silmm_benchmarks.judges.unidet.architecture import Architecture, Colours
+from silmm_benchmarks.judges.unidet.boxes import Suppression
 from silmm_benchmarks.judges.unidet.checkpoint import load_network
 from silmm_benchmarks.judges.unidet.inputs import LONG_SIDE, SHORT_SIDE, pixels, resized
-from silmm_benchmarks.judges.unidet.labels import OFFICIAL, digest, read_labels
-from silmm_benchmarks.judges.unidet.options import UniDetOptions
-from silmm_benchmarks.judges.unidet.published import located, require_files
-from silmm_benchmarks.judges.unidet.suppression import Suppression
+from silmm_benchmarks.judges.unidet.unidet_files import OFFICIAL, digest, located, read_labels, require_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,7 +45,7 @@ class UniDetJudge:
             UsageError: torch cannot use the device.
         """
         self.architecture, self.options = architecture, options
-        self._device = _device(architecture.name, options.device)
+        self._device = check_device(f"the judge {architecture.name}", options.device, "its option device")
         self._weights, names = located(architecture.name, options.weights, options.labels)
         require_files(architecture.name, self._weights, names)
         self.labels = read_labels(names)
@@ -130,15 +130,3 @@ class UniDetJudge:
                 stacklevel=4,
             )
 
-
-def _device(judge: str, name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"the judge {judge} cannot use the device {name!r}: {reason}. Give auto, cpu or cuda:N."
-        ) from None
-    return torch.device(name)

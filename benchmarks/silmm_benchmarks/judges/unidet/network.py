@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from silmm.errors import DataError
 from silmm_benchmarks.judges.unidet.architecture import DIVISIBILITY, ROI_LEVELS, Architecture
+from silmm_benchmarks.judges.unidet.boxes import Suppression
 from silmm_benchmarks.judges.unidet.cascade import Cascade, Found, detections
 from silmm_benchmarks.judges.unidet.proposals import ProposalGenerator, select
 from silmm_benchmarks.judges.unidet.pyramid import Pyramid
-from silmm_benchmarks.judges.unidet.suppression import Suppression
 
 
 class UniDet(nn.Module):

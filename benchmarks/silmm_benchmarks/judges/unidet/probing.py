@@ -16,8 +16,10 @@ from silmm.contracts.judges import Detections
 from silmm.errors import DataError
 from silmm.probe import Finding, Step
 from silmm_benchmarks.judges import file_facts
-from silmm_benchmarks.judges.probing import JudgeProber, Open, best
+from silmm_benchmarks.judges.judge_probing import JudgeProber, Open, best
+from silmm_benchmarks.judges.options import UniDetOptions
 from silmm_benchmarks.judges.unidet.architecture import CLASSES, Architecture
+from silmm_benchmarks.judges.unidet.backbones import EPS
 from silmm_benchmarks.judges.unidet.boxes import ANCHORS, cell_anchors
 from silmm_benchmarks.judges.unidet.checkpoint import (
     COUNTER,
@@ -28,11 +30,8 @@ from silmm_benchmarks.judges.unidet.checkpoint import (
     unpack,
 )
 from silmm_benchmarks.judges.unidet.judge import UniDetJudge
-from silmm_benchmarks.judges.unidet.labels import OFFICIAL, digest, read_labels
-from silmm_benchmarks.judges.unidet.layers import EPS
 from silmm_benchmarks.judges.unidet.network import UniDet
-from silmm_benchmarks.judges.unidet.options import UniDetOptions
-from silmm_benchmarks.judges.unidet.published import located
+from silmm_benchmarks.judges.unidet.unidet_files import OFFICIAL, digest, located, read_labels
 
 NAMED = 12
 _MEAN, _VARIANCE = ".running_mean", ".running_var"

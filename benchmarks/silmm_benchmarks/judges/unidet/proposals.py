@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from silmm_benchmarks.judges.unidet.boxes import ANCHORS, clip, decode, grid_anchors, is_solid
-from silmm_benchmarks.judges.unidet.suppression import Suppression, grouped_nms
+from silmm_benchmarks.judges.unidet.boxes import ANCHORS, Suppression, clip, decode, grid_anchors, grouped_nms, is_solid
 
 LEVEL_MOST = 1000
 """Boxes of a level that take part in the suppression."""

@@ -14,6 +14,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from silmm.checkpoint.devices import check_device
+from silmm.engine.distributed import processes
+from silmm.errors import UsageError
+
+
+def check_devices(name: str, devices: str) -> tuple[torch.device, ...]:
+    """Return the devices of an option: one, or those that a language model is spread over.
+
+    Raises:
+        UsageError: torch cannot use one of them, they are of different types, or they are several in each of
+            several processes.
+    """
+    found = tuple(check_device(name, one.strip()) for one in devices.split(","))
+    if len({device.type for device in found}) > 1:
+        raise UsageError(
+            f"{name}: model.device={devices} mixes {' and '.join(sorted({one.type for one in found}))}; a "
+            "model is spread over devices of one type. Give one, or such as model.device=cuda:0,cuda:1"
+        )
+    if len(found) > 1 and processes() > 1:
+        raise UsageError(
+            f"{name}: model.device={devices} spreads the model, but {processes()} processes train together, "
+            "and each has one device. Start one process, or give model.device=auto"
+        )
+    return found
+
 
 class Spread:
     """A backbone that can be put on its devices; with a single one, simply there."""

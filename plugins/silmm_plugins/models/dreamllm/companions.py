@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from silmm.checkpoint.folders import read_json
 from silmm.errors import DataError
-from silmm_plugins.models.dreamllm.checkpoint import DIFFUSION, VISION, plugin, read_json
+from silmm_plugins.models.dreamllm.checkpoint import DIFFUSION, VISION, plugin
 
 CLIP_L: Mapping[str, Any] = {
     "hidden_size": 1024,
@@ -59,6 +60,10 @@ SCHEDULE_2_1: Mapping[str, Any] = {
     "clip_sample": False,
 }
 """Recalled, not read in the original file: the specification marks it so."""
+
+
+REMEDY = "give the folder of its configuration by model.companions, or copy the file again"
+"""How a message ends where weights do not fit a configuration."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
-from silmm_plugins.models.dreamllm.checkpoint import DIFFUSION, build, complete, fill, read_pickle
-from silmm_plugins.models.dreamllm.companions import Companions
+from silmm.checkpoint.networks import empty_network, fill, refuse_unknown
+from silmm.checkpoint.weight_files import read_pickle
+from silmm_plugins.models.dreamllm.checkpoint import DIFFUSION
+from silmm_plugins.models.dreamllm.companions import REMEDY, Companions
 from silmm_plugins.models.dreamllm.projector import projector
 
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -22,7 +24,6 @@ _SCHEDULE = (
     *("prediction_type", "steps_offset", "clip_sample"),
 )
 """What ancestral sampling needs of the scheduler's configuration, which may be of another scheduler."""
-_HINT = "give the folder of its configuration by model.companions"
 
 
 class Decoder:
@@ -49,14 +50,15 @@ class Decoder:
             ("unet", UNet2DConditionModel, companions.unet),
             ("vae", AutoencoderKL, companions.vae),
         ):
-            network = build(lambda kind=kind, config=config: kind.from_config(dict(config)))  # type: ignore[misc]
+            network = empty_network(lambda kind=kind, config=config: kind.from_config(dict(config)))  # type: ignore[misc]
             own = {
                 _new_name(name.removeprefix(f"{part}.")): tensor
                 for name, tensor in weights.items()
                 if name.startswith(f"{part}.")
             }
-            complete(network, path, fill(network, own, path, dtype, _HINT))
-            networks[part] = network.eval().requires_grad_(False)
+            unknown = fill(network, own, path, dtype=dtype, remedy=REMEDY)
+            refuse_unknown(path, kind.__name__, unknown, REMEDY)
+            networks[part] = network
         condition = projector(weights, path, dtype)
         schedule = {key: companions.schedule[key] for key in _SCHEDULE if key in companions.schedule}
         return cls(condition, networks["unet"], networks["vae"], schedule)

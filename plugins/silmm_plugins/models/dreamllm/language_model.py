@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from silmm.checkpoint.networks import empty_network, fill, refuse_unknown
+from silmm.checkpoint.weight_files import read_pickle, read_weights, weight_files
 from silmm.errors import DataError
-from silmm_plugins.models._shared.left_padding import LeftPadded, causal
+from silmm_plugins.models._shared.sequences import SequenceModel, causal
 from silmm_plugins.models._shared.spreading import Spread
-from silmm_plugins.models.dreamllm.checkpoint import DREAM, build, complete, fill, main_shards, read_pickle
+from silmm_plugins.models.dreamllm.checkpoint import DREAM
 
 _KEYS = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
@@ -28,22 +29,19 @@ _KEYS = (
 )
 
 
-class LanguageModel(LeftPadded):
+class LanguageModel(SequenceModel):
     """The backbone with its learnable queries."""
 
     def __init__(self, backbone: nn.Module, queries: Tensor) -> None:
         """Wrap them; `queries` is (L, D)."""
         self.backbone = backbone
         self.queries = queries
-        config: Any = backbone.config
-        self.longest: int = config.max_position_embeddings
-        """Positions that it was made for."""
 
     @classmethod
     def load(
         cls, folder: Path, config: Mapping[str, Any], devices: Sequence[torch.device], dtype: torch.dtype
     ) -> LanguageModel:
-        """Load the language model's shards one by one, and `dream_embedding.bin`; put it on its devices.
+        """Load the language model's weights and `dream_embedding.bin`; put it on its devices.
 
         Raises:
             DataError: a file is missing, damaged, or does not fit config.json.
@@ -53,12 +51,9 @@ class LanguageModel(LeftPadded):
             tie_word_embeddings=False,
             attn_implementation="sdpa",
         )
-        backbone = build(lambda: LlamaForCausalLM(options))
-        left: set[str] = set()
-        for path, weights in main_shards(folder):
-            left |= fill(backbone, weights, path, dtype)
-        unexpected = {name for name in left if not name.endswith("rotary_emb.inv_freq")}
-        complete(backbone, folder, unexpected)
+        network: Any = empty_network(lambda: LlamaForCausalLM(options))
+        unknown = fill(network, read_weights(weight_files(folder)), folder, dtype=dtype)
+        refuse_unknown(folder, "LLaMA", (name for name in unknown if not name.endswith("rotary_emb.inv_freq")))
         path = folder / f"{DREAM}.bin"
         queries = read_pickle(path).get("dream_queries")
         if queries is None or queries.dim() != 3 or queries.shape[::2] != (1, options.hidden_size):
@@ -66,9 +61,13 @@ class LanguageModel(LeftPadded):
                 f"{path}: expected dream_queries of the shape (1, queries, {options.hidden_size}), found "
                 f"{'none' if queries is None else tuple(queries.shape)}"
             )
-        network: Any = backbone.eval().requires_grad_(False)
         Spread(network, network.model, devices).to(devices[0])
         return cls(network, queries[0].to(devices[0], dtype))
+
+    @property
+    def text_config(self) -> Any:
+        """The configuration of the transformer."""
+        return self.backbone.config
 
     @property
     def device(self) -> torch.device:
@@ -81,19 +80,12 @@ class LanguageModel(LeftPadded):
         vectors: Tensor = base.get_input_embeddings()(ids.to(self.device))
         return vectors
 
-    def run(self, vectors: Tensor, allowed: Tensor, positions: Tensor, cache: Any = None) -> Tensor:
-        """Return the hidden states after the final norm, (batch, time, D).
-
-        Args:
-            vectors: (batch, time, D).
-            allowed: boolean (batch, time, keys), true where attention goes.
-            positions: (batch, time).
-            cache: keys and values of what came before; it grows.
-        """
+    def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
+        """Return the hidden states after the final norm, (batch, time, D)."""
         base: Any = self.backbone
         out = base.model(
             inputs_embeds=vectors,
-            attention_mask=allowed[:, None],
+            attention_mask=None if allowed is None else allowed[:, None],
             position_ids=positions,
             past_key_values=cache,
             use_cache=cache is not None,
@@ -104,12 +96,8 @@ class LanguageModel(LeftPadded):
     def logits(self, states: Tensor) -> Tensor:
         """Return float32 logits of the whole vocabulary."""
         base: Any = self.backbone
-        found: Tensor = base.lm_head(states)
-        return found.float()
-
-    def new_cache(self) -> DynamicCache:
-        """Return an empty cache of keys and values."""
-        return DynamicCache(config=self.backbone.config)
+        logits: Tensor = base.lm_head(states)
+        return logits.float()
 
     def features(self, prompts: Sequence[Sequence[int]], offsets: Tensor | None = None) -> Tensor:
         """Return H, (batch, L, D): the states behind the queries, after the final norm.
@@ -127,46 +115,3 @@ class LanguageModel(LeftPadded):
         keys = torch.cat([valid, valid.new_ones(len(prompts), length)], 1)
         states = self.run(torch.cat([words, queries], 1), causal(keys), torch.cat([positions, behind], 1))
         return states[:, -length:]
-
-    def answers(
-        self,
-        prefix: Sequence[int],
-        images: Tensor,
-        suffix: int,
-        questions: Sequence[Sequence[Sequence[int]]],
-    ) -> list[Tensor]:
-        """Return the logits (n_questions, vocabulary) behind each question about each image.
-
-        An image is read once: all its questions stand behind it in one row, each sees the image and
-        itself alone and has the positions that it would have by itself.
-
-        Args:
-            prefix: ids before the image.
-            images: vectors of images, (N, tokens, D).
-            suffix: the id after the image.
-            questions: ids of the questions of each image; each image has one at least.
-        """
-        count = len(images)
-        before = self.embed(torch.tensor([*prefix, suffix])).expand(count, -1, -1)
-        seen = torch.cat([before[:, :-1], images.to(before), before[:, -1:]], 1)
-        start = seen.shape[1]
-        cache = DynamicCache(config=self.backbone.config)
-        everything = torch.ones(count, start, dtype=torch.bool, device=self.device)
-        places = torch.arange(start, device=self.device).expand(count, -1)
-        self.run(seen, causal(everything), places, cache)
-
-        longest = max(sum(map(len, group)) for group in questions)
-        ids = torch.zeros(count, longest, dtype=torch.long)
-        owner = torch.full((count, longest), -1)
-        positions = torch.full((count, longest), start)
-        for row, group in enumerate(questions):
-            flat = [token for one in group for token in one]
-            ids[row, : len(flat)] = torch.tensor(flat)
-            owner[row, : len(flat)] = torch.tensor([n for n, one in enumerate(group) for _ in one])
-            positions[row, : len(flat)] = torch.tensor([start + n for one in group for n in range(len(one))])
-        owner = owner.to(self.device)
-        own = causal(torch.ones_like(owner, dtype=torch.bool)) & (owner[:, :, None] == owner[:, None])
-        allowed = torch.cat([own.new_ones(count, longest, start), own], 2)
-        states = self.run(self.embed(ids), allowed, positions.to(self.device), cache)
-        ends = [np.cumsum([len(one) for one in group]) - 1 for group in questions]
-        return [self.logits(states[row, torch.from_numpy(end)]) for row, end in enumerate(ends)]

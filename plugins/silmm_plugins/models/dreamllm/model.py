@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from silmm.checkpoint.devices import dtype_of
+from silmm.checkpoint.folders import checkpoint_folder
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError
-from silmm_plugins.models._shared.devices import check_devices
-from silmm_plugins.models._shared.dtypes import dtype_of
+from silmm_plugins.models._shared.generation import reply
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models.dreamllm import checkpoint, companions, templates
+from silmm_plugins.models._shared.representations import checked_features, features_by_prompt
+from silmm_plugins.models._shared.sequences import slices
+from silmm_plugins.models._shared.spreading import check_devices
+from silmm_plugins.models._shared.vqa import ImagePrefix
+from silmm_plugins.models.dreamllm import checkpoint, companions, prompts
 from silmm_plugins.models.dreamllm.decoder import Decoder
+from silmm_plugins.models.dreamllm.image_encoder import Vision
 from silmm_plugins.models.dreamllm.language_model import LanguageModel
 from silmm_plugins.models.dreamllm.options import CAPABILITIES, DreamLlmOptions
 from silmm_plugins.models.dreamllm.tokenizer import Tokenizer
-from silmm_plugins.models.dreamllm.vision import Vision
-
-_T = TypeVar("_T")
-_TOKENS_PER_WORD = 3
-"""More than English needs: a reply is cut by words afterwards."""
 
 
 class DreamLlm(BaseModel):
@@ -59,7 +60,10 @@ class DreamLlm(BaseModel):
             DataError: a file is missing, damaged, or of another model; the message says which.
         """
         devices = check_devices("dreamllm", options.device)
-        folder = checkpoint.locate(options.path, options.revision)
+        folder = checkpoint_folder(
+            options.path, checkpoint.FILES, owner="dreamllm", expected="the folder of the checkpoint",
+            revision=options.revision,
+        )  # fmt: skip
         config = checkpoint.read_config(folder)
         stored = config.get("torch_dtype") or config.get("dtype")
         dtype = dtype_of(options.dtype, stored, folder / "config.json")
@@ -93,7 +97,7 @@ class DreamLlm(BaseModel):
             "latents": list(self.decoder.latent_shape),
             "dtype": str(self.language_model.queries.dtype).removeprefix("torch."),
             "schedule": self.decoder.schedule,
-            "system text": templates.SYSTEM,
+            "system text": prompts.SYSTEM,
         }
 
     # -- text ----------------------------------------------------------------------------------------
@@ -106,30 +110,17 @@ class DreamLlm(BaseModel):
             DataError: a request is longer than the model reads.
         """
         self.placement.need()
-        replies: list[str] = []
-        for part in _parts(requests, self._options.chat_batch_size):
-            rows = [self._conversation(request) for request in part]
-            longest = _TOKENS_PER_WORD * max(request.max_words for request in part)
-            longest = min(longest, self.language_model.longest - max(map(len, rows)))
-            found = self.language_model.write(
-                rows, [r.seed for r in part], [r.temperature for r in part], longest, self.tokenizer.eos
-            )
-            for request, ids in zip(part, found, strict=True):
-                words = self.tokenizer.decode(ids[: _TOKENS_PER_WORD * request.max_words]).strip().split(" ")
-                replies.append(" ".join(words[: request.max_words]))
-        return replies
+        return reply(
+            self.language_model, requests, self._conversation, self.tokenizer.decode, owner="dreamllm",
+            batch_size=self._options.chat_batch_size, stop=self.tokenizer.eos, tokens_per_word=3,
+        )  # fmt: skip
 
     def _conversation(self, request: ChatRequest) -> list[int]:
         ids = [self.tokenizer.bos]
-        texts = templates.turns(request)
+        texts = prompts.turns(request)
         for number, text in enumerate(texts):
             ids += self.tokenizer.encode(text, after_special=number > 0)
             ids += [self.tokenizer.eos] if number < len(texts) - 1 else []
-        if len(ids) >= self.language_model.longest:
-            raise DataError(
-                f"the request {request.input[:60]!r} has {len(ids)} tokens with instruction and examples; "
-                f"dreamllm reads {self.language_model.longest - 1}. Make it shorter or give fewer examples"
-            )
         return ids
 
     def reads(self, prompt: str) -> bool:
@@ -148,32 +139,27 @@ class DreamLlm(BaseModel):
         its questions.
         """
         self.placement.need("vision")
-        results = [np.zeros((len(asked), 2)) for asked in questions]
+        results = [np.zeros((0, 2)) for _ in questions]
         rows = [row for row, asked in enumerate(questions) if asked]
-        for part in _parts(rows, self._options.vqa_batch_size):
-            pixels = self.vision.pixels([images[row] for row in part])
-            logits = self.image_logits(pixels, [questions[row] for row in part])
-            for row, found in zip(part, logits, strict=True):
-                p = found.double().softmax(-1)
-                both = [p[:, ids].sum(-1) for ids in (self.tokenizer.yes, self.tokenizer.no)]
-                results[row] = torch.stack(both, 1).cpu().numpy()
+        for part in slices(len(rows), self._options.vqa_batch_size):
+            pixels = self.vision.pixels([images[row] for row in rows[part]])
+            asked = [self.question_ids(questions[row]) for row in rows[part]]
+            answers = self.image_prefix(pixels).answers(asked, self.tokenizer.yes, self.tokenizer.no)
+            for row, answer in zip(rows[part], answers, strict=True):
+                results[row] = answer
         return results
 
-    def image_logits(self, pixels: torch.Tensor, questions: Sequence[Sequence[str]]) -> list[torch.Tensor]:
-        """Return the logits (n_questions, vocabulary) at the answer to each question about each image.
+    def image_prefix(self, pixels: torch.Tensor) -> ImagePrefix:
+        """Read images, (N, 3, side, side) as CLIP takes them, behind the template's beginning."""
+        words, model = self.tokenizer, self.language_model
+        opening = words.encode(prompts.SYSTEM + prompts.USER, after_special=False)
+        before, after = [words.bos, *opening, words.special["<im_start>"]], [words.special["<im_end>"]]
+        start, end = (model.embed(torch.tensor([ids])).expand(len(pixels), -1, -1) for ids in (before, after))
+        return ImagePrefix(model, torch.cat([start, self.vision.vectors(pixels).to(start), end], 1))
 
-        Args:
-            pixels: what CLIP sees, (N, 3, side, side).
-            questions: of each image, at least one.
-        """
-        words = self.tokenizer
-        opening = words.encode(templates.SYSTEM + templates.USER, after_special=False)
-        return self.language_model.answers(
-            [words.bos, *opening, words.special["<im_start>"]],
-            self.vision.vectors(pixels),
-            words.special["<im_end>"],
-            [[words.encode(templates.question(text)) for text in asked] for asked in questions],
-        )
+    def question_ids(self, questions: Sequence[str]) -> list[list[int]]:
+        """Return the ids of questions about one image, up to where each answer begins."""
+        return [self.tokenizer.encode(prompts.question(text)) for text in questions]
 
     # -- sampling -------------------------------------------------------------------------------------
 
@@ -190,10 +176,7 @@ class DreamLlm(BaseModel):
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
     ) -> list[Latent]:
         """Return H(x), float32 (L, D), of each prompt; it has no chance in it, so seeds change nothing."""
-        found: dict[str, Latent] = {}
-        for part in _parts(list(dict.fromkeys(prompts)), self._options.chat_batch_size):
-            found |= dict(zip(part, self.features(part).float().cpu().numpy(), strict=True))
-        return [found[prompt] for prompt in prompts]
+        return features_by_prompt(self.features, prompts, self._options.sampling_batch_size)
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, L, D), after the final norm, before the condition projector.
@@ -233,15 +216,17 @@ class DreamLlm(BaseModel):
             DataError: a representation has another shape than this model's H, or is not finite.
         """
         shape = tuple(self.language_model.queries.shape)
-        checked = [_checked(one, shape) for one in latents]
-        images: list[Image] = []
+        features = [checked_features("dreamllm", latent, shape) for latent in latents]
+        if not features:
+            return []
         self.placement.need("decoder")
-        without = self._unconditional() if latents else None
-        for part in _parts(list(zip(checked, seeds, strict=True)), self._options.decode_batch_size):
+        unconditional = self._unconditional()
+        images: list[Image] = []
+        for part in slices(len(features), self._options.decode_batch_size):
             decoded = self.decoder.decode(
-                torch.from_numpy(np.stack([one for one, _ in part])),
-                without,  # type: ignore[arg-type]
-                [seed for _, seed in part],
+                torch.from_numpy(np.stack(features[part])),
+                unconditional,
+                seeds[part],
                 steps=self._options.steps,
                 guidance=self._options.guidance,
             )
@@ -252,18 +237,3 @@ class DreamLlm(BaseModel):
         words = self.tokenizer
         text = words.encode(self._options.negative_prompt, after_special=False)
         return self.language_model.features([[words.bos, *text, words.special["<dream_start>"]]])
-
-
-def _parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]
-
-
-def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
-    if latent.shape != shape or not np.isfinite(latent).all():
-        raise DataError(
-            f"dreamllm decodes finite features of the shape {shape}, not "
-            f"{'such as hold NaN or infinity' if latent.shape == shape else latent.shape}; give features "
-            "that it sampled itself"
-        )
-    return latent.astype(np.float32)

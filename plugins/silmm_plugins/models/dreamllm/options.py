@@ -53,6 +53,7 @@ class DreamLlmOptions(LoadingOptions):
         "text before every prompt; the aesthetic checkpoint's script has '(best quality,extremely detailed) '",
         paper="not given",
     )
-    chat_batch_size: int = option(32, "prompts or chat requests in one forward pass", ge=1, unit="rows")
-    vqa_batch_size: int = option(8, "images that are asked about in one forward pass", ge=1, unit="images")
-    decode_batch_size: int = option(8, "images that are decoded at once", ge=1, unit="images")
+    sampling_batch_size: int = option(32, "prompts whose H is computed at once", ge=1, unit="prompts")
+    chat_batch_size: int = option(32, "chat requests answered at once", ge=1, unit="requests")
+    vqa_batch_size: int = option(8, "images read at once, each with all its questions", ge=1, unit="images")
+    decode_batch_size: int = option(8, "images decoded at once", ge=1, unit="images")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from silmm.checkpoint.networks import empty_network, fill, refuse_unknown
 from silmm.errors import DataError
-from silmm_plugins.models.dreamllm.checkpoint import Weights, build, complete, fill
 
 _PREFIX = "projector.projector."
 
 
-def projector(weights: Weights, source: Path, dtype: torch.dtype) -> nn.Module:
+def projector(weights: Mapping[str, Tensor], source: Path, dtype: torch.dtype) -> nn.Module:
     """Build the projector that a plugin file holds: one linear map, or linear maps with GELU between them.
 
     Its form is read from the names: `projector.projector.weight`, or `projector.projector.{0,2,…}.weight`
@@ -24,7 +25,7 @@ def projector(weights: Weights, source: Path, dtype: torch.dtype) -> nn.Module:
     """
     own = {name.removeprefix(_PREFIX): one for name, one in weights.items() if name.startswith(_PREFIX)}
     if "weight" in own:
-        network = build(lambda: _linear(own, ""))
+        network: nn.Module = empty_network(lambda: _linear(own, ""))
     else:
         places = [name.partition(".")[0] for name in own if name.endswith(".weight")]
         numbers = sorted(int(place) for place in places if place.isdigit())
@@ -33,18 +34,18 @@ def projector(weights: Weights, source: Path, dtype: torch.dtype) -> nn.Module:
                 f"{source}: {_PREFIX}weight is missing, and no {_PREFIX}0.weight, …2.weight either; expected "
                 "a linear projector or an MLP"
             )
-        network = build(lambda: _mlp(own, numbers))
-    complete(network, source, fill(network, own, source, dtype))
-    return network.eval().requires_grad_(False)
+        network = empty_network(lambda: _mlp(own, numbers))
+    refuse_unknown(source, "the projector", fill(network, own, source, dtype=dtype))
+    return network
 
 
-def _mlp(own: Weights, numbers: list[int]) -> nn.Module:
+def _mlp(own: Mapping[str, Tensor], numbers: list[int]) -> nn.Module:
     layers: list[nn.Module] = []
     for number in numbers:
         layers += [*([nn.GELU()] if layers else []), _linear(own, f"{number}.")]
     return nn.Sequential(*layers)
 
 
-def _linear(own: Weights, place: str) -> nn.Module:
+def _linear(own: Mapping[str, Tensor], place: str) -> nn.Module:
     rows, columns = own[f"{place}weight"].shape
     return nn.Linear(columns, rows, bias=f"{place}bias" in own)

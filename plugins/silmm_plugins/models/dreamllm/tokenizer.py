@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from silmm.checkpoint.folders import read_json
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models.dreamllm.checkpoint import read_json
 
 IMAGE_TOKENS = ("<im_patch>", "<im_start>", "<im_end>", "<dream_start>", "<dream_end>")
 """The special tokens that sampling and looking need."""
@@ -34,7 +34,8 @@ class Tokenizer:
         """
         self.special = _special(folder, config)
         self.bos, self.eos = self.special["<s>"], self.special["</s>"]
-        self.legacy = bool(_settings(folder).get("legacy", True))
+        settings = read_json(folder / "tokenizer_config.json", "the settings of the tokenizer", required=False)
+        self.legacy = bool(settings.get("legacy", True))
         self._pieces = _sentencepiece(folder / "tokenizer.model", self.legacy)
         self.size: int = max(self._pieces.get_piece_size(), max(self.special.values()) + 1)
         self.yes = self._single(folder, YES)
@@ -85,7 +86,7 @@ def _special(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
             f"<s>, </s>, {', '.join(IMAGE_TOKENS)}. Take a checkpoint that was trained to sample"
         )
     path = folder / "added_tokens.json"
-    added = read_json(path, "the added tokens of the tokenizer") if path.is_file() else {}
+    added = read_json(path, "the added tokens of the tokenizer", required=False)
     for name, token in added.items():
         if name in found and token != found[name]:
             raise DataError(
@@ -93,11 +94,6 @@ def _special(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
                 "the files are of different checkpoints"
             )
     return found
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    path = folder / "tokenizer_config.json"
-    return read_json(path, "the settings of the tokenizer") if path.is_file() else {}
 
 
 def _sentencepiece(path: Path, legacy: bool) -> Any:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from silmm_plugins.models.emu3.tokens import TextTokenizer, Tokens
+    from silmm_plugins.models.emu3.tokenizer import TextTokenizer, Tokens
 
 Codes: TypeAlias = "npt.NDArray[np.int32]"
 """The codes of an image, (rows, columns), each in [0, codebook)."""

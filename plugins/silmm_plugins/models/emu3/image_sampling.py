@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from silmm_plugins.models._shared.token_sampling import pick, streams
+from silmm_plugins.models._shared.generation import sample_codes, streams
+from silmm_plugins.models._shared.sequences import Decoding
 from silmm_plugins.models.emu3 import grammar
-from silmm_plugins.models.emu3.language_model import Decoding, LanguageModel
+from silmm_plugins.models.emu3.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from silmm.contracts.models import SamplingParams
@@ -32,7 +33,6 @@ class Canvas:
     seed: int
 
 
-@torch.inference_mode()
 def sample(
     model: LanguageModel, canvases: Sequence[Canvas], sampling: SamplingParams, guidance: float
 ) -> list[Codes]:
@@ -48,42 +48,40 @@ def sample(
         sampling: temperature, top-k and top-p; temperature 0 takes the likeliest code.
         guidance: 1 is the model's own distribution, without a second half.
     """
-    guided = guidance != 1.0
-    plans = [grammar.visual_places(*canvas.shape) for canvas in canvases]
-    steps = max(plan[-1] for plan in plans) + 1
-    numbers = streams([canvas.seed for canvas in canvases], max(map(len, plans))).to(model.device)
-    at = _order(plans, steps).to(model.device)
-    prefixes = [canvas.prefix for canvas in canvases] + [canvas.negative for canvas in canvases] * guided
-    decoding = Decoding(model, prefixes, steps)
-    sampled = torch.zeros(len(canvases), steps, dtype=torch.long, device=model.device)
-    for time in range(steps):
-        logits = model.code_logits(decoding.states)
-        if guided:
-            own, other = logits.chunk(2)
-            logits = other + guidance * (own - other)
-        uniform = numbers.gather(1, at[:, time : time + 1].clamp(min=0)).squeeze(1)
-        codes = pick(logits, uniform, sampling)
-        sampled[:, time] = codes
-        if time + 1 < steps:
-            tokens = _tokens(codes, at[:, time], model)
-            decoding.step(tokens.repeat(1 + guided))
+    orders = _orders([grammar.visual_places(*canvas.shape) for canvas in canvases]).to(model.device)
+    numbers = streams([canvas.seed for canvas in canvases], int(orders.max()) + 1).to(model.device)
+    prefixes = [canvas.prefix for canvas in canvases]
+    if guidance != 1:
+        prefixes += [canvas.negative for canvas in canvases]
+
+    def inputs(codes: Tensor, step: int) -> Tensor:
+        """Embed codes where a code stands, and ends of rows elsewhere.
+
+        A finished image goes on with ends of rows until the largest of the batch is finished; nobody reads them.
+        """
+        return model.embed(torch.where(orders[:, step] >= 0, codes + model.tokens.visual, model.tokens.eol))
+
+    sampled = sample_codes(
+        Decoding(model, prefixes, room=orders.shape[1]),
+        numbers.gather(1, orders.clamp(min=0)),
+        sampling,
+        model.code_logits,
+        inputs,
+        guidance,
+    )
     return [
-        sampled[row, plan].cpu().numpy().astype(np.int32).reshape(canvas.shape)
-        for row, (plan, canvas) in enumerate(zip(plans, canvases, strict=True))
+        codes[order >= 0].cpu().numpy().astype(np.int32).reshape(canvas.shape)
+        for codes, order, canvas in zip(sampled, orders, canvases, strict=True)
     ]
 
 
-def _order(plans: Sequence[Sequence[int]], steps: int) -> Tensor:
-    """Return (canvases, steps): which code of its image a step is, or -1 for an end of row."""
-    order = torch.full((len(plans), steps), -1)
-    for row, plan in enumerate(plans):
-        order[row, torch.tensor(plan)] = torch.arange(len(plan))
-    return order
+def _orders(places: Sequence[Sequence[int]]) -> Tensor:
+    """Return (canvases, steps): which code of its image a step is, or -1 for an end of row.
 
-
-def _tokens(codes: Tensor, order: Tensor, model: LanguageModel) -> Tensor:
-    """Return the token ids of a step: codes where a code stands, ends of rows elsewhere.
-
-    An image that is finished goes on with ends of rows until the largest of the batch is; nobody reads them.
+    Args:
+        places: of each image, where its codes stand among its tokens.
     """
-    return torch.where(order >= 0, codes + model.tokens.visual, model.tokens.eol)
+    orders = torch.full((len(places), max(at[-1] for at in places) + 1), -1)
+    for row, at in enumerate(places):
+        orders[row, torch.tensor(at)] = torch.arange(len(at))
+    return orders

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from silmm_plugins.models._shared.sequences import SequenceModel, slices
 from silmm_plugins.models.emu3 import grammar
 
 if TYPE_CHECKING:
     from silmm_plugins.models.emu3.grammar import Codes
-    from silmm_plugins.models.emu3.tokens import Tokens
+    from silmm_plugins.models.emu3.tokenizer import Tokens
 
 
-class LanguageModel:
+class LanguageModel(SequenceModel):
     """A transformers Emu3 of either layout behind one set of functions."""
 
     def __init__(self, backbone: Any, tokens: Tokens, *, head_chunk: int) -> None:
@@ -38,16 +38,36 @@ class LanguageModel:
         return getattr(self.backbone.model, "text_model", self.backbone.model)
 
     @property
-    def positions(self) -> int:
-        """The longest sequence that the model was made for."""
-        longest: int = self.text.config.max_position_embeddings
-        return longest
+    def text_config(self) -> Any:
+        """The configuration of the transformer."""
+        return self.text.config
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        place: torch.device = self.text.embed_tokens.weight.device
-        return place
+        device: torch.device = self.text.embed_tokens.weight.device
+        return device
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the embeddings of token ids, (…, hidden)."""
+        vectors: Tensor = self.text.embed_tokens(ids)
+        return vectors
+
+    def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
+        """Return final hidden states (batch, time, hidden)."""
+        bias = None
+        if allowed is not None:
+            bias = torch.zeros(allowed.shape, dtype=vectors.dtype, device=allowed.device)
+            bias = bias.masked_fill_(~allowed, torch.finfo(vectors.dtype).min)[:, None]
+        out = self.text(
+            inputs_embeds=vectors,
+            position_ids=positions,
+            attention_mask=bias,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        states: Tensor = out.last_hidden_state
+        return states
 
     def logits(self, states: Tensor) -> Tensor:
         """Return logits over the whole vocabulary, (…, vocabulary), float32."""
@@ -73,7 +93,7 @@ class LanguageModel:
             [*prefix, *grammar.body(tokens, codes)[:-1]]
             for prefix, codes in zip(prefixes, images, strict=True)
         ]
-        states = self.text(input_ids=self.padded(sequences), use_cache=False).last_hidden_state
+        states = self.text(input_ids=self._padded(sequences), use_cache=False).last_hidden_state
         places = [
             (row, len(prefix) - 1 + place)
             for row, (prefix, codes) in enumerate(zip(prefixes, images, strict=True))
@@ -84,10 +104,10 @@ class LanguageModel:
         values = self._chosen(states[rows, times], targets.to(states.device))
         return list(values.split_with_sizes([codes.size for codes in images]))
 
-    def padded(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+    def _padded(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Return ids (batch, longest), padded on the right."""
-        longest = max(len(one) for one in sequences)
-        rows = [[*one, *[self.tokens.pad] * (longest - len(one))] for one in sequences]
+        longest = max(map(len, sequences))
+        rows = [[*ids, *[self.tokens.pad] * (longest - len(ids))] for ids in sequences]
         return torch.tensor(rows, device=self.device)
 
     def _chosen(self, states: Tensor, codes: Tensor) -> Tensor:
@@ -97,7 +117,7 @@ class LanguageModel:
         them would be 1.1 GB.
         """
         parts = []
-        for rows in runs(len(codes), self.head_chunk):
+        for rows in slices(len(codes), self.head_chunk):
             some, wanted = states[rows], codes[rows]
             if torch.is_grad_enabled():
                 part = checkpoint(self._chunk, some, wanted, use_reentrant=False, preserve_rng_state=False)
@@ -109,58 +129,3 @@ class LanguageModel:
     def _chunk(self, states: Tensor, codes: Tensor) -> Tensor:
         logits = self.code_logits(states)
         return logits.gather(-1, codes[:, None]).squeeze(-1) - logits.logsumexp(-1)
-
-
-class Decoding:
-    """Sequences of unequal length that grow together by a token a step, in one key-value cache.
-
-    They are padded on the left; padding is never attended to and does not count as a position.
-    """
-
-    def __init__(self, model: LanguageModel, prefixes: Sequence[Sequence[int]], steps: int) -> None:
-        """Read the prefixes; `steps` is how many tokens may follow."""
-        from transformers import StaticCache
-
-        self._text = model.text
-        longest = max(len(prefix) for prefix in prefixes)
-        pads = [longest - len(prefix) for prefix in prefixes]
-        device = model.device
-        ids = torch.tensor(
-            [[model.tokens.pad] * pad + list(prefix) for pad, prefix in zip(pads, prefixes, strict=True)],
-            device=device,
-        )
-        self._cache = StaticCache(config=self._text.config, max_cache_len=longest + steps)
-        self._next = longest
-        self._pads = torch.tensor(pads, device=device)
-        time = torch.arange(longest + steps, device=device)
-        own = time[:longest, None]
-        seen = (time >= self._pads[:, None])[:, None] & (time <= own) | (time == own)
-        self._dtype = self._text.embed_tokens.weight.dtype
-        self.states = self._run(ids, (own.T - self._pads[:, None]).clamp(min=0), seen)
-        """Hidden states (batch, hidden) that predict the next tokens."""
-        self._seen = (time >= self._pads[:, None]) & (time < longest)
-
-    def step(self, tokens: Tensor) -> None:
-        """Append one token (batch,) to each sequence."""
-        self._seen[:, self._next] = True
-        places = (self._next - self._pads)[:, None]
-        self._next += 1
-        self.states = self._run(tokens[:, None], places, self._seen[:, None])
-
-    def _run(self, ids: Tensor, places: Tensor, seen: Tensor) -> Tensor:
-        bias = torch.zeros(seen.shape, dtype=self._dtype, device=seen.device)
-        bias.masked_fill_(~seen, torch.finfo(self._dtype).min)
-        out = self._text(
-            input_ids=ids,
-            position_ids=places,
-            attention_mask=bias[:, None],
-            past_key_values=self._cache,
-            use_cache=True,
-        )
-        states: Tensor = out.last_hidden_state[:, -1]
-        return states
-
-
-def runs(count: int, size: int) -> list[slice]:
-    """Return slices of at most `size` that cover `count` rows."""
-    return [slice(end - size, min(end, count)) for end in accumulate([size] * -(-count // size))]

@@ -13,18 +13,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from silmm.checkpoint.folders import read_json
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.devices import check_devices
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
-from silmm_plugins.models.emu3 import checkpoint, grammar
+from silmm_plugins.models._shared.representations import checked_codes
+from silmm_plugins.models._shared.sequences import slices
+from silmm_plugins.models._shared.spreading import Spread, check_devices
+from silmm_plugins.models.emu3 import grammar
+from silmm_plugins.models.emu3.checkpoint import load_language_model
 from silmm_plugins.models.emu3.image_sampling import Canvas, sample
-from silmm_plugins.models.emu3.language_model import LanguageModel, runs
-from silmm_plugins.models.emu3.layout import locate, read_json
+from silmm_plugins.models.emu3.image_tokenizer import VisionTokenizer, load_vision
+from silmm_plugins.models.emu3.language_model import LanguageModel
+from silmm_plugins.models.emu3.locate import locate
 from silmm_plugins.models.emu3.options import CAPABILITIES, Emu3Options
-from silmm_plugins.models.emu3.tokens import TextTokenizer, load_tokenizer
-from silmm_plugins.models.emu3.vision import VisionTokenizer, load_vision
+from silmm_plugins.models.emu3.tokenizer import TextTokenizer, load_tokenizer
 from silmm_plugins.models.emu3.vqa import AFTER, BEFORE, Judge
 
 _AREA = 720 * 720
@@ -65,17 +68,17 @@ class Emu3(BaseModel):
         self.policy, self.tokenizer, self.judge, self.vision = policy, tokenizer, judge, vision
         self.options = options
         self.grid = grammar.grid(options.ratio, area)
-        if len(self._ids("")) + grammar.length(*self.grid) > policy.positions:
+        if len(self._ids("")) + grammar.length(*self.grid) > policy.longest:
             raise UsageError(
                 f"images of {self.grid[0]}x{self.grid[1]} codes take {grammar.length(*self.grid)} tokens; "
-                f"this checkpoint has {policy.positions} positions. Lower model.image_area"
+                f"this checkpoint has {policy.longest} positions. Lower model.image_area"
             )
         self.placement = _placed(policy, judge, vision, options)
         self._reader = "judge" if "judge" in self.placement.parts else "policy"
 
     @classmethod
     def load(cls, options: Emu3Options) -> Emu3:
-        """Load the checkpoint that the options name; see :func:`silmm_plugins.models.emu3.layout.locate`.
+        """Load the checkpoint that the options name; see :func:`silmm_plugins.models.emu3.locate.locate`.
 
         Raises:
             DataError: a file is missing, damaged or of another model.
@@ -84,10 +87,10 @@ class Emu3(BaseModel):
         for devices in (options.device, options.judge_device or options.device):
             check_devices("emu3", devices)
         parts = locate(options.path, options.judge, options.vision, options.revision)
-        vision = load_vision(parts.vision, options.max_pixels)
+        vision = load_vision(parts.vision, options.vqa_max_pixels)
 
         def language_model(folder: Path) -> tuple[LanguageModel, TextTokenizer]:
-            backbone = checkpoint.language_model(folder, options.dtype)
+            backbone = load_language_model(folder, options.dtype)
             text = load_tokenizer(folder, vision.codes, backbone.config.get_text_config().vocab_size)
             return LanguageModel(backbone, text.tokens, head_chunk=options.head_chunk), text
 
@@ -96,7 +99,7 @@ class Emu3(BaseModel):
         if parts.judge is not None:
             answering, reading = language_model(parts.judge)
         area = options.image_area or int(read_json(parts.policy / "config.json").get("image_area", _AREA))
-        judge = Judge(answering, reading, options.vqa_batch_size)
+        judge = Judge(answering, reading)
         return cls(policy, tokenizer, judge, vision, area, options)
 
     def probe(self) -> dict[str, Any]:
@@ -117,7 +120,7 @@ class Emu3(BaseModel):
             "template of a question": f"BOS + {BEFORE}image + question{AFTER}",
             "rows and columns": list(self.grid),
             "tokens of an image": grammar.length(*self.grid),
-            "positions": self.policy.positions,
+            "positions": self.policy.longest,
             "codes": self.vision.codes,
             "pixels a code": self.vision.side,
             "sizes of images asked about": list(self.vision.limits),
@@ -133,7 +136,7 @@ class Emu3(BaseModel):
             DataError: the prompt leaves no room for the image.
         """
         ids = self._ids(prompt)
-        room = self.policy.positions - grammar.length(*self.grid)
+        room = self.policy.longest - grammar.length(*self.grid)
         if len(ids) > room:
             raise DataError(
                 f"the prompt {prompt[:60]!r} has {len(ids)} tokens with its template; an image leaves room "
@@ -143,7 +146,7 @@ class Emu3(BaseModel):
 
     def reads(self, prompt: str) -> bool:
         """Say whether the prompt leaves room for the image."""
-        return len(self._ids(prompt)) + grammar.length(*self.grid) <= self.policy.positions
+        return len(self._ids(prompt)) + grammar.length(*self.grid) <= self.policy.longest
 
     def _ids(self, prompt: str) -> list[int]:
         return self.image_ids(prompt + self.options.positive_suffix, self.grid)
@@ -173,7 +176,7 @@ class Emu3(BaseModel):
         ]
         sampled = [
             sample(self.policy, canvases[part], sampling, self.options.guidance)
-            for part in runs(len(canvases), self.options.sampling_batch_size)
+            for part in slices(len(canvases), self.options.sampling_batch_size)
         ]
         return [codes.reshape(-1) for codes in chain.from_iterable(sampled)]
 
@@ -203,20 +206,8 @@ class Emu3(BaseModel):
     def _grids(self, latents: Sequence[Latent], names: Sequence[str]) -> list[grammar.Codes]:
         """Return the representations as (rows, columns), checked; `names` are for the error."""
         rows, columns = self.grid
-        for latent, name in zip(latents, names, strict=True):
-            if latent.shape != (rows * columns,):
-                raise DataError(
-                    f"the image tokens of {name} have the shape {latent.shape}; with these settings emu3 "
-                    f"samples {rows}x{columns} codes. model.ratio and model.image_area must be those of the "
-                    "sampling"
-                )
-            codes = latent.astype(np.int64)
-            wrong = codes[(codes < 0) | (codes >= self.vision.codes)]
-            if len(wrong):
-                raise DataError(
-                    f"{wrong[0]} is among the image tokens of {name}; the codes are 0 to "
-                    f"{self.vision.codes - 1}"
-                )
+        remedy = f" ({rows}x{columns}): model.ratio and model.image_area must be those of the sampling"
+        checked_codes("emu3", latents, names, rows * columns, self.vision.codes, remedy)
         return [latent.astype(np.int32).reshape(rows, columns) for latent in latents]
 
     # -- answering -----------------------------------------------------------------------------------
@@ -224,7 +215,7 @@ class Emu3(BaseModel):
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer each request with text, by the judge."""
         with self._answering():
-            return self.judge.chat(requests)
+            return self.judge.chat(requests, self.options.chat_batch_size)
 
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]

@@ -66,7 +66,7 @@ class Emu3Options(LoadingOptions):
         paper="authors",
     )
     negative_prompt: str = option(_NEGATIVE, "what guidance leads away from", paper="authors")
-    max_pixels: int = option(
+    vqa_max_pixels: int = option(
         0,
         "most pixels of an image that is asked about; 0: as the checkpoint says. 262144 makes answers about twice "
         "as fast",
@@ -75,9 +75,7 @@ class Emu3Options(LoadingOptions):
     sampling_batch_size: int = option(
         8, "candidates sampled at once; 2.1 GB of cache each at 720 x 720 with guidance", ge=1, unit="candidates"
     )
-    vqa_batch_size: int = option(
-        8, "questions about an image, or chat requests, answered at once", ge=1, unit="requests"
-    )
+    chat_batch_size: int = option(8, "chat requests answered at once", ge=1, unit="requests")
     head_chunk: int = option(
         1024, "positions of a likelihood whose logits exist at a time; 134 MB at the real size", ge=1, unit="positions"
     )

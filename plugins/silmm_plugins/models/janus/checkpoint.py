@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.checkpoint_folder import checkpoint_folder
-from silmm_plugins.models._shared.dtypes import dtype_of
+from silmm.checkpoint.devices import dtype_of
+from silmm.checkpoint.folders import checkpoint_folder, read_json
+from silmm.checkpoint.networks import empty_network, fill
+from silmm.checkpoint.weight_files import read_weights, weight_files
+from silmm.errors import DataError
 from silmm_plugins.models.janus.image_processor import ImageProcessor
 from silmm_plugins.models.janus.original_layout import config_of, renamed
-from silmm_plugins.models.janus.prompts import Prompts, read_json
-from silmm_plugins.models.janus.weight_files import read_weights
+from silmm_plugins.models.janus.prompts import Prompts
 
 if TYPE_CHECKING:
     from transformers import JanusConfig, JanusForConditionalGeneration
@@ -31,7 +32,7 @@ class Checkpoint:
 
     network: JanusForConditionalGeneration
     prompts: Prompts
-    reader: ImageProcessor
+    processor: ImageProcessor
     layout: str
     """`model_type` of config.json: "janus" (transformers) or "multi_modality" (original)."""
     unused: tuple[str, ...] = ()
@@ -51,8 +52,10 @@ def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoin
         DataError: there is no such folder or hub id, the folder holds another model, or a file is missing,
             damaged or does not fit.
     """
-    folder = _folder(path, revision)
-    stored = read_json(folder / "config.json")
+    folder = checkpoint_folder(
+        path, _FILES, owner="janus", expected="the folder of a Janus or Janus-Pro release", revision=revision
+    )
+    stored = read_json(folder / "config.json", "the configuration of Janus")
     layout = stored.get("model_type")
     if layout not in (_TRANSFORMERS, _ORIGINAL):
         raise DataError(
@@ -61,26 +64,15 @@ def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoin
             "Janus-Pro release"
         )
     prompts = Prompts(folder)
-    weights = read_weights(folder)
+    weights = read_weights(weight_files(folder))
     config, weights = _fitted(folder, stored, weights, original=layout == _ORIGINAL)
     _check_vocabulary(folder, prompts, config)
     config.text_config.bos_token_id = prompts.bos
     config.text_config.eos_token_id = prompts.eos
     config.text_config.pad_token_id = prompts.pad
     kept = weights["model.language_model.embed_tokens.weight"].dtype
-    network = _build(folder, config, weights, dtype_of(dtype, kept, folder)).eval().requires_grad_(False)
-    network.model.vqmodel.float()  # a small network, and images gain by it
-    unused = tuple(sorted(weights.keys() - network.state_dict().keys()))
-    return Checkpoint(network, prompts, _reader(folder, config), layout, unused)
-
-
-def _folder(path: str, revision: str | None) -> Path:
-    if not path:
-        raise UsageError(
-            "janus has no weights of its own: say where they are, with --model janus:DIR (the same as --set "
-            "model.path=DIR); instead of a folder a hub id will do, such as deepseek-community/Janus-Pro-1B"
-        )
-    return checkpoint_folder(path, _FILES, revision=revision)
+    network, unused = _build(folder, config, weights, dtype_of(dtype, kept, folder))
+    return Checkpoint(network, prompts, _processor(folder, config), layout, tuple(sorted(unused)))
 
 
 def _fitted(
@@ -111,32 +103,19 @@ def _fitted(
 
 def _build(
     folder: Path, config: JanusConfig, weights: dict[str, torch.Tensor], dtype: torch.dtype
-) -> JanusForConditionalGeneration:
-    from accelerate import init_empty_weights
+) -> tuple[JanusForConditionalGeneration, list[str]]:
+    """Return the network with its weights, and the weights that it has no place for."""
     from transformers import JanusForConditionalGeneration
 
-    with init_empty_weights(include_buffers=False):
-        network = JanusForConditionalGeneration._from_config(config, attn_implementation="sdpa")
-    expected = network.state_dict()
-    missing = [name for name in expected if name not in weights]
-    if config.tie_word_embeddings:
-        missing = [name for name in missing if name != "lm_head.weight"]
-    if missing:
-        raise DataError(
-            f"{folder}: the weight files lack {len(missing)} tensors of a Janus model, first {missing[0]!r}; "
-            "download them again"
-        )
-    for name, tensor in expected.items():
-        if name in weights and weights[name].shape != tensor.shape:
-            raise DataError(
-                f"{folder}: {name!r} has the shape {tuple(weights[name].shape)}, but config.json asks for "
-                f"{tuple(tensor.shape)}; the files belong to different models"
-            )
-    held = {name: weights[name].to(dtype) for name in expected if name in weights}
-    network.load_state_dict(held, strict=False, assign=True)
-    if config.tie_word_embeddings:
+    network = empty_network(
+        lambda: JanusForConditionalGeneration._from_config(config, attn_implementation="sdpa")
+    )
+    tied = ["lm_head.weight"] if config.tie_word_embeddings else []
+    unused = fill(network, weights, folder, dtype=dtype, optional=tied)
+    if tied:
         network.tie_weights()
-    return network
+    network.model.vqmodel.float()  # a small network, and images gain by it
+    return network, unused
 
 
 def _check_vocabulary(folder: Path, prompts: Prompts, config: JanusConfig) -> None:
@@ -149,10 +128,10 @@ def _check_vocabulary(folder: Path, prompts: Prompts, config: JanusConfig) -> No
         )
 
 
-def _reader(folder: Path, config: JanusConfig) -> ImageProcessor:
-    stored = read_json(folder / "preprocessor_config.json", needed=False)
+def _processor(folder: Path, config: JanusConfig) -> ImageProcessor:
+    stored = read_json(folder / "preprocessor_config.json", required=False)
     if not stored:
-        stored = read_json(folder / "processor_config.json", needed=False).get("image_processor") or {}
+        stored = read_json(folder / "processor_config.json", required=False).get("image_processor") or {}
     try:
         return ImageProcessor.of(int(config.vision_config.image_size), stored)
     except (TypeError, ValueError) as error:

@@ -47,7 +47,7 @@ class ImageProcessor:
             scale=float(stored.get("rescale_factor", cls.scale)),
         )
 
-    def read(self, images: Sequence[Image]) -> torch.Tensor:
+    def pixels(self, images: Sequence[Image]) -> torch.Tensor:
         """Return pixel values, float32 (N, 3, side, side), of uint8 images of any size."""
         squares = np.stack([self._square(image) for image in images]).astype(np.float32)
         mean, std = np.array(self.mean, dtype=np.float32), np.array(self.std, dtype=np.float32)

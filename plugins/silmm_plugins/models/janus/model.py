@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,17 @@ import torch
 
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError
-from silmm_plugins.models._shared.devices import check_devices
+from silmm_plugins.models._shared.generation import reply
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
-from silmm_plugins.models.janus.chat import reply
+from silmm_plugins.models._shared.representations import checked_codes
+from silmm_plugins.models._shared.sequences import slices
+from silmm_plugins.models._shared.spreading import Spread, check_devices
+from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.janus.checkpoint import Checkpoint, open_checkpoint
-from silmm_plugins.models.janus.facts import facts
-from silmm_plugins.models.janus.image_sampling import log_likelihoods, sample_codes
-from silmm_plugins.models.janus.network import Network
+from silmm_plugins.models.janus.image_sampling import log_likelihoods, sample
+from silmm_plugins.models.janus.language_model import Network
 from silmm_plugins.models.janus.options import CAPABILITIES, JanusOptions
-from silmm_plugins.models.janus.vqa import answer
+from silmm_plugins.models.janus.probing import facts
 
 
 class Janus(BaseModel):
@@ -45,7 +46,7 @@ class Janus(BaseModel):
         )
         self.network = Network(checkpoint.network)
         self.prompts = checkpoint.prompts
-        self.reader = checkpoint.reader
+        self.processor = checkpoint.processor
         self.options = options
         inside: Any = checkpoint.network.model
         devices = check_devices("janus", options.device)
@@ -74,15 +75,14 @@ class Janus(BaseModel):
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer by the model's own conversation template, an example being a turn of its own."""
         self.placement.need()
-        replies: list[str] = []
-        for part in _parts(len(requests), self.options.chat_batch_size):
-            replies += reply(self.network, self.prompts, requests[part])
-        return replies
+        return reply(
+            self.network, requests, self.prompts.chat, self.prompts.text, owner="janus",
+            batch_size=self.options.chat_batch_size, stop=self.prompts.eos,
+        )  # fmt: skip
 
     def reads(self, prompt: str) -> bool:
         """Say whether the prompt and the codes after it fit into the language model's positions."""
-        room = int(self.network.text_config.max_position_embeddings)
-        return len(self.prompts.sampling(prompt)) + self.network.image_length <= room
+        return len(self.prompts.sampling(prompt)) + self.network.image_length <= self.network.longest
 
     # -- sampling -------------------------------------------------------------------------------------
 
@@ -90,10 +90,8 @@ class Janus(BaseModel):
         """Sample image codes, int32 (image_length,), one candidate for each prompt and seed, with guidance."""
         self.placement.need()
         rows: list[Latent] = []
-        for part in _parts(len(prompts), self.options.sampling_batch_size):
-            codes = sample_codes(
-                self.network, self.prompts, prompts[part], seeds[part], sampling, self.options.guidance
-            )
+        for part in slices(len(prompts), self.options.sampling_batch_size):
+            codes = sample(self.network, self.prompts, prompts[part], seeds[part], sampling, self.options.guidance)
             rows += list(codes.cpu().numpy().astype(np.int32))
         return rows
 
@@ -106,7 +104,7 @@ class Janus(BaseModel):
         """
         self.placement.need("image tokenizer")
         images: list[Image] = []
-        for part in _parts(len(latents), self.options.decode_batch_size):
+        for part in slices(len(latents), self.options.decode_batch_size):
             names = [f"image {i}" for i in range(len(latents))[part]]
             pixels = self.network.decode(self._codes(latents[part], names))
             levels = ((pixels + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)  # cut off, as the original does
@@ -126,25 +124,12 @@ class Janus(BaseModel):
         return log_likelihoods(self.network, self.prompts, prompts, codes)
 
     def _codes(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
-        """Return the representations as int64 (batch, image_length), checked; `names` are for the error."""
-        length, codes = self.network.image_length, self.network.codes
-        for latent, name in zip(latents, names, strict=True):
-            if latent.shape != (length,):
-                raise DataError(
-                    f"the image tokens of {name} have the shape {latent.shape}; this janus takes {length} of "
-                    "them, as it samples them itself"
-                )
-            tokens = latent.astype(np.int64)
-            wrong = tokens[(tokens < 0) | (tokens >= codes)]
-            if len(wrong):
-                raise DataError(
-                    f"{wrong[0]} is among the image tokens of {name}; those of this janus are 0 to "
-                    f"{codes - 1}"
-                )
-        return torch.from_numpy(np.stack(latents).astype(np.int64)).to(self.network.device)
+        network = self.network
+        return checked_codes("this janus", latents, names, network.image_length, network.codes).to(network.device)
 
     # -- understanding -------------------------------------------------------------------------------
 
+    @torch.inference_mode()
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
@@ -158,19 +143,19 @@ class Janus(BaseModel):
         for number, image in enumerate(images):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
                 raise DataError(
-                    f"image {number} is {image.dtype} of the shape {image.shape}; janus looks at uint8 RGB "
+                    f"image {number} is {image.dtype} of the shape {image.shape}; janus reads uint8 RGB "
                     "images (height, width, 3)"
                 )
         self.placement.need("vision")
         results: list[npt.NDArray[np.float64]] = []
-        for part in _parts(len(images), self.options.vqa_batch_size):
-            pixels = self.reader.read(images[part])
-            results += [
-                rows.numpy() for rows in answer(self.network, self.prompts, pixels, questions[part])
-            ]
+        for part in slices(len(images), self.options.vqa_batch_size):
+            asked = [[self.prompts.question(text) for text in group] for group in questions[part]]
+            prefix = self.image_prefix(self.processor.pixels(images[part]))
+            results += prefix.answers(asked, self.prompts.yes, self.prompts.no)
         return results
 
-
-def _parts(count: int, size: int) -> Iterator[slice]:
-    for first in range(0, count, size):
-        yield slice(first, first + size)
+    def image_prefix(self, pixels: torch.Tensor) -> ImagePrefix:
+        """Read images, (N, 3, side, side) as the vision tower takes them, behind the template's beginning."""
+        start = self.network.embed(torch.tensor([self.prompts.before_image()], device=self.network.device))
+        images = self.network.encode_images(pixels)
+        return ImagePrefix(self.network, torch.cat([start.expand(len(images), -1, -1), images], 1))

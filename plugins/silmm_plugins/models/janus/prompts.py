@@ -3,19 +3,19 @@
 Templates (docs/spec/base-models.md 5.4), BOS before each:
 
 - sampling  ``<|User|>: {prompt}\\n\\n<|Assistant|>:<begin_of_image>``
-- looking  ``{system}<|User|>: <begin_of_image>…<end_of_image>\\n{question}\\n\\n<|Assistant|>:``
-- talking  ``{system}<|User|>: {input}\\n\\n<|Assistant|>: {answer}<eos><|User|>: …\\n\\n<|Assistant|>:``
+- question  ``{system}<|User|>: <begin_of_image>…<end_of_image>\\n{question}\\n\\n<|Assistant|>:``
+- chat  ``{system}<|User|>: {input}\\n\\n<|Assistant|>: {answer}<eos><|User|>: …\\n\\n<|Assistant|>:``
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from silmm.checkpoint.folders import read_json
 from silmm.contracts.models import ChatRequest
 from silmm.errors import DataError
 
@@ -73,15 +73,15 @@ class Prompts:
         return [ids[0], *[self.pad] * (len(ids) - 2), ids[-1]]
 
     def before_image(self) -> list[int]:
-        """Return the ids before the image's embeddings when it is looked at."""
+        """Return the ids before the image's embeddings that is asked about."""
         return [self.bos, *self._encode(SYSTEM, USER, ": "), self.start]
 
     def question(self, text: str) -> list[int]:
         """Return the ids after the image's embeddings, from end-of-image on; the answer's token is next."""
         return [self.end, *self._encode(f"\n{text}".rstrip() + "\n\n", ASSISTANT, ":")]
 
-    def talking(self, request: ChatRequest) -> list[int]:
-        """Return the ids of a text-only talk: each example is a turn of its own, then the input."""
+    def chat(self, request: ChatRequest) -> list[int]:
+        """Return the ids of a chat request: each example is a turn of its own, then the input."""
         ids = [self.bos]
         system = SYSTEM
         for said, answer in request.examples:
@@ -119,7 +119,7 @@ class Prompts:
         found = self._tokenizer.token_to_id(token)
         if found is None:
             raise DataError(
-                f"{self._path} has no token {token!r}, which Janus needs to sample and to look; this is the "
+                f"{self._path} has no token {token!r}, which Janus needs for images; this is the "
                 "tokenizer of another model: take the one of the release"
             )
         return int(found)
@@ -142,28 +142,10 @@ def _asked(instruction: str, said: str) -> str:
 def _names(folder: Path) -> dict[str, str]:
     stored: dict[str, Any] = {}
     for name in ("processor_config.json", "special_tokens_map.json", "tokenizer_config.json"):
-        stored |= read_json(folder / name, needed=False)
+        stored |= read_json(folder / name, required=False)
     result = {}
     for role, (keys, usual) in _TAGS.items():
         named = next((stored[key] for key in keys if stored.get(key)), usual)
         result[role] = str(named["content"] if isinstance(named, Mapping) else named)
     return result
 
-
-def read_json(path: Path, *, needed: bool = True) -> dict[str, Any]:
-    """Return a JSON object of a checkpoint folder, or an empty one where a file that may be missing is.
-
-    Raises:
-        DataError: the file is missing, unreadable or no JSON object.
-    """
-    if not needed and not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}); give the whole checkpoint folder of a Janus release"
-        ) from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} is no JSON object; download it again")
-    return found

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from silmm.contracts.models import Image
+from silmm_plugins.models.seed_llama.image_encoder import Block, VisionTransformer
 from silmm_plugins.models.seed_llama.qformer import QFormer
 from silmm_plugins.models.seed_llama.sizes import Sizes
-from silmm_plugins.models.seed_llama.vision import Block, VisionTransformer
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
@@ -85,20 +85,20 @@ class ImageTokenizer(nn.Module):
         mean, std = (torch.tensor(values)[:, None, None] for values in (_MEAN, _STD))
         return ((scaled - mean) / std).to(self.query_tokens)
 
-    def look(self, pixels: Tensor) -> Tensor:
+    def image_states(self, pixels: Tensor) -> Tensor:
         """Return the normed states of the image encoder, (batch, 1 + patches, width)."""
         states: Tensor = self.ln_vision(self.visual_encoder(pixels))
         return states
 
     def read(self, states: Tensor) -> Tensor:
-        """Return what is quantised, (batch, 32, code width), from the states of :meth:`look`."""
+        """Return what is quantised, (batch, 32, code width), from the states of :meth:`image_states`."""
         queries = self.Qformer(self.query_tokens.expand(len(states), -1, -1), states)
         out: Tensor = self.encode_task_layer(queries)
         return out
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the codes (batch, 32): the nearest row of the codebook by squared distance."""
-        read = self.read(self.look(pixels)).float()
+        read = self.read(self.image_states(pixels)).float()
         book = self._codebook.float()
         # |z - e|² without |z|², which is the same for all rows
         return (book.square().sum(1) - 2 * read @ book.T).argmin(-1)

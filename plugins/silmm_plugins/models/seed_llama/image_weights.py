@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
+from silmm.checkpoint.networks import fill
+from silmm.checkpoint.weight_files import read_pickle
 from silmm.errors import DataError
-from silmm_plugins.models._shared.pickled_weights import read_pickled
 from silmm_plugins.models.seed_llama.locate import QUANTIZER, VIT
 from silmm_plugins.models.seed_llama.sizes import Sizes, VisionSizes
 
@@ -52,7 +53,7 @@ def load_image_tokenizer(
     from silmm_plugins.models.seed_llama.image_tokenizer import ImageTokenizer
 
     path = folder / QUANTIZER
-    weights = read_pickled(path, wrapper="model")
+    weights = read_pickle(path, ["model"])
     if not any(name.startswith(_VISION) for name in weights):
         weights |= _vision(path, vit)
     try:
@@ -64,19 +65,8 @@ def load_image_tokenizer(
         ) from error
     with torch.device("meta"):
         network = ImageTokenizer(sizes)
-    wanted = network.state_dict()
-    missing = [name for name in wanted if name not in weights]
-    if missing:
-        raise DataError(f"{path} lacks {len(missing)} weights, {missing[0]} for one; copy it again")
-    shapes = [name for name, value in wanted.items() if value.shape != weights[name].shape]
-    if shapes:
-        raise DataError(
-            f"{path}: {shapes[0]} has the shape {list(weights[shapes[0]].shape)}, not "
-            f"{list(wanted[shapes[0]].shape)}"
-        )
-    network.load_state_dict({name: weights[name].float() for name in wanted}, assign=True)
-    left = tuple(name for name in weights if name not in wanted and not _UNUSED.match(name))
-    return network.eval().requires_grad_(False), left
+    unknown = fill(network, weights, path, dtype=torch.float32, remedy="copy it again")
+    return network, tuple(name for name in unknown if not _UNUSED.match(name))
 
 
 def _vision(path: Path, vit: Path | None) -> Weights:
@@ -85,7 +75,7 @@ def _vision(path: Path, vit: Path | None) -> Weights:
             f"{path} holds no image encoder and there is no {VIT} beside it; get that file (LAVIS, EVA-CLIP "
             f"ViT-g) and give it as --set model.vit=FILE"
         )
-    found = {_VISION + name: value for name, value in read_pickled(vit, wrapper="model").items()}
+    found = {_VISION + name: value for name, value in read_pickle(vit, ["model"]).items()}
     try:
         last = f"{_VISION}blocks.{_numbers(found, f'{_VISION}blocks.')[-1]}."
     except KeyError as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from silmm.checkpoint.folders import checkpoint_folder, read_json
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.checkpoint_folder import checkpoint_folder
 
 if TYPE_CHECKING:
     from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
@@ -42,11 +41,11 @@ def find(options: SeedLlamaOptions) -> Folders:
         UsageError: `path` is not given, or fits more than one language model.
         DataError: a part is missing, or a hub id cannot be fetched.
     """
-    if not options.path:
-        raise UsageError(
-            "seed-llama needs the folder of a checkpoint (or its hub id): --model seed-llama:DIR"
-        )
-    root = checkpoint_folder(options.path, _WANTED, revision=options.revision)
+    root = checkpoint_folder(
+        options.path, _WANTED, owner="seed-llama",
+        expected="the folder of the language model, or one that holds it and the other parts",
+        revision=options.revision,
+    )  # fmt: skip
     from_hub = not Path(options.path).expanduser().is_dir()
     model = _language_model(root)
     places = [root] if model != root else [root, root.parent]
@@ -70,21 +69,6 @@ def find(options: SeedLlamaOptions) -> Folders:
             "folder of stable-diffusion-2-1-unclip as --set model.unclip=DIR"
         )
     return Folders(model, tokenizer, vit, unclip)
-
-
-def read_json(path: Path) -> dict[str, object]:
-    """Return the object in a JSON file.
-
-    Raises:
-        DataError: it cannot be read or is no object.
-    """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}); copy the checkpoint again") from error
-    if not isinstance(data, dict):
-        raise DataError(f"{path} holds no JSON object; copy the checkpoint again")
-    return data
 
 
 def _language_model(root: Path) -> Path:

@@ -9,28 +9,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from transformers import LlamaForCausalLM
 
+from silmm.checkpoint.devices import dtype_of
+from silmm.checkpoint.folders import read_json
+from silmm.checkpoint.networks import load_pretrained
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.devices import check_devices, device_of
+from silmm_plugins.models._shared.generation import reply
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
-from silmm_plugins.models.seed_llama import image_sampling as codes_sampling
+from silmm_plugins.models._shared.representations import checked_codes
+from silmm_plugins.models._shared.sequences import slices
+from silmm_plugins.models._shared.spreading import Spread, check_devices
+from silmm_plugins.models._shared.vqa import ImagePrefix
+from silmm_plugins.models.seed_llama.image_sampling import code_log_probabilities, sample
 from silmm_plugins.models.seed_llama.image_weights import load_image_tokenizer
-from silmm_plugins.models.seed_llama.language_model import load_language_model
-from silmm_plugins.models.seed_llama.locate import Folders, find, read_json
+from silmm_plugins.models.seed_llama.language_model import LanguageModel
+from silmm_plugins.models.seed_llama.locate import Folders, find
 from silmm_plugins.models.seed_llama.options import CAPABILITIES
-from silmm_plugins.models.seed_llama.sequences import Prefix, head
-from silmm_plugins.models.seed_llama.templates import TEMPLATES, Template, template_of
-from silmm_plugins.models.seed_llama.text import TextTokenizer
+from silmm_plugins.models.seed_llama.prompts import TEMPLATES, Template, template_of
+from silmm_plugins.models.seed_llama.tokenizer import TextTokenizer
 from silmm_plugins.models.seed_llama.unclip import Unclip
 
 if TYPE_CHECKING:
     from silmm_plugins.models.seed_llama.image_tokenizer import ImageTokenizer
     from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
-
-_TOKENS_A_WORD = 2
-"""Room for an answer; English takes about 1.3 pieces of LLaMA's vocabulary a word."""
 
 
 class SeedLlama(BaseModel):
@@ -56,9 +59,8 @@ class SeedLlama(BaseModel):
             DataError: the parts are not of one model.
             UsageError: torch cannot use a device.
         """
-        self.backbone = backbone
+        self.backbone, self.language_model = backbone, LanguageModel(backbone)
         self._vocabulary = int(backbone.config.vocab_size)
-        self._room = int(backbone.config.max_position_embeddings)  # tokens that positions were trained for
         self.text, self.template, self.images = text, template, images
         self._folders, self._options, self._unused = folders, options, tuple(unused)
         self._decoder: Unclip | None = None
@@ -89,10 +91,13 @@ class SeedLlama(BaseModel):
         check_devices("seed-llama", options.device)
         folders = find(options)
         text = TextTokenizer.load(folders.tokenizer)
-        heads = read_json(folders.language_model / "config.json").get("num_attention_heads")
+        config_path = folders.language_model / "config.json"
+        config = read_json(config_path)
+        heads = config.get("num_attention_heads")
         guess = heads if isinstance(heads, int) and heads > 0 else 1
         images, unused = load_image_tokenizer(folders.tokenizer, folders.vit, options.vit_heads, guess)
-        backbone = load_language_model(folders.language_model, options.dtype)
+        dtype = dtype_of(options.dtype, config.get("dtype") or config.get("torch_dtype"), config_path)
+        backbone = load_pretrained(LlamaForCausalLM, folders.language_model, dtype, attn_implementation="sdpa")
         if options.template == "auto":
             path = Path(options.path).expanduser().absolute()  # of a hub id, too, the last part is the name
             template = template_of(f"{path.name} {folders.language_model.name}", backbone.config.hidden_size)
@@ -103,7 +108,7 @@ class SeedLlama(BaseModel):
     @property
     def device(self) -> torch.device:
         """Where the language model takes what it reads."""
-        return device_of(self.backbone)
+        return self.language_model.device
 
     def probe(self) -> Mapping[str, object]:
         """Return what the checkpoint says, as JSON-able data (docs/spec/base-models.md 8)."""
@@ -131,38 +136,30 @@ class SeedLlama(BaseModel):
         An answer is empty where the request holds a special token or leaves no room for an answer.
         """
         self.placement.need()
-        prompts = [self.text.encode(self.template.chat(request)) for request in requests]
-        limits = [
-            min(_TOKENS_A_WORD * request.max_words, self._room - len(ids))
-            for request, ids in zip(requests, prompts, strict=True)
-        ]
         answers = [""] * len(requests)
-        fits = [i for i, limit in enumerate(limits) if limit > 0 and not self._foreign(requests[i])]
-        size = self._options.chat_batch_size
-        for rows in (fits[first : first + size] for first in range(0, len(fits), size)):
-            written = codes_sampling.write(
-                self.backbone,
-                [prompts[i] for i in rows],
-                [requests[i].seed for i in rows],
-                [requests[i].temperature for i in rows],
-                [limits[i] for i in rows],
-                end=self.text.eos,
-                text=slice(0, self.text.first_code),
-            )
-            for i, ids in zip(rows, written, strict=True):
-                answers[i] = _first_words(self.text.decode(ids).strip(), requests[i].max_words)
+        fitting = [number for number, request in enumerate(requests) if self._fits(request)]
+        replies = reply(
+            self.language_model, [requests[number] for number in fitting], self._chat_ids, self.text.decode,
+            owner="seed-llama", batch_size=self._options.chat_batch_size, stop=self.text.eos,
+            logits=lambda states: self.language_model.logits_of(states, slice(0, self.text.first_code)),
+        )  # fmt: skip
+        for number, text in zip(fitting, replies, strict=True):
+            answers[number] = text
         return answers
 
-    def _foreign(self, request: ChatRequest) -> bool:
-        """Say whether a request holds a special token."""
+    def _chat_ids(self, request: ChatRequest) -> list[int]:
+        return self.text.encode(self.template.chat(request))
+
+    def _fits(self, request: ChatRequest) -> bool:
+        """Say whether a request holds no special token and leaves room for an answer."""
         words = [request.instruction, request.input, *(part for pair in request.examples for part in pair)]
-        return any(map(self.text.special_in, words))
+        return not any(map(self.text.special_in, words)) and len(self._chat_ids(request)) < self.language_model.longest
 
     def reads(self, prompt: str) -> bool:
         """Say whether a prompt holds no special token and leaves room for an image and its questions."""
         if not prompt.strip() or self.text.special_in(prompt) is not None:
             return False
-        return 2 * len(self._encoded(prompt)) + self.images.length <= self._room
+        return 2 * len(self._encoded(prompt)) + self.images.length <= self.language_model.longest
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """Return the ids in front of a sampling's codes, ``<img>`` included.
@@ -172,10 +169,10 @@ class SeedLlama(BaseModel):
         """
         self._check_words(prompt)
         ids = self._encoded(prompt)
-        if len(ids) + self.images.length + 1 > self._room:
+        if len(ids) + self.images.length + 1 > self.language_model.longest:
             raise DataError(
                 f"the prompt {prompt[:60]!r}… has {len(ids)} tokens; with an image seed-llama reads at most "
-                f"{self._room}. Make it shorter or leave it out."
+                f"{self.language_model.longest}. Make it shorter or leave it out."
             )
         return ids
 
@@ -193,15 +190,14 @@ class SeedLlama(BaseModel):
     def represent(self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams) -> list[Latent]:
         """Sample image codes, int32 (32,), from 0, one candidate for each prompt and seed."""
         self.placement.need()
-        found: list[Latent] = []
-        for first in range(0, len(prompts), self._options.sampling_batch_size):
-            part = slice(first, first + self._options.sampling_batch_size)
-            codes = codes_sampling.sample_codes(
-                self.backbone, [self.prompt_ids(p) for p in prompts[part]], seeds[part], sampling,
+        rows: list[Latent] = []
+        for part in slices(len(prompts), self._options.sampling_batch_size):
+            codes = sample(
+                self.language_model, [self.prompt_ids(p) for p in prompts[part]], seeds[part], sampling,
                 self._codes, self.images.length,
             )
-            found += list(codes.cpu().numpy().astype(np.int32))
-        return found
+            rows += list(codes.cpu().numpy().astype(np.int32))
+        return rows
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
@@ -214,13 +210,11 @@ class SeedLlama(BaseModel):
         codes = self._checked(latents, [f"image {i}" for i in range(len(latents))])
         decoder = self._loaded_decoder()
         self.placement.need("image tokenizer", "unCLIP")
-        options, size = self._options, self._options.decode_batch_size
+        options = self._options
         images: list[Image] = []
-        for first in range(0, len(codes), size):
-            embeddings = self.images.embed(codes[first : first + size])
-            images += decoder.decode(
-                embeddings, seeds[first : first + size], steps=options.steps, guidance=options.guidance
-            )
+        for part in slices(len(codes), options.decode_batch_size):
+            embeddings = self.images.embed(codes[part])
+            images += decoder.decode(embeddings, seeds[part], steps=options.steps, guidance=options.guidance)
         return images
 
     def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
@@ -234,7 +228,7 @@ class SeedLlama(BaseModel):
         codes = self._checked(latents, [f"prompt {p!r}" for p in prompts])
         self.placement.need(training=torch.is_grad_enabled())
         ids = [self.prompt_ids(prompt) for prompt in prompts]
-        return codes_sampling.code_log_probabilities(self.backbone, ids, codes, self._codes)
+        return code_log_probabilities(self.language_model, ids, codes, self._codes)
 
     @torch.inference_mode(False)
     def _loaded_decoder(self) -> Unclip:
@@ -258,22 +252,7 @@ class SeedLlama(BaseModel):
         return self._decoder
 
     def _checked(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
-        """Return codes as int64 (batch, 32), checked; `names` are for the error."""
-        length, codes = self.images.length, self.text.codes
-        for latent, name in zip(latents, names, strict=True):
-            if latent.shape != (length,):
-                raise DataError(
-                    f"the image codes of {name} have the shape {latent.shape}; seed-llama takes {length} of "
-                    "them, as it samples them itself"
-                )
-            tokens = latent.astype(np.int64)
-            wrong = tokens[(tokens < 0) | (tokens >= codes)]
-            if len(wrong):
-                raise DataError(
-                    f"{wrong[0]} is among the image codes of {name}; those of seed-llama are 0 to {codes - 1}"
-                )
-        stacked = np.stack(latents).astype(np.int64) if len(latents) else np.zeros((0, length), np.int64)
-        return torch.from_numpy(stacked).to(self.device)
+        return checked_codes("seed-llama", latents, names, self.images.length, self.text.codes).to(self.device)
 
     # -- understanding -------------------------------------------------------------------------------
 
@@ -287,42 +266,25 @@ class SeedLlama(BaseModel):
             DataError: a question holds a special token.
         """
         results: list[npt.NDArray[np.float64]] = []
-        for first in range(0, len(images), self._options.vqa_batch_size):
-            part = slice(first, first + self._options.vqa_batch_size)
-            results += self._answers(images[part], questions[part])
+        for part in slices(len(images), self._options.vqa_batch_size):
+            for text in (text for group in questions[part] for text in group):
+                self._check_words(text)
+            if not any(questions[part]):
+                results += [np.zeros((0, 2)) for _ in images[part]]
+                continue
+            asked = [
+                # stripped as behind </img>
+                [self.text.encode(self.template.question(text).lstrip()) for text in group] for group in questions[part]
+            ]
+            results += self.image_prefix(images[part]).answers(asked, self.text.yes, self.text.no)
         return results
 
-    def see(self, images: Sequence[Image]) -> torch.Tensor:
+    def image_codes(self, images: Sequence[Image]) -> torch.Tensor:
         """Return the codes of images of any size, int64 (batch, 32)."""
         self.placement.need("image tokenizer")
         return self.images.encode(self.images.pixels(images))
 
-    def _answers(
-        self, images: Sequence[Image], questions: Sequence[Sequence[str]]
-    ) -> list[npt.NDArray[np.float64]]:
-        for text in (text for group in questions for text in group):
-            self._check_words(text)
-        asked = [
-            (owner, self.text.encode(self.template.question(text).lstrip()))  # as behind </img>, which strips
-            for owner, group in enumerate(questions)
-            for text in group
-        ]
-        answers = np.zeros((len(asked), 2))
-        size = self._options.question_batch_size
-        if asked:
-            looks = [self.text.encode(self.template.look(codes)) for codes in self.see(images).tolist()]
-            prefix = Prefix(self.backbone, looks)
-        for first in range(0, len(asked), size):
-            part = asked[first : first + size]
-            states = prefix.last_states([owner for owner, _ in part], [ids for _, ids in part])
-            p = head(self.backbone, states).double().softmax(-1)
-            sets = (self.text.yes, self.text.no)
-            both = torch.stack([p[:, list(ids)].sum(-1) for ids in sets], -1)
-            answers[first : first + size] = both.cpu().numpy()
-        return np.split(answers, np.cumsum([len(group) for group in questions])[:-1])
-
-
-def _first_words(text: str, count: int) -> str:
-    """Return a text, cut behind its first `count` words."""
-    words = text.split()
-    return text if len(words) <= count else " ".join(words[:count])
+    def image_prefix(self, images: Sequence[Image]) -> ImagePrefix:
+        """Read images behind the template's beginning; their keys and values serve all questions."""
+        starts = [self.text.encode(self.template.image_turn(codes)) for codes in self.image_codes(images).tolist()]
+        return ImagePrefix(self.language_model, self.language_model.embed(torch.tensor(starts, device=self.device)))

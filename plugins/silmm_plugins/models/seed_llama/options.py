@@ -53,5 +53,4 @@ class SeedLlamaOptions(LoadingOptions):
     sampling_batch_size: int = option(64, "candidates sampled at once", ge=1, unit="candidates")
     decode_batch_size: int = option(8, "images decoded at once", ge=1, unit="images")
     vqa_batch_size: int = option(32, "images read at once", ge=1, unit="images")
-    question_batch_size: int = option(128, "questions answered at once", ge=1, unit="questions")
     chat_batch_size: int = option(32, "chat requests at once", ge=1, unit="requests")

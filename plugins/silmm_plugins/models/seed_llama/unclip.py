@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from silmm.checkpoint.folders import first_line, read_json
 from silmm.contracts.models import Image
 from silmm.errors import DataError
-from silmm_plugins.models.seed_llama.locate import read_json
 
 
 class Unclip:
@@ -82,9 +82,8 @@ class Unclip:
                 empty=empty,
             )
         except Exception as error:  # diffusers and transformers raise many kinds for damaged folders
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(
-                f"the unCLIP pipeline {folder} cannot be loaded: {part or 'model_index.json'}: {reason}; "
+                f"the unCLIP pipeline {folder} cannot be loaded: {part or 'model_index.json'}: {first_line(error)}; "
                 "copy it again"
             ) from error
 

@@ -14,11 +14,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from silmm.checkpoint.devices import check_device
 from silmm.contracts.models import BaseModel, Capability, ChatRequest, Image, Task
 from silmm.errors import DataError
-from silmm_plugins.models._shared.devices import check_device
-from silmm_plugins.models.tiny.chat import write_words
-from silmm_plugins.models.tiny.lm import SPLIT, TinyLM
+from silmm_plugins.models._shared.generation import write
+from silmm_plugins.models._shared.sequences import slices
+from silmm_plugins.models.tiny.language_model import SPLIT, TinyLM
 from silmm_plugins.models.tiny.options import TinyOptions
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
@@ -109,18 +110,18 @@ class TinyModel(BaseModel):
         words = self.vocabulary
         known = [i for i, r in enumerate(requests) if r.task in self.taught and self.reads(r.input)]
         replies = [""] * len(requests)
-        for first in range(0, len(known), _CHAT_BATCH_SIZE):
-            rows = known[first : first + _CHAT_BATCH_SIZE]
-            asked = [requests[i] for i in rows]
-            answers = write_words(
+        for part in slices(len(known), _CHAT_BATCH_SIZE):
+            asked = [requests[i] for i in known[part]]
+            texts = write(
                 self._lm,
-                [[words.bos, words.task(r.task), *words.encode(r.input)] for r in asked],
+                [[words.bos, words.task(r.task), *words.encode(r.input), words.sep] for r in asked],
                 [r.seed for r in asked],
                 [r.temperature for r in asked],
-                min(LONGEST_ANSWER, max(r.max_words for r in asked)),
+                [min(LONGEST_ANSWER, r.max_words) for r in asked],
+                stop=words.eos,
             )
-            for i, answer in zip(rows, answers, strict=True):
-                replies[i] = words.decode(answer[: requests[i].max_words])
+            for i, ids in zip(known[part], texts, strict=True):
+                replies[i] = words.decode(ids)
         return replies
 
     def reads(self, prompt: str) -> bool:
@@ -157,8 +158,7 @@ class TinyModel(BaseModel):
                 another size than its own.
         """
         results: list[npt.NDArray[np.float64]] = []
-        for first in range(0, len(images), _VQA_BATCH_SIZE):
-            part = slice(first, first + _VQA_BATCH_SIZE)
+        for part in slices(len(images), _VQA_BATCH_SIZE):
             results += self._answers(images[part], questions[part])
         return results
 
@@ -184,6 +184,6 @@ class TinyModel(BaseModel):
         )
         out, last = self._lm.question_outputs(cache, owner, ids)
         states = out.last_hidden_state[torch.arange(len(ids), device=self.device), last]
-        p = self._lm.answer_logits(states).double().softmax(-1)
+        p = self._lm.logits(states).double().softmax(-1)
         answers = p[:, [words.yes, words.no]].cpu().numpy()
         return np.split(answers, np.cumsum(counts)[:-1])

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from silmm_plugins.models.tiny.lm import SPLIT, TinyLM, causal
+from silmm_plugins.models._shared.sequences import causal
+from silmm_plugins.models.tiny.language_model import SPLIT, TinyLM
 from silmm_plugins.models.tiny.model import PATCH
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
@@ -52,15 +53,12 @@ class LanguageModel(TinyLM):
             prompts: token ids.
             query_offsets: added to the query embeddings, (batch, queries, hidden); None is none.
         """
-        ids, valid, positions = self.pad_left(prompts)
+        ids, valid, positions = self.prompt_inputs(prompts)
         batch, length = len(prompts), len(self.queries)
         queries = self.queries.expand(batch, -1, -1)
         if query_offsets is not None:
             queries = queries + query_offsets
         keys = torch.cat([valid, valid.new_ones(batch, length)], 1)
         after = torch.arange(SPLIT, SPLIT + length, device=ids.device).expand(batch, -1)
-        out = self.hidden(
-            torch.cat([self.embed(ids), queries], 1), causal(keys), torch.cat([positions, after], 1)
-        )
-        states: Tensor = out.last_hidden_state[:, -length:]
-        return states
+        states = self.run(torch.cat([self.embed(ids), queries], 1), causal(keys), torch.cat([positions, after], 1))
+        return states[:, -length:]

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from silmm.contracts.models import Image, Latent, SamplingParams
-from silmm.errors import DataError
+from silmm_plugins.models._shared.representations import checked_features, features_by_prompt
+from silmm_plugins.models._shared.sequences import slices
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 from silmm_plugins.models.tiny_continuous.decoder import Decoder, sample_noise
@@ -53,12 +54,7 @@ class TinyContinuous(TinyModel):
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
     ) -> list[Latent]:
         """Return H(x), float32 (L, D), of each prompt; it has no chance in it, so seeds change nothing."""
-        distinct = list(dict.fromkeys(prompts))
-        found: dict[str, Latent] = {}
-        for first in range(0, len(distinct), _SAMPLING_BATCH_SIZE):
-            part = distinct[first : first + _SAMPLING_BATCH_SIZE]
-            found |= dict(zip(part, self.features(part).float().cpu().numpy(), strict=True))
-        return [found[prompt] for prompt in prompts]
+        return features_by_prompt(self.features, prompts, _SAMPLING_BATCH_SIZE)
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, L, D), differentiable in the backbone.
@@ -86,21 +82,9 @@ class TinyContinuous(TinyModel):
         """
         shape = tuple(self.language_model.queries.shape)
         images: list[Image] = []
-        for first in range(0, len(latents), _SAMPLING_BATCH_SIZE):
-            part = slice(first, first + _SAMPLING_BATCH_SIZE)
-            features = torch.from_numpy(np.stack([_checked(z, shape) for z in latents[part]]))
+        for part in slices(len(latents), _SAMPLING_BATCH_SIZE):
+            features = torch.from_numpy(np.stack([checked_features(self.name, z, shape) for z in latents[part]]))
             noise = sample_noise(seeds[part], self.decoder.noise_slots, self.decoder.noise_levels)
             decoded = self.decoder.decode(features.to(self.device), noise.to(self.device))
             images += list((decoded * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy())
         return images
-
-
-def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
-    if latent.shape != shape or not np.isfinite(latent).all():
-        raise DataError(
-            f"tiny-continuous decodes finite features of the shape {shape}, not "
-            f"{'such as hold NaN or infinity' if latent.shape == shape else latent.shape}; give features "
-            "that it sampled itself"
-        )
-    return latent.astype(np.float32)
-

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from silmm_plugins.models.tiny.lm import SPLIT, TinyLM, causal
+from silmm_plugins.models._shared.sequences import causal
+from silmm_plugins.models.tiny.language_model import SPLIT, TinyLM
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
 
@@ -31,15 +32,15 @@ class LanguageModel(TinyLM):
         places = self.places[first_place : first_place + codes.shape[1]]
         return self.embed(codes + self.first_code) + places
 
-    def image_logits(self, states: Tensor) -> Tensor:
-        """Return logits over the image codes alone: the tokens that may be sampled."""
-        return self.logits(states, self.first_code, self.first_code + self.codes)
+    def code_logits(self, states: Tensor) -> Tensor:
+        """Return float32 logits over the image codes alone: the tokens that may be sampled."""
+        return self.logits_between(states, self.first_code, self.first_code + self.codes)
 
     def sampling_outputs(
         self, prompts: Sequence[Sequence[int]], codes: Tensor, *, every_layer: bool = False
     ) -> Any:
         """Run prompts and codes, teacher forced; the last image_length states predict each code."""
-        ids, valid, positions = self.pad_left(prompts)
+        ids, valid, positions = self.prompt_inputs(prompts)
         length = self.image_length
         start = torch.full_like(codes[:, :1], self.vocabulary.boi)
         vectors = torch.cat([self.embed(ids), self.embed(start), self.embed_codes(codes[:, :-1])], 1)
@@ -50,7 +51,7 @@ class LanguageModel(TinyLM):
 
     def code_likelihoods(self, out: Any, codes: Tensor) -> Tensor:
         """Return log pi of each code, (batch, image_length), float32, from the outputs of :meth:`sampling_outputs`."""
-        logits = self.image_logits(out.last_hidden_state[:, -self.image_length :]).float()
+        logits = self.code_logits(out.last_hidden_state[:, -self.image_length :])
         return logits.log_softmax(-1).gather(-1, codes[..., None]).squeeze(-1)
 
     def image_prefix(self, codes: Tensor, *, every_layer: bool = False) -> tuple[Any, Any]:

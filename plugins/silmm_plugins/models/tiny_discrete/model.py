@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from silmm.contracts.models import Image, Latent, SamplingParams
-from silmm.errors import DataError
+from silmm_plugins.models._shared.generation import sample_codes, streams
+from silmm_plugins.models._shared.representations import checked_codes
+from silmm_plugins.models._shared.sequences import Decoding, slices
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_discrete.image_sampling import sample_codes
 from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
 from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
 from silmm_plugins.models.tiny_discrete.options import CAPABILITIES, WEIGHTS
@@ -49,15 +50,22 @@ class TinyDiscrete(TinyModel):
 
     # -- sampling -------------------------------------------------------------------------------------
 
+    @torch.inference_mode()
     def represent(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams
     ) -> list[Latent]:
         """Sample image codes, int32 (64,), one candidate for each prompt and seed."""
+        model = self.language_model
         rows: list[Latent] = []
-        for first in range(0, len(prompts), _SAMPLING_BATCH_SIZE):
-            part = slice(first, first + _SAMPLING_BATCH_SIZE)
-            ids = [self.prompt_ids(p) for p in prompts[part]]
-            codes = sample_codes(self.language_model, ids, seeds[part], sampling)
+        for part in slices(len(prompts), _SAMPLING_BATCH_SIZE):
+            ids = [[*self.prompt_ids(prompt), self.vocabulary.boi] for prompt in prompts[part]]
+            codes = sample_codes(
+                Decoding(model, ids, room=model.image_length - 1),
+                streams(seeds[part], model.image_length).to(self.device),
+                sampling,
+                model.code_logits,
+                lambda codes, step: model.embed_codes(codes[:, None], step)[:, 0],
+            )
             rows += list(codes.cpu().numpy().astype(np.int32))
         return rows
 
@@ -83,19 +91,5 @@ class TinyDiscrete(TinyModel):
         return self.language_model.code_likelihoods(outputs, codes)
 
     def _codes(self, latents: Sequence[Latent], names: Sequence[str]) -> torch.Tensor:
-        """Return the representations as int64 (batch, image_length), checked; `names` are for the error."""
-        length, codes = self.language_model.image_length, self.language_model.codes
-        for latent, name in zip(latents, names, strict=True):
-            if latent.shape != (length,):
-                raise DataError(
-                    f"the image tokens of {name} have the shape {latent.shape}; tiny-discrete takes "
-                    f"{length} of them, as it samples them itself"
-                )
-            tokens = latent.astype(np.int64)
-            wrong = tokens[(tokens < 0) | (tokens >= codes)]
-            if len(wrong):
-                raise DataError(
-                    f"{wrong[0]} is among the image tokens of {name}; those of tiny-discrete are 0 to "
-                    f"{codes - 1}"
-                )
-        return torch.from_numpy(np.stack(latents).astype(np.int64)).to(self.device)
+        model = self.language_model
+        return checked_codes(self.name, latents, names, model.image_length, model.codes).to(self.device)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from silmm.checkpoint.devices import dtype_of
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 from silmm.errors import DataError, UsageError
-from silmm_plugins.models._shared.devices import check_devices
-from silmm_plugins.models._shared.dtypes import dtype_of
+from silmm_plugins.models._shared.generation import reply
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.spreading import Spread
-from silmm_plugins.models.vlm_diffusion import loading
-from silmm_plugins.models.vlm_diffusion.chat import Words
+from silmm_plugins.models._shared.representations import checked_features, features_by_prompt
+from silmm_plugins.models._shared.spreading import Spread, check_devices
+from silmm_plugins.models._shared.vqa import ImagePrefix
+from silmm_plugins.models.vlm_diffusion import checkpoint
 from silmm_plugins.models.vlm_diffusion.language_model import LanguageModel
 from silmm_plugins.models.vlm_diffusion.options import CAPABILITIES, VlmDiffusionOptions
+from silmm_plugins.models.vlm_diffusion.prompts import Words
 
 try:
     from transformers import Qwen2VLImageProcessorPil as _Processor
 except ImportError:  # before transformers 5 the name without a suffix is the one that works with PIL
     from transformers import Qwen2VLImageProcessor as _Processor
-
-_T = TypeVar("_T")
-_TOKENS_PER_WORD = 3
-"""More than English needs: a reply is cut by words afterwards."""
 
 
 class VlmDiffusion(BaseModel):
@@ -68,7 +66,7 @@ class VlmDiffusion(BaseModel):
         self._merge = int(vision.spatial_merge_size)
         self._processor = _Processor(
             patch_size=vision.patch_size, temporal_patch_size=vision.temporal_patch_size,
-            merge_size=self._merge, size={"shortest_edge": 56 * 56, "longest_edge": options.look_pixels},
+            merge_size=self._merge, size={"shortest_edge": 56 * 56, "longest_edge": options.vqa_max_pixels},
         )  # fmt: skip
 
     @classmethod
@@ -80,9 +78,9 @@ class VlmDiffusion(BaseModel):
             DataError: a file is missing, damaged, or of another model; the message says which.
         """
         check_devices("vlm-diffusion", options.device)
-        folder = loading.locate(options.path, options.revision)
-        dtype = dtype_of(options.dtype, *loading.stored_dtype(folder))
-        model = cls(loading.load_vlm(folder, dtype), loading.load_decoder(folder, dtype), options)
+        folder = checkpoint.locate(options.path, options.revision)
+        dtype = dtype_of(options.dtype, *checkpoint.stored_dtype(folder))
+        model = cls(checkpoint.load_vlm(folder, dtype), checkpoint.load_decoder(folder, dtype), options)
         model._check_side()
         return model
 
@@ -104,7 +102,7 @@ class VlmDiffusion(BaseModel):
             "yes": {self.words.decode([token]): token for token in self.words.yes},
             "no": {self.words.decode([token]): token for token in self.words.no},
             "template of a sampling": self.decoder.prompt_template_encode,
-            "template of a question": self.words.look_text("IMAGE") + self.words.question_text("QUESTION"),
+            "template of a question": self.words.before_question_text("IMAGE") + self.words.question_text("QUESTION"),
             "end of a turn": self.words.end,
             "template tokens left out": self.words.start,
             "H": list(self.shape),
@@ -118,20 +116,10 @@ class VlmDiffusion(BaseModel):
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer each request; examples are earlier turns of the conversation."""
         self.placement.need()
-        replies: list[str] = []
-        for part in _parts(requests, self._options.chat_batch_size):
-            longest = _TOKENS_PER_WORD * max(request.max_words for request in part)
-            found = self.language_model.write(
-                [self.words.conversation(request) for request in part],
-                [request.seed for request in part],
-                [request.temperature for request in part],
-                longest,
-                self.words.end,
-            )
-            for request, ids in zip(part, found, strict=True):
-                words = self.words.decode(ids[: _TOKENS_PER_WORD * request.max_words]).strip().split(" ")
-                replies.append(" ".join(words[: request.max_words]))
-        return replies
+        return reply(
+            self.language_model, requests, self.words.conversation, self.words.decode, owner="vlm-diffusion",
+            batch_size=self._options.chat_batch_size, stop=self.words.end, tokens_per_word=3,
+        )  # fmt: skip
 
     def reads(self, prompt: str) -> bool:
         """Say whether the prompt fits into the positions of H."""
@@ -151,36 +139,29 @@ class VlmDiffusion(BaseModel):
         An image is read once for all its questions.
         """
         self.placement.need("vision")
-        results = [np.zeros((len(asked), 2)) for asked in questions]
-        for row, (image, asked) in enumerate(zip(images, questions, strict=True)):
-            if asked:
-                p = self.image_logits(image, asked).double().softmax(-1)
-                both = [p[:, ids].sum(-1) for ids in (self.words.yes, self.words.no)]
-                results[row] = torch.stack(both, 1).cpu().numpy()
+        results = [np.zeros((0, 2)) for _ in questions]
+        for row, (image, texts) in enumerate(zip(images, questions, strict=True)):
+            if texts:
+                asked = [self.words.question(text) for text in texts]
+                (results[row],) = self.image_prefix(image).answers([asked], self.words.yes, self.words.no)
         return results
 
-    def image_logits(self, image: Image, questions: Sequence[str]) -> torch.Tensor:
-        """Return the logits (n_questions, vocabulary) at the answer to each question; one at least.
+    def image_prefix(self, image: Image) -> ImagePrefix:
+        """Read an image behind the template's beginning; its keys and values serve all questions.
 
         Raises:
             DataError: Qwen's preprocessing refuses the image: it is 200 times as long as wide, or more.
         """
         try:
-            seen = self._processor(image, input_data_format="channels_last", return_tensors="pt")
+            inputs = self._processor(image, input_data_format="channels_last", return_tensors="pt")
         except ValueError as error:
             height, width = image.shape[:2]
             raise DataError(
-                f"vlm-diffusion cannot look at an image of {width}x{height} pixels ({error}); cut it or pad "
-                "it"
+                f"vlm-diffusion cannot read an image of {width}x{height} pixels ({error}); cut it or pad it"
             ) from error
-        grid = seen.image_grid_thw
-        return self.language_model.answers(
-            self.words.look(int(grid.prod()) // self._merge**2),
-            self.words.image,
-            seen.pixel_values,
-            grid,
-            [self.words.question(text) for text in questions],
-        )
+        grid = inputs.image_grid_thw
+        before = self.words.before_question(int(grid.prod()) // self._merge**2)
+        return self.language_model.image_prefix(before, self.words.image, inputs.pixel_values, grid)
 
     # -- sampling -------------------------------------------------------------------------------------
 
@@ -189,10 +170,7 @@ class VlmDiffusion(BaseModel):
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
     ) -> list[Latent]:
         """Return H(x), float32 (tokens, D), of each prompt; it has no chance in it."""
-        found: dict[str, Latent] = {}
-        for part in _parts(list(dict.fromkeys(prompts)), self._options.chat_batch_size):
-            found |= dict(zip(part, self.features(part).float().cpu().numpy(), strict=True))
-        return [found[prompt] for prompt in prompts]
+        return features_by_prompt(self.features, prompts, self._options.sampling_batch_size)
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, tokens, D), zeros in front of a short prompt's.
@@ -231,15 +209,21 @@ class VlmDiffusion(BaseModel):
         Raises:
             DataError: a representation has another shape than this model's H, is not finite, or is empty.
         """
-        checked = [_checked(one, self.shape) for one in latents]
-        if not checked:
+        features = [self._checked(latent) for latent in latents]
+        if not features:
             return []
         self.placement.need("decoder")
         without = self._inputs("negative_", self._features([self._options.negative_prompt])[0])
         return [
-            self._decoded(self._inputs("", torch.from_numpy(one)) | without, seed)
-            for one, seed in zip(checked, seeds, strict=True)
+            self._decoded(self._inputs("", torch.from_numpy(h)) | without, seed)
+            for h, seed in zip(features, seeds, strict=True)
         ]
+
+    def _checked(self, latent: Latent) -> Latent:
+        features = checked_features("vlm-diffusion", latent, self.shape)
+        if not features.any():
+            raise DataError("vlm-diffusion decodes finite features of which some are not 0; give its own")
+        return features
 
     def _inputs(self, which: str, h: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the pipeline's arguments for H without the zeros in front."""
@@ -250,7 +234,7 @@ class VlmDiffusion(BaseModel):
 
     def _decoded(self, conditions: dict[str, torch.Tensor], seed: int) -> Image:
         if self._options.guidance <= 1:
-            conditions = {name: one for name, one in conditions.items() if not name.startswith("negative_")}
+            conditions = {name: h for name, h in conditions.items() if not name.startswith("negative_")}
         (images,) = self.decoder(
             **conditions,
             true_cfg_scale=self._options.guidance,
@@ -265,17 +249,3 @@ class VlmDiffusion(BaseModel):
         levels = (images[0].float() * 255).round().to(torch.uint8)
         image: Image = levels.movedim(0, -1).cpu().numpy()
         return image
-
-
-def _parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]
-
-
-def _checked(latent: Latent, shape: tuple[int, ...]) -> Latent:
-    if latent.shape != shape or not np.isfinite(latent).all() or not latent.any():
-        raise DataError(
-            f"vlm-diffusion decodes finite features of the shape {shape} that are not all 0, not "
-            f"{'such ones' if latent.shape == shape else latent.shape}; give features that it sampled itself"
-        )
-    return latent.astype(np.float32)

@@ -34,7 +34,8 @@ class VlmDiffusionOptions(LoadingOptions):
     steps: int = option(50, "denoising steps of an image", ge=1, unit="steps")
     guidance: float = option(4.0, "scale of classifier-free guidance; 1 is none", ge=1.0)
     negative_prompt: str = option(" ", "the prompt that guidance leads away from")
-    look_pixels: int = option(
-        448 * 448, "an image that is asked about is scaled down to at most so many pixels", ge=56 * 56, unit="pixels"
+    vqa_max_pixels: int = option(
+        448 * 448, "most pixels of an image that is asked about; a larger one is scaled down", ge=56 * 56, unit="pixels"
     )
-    chat_batch_size: int = option(16, "prompts or chat requests in one forward pass", ge=1, unit="rows")
+    sampling_batch_size: int = option(16, "prompts whose H is computed at once", ge=1, unit="prompts")
+    chat_batch_size: int = option(16, "chat requests answered at once", ge=1, unit="requests")

@@ -13,12 +13,12 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
 
+from silmm.checkpoint.devices import device_of
 from silmm.contracts.training import TrainingJob
 from silmm.errors import SilmmError
 from silmm.lora.adapters import new_adapter, save_adapter, trainable_parameters
 from silmm.lora.loading import load_adapter
 from silmm.seeds import derive
-from silmm_plugins.models._shared.devices import device_of
 from silmm_plugins.training.lora.batches import split
 from silmm_plugins.training.lora.checkpoints import Position, load_checkpoint, save_checkpoint
 from silmm_plugins.training.lora.early_stopping import EarlyStopping

@@ -8,8 +8,8 @@ from typing import ClassVar, TypeAlias
 
 import torch
 
+from silmm.checkpoint.devices import device_of
 from silmm.contracts.training import TrainingJob
-from silmm_plugins.models._shared.devices import device_of
 from silmm_plugins.training import losses
 from silmm_plugins.training.lora.lora_options import LikelihoodOptions
 from silmm_plugins.training.objectives import preference_data

@@ -11,10 +11,10 @@ from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from silmm.checkpoint.devices import device_of
 from silmm.contracts.models import BaseModel, Preference
 from silmm.errors import SilmmError
 from silmm.storage.atomic_files import atomic_write
-from silmm_plugins.models._shared.devices import device_of
 
 _KEY = "features"
 PART = 128

@@ -13,13 +13,13 @@ from accelerate import PartialState
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from silmm.checkpoint.devices import device_of
 from silmm.contracts.candidates import Candidate, Prompt
 from silmm.contracts.models import BaseModel, Latent
 from silmm.contracts.training import TrainingJob
 from silmm.errors import DataError, UsageError
 from silmm.lora.adapters import trainable_parameters
 from silmm.storage.atomic_files import atomic_write
-from silmm_plugins.models._shared.devices import device_of
 from silmm_plugins.training import losses
 from silmm_plugins.training.lora.batches import batches
 from silmm_plugins.training.lora.lora_options import RolloutOptions

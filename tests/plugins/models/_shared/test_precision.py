@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.models._shared.dtypes import dtype_of
 
+from silmm.checkpoint.devices import dtype_of
 from silmm.contracts.models import BaseModel, SamplingParams
 from silmm.errors import DataError
 from silmm.lora.adapters import new_adapter, trainable_parameters

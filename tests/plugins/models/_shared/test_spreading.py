@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.models._shared.devices import check_devices, device_of
-from silmm_plugins.models._shared.spreading import Spread
+from silmm_plugins.models._shared.spreading import Spread, check_devices
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from silmm.checkpoint.devices import device_of
 from silmm.contracts.models import BaseModel, SamplingParams
 from silmm.errors import UsageError
 from silmm.lora.adapters import new_adapter, save_adapter

@@ -132,7 +132,8 @@ def test_what_it_sees(golden, model, expected):
         pixels = model.vision.pixels([image(golden, case["image"])])
         close(pixels[0], expected[f"vqa{number}_pixel_values"])
         close(model.vision.vectors(pixels)[0], expected[f"vqa{number}_image_embeds"])
-        close(model.image_logits(pixels, [[case["question"]]])[0][0], expected[f"vqa{number}_logits"])
+        (logits,) = model.image_prefix(pixels).logits([model.question_ids([case["question"]])])
+        close(logits[0], expected[f"vqa{number}_logits"])
 
 
 def test_answers_beside_other_images_and_questions(golden, model, expected):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from silmm_plugins.models.dreamllm.checkpoint import build
 from silmm_plugins.models.dreamllm.companions import CLIP_L, UNET_2_1, VAE_2_1
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaForCausalLM
 
+from silmm.checkpoint.networks import empty_network
 from silmm.contracts.models import ChatRequest, SamplingParams
 from tests.plugins.models.dreamllm.conftest import load
 from tests.plugins.models.dreamllm.tiny_checkpoint import write
@@ -107,6 +107,6 @@ def test_what_a_bug_report_needs(written):
 )  # fmt: skip
 def test_the_known_configurations_are_those_of_the_real_model(make, parameters, tensors):
     """Parameters and tensors of the networks, built without memory, are those of the public models."""
-    network = build(make)
+    network = empty_network(make)
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
     assert tensors is None or len(network.state_dict()) == tensors

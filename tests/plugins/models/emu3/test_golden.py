@@ -156,8 +156,10 @@ def test_answers(model: Emu3, golden: Path, expected: dict[str, Any], arrays: An
         seen = model.vision.encode(image)
         ids = [*model.judge.image_ids(seen), *model.judge.question_ids(case["question"])]
         assert ids == case["input_ids"]
-        (alone,) = model.judge.first_logits(seen, [case["question"]])
-        (beside,) = model.judge.first_logits(seen, asked)
+        with torch.no_grad():
+            prefix = model.judge.image_prefix(seen)
+            (alone,) = prefix.logits([[model.judge.question_ids(case["question"])]])
+            (beside,) = prefix.logits([list(map(model.judge.question_ids, asked))])
         for logits in (alone[0], beside[index]):
             np.testing.assert_allclose(logits, arrays[f"vqa{index}_logits"], **CLOSE)
         (answers,) = model.yes_no([image], [asked])

@@ -102,8 +102,9 @@ def test_answers_are_those_of_a_full_forward(model: Emu3) -> None:
     codes = np.arange(12, dtype=np.int32).reshape(3, 4)
     asked = ["Is it a cat?", "Is there a red cube on the left of the cat?", "No?"]
     judge = model.judge
-    (found,) = judge.first_logits(codes, asked)
-    for row, question in zip(found, asked, strict=True):
+    with torch.no_grad():
+        (logits,) = judge.image_prefix(codes).logits([[judge.question_ids(question) for question in asked]])
+    for row, question in zip(logits, asked, strict=True):
         ids = [*judge.image_ids(codes), *judge.question_ids(question)]
         with torch.no_grad():
             whole = judge.model.backbone(torch.tensor([ids])).logits[0, -1]
@@ -116,12 +117,12 @@ def test_a_image_is_read_once(model: Emu3, monkeypatch: pytest.MonkeyPatch) -> N
     text = model.judge.model.text
     forward = text.forward
     monkeypatch.setattr(
-        text, "forward", lambda **given: (read.append(given["input_ids"].shape[1]), forward(**given))[1]
+        text, "forward", lambda **inputs: (read.append(inputs["inputs_embeds"].shape[1]), forward(**inputs))[1]
     )
     image = np.zeros((32, 32, 3), dtype=np.uint8)
     assert len(model.yes_no([image], [["Is it red?"] * 20])[0]) == 20
     length = len(model.judge.image_ids(model.vision.encode(image)))
-    assert [one for one in read if one >= length] == [length]
+    assert [count for count in read if count >= length] == [length]
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
@@ -174,5 +175,5 @@ def test_chat_is_text(model: Emu3) -> None:
     assert all(len(answer.split()) <= 5 and "<|" not in answer for answer in answers)
     mixed = [*requests[:2], replace(requests[2], max_words=40)]
     assert model.chat(mixed)[:2] == answers[:2]
-    with pytest.raises(DataError, match="a chat request has"):
+    with pytest.raises(DataError, match="the request 'zebra zebra"):
         model.chat([ChatRequest("list", "zebra " * 200, "Name colors.")])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from silmm_plugins.models.emu3.tokens import TextTokenizer, load_tokenizer
+from silmm_plugins.models.emu3.tokenizer import TextTokenizer, load_tokenizer
 
 from silmm.errors import DataError
 from tests.plugins.models.emu3.tiny_checkpoint import CODES, ranks, vocabulary

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from silmm_plugins.models.emu3.tokens import load_tokenizer
+from silmm_plugins.models.emu3.tokenizer import load_tokenizer
 from transformers import Emu3Config, Emu3ForCausalLM, Emu3ForConditionalGeneration
 
 CODES = 32

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 from pathlib import Path
 
@@ -110,58 +109,13 @@ def test_a_missing_shard_is_named(copy):
     assert lost.name in refused(copy)
 
 
-def test_an_index_stays_in_its_folder(copy):
-    """An index that points out of its folder is not followed."""
-    shard(copy)
-    path = copy / "model.safetensors.index.json"
-    path.write_text(json.dumps({"weight_map": {"a": "../model.safetensors"}}))
-    assert "'../model.safetensors'" in refused(copy)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
-def test_a_truncated_file_is_named(copy, share):
-    """A safetensors file that is cut short anywhere is named."""
-    path = copy / "model.safetensors"
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * share)])
-    assert str(path) in refused(copy)
-
-
-class Payload:
-    """What a pickle could run."""
-
-    def __reduce__(self):
-        """Say what a pickle would call."""
-        return (print, ("run",))
-
-
-@pytest.mark.parametrize("made", ["code", "truncated", "list"])
-def test_a_bin_file_that_is_not_weights_is_refused(copy, made, capsys):
-    """A .bin file with code, cut short, or of another kind is named, and nothing in it runs."""
-    path = copy / "pytorch_model.bin"
-    (copy / "model.safetensors").unlink()
-    torch.save([torch.zeros(3)] if made == "list" else {"a": torch.zeros(300)}, path)
-    if made == "code":
-        path.write_bytes(pickle.dumps({"a": Payload()}, protocol=2))
-    if made == "truncated":
-        path.write_bytes(path.read_bytes()[:300])
-    assert str(path) in refused(copy)
-    assert "run" not in capsys.readouterr().out
-
-
-def test_a_folder_without_weights_is_refused(copy):
-    """The message says which files were looked for."""
-    (copy / "model.safetensors").unlink()
-    assert "model.safetensors or pytorch_model.bin" in refused(copy)
-
-
 def test_missing_and_odd_tensors_are_named(copy):
     """A tensor that the files lack, or of another shape than config.json says, is named."""
     path = copy / "model.safetensors"
     weights = load_file(path)
     name = "model.generation_head.vision_head.bias"
     save_file({key: value for key, value in weights.items() if key != name}, path)
-    assert f"first {name!r}" in refused(copy)
+    assert f"first is {name!r}" in refused(copy)
     save_file(weights | {name: torch.zeros(3)}, path)
     message = refused(copy)
     assert name in message
@@ -226,7 +180,7 @@ def test_a_missing_folder_is_not_looked_up(tmp_path):
 def test_an_unknown_hub_id_says_both(monkeypatch):
     """An id that the hub does not give is told with the hub's reason; here the network is off."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match="no folder here, and the hub does not give it"):
+    with pytest.raises(DataError, match="no folder 'nobody/no-such-janus', and the hub does not give"):
         open_checkpoint("nobody/no-such-janus", dtype="auto", revision=None)
 
 
@@ -254,10 +208,10 @@ def test_preprocessing_is_read_from_the_checkpoint(load, copy):
     stored = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3], "min_size": 5, "image_size": 16}
     expected = ImageProcessor(16, 5, (0.1, 0.2, 0.3), (1.0, 2.0, 3.0), (25, 51, 76))
     (copy / "processor_config.json").write_text(json.dumps({"image_processor": stored}))
-    assert load(copy).reader == expected
+    assert load(copy).processor == expected
     (copy / "processor_config.json").unlink()
     (copy / "preprocessor_config.json").write_text(json.dumps(stored))
-    assert load(copy).reader == expected
+    assert load(copy).processor == expected
 
 
 def test_the_probe_tells_what_the_folder_says(load, folder, copy):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from silmm_plugins.models.janus import image_sampling as sampling
+from silmm_plugins.models._shared import generation
 
 from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm.errors import DataError
@@ -36,8 +36,8 @@ def test_each_step_samples_from_the_stated_distribution(load, folder, monkeypatc
     """What the sampler samples from, in a mixed batch, is u + g (c - u) of the stock classes, unbatched."""
     model = load(folder, guidance=guidance)
     seen = []
-    real = sampling.pick
-    monkeypatch.setattr(sampling, "pick", lambda logits, *rest: seen.append(logits) or real(logits, *rest))
+    real = generation.pick
+    monkeypatch.setattr(generation, "pick", lambda logits, *rest: seen.append(logits) or real(logits, *rest))
     codes = model.represent(PROMPTS, SEEDS, SamplingParams())
     for row, (prompt, z) in enumerate(zip(PROMPTS, codes, strict=True)):
         ids = model.prompts.sampling(prompt)

@@ -10,7 +10,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from silmm_plugins.models.janus import image_sampling as sampling
-from silmm_plugins.models.janus import vqa as looking
 from transformers import JanusForConditionalGeneration
 
 from silmm.contracts.models import SamplingParams
@@ -96,7 +95,7 @@ def test_ids_are_the_originals(model, expected):
 def test_images_are_prepared_as_the_original_does(model, expected, arrays, recorded_images):
     """Scaling, padding and normalising give the recorded pixel values, of landscape and square images."""
     for number, case in enumerate(expected["vqa"]):
-        close(model.reader.read([recorded_images[case["image"]]])[0], arrays[f"vqa{number}_pixel_values"])
+        close(model.processor.pixels([recorded_images[case["image"]]])[0], arrays[f"vqa{number}_pixel_values"])
 
 
 def test_a_question_alone(model, expected, arrays, recorded_images):
@@ -104,10 +103,9 @@ def test_a_question_alone(model, expected, arrays, recorded_images):
     for number, case in enumerate(expected["vqa"]):
         pixels = torch.from_numpy(arrays[f"vqa{number}_pixel_values"])[None]
         with torch.inference_mode():
-            close(model.network.look(pixels)[0], arrays[f"vqa{number}_image_embeds"])
-            cache, length = looking.read_images(model.network, model.prompts, pixels)
-            ids = [[model.prompts.question(case["question"])]]
-            close(looking.answer_logits(model.network, cache, length, ids)[0], arrays[f"vqa{number}_logits"])
+            close(model.network.encode_images(pixels)[0], arrays[f"vqa{number}_image_embeds"])
+            (logits,) = model.image_prefix(pixels).logits([[model.prompts.question(case["question"])]])
+            close(logits[0], arrays[f"vqa{number}_logits"])
         answer = model.yes_no([recorded_images[case["image"]]], [[case["question"]]])[0]
         close(answer, [[case["p_yes"], case["p_no"]]])
 

@@ -31,7 +31,7 @@ def by_stock_classes(model, image, question):
         [*words.before_image(), *[words.image] * model.network.image_length, *words.question(question)]
     ])
     with torch.inference_mode():
-        logits = model.backbone(input_ids=ids, pixel_values=model.reader.read([image])).logits[0, -1]
+        logits = model.backbone(input_ids=ids, pixel_values=model.processor.pixels([image])).logits[0, -1]
     p = logits.double().softmax(-1)
     return [float(p[words.yes].sum()), float(p[words.no].sum())]
 
@@ -47,9 +47,9 @@ def test_answers_are_those_of_whole_forward_passes(model, images):
 def test_a_image_is_read_once(model, images, monkeypatch):
     """However many questions there are, the vision tower sees each image once."""
     seen = []
-    real = type(model.network).look
+    real = type(model.network).encode_images
     monkeypatch.setattr(
-        type(model.network), "look", lambda self, pixels: seen.append(len(pixels)) or real(self, pixels)
+        type(model.network), "encode_images", lambda self, pixels: seen.append(len(pixels)) or real(self, pixels)
     )
     model.yes_no(images, [ASKED * 30, ASKED, []])
     assert sum(seen) == len(images)
@@ -86,7 +86,7 @@ def test_an_answer_has_at_most_its_words(model):
         for i in range(4)
     ])
     assert all(len(text.split()) <= 1 + i for i, text in enumerate(texts))
-    one = model.prompts.talking(ChatRequest("write", "a cat", "Write."))
-    two = model.prompts.talking(ChatRequest("write", "a cat", "Write.", (("a", "b"),)))
+    one = model.prompts.chat(ChatRequest("write", "a cat", "Write."))
+    two = model.prompts.chat(ChatRequest("write", "a cat", "Write.", (("a", "b"),)))
     assert one.count(model.prompts.eos) == 0
     assert two.count(model.prompts.eos) == 1

@@ -75,15 +75,7 @@ def test_a_missing_shard_is_named(copy):
     """A shard that the index names and the folder lacks is named."""
     shard = sorted((copy / LLM).glob("*.safetensors"))[1]
     shard.unlink()
-    with pytest.raises(DataError, match=rf"lacks {shard.name}.*index\.json"):
-        read(copy)
-
-
-def test_a_truncated_shard_is_named(copy):
-    """A shard that was cut off is named."""
-    shard = sorted((copy / LLM).glob("*.safetensors"))[1]
-    cut(shard)
-    with pytest.raises(DataError, match=rf"{shard.name} cannot be read"):
+    with pytest.raises(DataError, match=rf"{shard.name} is missing; .*index\.json"):
         read(copy)
 
 
@@ -101,7 +93,7 @@ def test_weights_that_are_not_there_are_named(copy):
     """A shard without a weight of the model is refused with the weight's name."""
     path = copy / LLM / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 3}))
-    with pytest.raises(DataError, match=r"lacks \d+ weights, model\.layers\.2"):
+    with pytest.raises(DataError, match=r"lacks \d+ weights .*model\.layers\.2"):
         read(copy)
 
 

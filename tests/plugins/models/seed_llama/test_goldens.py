@@ -11,14 +11,15 @@ import PIL.Image
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.seed_llama.image_sampling import code_log_probabilities
 from silmm_plugins.models.seed_llama.image_weights import _vision_sizes
-from silmm_plugins.models.seed_llama.language_model import load_language_model
+from silmm_plugins.models.seed_llama.language_model import LanguageModel
 from silmm_plugins.models.seed_llama.model import SeedLlama
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
-from silmm_plugins.models.seed_llama.sequences import Prefix, following_states, head
 from transformers import LlamaForCausalLM
 
+from silmm.checkpoint.networks import load_pretrained
 from silmm.contracts.models import SamplingParams
 from silmm.lora.adapters import new_adapter, save_adapter
 from silmm.lora.loading import load_adapter
@@ -84,10 +85,10 @@ def test_images_become_the_recorded_codes(golden, model):
         for i in PLACES:
             pixels = model.images.pixels([golden.images[i]])
             near(pixels[0], golden.arrays[f"pixel_values{i}"])
-            near(model.images.look(pixels)[0], golden.arrays[f"vit_after_ln{i}"])
-            assert model.see([golden.images[i]])[0].tolist() == cases[i]["codes"]
-        together = model.see(golden.images)
-        alone = [model.see([image])[0] for image in golden.images]
+            near(model.images.image_states(pixels)[0], golden.arrays[f"vit_after_ln{i}"])
+            assert model.image_codes([golden.images[i]])[0].tolist() == cases[i]["codes"]
+        together = model.image_codes(golden.images)
+        alone = [model.image_codes([image])[0] for image in golden.images]
     assert together[: len(cases)].tolist() == [case["codes"] for case in cases]
     assert together.tolist() == [codes.tolist() for codes in alone]
 
@@ -98,9 +99,9 @@ def test_what_is_quantised_is_the_recorded(golden, model):
         side = model.images.visual_encoder.side
         image = PIL.Image.fromarray(golden.images[i]).resize((side, side), PIL.Image.Resampling.BICUBIC)
         with torch.no_grad():
-            states = model.images.look(model.images.pixels([np.asarray(image)]))
+            states = model.images.image_states(model.images.pixels([np.asarray(image)]))
             near(model.images.read(states)[0], golden.arrays[f"pre_quantization{i}"])
-            codes = model.see([np.asarray(image)])[0].tolist()
+            codes = model.image_codes([np.asarray(image)])[0].tolist()
         assert codes == golden.told["encode"][i]["codes_with_the_built_in_bicubic_processor"]
 
 
@@ -117,7 +118,7 @@ def test_text_becomes_the_recorded_ids(golden, model):
     """Templates and tokenizer give the recorded texts and ids; so do special and answer ids."""
     for case in golden.told["vqa"]:
         codes = golden.told["encode"][int(case["image"][3])]["codes"]
-        text = model.template.look(codes) + model.template.question(case["question"])
+        text = model.template.image_turn(codes) + model.template.question(case["question"])
         assert text == case["prompt"]
         assert model.text.encode(text) == case["input_ids"]
     for case in golden.told["logp"]:
@@ -136,11 +137,11 @@ def test_answers_are_the_recorded(golden, model):
     expected = [[case["p_yes"], case["p_no"]] for case in cases]
     for i, case in enumerate(cases):
         with torch.no_grad():
-            logits = head(model.backbone, model.backbone.model(torch.tensor([case["input_ids"]]))[0][0, -1])
+            ids, cut, language_model = case["input_ids"], 37, model.language_model
+            logits = language_model.logits(model.backbone.model(torch.tensor([ids]))[0][0, -1])
             near(logits, golden.arrays[f"vqa{i}_logits"])
-            ids, cut = case["input_ids"], 37
-            prefix = Prefix(model.backbone, [ids[:cut]])
-            near(head(model.backbone, prefix.last_states([0], [ids[cut:]]))[0], logits)
+            prefix = ImagePrefix(language_model, language_model.embed(torch.tensor([ids[:cut]])))
+            near(prefix.logits([[ids[cut:]]])[0][0], logits)
         near(model.yes_no([golden.images[i]], [[case["question"]]])[0][0], expected[i])
     together = model.yes_no(golden.images, [QUESTIONS, QUESTIONS[::-1], QUESTIONS[:1]])
     near([together[0][0], together[1][0]], expected)
@@ -159,13 +160,13 @@ def test_a_question_behind_spaces_is_the_same(golden, model):
 
 def test_a_image_is_read_once_for_all_its_questions(golden, model, monkeypatch):
     """However many questions and batches of them there are, an image is encoded and read one time."""
-    read_images, real = [], Prefix.__init__
+    read_images, real = [], ImagePrefix.__init__
 
-    def counting(self, backbone, beginnings):
-        read_images.append(len(beginnings))
-        real(self, backbone, beginnings)
+    def counting(self, language_model, vectors):
+        read_images.append(len(vectors))
+        real(self, language_model, vectors)
 
-    monkeypatch.setattr(Prefix, "__init__", counting)
+    monkeypatch.setattr(ImagePrefix, "__init__", counting)
     model.yes_no(golden.images, [QUESTIONS * 60] * 3)
     assert read_images == [3]
 
@@ -179,12 +180,12 @@ def test_likelihoods_are_the_recorded(golden, model):
         for i, case in enumerate(cases):
             for full, name in ((False, "logp_codes_only"), (True, "logp_full_vocab")):
                 ids = [case["prompt_ids"]]
-                found = code_log_probabilities(model.backbone, ids, codes[i : i + 1], span, full=full)[0]
+                found = code_log_probabilities(model.language_model, ids, codes[i : i + 1], span, full=full)[0]
                 near(found, case[name])
                 assert float(found.sum()) == pytest.approx(case[f"{name}_sum"], abs=SUM)
             tokens = torch.cat([codes[i] + span.start, torch.tensor([model.text.eoi])])[None]
-            last = following_states(model.backbone, [case["prompt_ids"]], tokens)[:, -1]
-            near(head(model.backbone, last).log_softmax(-1)[0, model.text.eoi], case["logp_eoi"])
+            last = model.language_model.following_states([case["prompt_ids"]], tokens)[:, -1]
+            near(model.language_model.logits(last).log_softmax(-1)[0, model.text.eoi], case["logp_eoi"])
         alone = [model.log_likelihood([c["prompt"]], [np.array(c["codes"])]).item() for c in cases]
     sums = [case["logp_codes_only_sum"] for case in cases]
     assert alone == pytest.approx(sums, abs=SUM)
@@ -206,8 +207,8 @@ def test_sampling_is_the_likelihoods_distribution(golden, model):
         numbers = np.random.Generator(np.random.Philox(key=seed)).random(32)
         tokens = torch.from_numpy(z.astype(np.int64))[None] + span.start
         with torch.no_grad():
-            states = following_states(model.backbone, [model.prompt_ids(prompt)], tokens)
-            p = head(model.backbone, states, span).softmax(-1)[0].double().cumsum(-1).numpy()
+            states = model.language_model.following_states([model.prompt_ids(prompt)], tokens)
+            p = model.language_model.logits_of(states, span).softmax(-1)[0].double().cumsum(-1).numpy()
         low = np.where(z > 0, p[np.arange(32), np.maximum(z - 1, 0)], 0.0)
         assert (low - 1e-5 <= numbers).all()
         assert (numbers <= p[np.arange(32), z] + 1e-5).all()
@@ -232,12 +233,12 @@ def test_numbers_survive_plain_peft(golden, tmp_path):
     load_adapter(model, None)
     assert np.abs(np.subtract(base, tuned)).max() > 0.1
     case = golden.told["logp"][1]
-    fresh = load_language_model(golden.folder / "seed-llama-8b-sft", "auto")
+    fresh = load_pretrained(LlamaForCausalLM, golden.folder / "seed-llama-8b-sft", torch.float32)
     span = slice(model.text.first_code, model.text.first_code + model.text.codes)
     plain = PeftModel.from_pretrained(fresh, tmp_path / "adapter").base_model.model.eval()
     with torch.no_grad():
         codes = torch.tensor([case["codes"]])
-        found = code_log_probabilities(plain, [case["prompt_ids"]], codes, span).sum().item()
+        found = code_log_probabilities(LanguageModel(plain), [case["prompt_ids"]], codes, span).sum().item()
     assert found == pytest.approx(tuned[1], abs=SUM)
 
 
@@ -259,7 +260,7 @@ def test_the_image_encoder_may_lie_in_its_own_file(golden, tmp_path):
     torch.save({k: v for k, v in weights.items() if not k.startswith("visual_encoder.")}, path)
     model = read(golden.folder, tokenizer=str(tmp_path / "tokenizer"))
     for image, case in zip(golden.images, golden.told["encode"], strict=False):
-        assert model.see([image])[0].tolist() == case["codes"]
+        assert model.image_codes([image])[0].tolist() == case["codes"]
 
 
 def test_the_published_image_encoder_has_16_heads():
@@ -274,5 +275,5 @@ def test_the_published_image_encoder_has_16_heads():
 def test_the_language_models_own_folder_is_enough(golden):
     """Given the folder of the language model, the other parts are found beside it."""
     model = read(golden.folder / "seed-llama-8b-sft")
-    assert model.see([golden.images[0]])[0].tolist() == golden.told["encode"][0]["codes"]
+    assert model.image_codes([golden.images[0]])[0].tolist() == golden.told["encode"][0]["codes"]
     assert model.probe()["weights without a place"] == []

@@ -1,8 +1,8 @@
 """Words and templates: ids, what may not be written by users, and how each release is talked to."""
 
 import pytest
-from silmm_plugins.models.seed_llama.templates import TEMPLATES, template_of
-from silmm_plugins.models.seed_llama.text import TextTokenizer
+from silmm_plugins.models.seed_llama.prompts import TEMPLATES, template_of
+from silmm_plugins.models.seed_llama.tokenizer import TextTokenizer
 
 from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm.errors import DataError
@@ -61,7 +61,7 @@ def test_each_release_is_talked_to_in_its_own_way():
         "14b": f"<s>[INST] {request} [/INST]\n Here is an image.<img>",
         "pretrain": "<s>a cat.<img>",
     }
-    assert TEMPLATES["14b"].look([1]) + TEMPLATES["14b"].question("a cat?") == (
+    assert TEMPLATES["14b"].image_turn([1]) + TEMPLATES["14b"].question("a cat?") == (
         "<s>[INST] <img><img_00001></img>a cat? [/INST]\n"
     )
     assert TEMPLATES["pretrain"].question("a cat?") == "Question: a cat?\nAnswer:"

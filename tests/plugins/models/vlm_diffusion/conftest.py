@@ -10,7 +10,7 @@ from silmm_plugins.models.vlm_diffusion.options import VlmDiffusionOptions
 
 from tests.plugins.models.vlm_diffusion.tiny_pipeline import write
 
-SMALL = {"device": "cpu", "dtype": "float32", "tokens": 250, "side": 32, "steps": 2, "look_pixels": 112 * 112}
+SMALL = {"device": "cpu", "dtype": "float32", "tokens": 250, "side": 32, "steps": 2, "vqa_max_pixels": 112 * 112}
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import QwenImagePipeline
-from silmm_plugins.models.vlm_diffusion.chat import (
+from silmm_plugins.models.vlm_diffusion.prompts import (
     ASSISTANT,
     END,
     IMAGE,
@@ -66,7 +66,7 @@ def test_answers_are_those_of_a_full_pass(stock, model):
     questions = ["Is there a cat?", "Is the red cube on the left of it?"]
     seen = model._processor(image, input_data_format="channels_last", return_tensors="pt")
     count = int(seen.image_grid_thw.prod()) // 4
-    found = model.image_logits(image, questions)
+    (found,) = model.image_prefix(image).logits([list(map(model.words.question, questions))])
     for row, question in enumerate(questions):
         text = f"{SYSTEM}{USER}{SEEN_START}{IMAGE * count}{SEEN_END}{question}{END}\n{ASSISTANT}"
         ids = stock.tokenizer(text, return_tensors="pt").input_ids

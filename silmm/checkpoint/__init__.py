@@ -1,0 +1,1 @@
+"""Reading checkpoints: their folder, their JSON, their weights, and the networks that take these."""

@@ -1,0 +1,1 @@
+"""The workers of a run: its components, its shards, and the processes that run them."""
