@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from silmm_plugins.models.emu3.tokenizer import TextTokenizer, Tokens
+    from silmm_plugins.models.emu3.tokenizer import Emu3Tokenizer, Emu3Tokens
 
 Codes: TypeAlias = "npt.NDArray[np.int32]"
 """The codes of an image, (rows, columns), each in [0, codebook)."""
@@ -49,18 +49,18 @@ def length(rows: int, columns: int) -> int:
     return rows * (columns + 1)
 
 
-def opening(tokenizer: TextTokenizer, rows: int, columns: int) -> list[int]:
+def opening(tokenizer: Emu3Tokenizer, rows: int, columns: int) -> list[int]:
     """Return the ids that announce an image: its beginning and its size."""
     tokens = tokenizer.tokens
     return [tokens.boi, *tokenizer.encode(f"{rows}*{columns}"), tokens.img]
 
 
-def body(tokens: Tokens, codes: Codes) -> list[int]:
+def body(tokens: Emu3Tokens, codes: Codes) -> list[int]:
     """Return the ids of all rows, each with its end-of-row token."""
     return [one for row in codes.tolist() for one in (*(tokens.visual + code for code in row), tokens.eol)]
 
 
-def closing(tokens: Tokens) -> list[int]:
+def closing(tokens: Emu3Tokens) -> list[int]:
     """Return the ids that end an image."""
     return [tokens.eof, tokens.eoi]
 

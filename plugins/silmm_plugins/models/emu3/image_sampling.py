@@ -13,7 +13,7 @@ from torch import Tensor
 from silmm_plugins.models._shared.generation import sample_codes, streams
 from silmm_plugins.models._shared.sequences import Decoding
 from silmm_plugins.models.emu3 import grammar
-from silmm_plugins.models.emu3.language_model import LanguageModel
+from silmm_plugins.models.emu3.language_model import Emu3LM
 
 if TYPE_CHECKING:
     from silmm.contracts.models import SamplingParams
@@ -34,7 +34,7 @@ class Canvas:
 
 
 def sample(
-    model: LanguageModel, canvases: Sequence[Canvas], sampling: SamplingParams, guidance: float
+    model: Emu3LM, canvases: Sequence[Canvas], sampling: SamplingParams, guidance: float
 ) -> list[Codes]:
     """Sample the codes of each canvas.
 

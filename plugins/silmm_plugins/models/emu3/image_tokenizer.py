@@ -48,7 +48,7 @@ _RENAMED = (
 _PROJECTION = re.compile(r"(\.attn_1|\.attn\.\d+)\.(q|k|v|proj_out)\.")
 
 
-class VisionTokenizer:
+class Emu3ImageTokenizer:
     """Emu3's convolutional tokenizer with its preprocessing."""
 
     def __init__(self, model: Any, processing: dict[str, Any], max_pixels: int) -> None:
@@ -123,7 +123,7 @@ class VisionTokenizer:
         return place
 
 
-def load_vision(folder: Path, max_pixels: int) -> VisionTokenizer:
+def load_vision(folder: Path, max_pixels: int) -> Emu3ImageTokenizer:
     """Load the tokenizer of an -hf folder, or Emu3-VisionTokenizer, into main memory.
 
     Raises:
@@ -147,7 +147,7 @@ def load_vision(folder: Path, max_pixels: int) -> VisionTokenizer:
         ) from error
     refuse_unknown(folder, "Emu3VQVAE", fill(model, _weights(folder), folder))
     processing = _processing(folder)
-    return VisionTokenizer(model, processing, max_pixels)
+    return Emu3ImageTokenizer(model, processing, max_pixels)
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:

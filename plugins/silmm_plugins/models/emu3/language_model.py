@@ -14,13 +14,13 @@ from silmm_plugins.models.emu3 import grammar
 
 if TYPE_CHECKING:
     from silmm_plugins.models.emu3.grammar import Codes
-    from silmm_plugins.models.emu3.tokenizer import Tokens
+    from silmm_plugins.models.emu3.tokenizer import Emu3Tokens
 
 
-class LanguageModel(SequenceModel):
+class Emu3LM(SequenceModel):
     """A transformers Emu3 of either layout behind one set of functions."""
 
-    def __init__(self, backbone: Any, tokens: Tokens, *, head_chunk: int) -> None:
+    def __init__(self, backbone: Any, tokens: Emu3Tokens, *, head_chunk: int) -> None:
         """Wrap a backbone in eval mode.
 
         Args:

@@ -23,12 +23,12 @@ from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models.emu3 import grammar
 from silmm_plugins.models.emu3.checkpoint import load_language_model
 from silmm_plugins.models.emu3.image_sampling import Canvas, sample
-from silmm_plugins.models.emu3.image_tokenizer import VisionTokenizer, load_vision
-from silmm_plugins.models.emu3.language_model import LanguageModel
+from silmm_plugins.models.emu3.image_tokenizer import Emu3ImageTokenizer, load_vision
+from silmm_plugins.models.emu3.language_model import Emu3LM
 from silmm_plugins.models.emu3.locate import locate
 from silmm_plugins.models.emu3.options import CAPABILITIES, Emu3Options
-from silmm_plugins.models.emu3.tokenizer import TextTokenizer, load_tokenizer
-from silmm_plugins.models.emu3.vqa import AFTER, BEFORE, Judge
+from silmm_plugins.models.emu3.tokenizer import Emu3Tokenizer, load_tokenizer
+from silmm_plugins.models.emu3.vqa import AFTER, BEFORE, Emu3Judge
 
 _AREA = 720 * 720
 """Pixels of an image where the checkpoint does not say (-hf)."""
@@ -39,10 +39,10 @@ class Emu3(BaseModel):
 
     def __init__(
         self,
-        policy: LanguageModel,
-        tokenizer: TextTokenizer,
-        judge: Judge,
-        vision: VisionTokenizer,
+        policy: Emu3LM,
+        tokenizer: Emu3Tokenizer,
+        judge: Emu3Judge,
+        vision: Emu3ImageTokenizer,
         area: int,
         options: Emu3Options,
     ) -> None:
@@ -89,17 +89,17 @@ class Emu3(BaseModel):
         parts = locate(options.path, options.judge, options.vision, options.revision)
         vision = load_vision(parts.vision, options.vqa_max_pixels)
 
-        def language_model(folder: Path) -> tuple[LanguageModel, TextTokenizer]:
+        def language_model(folder: Path) -> tuple[Emu3LM, Emu3Tokenizer]:
             backbone = load_language_model(folder, options.dtype)
             text = load_tokenizer(folder, vision.codes, backbone.config.get_text_config().vocab_size)
-            return LanguageModel(backbone, text.tokens, head_chunk=options.head_chunk), text
+            return Emu3LM(backbone, text.tokens, head_chunk=options.head_chunk), text
 
         policy, tokenizer = language_model(parts.policy)
         answering, reading = policy, tokenizer
         if parts.judge is not None:
             answering, reading = language_model(parts.judge)
         area = options.image_area or int(read_json(parts.policy / "config.json").get("image_area", _AREA))
-        judge = Judge(answering, reading)
+        judge = Emu3Judge(answering, reading)
         return cls(policy, tokenizer, judge, vision, area, options)
 
     def probe(self) -> dict[str, Any]:
@@ -239,7 +239,7 @@ class Emu3(BaseModel):
 
 
 def _placed(
-    policy: LanguageModel, judge: Judge, vision: VisionTokenizer, options: Emu3Options
+    policy: Emu3LM, judge: Emu3Judge, vision: Emu3ImageTokenizer, options: Emu3Options
 ) -> Placement:
     """Return what shares the policy's devices, the policy in its place; a judge elsewhere stays there."""
     devices = check_devices("emu3", options.device)

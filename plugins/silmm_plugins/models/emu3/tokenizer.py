@@ -34,7 +34,7 @@ _ROLES = {
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Emu3Tokens:
     """The ids of control and image tokens (docs/spec/base-models.md 3.3)."""
 
     pad: int
@@ -56,10 +56,10 @@ class Tokens:
     """Ids below this one are pieces of text."""
 
 
-class TextTokenizer:
+class Emu3Tokenizer:
     """The byte-pair encoding of Emu3; control tokens that stand in a text are read as text."""
 
-    def __init__(self, pieces: Tokenizer, tokens: Tokens) -> None:
+    def __init__(self, pieces: Tokenizer, tokens: Emu3Tokens) -> None:
         """Wrap a tokenizer whose special tokens, if any, are not looked for in texts."""
         pieces.encode_special_tokens = True
         self._pieces = pieces
@@ -83,7 +83,7 @@ class TextTokenizer:
         return list(dict.fromkeys(ids[0] for ids in found if len(ids) == 1))
 
 
-def load_tokenizer(folder: Path, codes: int, rows: int) -> TextTokenizer:
+def load_tokenizer(folder: Path, codes: int, rows: int) -> Emu3Tokenizer:
     """Read `tokenizer.json` (-hf) or `emu3.tiktoken` and `emu3_vision_tokens.txt` (original); no tiktoken.
 
     Args:
@@ -113,10 +113,10 @@ def load_tokenizer(folder: Path, codes: int, rows: int) -> TextTokenizer:
         raise DataError(
             f"{file} has ids beyond the {rows} rows of the model's embedding; is it another model's file?"
         )
-    return TextTokenizer(pieces, tokens)
+    return Emu3Tokenizer(pieces, tokens)
 
 
-def _tokens(names: dict[str, int], roles: dict[str, str], codes: int, file: Path) -> Tokens:
+def _tokens(names: dict[str, int], roles: dict[str, str], codes: int, file: Path) -> Emu3Tokens:
     visual = [f"<|visual token {code:06d}|>" for code in range(codes)]
     for name in (*roles.values(), *visual):
         if name not in names:
@@ -128,7 +128,7 @@ def _tokens(names: dict[str, int], roles: dict[str, str], codes: int, file: Path
     if gap:
         raise DataError(f"{file}: the id of {gap!r} is {names[gap]}; visual tokens must follow one another")
     ids = {role: names[name] for role, name in roles.items()}
-    return Tokens(**ids, visual=first, codes=codes, texts=ids["pad"])
+    return Emu3Tokens(**ids, visual=first, codes=codes, texts=ids["pad"])
 
 
 def _own_roles(folder: Path) -> dict[str, str]:

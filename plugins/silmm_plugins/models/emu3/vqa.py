@@ -13,12 +13,12 @@ from silmm.errors import DataError
 from silmm_plugins.models._shared.generation import reply
 from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.emu3 import grammar
-from silmm_plugins.models.emu3.language_model import LanguageModel
+from silmm_plugins.models.emu3.language_model import Emu3LM
 
 if TYPE_CHECKING:
     from silmm.contracts.models import ChatRequest
     from silmm_plugins.models.emu3.grammar import Codes
-    from silmm_plugins.models.emu3.tokenizer import TextTokenizer
+    from silmm_plugins.models.emu3.tokenizer import Emu3Tokenizer
 
 BEFORE = "You are a helpful assistant. USER: "
 AFTER = ". ASSISTANT:"
@@ -27,10 +27,10 @@ YES = ("yes", " yes", "Yes", " Yes")
 NO = ("no", " no", "No", " No")
 
 
-class Judge:
+class Emu3Judge:
     """A language model that reads codes and answers."""
 
-    def __init__(self, model: LanguageModel, tokenizer: TextTokenizer) -> None:
+    def __init__(self, model: Emu3LM, tokenizer: Emu3Tokenizer) -> None:
         """Wrap Emu3-Chat, or the policy itself.
 
         Raises:

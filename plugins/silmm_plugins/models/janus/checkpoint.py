@@ -16,7 +16,7 @@ from silmm.checkpoint.weight_files import read_weights, weight_files
 from silmm.errors import DataError
 from silmm_plugins.models.janus.image_processor import ImageProcessor
 from silmm_plugins.models.janus.original_layout import config_of, renamed
-from silmm_plugins.models.janus.prompts import Prompts
+from silmm_plugins.models.janus.prompts import JanusPrompts
 
 if TYPE_CHECKING:
     from transformers import JanusConfig, JanusForConditionalGeneration
@@ -31,7 +31,7 @@ class Checkpoint:
     """What a folder holds, ready for use."""
 
     network: JanusForConditionalGeneration
-    prompts: Prompts
+    prompts: JanusPrompts
     processor: ImageProcessor
     layout: str
     """`model_type` of config.json: "janus" (transformers) or "multi_modality" (original)."""
@@ -63,7 +63,7 @@ def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoin
             f"(transformers layout) and {_ORIGINAL!r} (original layout). Give the folder of a Janus or "
             "Janus-Pro release"
         )
-    prompts = Prompts(folder)
+    prompts = JanusPrompts(folder)
     weights = read_weights(weight_files(folder))
     config, weights = _fitted(folder, stored, weights, original=layout == _ORIGINAL)
     _check_vocabulary(folder, prompts, config)
@@ -118,7 +118,7 @@ def _build(
     return network, unused
 
 
-def _check_vocabulary(folder: Path, prompts: Prompts, config: JanusConfig) -> None:
+def _check_vocabulary(folder: Path, prompts: JanusPrompts, config: JanusConfig) -> None:
     size = config.text_config.vocab_size
     ids = (prompts.image, prompts.start, prompts.end, prompts.bos, prompts.eos, prompts.pad)
     if max(ids) >= size:

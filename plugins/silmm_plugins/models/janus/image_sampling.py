@@ -16,13 +16,13 @@ from torch import Tensor
 from silmm.contracts.models import SamplingParams
 from silmm_plugins.models._shared.generation import sample_codes, streams
 from silmm_plugins.models._shared.sequences import Decoding, causal
-from silmm_plugins.models.janus.language_model import Network
-from silmm_plugins.models.janus.prompts import Prompts
+from silmm_plugins.models.janus.language_model import JanusNetwork
+from silmm_plugins.models.janus.prompts import JanusPrompts
 
 
 def sample(
-    network: Network,
-    prompts: Prompts,
+    network: JanusNetwork,
+    prompts: JanusPrompts,
     texts: Sequence[str],
     seeds: Sequence[int],
     sampling: SamplingParams,
@@ -42,7 +42,7 @@ def sample(
     )
 
 
-def log_likelihoods(network: Network, prompts: Prompts, texts: Sequence[str], codes: Tensor) -> Tensor:
+def log_likelihoods(network: JanusNetwork, prompts: JanusPrompts, texts: Sequence[str], codes: Tensor) -> Tensor:
     """Return log pi of each code, float32 (batch, image_length), after its prompt and the codes before it."""
     length = codes.shape[1]
     vectors, valid, positions = network.pad_left([prompts.sampling(text) for text in texts])

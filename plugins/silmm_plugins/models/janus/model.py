@@ -19,7 +19,7 @@ from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.janus.checkpoint import Checkpoint, open_checkpoint
 from silmm_plugins.models.janus.image_sampling import log_likelihoods, sample
-from silmm_plugins.models.janus.language_model import Network
+from silmm_plugins.models.janus.language_model import JanusNetwork
 from silmm_plugins.models.janus.options import CAPABILITIES, JanusOptions
 from silmm_plugins.models.janus.probing import facts
 
@@ -44,7 +44,7 @@ class Janus(BaseModel):
         self.lora_targets = (
             r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
         )
-        self.network = Network(checkpoint.network)
+        self.network = JanusNetwork(checkpoint.network)
         self.prompts = checkpoint.prompts
         self.processor = checkpoint.processor
         self.options = options

@@ -39,7 +39,7 @@ _TAGS = {
 """Role -> keys that name the token in tokenizer_config.json or processor_config.json, and its usual name."""
 
 
-class Prompts:
+class JanusPrompts:
     """The tokenizer of a checkpoint folder with everything that is written by template."""
 
     def __init__(self, folder: Path) -> None:

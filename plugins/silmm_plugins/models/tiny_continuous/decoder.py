@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from silmm_plugins.models.tiny.model import PATCH
 
 
-class Decoder(nn.Module):
+class TinyDecoder(nn.Module):
     """Condition projector, noise embedding, diffusers transformer and codebook."""
 
     codebook: Tensor

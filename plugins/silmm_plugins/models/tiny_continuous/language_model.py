@@ -19,7 +19,7 @@ from silmm_plugins.models.tiny.model import PATCH
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
 
-class LanguageModel(TinyLM):
+class TinyContinuousLM(TinyLM):
     """A tiny language model that sees pixels and samples features H of shape (queries, hidden)."""
 
     def __init__(

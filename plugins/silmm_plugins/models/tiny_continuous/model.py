@@ -13,8 +13,8 @@ from silmm_plugins.models._shared.representations import checked_features, featu
 from silmm_plugins.models._shared.sequences import slices
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_continuous.decoder import Decoder, sample_noise
-from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_continuous.decoder import TinyDecoder, sample_noise
+from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
 from silmm_plugins.models.tiny_continuous.options import CAPABILITIES, WEIGHTS
 
 _SAMPLING_BATCH_SIZE = 256
@@ -28,7 +28,7 @@ class TinyContinuous(TinyModel):
     declared = CAPABILITIES
     taught = ("list", "write", "decompose", "question", "rephrase", "explain")
 
-    def __init__(self, language_model: LanguageModel, decoder: Decoder) -> None:
+    def __init__(self, language_model: TinyContinuousLM, decoder: TinyDecoder) -> None:
         """Wrap the two networks, in eval mode."""
         self.kind = "continuous"
         super().__init__(language_model, decoder)
@@ -38,8 +38,8 @@ class TinyContinuous(TinyModel):
     def networks(cls, vocabulary: Vocabulary, config: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
         """Build the language model and the decoder."""
         return {
-            "language_model": LanguageModel(vocabulary, **config["language_model"]),
-            "decoder": Decoder(**config["decoder"]),
+            "language_model": TinyContinuousLM(vocabulary, **config["language_model"]),
+            "decoder": TinyDecoder(**config["decoder"]),
         }
 
     def image_prefix(self, pixels: torch.Tensor) -> Any:

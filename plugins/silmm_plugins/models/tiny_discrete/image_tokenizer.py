@@ -15,7 +15,7 @@ from torch.nn import functional as F
 PATCH = 4
 
 
-class ImageTokenizer(nn.Module):
+class TinyImageTokenizer(nn.Module):
     """Images (N, 3, H, W) in [0, 1] to codes (N, patches), row by row, and back."""
 
     codebook: Tensor

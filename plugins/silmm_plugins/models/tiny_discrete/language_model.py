@@ -16,7 +16,7 @@ from silmm_plugins.models.tiny.language_model import SPLIT, TinyLM
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
 
-class LanguageModel(TinyLM):
+class TinyDiscreteLM(TinyLM):
     """A tiny language model that samples image codes; one vocabulary holds control tokens, words and codes."""
 
     def __init__(

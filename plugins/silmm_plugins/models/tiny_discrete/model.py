@@ -14,8 +14,8 @@ from silmm_plugins.models._shared.representations import checked_codes
 from silmm_plugins.models._shared.sequences import Decoding, slices
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import TinyDiscreteLM
 from silmm_plugins.models.tiny_discrete.options import CAPABILITIES, WEIGHTS
 
 _SAMPLING_BATCH_SIZE = 256
@@ -29,7 +29,7 @@ class TinyDiscrete(TinyModel):
     declared = CAPABILITIES
     taught = ("list", "write", "decompose", "question")
 
-    def __init__(self, language_model: LanguageModel, tokenizer: ImageTokenizer) -> None:
+    def __init__(self, language_model: TinyDiscreteLM, tokenizer: TinyImageTokenizer) -> None:
         """Wrap the two networks, in eval mode."""
         self.kind = "discrete"
         super().__init__(language_model, tokenizer)
@@ -39,8 +39,8 @@ class TinyDiscrete(TinyModel):
     def networks(cls, vocabulary: Vocabulary, config: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
         """Build the language model and the image tokenizer."""
         return {
-            "language_model": LanguageModel(vocabulary, **config["language_model"]),
-            "image_tokenizer": ImageTokenizer(**config["image_tokenizer"]),
+            "language_model": TinyDiscreteLM(vocabulary, **config["language_model"]),
+            "image_tokenizer": TinyImageTokenizer(**config["image_tokenizer"]),
         }
 
     def image_prefix(self, pixels: torch.Tensor) -> Any:
