@@ -223,8 +223,8 @@ class VlmDiffusion(BaseModel):
         features = checked_features("vlm-diffusion", latent, self.shape)
         if not features.any():
             raise DataError(
-                f"vlm-diffusion decodes finite features of the shape {self.shape} that are not all 0; give features that "
-                "it sampled itself"
+                f"vlm-diffusion decodes finite features of the shape {self.shape} that are not all 0; give features "
+                "that it sampled itself"
             )
         return features
 
