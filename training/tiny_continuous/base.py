@@ -96,7 +96,7 @@ def answering_loss(
         for r, ps in zip(rows, picks, strict=True) for p in ps
     ]  # fmt: skip
     answers = torch.from_numpy(exam.answers[rows[:, None], picks].ravel())
-    cache, _ = model.see(model.patches(pixels(exam.images[rows])))
+    cache, _ = model.encode_images(model.patches(pixels(exam.images[rows])))
     owner = torch.arange(plan.images).repeat_interleave(plan.questions)
     out, last = model.question_outputs(cache, owner, texts)
     logits = model.logits(out.last_hidden_state[torch.arange(len(texts)), last])

@@ -175,7 +175,7 @@ class DreamLlm(BaseModel):
     def represent(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
     ) -> list[Latent]:
-        """Return H(x), float32 (L, D), of each prompt; it has no chance in it, so seeds change nothing."""
+        """Return H(x), float32 (L, D), of each prompt; it is deterministic, so seeds change nothing."""
         return features_by_prompt(self.features, prompts, self._options.sampling_batch_size)
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:

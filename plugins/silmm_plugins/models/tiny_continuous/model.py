@@ -21,7 +21,7 @@ _SAMPLING_BATCH_SIZE = 256
 
 
 class TinyContinuous(TinyModel):
-    """A continuous LMM at toy size: learnable queries, their hidden states H, and a frozen decoder."""
+    """A continuous LMM of toy size: learnable queries, their hidden states H, and a frozen decoder."""
 
     name = "tiny-continuous"
     weights = WEIGHTS
@@ -44,7 +44,7 @@ class TinyContinuous(TinyModel):
 
     def image_prefix(self, pixels: torch.Tensor) -> Any:
         """Return the key-value cache of images, read patch by patch."""
-        cache, _ = self.language_model.see(self.language_model.patches(pixels))
+        cache, _ = self.language_model.encode_images(self.language_model.patches(pixels))
         return cache
 
     # -- sampling -------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ class TinyContinuous(TinyModel):
     def represent(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
     ) -> list[Latent]:
-        """Return H(x), float32 (L, D), of each prompt; it has no chance in it, so seeds change nothing."""
+        """Return H(x), float32 (L, D), of each prompt; it is deterministic, so seeds change nothing."""
         return features_by_prompt(self.features, prompts, _SAMPLING_BATCH_SIZE)
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:

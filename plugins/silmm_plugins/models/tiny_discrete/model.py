@@ -22,7 +22,7 @@ _SAMPLING_BATCH_SIZE = 256
 
 
 class TinyDiscrete(TinyModel):
-    """An image-token LMM at toy size: 32x32 images as 64 codes, a few dozen words, one transformer."""
+    """An image-token LMM of toy size: 32x32 images as 64 codes, a few dozen words, one transformer."""
 
     name = "tiny-discrete"
     weights = WEIGHTS
@@ -44,7 +44,7 @@ class TinyDiscrete(TinyModel):
         }
 
     def image_prefix(self, pixels: torch.Tensor) -> Any:
-        """Return the key-value cache of images, read as their codes."""
+        """Return the key-value cache of images, which are read as their codes."""
         cache, _ = self.language_model.image_prefix(self.tokenizer.encode(pixels))
         return cache
 
@@ -71,7 +71,7 @@ class TinyDiscrete(TinyModel):
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
-        """Turn codes into images (32, 32, 3); the decoder has no noise, so seeds change nothing.
+        """Decode codes as images (32, 32, 3); the decoder has no noise, so seeds change nothing.
 
         Raises:
             DataError: a representation does not have the shape or the range of this model's codes.

@@ -58,7 +58,7 @@ class VlmDiffusion(BaseModel):
         devices = check_devices("vlm-diffusion", options.device)
         Spread(backbone, inside.language_model, devices).to(devices[0])
         self.placement = Placement(options.offload)
-        self.placement.add("vision", inside.visual, device=devices[0], here=True)
+        self.placement.add("vision", inside.visual, device=devices[0], present=True)
         self.placement.add("decoder", decoder.transformer, decoder.vae, device=devices[0])
         config: Any = backbone.config
         self._width = int(config.get_text_config().hidden_size)
@@ -101,8 +101,8 @@ class VlmDiffusion(BaseModel):
         return {
             "yes": {self.words.decode([token]): token for token in self.words.yes},
             "no": {self.words.decode([token]): token for token in self.words.no},
-            "template of a sampling": self.decoder.prompt_template_encode,
-            "template of a question": self.words.before_question_text("IMAGE") + self.words.question_text("QUESTION"),
+            "sampling template": self.decoder.prompt_template_encode,
+            "question template": self.words.before_question_text("IMAGE") + self.words.question_text("QUESTION"),
             "end of a turn": self.words.end,
             "template tokens left out": self.words.start,
             "H": list(self.shape),
