@@ -10,7 +10,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from silmm.engine.local_executor import Components
+from silmm.engine.workers.run_components import Components
 
 from silmm.engine import rollout as rollout_module
 from silmm.engine.rollout import PolicyRollout

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from silmm.engine.local_executor import Components
+from silmm.engine.workers.run_components import Components
 from silmm_benchmarks.shapes.benchmark import SPLITS
 from silmm_benchmarks.shapes.evaluation.sampled_images import Plan, Setting, adapter_digest, facts_right, sample
 from silmm_benchmarks.shapes.evaluation.vqa_accuracy import accuracy_by_scene
