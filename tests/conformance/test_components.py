@@ -58,13 +58,13 @@ def test_the_papers_samplers_keep_the_contract(name, make):
 
 def preferences(model):
     """Return two candidates of each prompt, the first one chosen."""
-    found = []
+    pairs_of_latents = []
     for prompt in CASES.prompts:
         latents = model.represent([prompt] * 2, [0, 1], SamplingParams())
         if model.kind == "continuous":
             latents = [latents[0] + 0.1, latents[1] - 0.1]
-        found.append(Preference(prompt, latents, ((0, 1),)))
-    return found
+        pairs_of_latents.append(Preference(prompt, latents, ((0, 1),)))
+    return pairs_of_latents
 
 
 class Rollout:
@@ -136,7 +136,7 @@ SCORERS = {
     "random state": lambda candidates: [random.random() for _ in candidates],
     "inf for candidate": lambda candidates: [-math.inf for _ in candidates],
     "'0.5' for candidate": lambda candidates: ["0.5" for _ in candidates],
-    "in another order": lambda candidates: [float(place) for place, _ in enumerate(candidates)],
+    "in another order": lambda candidates: [float(index) for index, _ in enumerate(candidates)],
     "no candidate has a score": lambda candidates: [None for _ in candidates],
     "writes into": worn_out,
     "images are used without being declared": lambda candidates: [float(c.images[0].mean()) for c in candidates],

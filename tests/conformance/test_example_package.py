@@ -81,8 +81,8 @@ def site(tmp_path_factory):
 
 
 def run(site, *arguments, cwd):
-    places = [site, ROOT, ROOT / "plugins", ROOT / "benchmarks"]
-    changes = {"PYTHONPATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1"}
+    paths = [site, ROOT, ROOT / "plugins", ROOT / "benchmarks"]
+    changes = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S,
         check=False, env=os.environ | changes,

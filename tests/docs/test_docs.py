@@ -68,10 +68,10 @@ def links() -> Iterator[tuple[Path, str]]:
 
 def broken(page: Path, target: str) -> bool:
     path, _, anchor = target.partition("#")
-    found = (page.parent / path).resolve() if path else page
-    if not found.exists():
+    target = (page.parent / path).resolve() if path else page
+    if not target.exists():
         return True
-    return bool(anchor) and found.suffix == ".md" and anchor not in anchors(found)
+    return bool(anchor) and target.suffix == ".md" and anchor not in anchors(target)
 
 
 def test_every_relative_link_leads_somewhere() -> None:
@@ -101,8 +101,8 @@ def test_every_file_that_contributing_names_exists() -> None:
 
 def test_every_hook_is_documented_with_its_arguments() -> None:
     """The guide's tables hold all hooks of the specification, with their arguments, and no other."""
-    told = dict(re.findall(r"^\| `(silmm_\w+)\(([^)]*)\)`", GUIDE, re.MULTILINE))
-    assert {name: split(text) for name, text in told.items()} == {
+    documented = dict(re.findall(r"^\| `(silmm_\w+)\(([^)]*)\)`", GUIDE, re.MULTILINE))
+    assert {name: split(text) for name, text in documented.items()} == {
         name: arguments(getattr(hookspecs, name)) for name in HOOKS
     }
 
@@ -117,8 +117,8 @@ def test_no_hook_is_spelt_otherwise_anywhere() -> None:
 
 def test_the_kinds_of_the_guide_are_the_registrys() -> None:
     """Each registration hook stands beside the word that the command line has for its kind."""
-    told = re.findall(r"^\| `(silmm_register_\w+)\(register\)` \| `([\w-]+)`", GUIDE, re.MULTILINE)
-    assert dict(told) == dict(KIND_OF_HOOK)
+    documented = re.findall(r"^\| `(silmm_register_\w+)\(register\)` \| `([\w-]+)`", GUIDE, re.MULTILINE)
+    assert dict(documented) == dict(KIND_OF_HOOK)
 
 
 def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
@@ -162,14 +162,14 @@ def test_the_guide_knows_all_arguments_of_register() -> None:
     signature = re.search(r"^register\((.*?)\)$", GUIDE, re.MULTILINE | re.DOTALL)
     assert signature is not None
     assert set(re.findall(r"(\w+)(?:=|,|$)", signature[1].replace(" ", ""))) >= set(names)
-    told = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", GUIDE.split("## Registering")[1], re.MULTILINE)
-    assert set(names) <= {name for cell in told for name in re.findall(r"\w+", cell)}
+    matches = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", GUIDE.split("## Registering")[1], re.MULTILINE)
+    assert set(names) <= {name for cell in matches for name in re.findall(r"\w+", cell)}
 
 
 def package() -> dict[str, str]:
     """Return the files of the guide's package by name."""
-    found = re.findall(r"<!-- package: (\S+) -->\n```\w+\n(.*?)^```$", GUIDE, re.M | re.S)
-    return dict(found)
+    matches = re.findall(r"<!-- package: (\S+) -->\n```\w+\n(.*?)^```$", GUIDE, re.M | re.S)
+    return dict(matches)
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_the_guides_sampler_keeps_order_and_company(guide_package: Path) -> None
 
     sampled = sampler.sample(Echo(), ["a", "b", "c"], [3, 4, 7])
     assert [item.latent for item in sampled] == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
-    assert [item.meta for item in sampled] == [{"temperature": heat} for heat in (2.0, 0.5, 2.0)]
+    assert [item.meta for item in sampled] == [{"temperature": temperature} for temperature in (2.0, 0.5, 2.0)]
 
 
 @pytest.fixture(autouse=True)
@@ -264,8 +264,8 @@ def _names(node: ast.stmt, owner: str) -> set[str]:
 
 def source_of(module: str) -> Path | None:
     path = Path(*module.split("."))
-    places = [top / path for top in (ROOT, ROOT / "plugins", ROOT / "benchmarks")]
-    candidates = [file for p in places for file in (p.with_suffix(".py"), p / "__init__.py")]
+    paths = [top / path for top in (ROOT, ROOT / "plugins", ROOT / "benchmarks")]
+    candidates = [file for p in paths for file in (p.with_suffix(".py"), p / "__init__.py")]
     return next((file for file in candidates if file.is_file()), None)
 
 

@@ -53,7 +53,7 @@ def test_a_named_accelerator_stays(toy_settings, tmp_path, model, judge, expecte
 
 @pytest.mark.parametrize(("device", "taken"), [("cuda", ["0", "0", "1"]), ("cuda:1", [])])
 def test_each_worker_takes_its_own_and_the_result_stays(
-    go, toy_settings, tmp_path, monkeypatch, *, device, taken
+    run_toy, toy_settings, tmp_path, monkeypatch, *, device, taken
 ):
     """Three workers on two GPUs take 0, 1 and 0 before they load, and write what one process writes."""
     for name, text in (("modules/torch.py", TORCH), ("weights/taste.json", "1")):
@@ -62,9 +62,9 @@ def test_each_worker_takes_its_own_and_the_result_stays(
         path.write_text(text)
     sets = [f"model.path={tmp_path / 'weights'}", f"model.device={device}"]
     settings = toy_settings(model="toy-folder", sets=sets)
-    go(tmp_path / "one", settings, until="score")
+    run_toy(tmp_path / "one", settings, until="score")
     monkeypatch.syspath_prepend(str(tmp_path / "modules"))  # what the workers import
-    go(tmp_path / "three", settings, until="score", workers=3)
+    run_toy(tmp_path / "three", settings, until="score", workers=3)
     assert artefacts.hashes(tmp_path / "three") == artefacts.hashes(tmp_path / "one")
     log = tmp_path / "modules" / "taken.txt"
     assert (sorted(log.read_text().split()) if log.exists() else []) == taken

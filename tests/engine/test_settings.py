@@ -170,7 +170,7 @@ def test_a_models_misspelt_preset_is_an_error(registry, model, message):
 def test_command_line_text_becomes_typed_values(registry):
     """--set reads numbers, none, lists and ranges as the option's own type."""
     sets = ["temperature=2", "blocks=3-5", "cap=none", 'words=["a", "b"]']
-    sets = [f"sampler.{one}" for one in sets]
+    sets = [f"sampler.{text}" for text in sets]
     options = resolve_settings(registry, sets=sets).options["sampler"]
     assert options["temperature"] == 2.0
     assert isinstance(options["temperature"], float)
@@ -252,10 +252,10 @@ def test_input_files_count_by_content(registry, tmp_path):
     first, second = tmp_path / "a.txt", tmp_path / "b.txt"
     first.write_text("a red circle\n")
     second.write_text("a red circle\n")
-    one, two = (resolve_settings(registry, flags={"prompts": str(f)}) for f in (first, second))
-    assert one.digest == two.digest
+    left, right = (resolve_settings(registry, flags={"prompts": str(f)}) for f in (first, second))
+    assert left.digest == right.digest
     second.write_text("a blue circle\n")
-    assert one.digest != two.digest
+    assert left.digest != right.digest
     with pytest.raises(DataError, match="--prompts"):
         resolve_settings(registry, flags={"prompts": str(tmp_path / "none.txt")})
 
@@ -269,11 +269,11 @@ def test_files_named_by_options_count_by_content(registry, tmp_path):
     def settings(path):
         return resolve_settings(registry, flags={"prompter": "lines"}, sets=[f"prompter.path={path}"])
 
-    one, two = settings(first), settings(second)
-    assert one.digest == two.digest != settings("").digest
-    assert one.options["prompter"]["path"] == str(first)
+    left, right = settings(first), settings(second)
+    assert left.digest == right.digest != settings("").digest
+    assert left.options["prompter"]["path"] == str(first)
     second.write_text("a blue circle\n")
-    assert one.digest != two.digest
+    assert left.digest != right.digest
     with pytest.raises(DataError, match=r"--set prompter\.path"):
         settings(tmp_path / "none.txt")
 

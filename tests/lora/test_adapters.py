@@ -49,13 +49,13 @@ def test_a_fresh_adapter_is_a_function_of_its_seed_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    found = []
+    fresh = []
     for seed in (1, 1, 2):
         model = TinyRandom()
         new_adapter(model, rank=4, alpha=8, seed=seed)
-        found.append(next(iter(trainable_parameters(model).values())).detach().clone())
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+        fresh.append(next(iter(trainable_parameters(model).values())).detach().clone())
+    assert torch.equal(fresh[0], fresh[1])
+    assert not torch.equal(fresh[0], fresh[2])
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -77,11 +77,11 @@ def test_load_replace_and_take_off(tmp_path: Path) -> None:
     save_adapter(tuned(0), tmp_path / "one")
     save_adapter(tuned(9), tmp_path / "two")
     load_adapter(model, tmp_path / "one")
-    one = logits(model.backbone)
+    first = logits(model.backbone)
     load_adapter(model, tmp_path / "two")
-    assert not torch.equal(logits(model.backbone), one)
+    assert not torch.equal(logits(model.backbone), first)
     load_adapter(model, tmp_path / "one")
-    assert torch.equal(logits(model.backbone), one)
+    assert torch.equal(logits(model.backbone), first)
     load_adapter(model, None)
     assert torch.equal(logits(model.backbone), base)
 

@@ -153,10 +153,10 @@ class Careful:
     """An observer that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[object, ...]] = []
+        self.steps: list[tuple[object, ...]] = []
 
     def silmm_train_step(self, run, iteration, step, metrics):
-        self.seen.append((run, iteration, step, metrics))
+        self.steps.append((run, iteration, step, metrics))
 
 
 def test_an_observer_that_raises_is_reported_once_and_stops_nothing():
@@ -168,7 +168,7 @@ def test_an_observer_that_raises_is_reported_once_and_stops_nothing():
             observers.train_step(Path("r"), 1, step, {"loss": 0.5})
     assert len(caught) == 1
     assert careless.calls == 3
-    assert careful.seen == [(Path("r"), 1, step, {"loss": 0.5}) for step in (1, 2, 3)]
+    assert careful.steps == [(Path("r"), 1, step, {"loss": 0.5}) for step in (1, 2, 3)]
 
 
 def test_an_observing_plugin_hears_the_run(fake_distribution):

@@ -65,7 +65,7 @@ def distances(*registrations: str) -> str:
 
 
 def hook(kind: str, *registrations: str) -> str:
-    lines = "".join(f"    register({one})\n" for one in registrations)
+    lines = "".join(f"    register({registration})\n" for registration in registrations)
     return f"\n@hookimpl\ndef silmm_register_{kind}(register):\n{lines}"
 
 
@@ -115,8 +115,8 @@ def test_the_entry_of_a_kernel_tells_of_both_halves(install):
     assert (entry.distribution, entry.version) == ("one+two", "1.0+1.0")
     assert (entry.kinds, entry.requires) == (("continuous",), {"features"})
     assert (entry.paper, entry.summary) == ("Sec. 8; Sec. 9", "A window. A power.")
-    told = {option.name: (option.default, option.unit, option.paper) for option in describe(entry.options)}
-    assert told == {"width": (2, "positions", ""), "power": (2.0, "", "Sec. 9")}
+    described = {option.name: (option.default, option.unit, option.paper) for option in describe(entry.options)}
+    assert described == {"width": (2, "positions", ""), "power": (2.0, "", "Sec. 9")}
 
 
 def test_options_of_a_kernel_are_checked_by_the_rules_of_both_halves(install):
@@ -147,9 +147,9 @@ def test_halves_whose_options_clash_spoil_that_pair_alone(install, half, reason)
 
 def test_names_that_can_be_split_in_two_ways_are_refused_with_both(install):
     """`a-b-c` of a with b-c and of a-b with c is an error that tells both; nothing is guessed."""
-    one = aggregations("'a', window, summary='A.'", "'a-b', window, summary='A.'")
-    two = distances("'b-c', gram, summary='D.'", "'c', gram, summary='D.'")
-    registry = install(one=one + two)
+    first = aggregations("'a', window, summary='A.'", "'a-b', window, summary='A.'")
+    second = distances("'b-c', gram, summary='D.'", "'c', gram, summary='D.'")
+    registry = install(one=first + second)
     assert kernels(registry) == ["a-b-b-c", "a-b-c", "a-b-c", "a-c"]
     with pytest.raises(
         PluginError, match=r"'a' with distance 'b-c'\).*'a-b' with distance 'c'\).*rename one"
@@ -159,8 +159,8 @@ def test_names_that_can_be_split_in_two_ways_are_refused_with_both(install):
 
 def test_two_owners_of_a_distance_are_told_apart_by_their_name(install):
     """A doubled distance makes its kernels ambiguous; `dist/name` picks by the owner of a half."""
-    one = aggregations("'a', window, summary='A.'") + distances("'d', gram, summary='D.'")
-    registry = install(one=one, two=distances("'d', gram, summary='D.'"))
+    both = aggregations("'a', window, summary='A.'") + distances("'d', gram, summary='D.'")
+    registry = install(one=both, two=distances("'d', gram, summary='D.'"))
     with pytest.raises(PluginError, match=r"ask for 'one\+two/a-d' or 'one/a-d'"):
         registry.entry("kernel", "a-d")
     owners = {

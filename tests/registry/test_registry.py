@@ -14,7 +14,7 @@ ONLY = "SILMM_LOAD_PLUGINS"
 
 def plugin(kind: str, *registrations: str) -> str:
     """Write a plugin module that makes the registrations by one hook."""
-    lines = [f"    register({one})" for one in registrations]
+    lines = [f"    register({registration})" for registration in registrations]
     head = (
         "from silmm import hookimpl\nfrom silmm.contracts.options import Options\n"
         "class Opt(Options):\n    top_p: float = 0.9\n"
@@ -120,8 +120,8 @@ def test_a_scorer_needs_answers_unless_it_says_otherwise(fake_distribution):
     )
     fake_distribution("one", {"one": "reg_needs"}, {"reg_needs": source})
     registry = Registry.load({ONLY: "one"})
-    told = {entry.name: (set(entry.needs), set(entry.requires)) for entry in registry.entries("scorer")}
-    assert told == {
+    needs = {entry.name: (set(entry.needs), set(entry.requires)) for entry in registry.entries("scorer")}
+    assert needs == {
         "plain": ({"answers"}, {"yes_no"}), "free": (set(), set()), "seeing": ({"images"}, {"yes_no"}),
     }
 

@@ -1,4 +1,4 @@
-"""A run is made of a checkpoint's content: another content is another run, another place is the same."""
+"""A run is made of a checkpoint's content: another content is another run, another path is the same."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def silent(_):
 @pytest.fixture
 def folder(tmp_path):
     """Return a checkpoint of two files, one in a folder."""
-    place = tmp_path / "weights"
-    (place / "vision").mkdir(parents=True)
-    (place / "taste.json").write_text("1")
-    (place / "vision" / "model.safetensors").write_bytes(b"numbers")
-    return place
+    weights = tmp_path / "weights"
+    (weights / "vision").mkdir(parents=True)
+    (weights / "taste.json").write_text("1")
+    (weights / "vision" / "model.safetensors").write_bytes(b"numbers")
+    return weights
 
 
-def told(value, mark=None, **others):
+def digests_of(value, mark=None, **others):
     options = {"path": str(value), **others}
     option = "path" if "other" not in others else "other"
     return checkpoint_content(options, option, mark or CheckpointMark(), "model", silent)
@@ -47,30 +47,30 @@ def told(value, mark=None, **others):
 
 def test_a_folder_is_its_files(folder, tmp_path):
     """Names and SHA-256, sorted; hidden files, and where the folder lies, do not count."""
-    found = told(folder)["path"]
-    assert found == {
+    digests = digests_of(folder)["path"]
+    assert digests == {
         "taste.json": sha256_file(folder / "taste.json"),
         "vision/model.safetensors": sha256_file(folder / "vision/model.safetensors"),
     }
-    assert list(found) == sorted(found)
+    assert list(digests) == sorted(digests)
     for hidden in (".git/HEAD", ".cache/huggingface/x.lock", ".gitattributes", "vision/.DS_Store"):
         path = folder / hidden
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("noise")
     shutil.copytree(folder, tmp_path / "elsewhere")
-    assert told(folder)["path"] == told(tmp_path / "elsewhere")["path"] == found
+    assert digests_of(folder)["path"] == digests_of(tmp_path / "elsewhere")["path"] == digests
     (folder / "taste.json").write_text("2")
-    assert told(folder)["path"].keys() == found.keys()
-    assert told(folder)["path"] != found
+    assert digests_of(folder)["path"].keys() == digests.keys()
+    assert digests_of(folder)["path"] != digests
 
 
 def test_a_name_counts_where_the_component_goes_by_it(folder, tmp_path):
     """With `named` a renamed folder is another one, a moved one is not."""
     mark = CheckpointMark(named=True)
-    found = told(folder, mark)["path"]
-    assert found == {".": "weights", **told(folder)["path"]}
-    assert told(f"{shutil.copytree(folder, tmp_path / 'moved' / 'weights')}/", mark)["path"] == found
-    assert told(shutil.copytree(folder, tmp_path / "renamed"), mark)["path"] != found
+    digests = digests_of(folder, mark)["path"]
+    assert digests == {".": "weights", **digests_of(folder)["path"]}
+    assert digests_of(f"{shutil.copytree(folder, tmp_path / 'moved' / 'weights')}/", mark)["path"] == digests
+    assert digests_of(shutil.copytree(folder, tmp_path / "renamed"), mark)["path"] != digests
 
 
 def test_a_snapshot_of_links_is_the_folder_that_it_shows(folder, tmp_path):
@@ -79,47 +79,47 @@ def test_a_snapshot_of_links_is_the_folder_that_it_shows(folder, tmp_path):
     snapshot.mkdir(parents=True)
     (snapshot / "taste.json").symlink_to(os.path.relpath(folder / "taste.json", snapshot))
     (snapshot / "vision").symlink_to(folder / "vision")
-    expected = told(folder)["path"]
+    expected = digests_of(folder)["path"]
     (folder / "vision" / "up").symlink_to(folder / "vision")
-    assert told(snapshot)["path"] == expected
+    assert digests_of(snapshot)["path"] == expected
     (snapshot / "lost.bin").symlink_to(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"--set model\.path .*lost\.bin"):
-        told(snapshot)
+        digests_of(snapshot)
 
 
 def test_what_is_not_there_is_refused_by_option_and_path(tmp_path):
     """No such folder, or one without a file, names the option and the path."""
     with pytest.raises(DataError, match=r"no folder '/no/where at all'; check --set model\.path"):
-        told("/no/where at all")
+        digests_of("/no/where at all")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"empty' holds no files; check --set model\.path"):
-        told(tmp_path / "empty")
+        digests_of(tmp_path / "empty")
 
 
 def test_a_folder_has_no_revision(folder):
     """The revision of what is no repository would count for nothing: it is refused."""
     mark = CheckpointMark(revision="revision")
-    assert told(folder, mark, revision=None) == told(folder)
+    assert digests_of(folder, mark, revision=None) == digests_of(folder)
     with pytest.raises(DataError, match=r"has no revisions; leave --set model\.revision out"):
-        told(folder, mark, revision="main")
+        digests_of(folder, mark, revision="main")
 
 
 def test_an_empty_option_counts_what_is_taken_beside_the_folder(folder):
-    """The patterns of a mark find it, moved together it is the same, and a word of the mark is no place."""
+    """The patterns of a mark find it, moved together it is the same, and a word of the mark is no path."""
     mark = CheckpointMark(beside=("Chat*", "*/eva.pth"), words=("self",))
-    assert told(folder, mark, other="") == {"other": ""}
-    assert told(folder, mark, other="self") == {"other": "self"}
+    assert digests_of(folder, mark, other="") == {"other": ""}
+    assert digests_of(folder, mark, other="self") == {"other": "self"}
     for name in ("Chat-hf/config.json", "vit/eva.pth", "vit/notes.txt", "Gen/config.json"):
         path = folder.parent / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(name)
-    found = told(folder, mark, other="")["other"]
-    assert list(found) == ["../Chat-hf/config.json", "../vit/eva.pth"]
+    digests = digests_of(folder, mark, other="")["other"]
+    assert list(digests) == ["../Chat-hf/config.json", "../vit/eva.pth"]
     home = folder.parent.rename(folder.parent.with_name("moved"))
-    assert told(home / "weights", mark, other="")["other"] == found
+    assert digests_of(home / "weights", mark, other="")["other"] == digests
     home.rename(folder.parent)
-    single = told(folder, mark, other=str(folder.parent / "vit/eva.pth"))
-    assert single == {"other": "sha256:" + found["../vit/eva.pth"]}
+    single = digests_of(folder, mark, other=str(folder.parent / "vit/eva.pth"))
+    assert single == {"other": "sha256:" + digests["../vit/eva.pth"]}
 
 
 @pytest.fixture
@@ -146,14 +146,14 @@ def test_a_repository_is_its_commit(hub, monkeypatch):
     mark = CheckpointMark(revision="revision")
     expected = {"path": f"hub:org/janus@{COMMIT}", "revision": None}
     for revision in (None, "main", COMMIT):
-        assert told("org/janus", mark, revision=revision) == expected
+        assert digests_of("org/janus", mark, revision=revision) == expected
     (hub / "refs" / "main").write_text(OTHER)
-    assert told("org/janus", mark, revision=None)["path"] == f"hub:org/janus@{OTHER}"
+    assert digests_of("org/janus", mark, revision=None)["path"] == f"hub:org/janus@{OTHER}"
     with pytest.raises(DataError, match=r"'org/none' is no folder here.*no network.*--set model\.path"):
-        told("org/none", mark, revision=None)
+        digests_of("org/none", mark, revision=None)
     asked = type("Described", (), {"sha": OTHER})
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: asked)
-    assert told("org/none")["path"] == f"hub:org/none@{OTHER}"
+    assert digests_of("org/none")["path"] == f"hub:org/none@{OTHER}"
 
 
 def test_marks_that_say_nothing_known_make_a_broken_plugin():
@@ -270,54 +270,54 @@ def test_a_file_that_changes_while_it_is_read_is_refused(settled, reads, monkeyp
 def of_folder(toy_settings, folder):
     """Return a maker of settings for a run of the toy that reads a checkpoint."""
 
-    def make(place=folder, **changes):
-        return toy_settings(model="toy-folder", sets=[f"model.path={place}"], **changes)
+    def make(path=folder, **changes):
+        return toy_settings(model="toy-folder", sets=[f"model.path={path}"], **changes)
 
     return make
 
 
-def test_a_run_does_not_go_on_with_other_weights(go, tmp_path, of_folder, folder):
+def test_a_run_does_not_go_on_with_other_weights(run_toy, tmp_path, of_folder, folder):
     """Another content in the same folder is refused, naming the file, and not a byte is changed."""
-    go(tmp_path / "run", of_folder(), until="questions")
+    run_toy(tmp_path / "run", of_folder(), until="questions")
     before = artefacts.hashes(tmp_path / "run")
     (folder / "taste.json").write_text("2")
     with pytest.raises(SettingsChanged) as error:
-        go(tmp_path / "run", of_folder())
+        run_toy(tmp_path / "run", of_folder())
     assert "options.model.path.taste.json" in str(error.value)
     assert "safetensors" not in str(error.value)
     assert artefacts.hashes(tmp_path / "run") == before
 
 
-def test_a_run_goes_on_from_another_place_to_the_same_bytes(go, tmp_path, of_folder, folder):
+def test_a_run_goes_on_from_another_place_to_the_same_bytes(run_toy, tmp_path, of_folder, folder):
     """With the folder moved in the middle the same run is finished, equal to one that nobody moved."""
-    go(tmp_path / "whole", of_folder())
+    run_toy(tmp_path / "whole", of_folder())
     settings = of_folder()
-    go(tmp_path / "run", settings, until="sample")
+    run_toy(tmp_path / "run", settings, until="sample")
     moved = folder.rename(tmp_path / "archive")
     assert of_folder(moved).digest == json.loads((tmp_path / "run/run.json").read_text())["digest"]
-    go(tmp_path / "run", of_folder(moved))
+    run_toy(tmp_path / "run", of_folder(moved))
     whole, run = artefacts.hashes(tmp_path / "whole"), artefacts.hashes(tmp_path / "run")
     assert run == whole
 
 
-def test_stages_are_shared_by_the_content_of_weights(go, tmp_path, of_folder, folder):
+def test_stages_are_shared_by_the_content_of_weights(run_toy, tmp_path, of_folder, folder):
     """The digests of stages are those of a copy elsewhere, and others for another content."""
     copy = shutil.copytree(folder, tmp_path / "copy")
-    places = {"one": folder, "two": copy}
-    for name, place in places.items():
-        go(tmp_path / name, of_folder(place), until="prompts")
+    folders = {"one": folder, "two": copy}
+    for name, weights in folders.items():
+        run_toy(tmp_path / name, of_folder(weights), until="prompts")
     (copy / "taste.json").write_text("3")
-    go(tmp_path / "three", of_folder(copy), until="prompts")
-    one, two, three = (
+    run_toy(tmp_path / "three", of_folder(copy), until="prompts")
+    first, second, third = (
         stage_digests(read_json(tmp_path / name / "run.json")) for name in ("one", "two", "three")
     )
-    assert one == two
-    assert set(one.values()).isdisjoint(three.values())
+    assert first == second
+    assert set(first.values()).isdisjoint(third.values())
 
 
-def test_weights_that_change_while_they_are_loaded_are_not_used(go, tmp_path, of_folder, folder, monkeypatch):
+def test_weights_that_change_while_they_are_loaded_are_not_used(run_toy, tmp_path, of_folder, folder, monkeypatch):
     """What was loaded is compared with run.json before anything is sampled with it."""
-    go(tmp_path / "run", of_folder(), until="prompts")
+    run_toy(tmp_path / "run", of_folder(), until="prompts")
     toy = importlib.import_module("silmm_toy")
     real = toy.ToyFolder.__init__
 
@@ -327,24 +327,24 @@ def test_weights_that_change_while_they_are_loaded_are_not_used(go, tmp_path, of
 
     monkeypatch.setattr(toy.ToyFolder, "__init__", change)
     with pytest.raises(DataError, match="a checkpoint, changed while the run was going on"):
-        go(tmp_path / "run", of_folder())
+        run_toy(tmp_path / "run", of_folder())
     assert not list((tmp_path / "run").rglob("candidates/*.json"))
 
 
-def test_a_worker_refuses_weights_that_changed_before_it_loaded_them(go, tmp_path, of_folder, folder):
+def test_a_worker_refuses_weights_that_changed_before_it_loaded_them(run_toy, tmp_path, of_folder, folder):
     """A worker compares with what the run began with, not with what it finds."""
-    go(tmp_path / "run", of_folder(), until="prompts")
+    run_toy(tmp_path / "run", of_folder(), until="prompts")
 
     class Change:
         def silmm_run_started(self, run):
             (folder / "taste.json").write_text("7")
 
     with pytest.raises(DataError, match="a checkpoint, changed while the run was going on"):
-        go(tmp_path / "run", of_folder(), workers=2, observers=(Change(),))
+        run_toy(tmp_path / "run", of_folder(), workers=2, observers=(Change(),))
     assert not list((tmp_path / "run").rglob("candidates/*.json"))
 
 
 def test_no_hub_is_asked_without_a_hub_id(folder, monkeypatch):
     """A folder needs no network and no client of the hub."""
     monkeypatch.setattr(content, "_commit", None)
-    assert told(folder)
+    assert digests_of(folder)

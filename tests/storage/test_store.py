@@ -46,7 +46,7 @@ def test_a_write_replaces_the_file_and_leaves_nothing_else(tmp_path):
     atomic_write(path, b"old")
     atomic_write(path, b"new")
     assert path.read_bytes() == b"new"
-    assert [one.name for one in path.parent.iterdir()] == ["file.json"]
+    assert [child.name for child in path.parent.iterdir()] == ["file.json"]
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -61,7 +61,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with atomic_folder(path) as folder:
         (folder / "weights").write_text("new")
     assert (path / "weights").read_text() == "new"
-    assert [one.name for one in tmp_path.iterdir()] == ["adapter"]
+    assert [child.name for child in tmp_path.iterdir()] == ["adapter"]
 
 
 def test_an_error_of_the_filler_is_not_renamed(tmp_path):
@@ -163,9 +163,9 @@ def test_prompt_files_of_all_kinds_say_the_same(tmp_path):
     (tmp_path / "a.jsonl").write_text(lines)
     table = pa.table({"prompt": ["a red circle", "two blue squares"]})
     (tmp_path / "a.parquet").write_bytes(to_parquet(table))
-    found = [read_prompts(tmp_path / f"a.{kind}") for kind in ("txt", "jsonl", "parquet")]
-    assert [prompt.text for prompt in found[0]] == ["a red circle", "two blue squares"]
-    assert found[0] == found[1] == found[2]
+    prompts_by_kind = [read_prompts(tmp_path / f"a.{kind}") for kind in ("txt", "jsonl", "parquet")]
+    assert [prompt.text for prompt in prompts_by_kind[0]] == ["a red circle", "two blue squares"]
+    assert prompts_by_kind[0] == prompts_by_kind[1] == prompts_by_kind[2]
 
 
 @pytest.mark.parametrize(

@@ -132,16 +132,16 @@ def test_two_workers_write_the_same_bytes(finished, tmp_path):
 def test_the_json_is_one_object_with_the_promised_keys(finished):
     """Stdout holds one JSON object: overall, categories, seconds, paths; the summary holds it too."""
     run_dir, done = finished
-    told = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     keys = {"before", "after", "diff", "ci_low", "ci_high", "n"}
-    assert keys <= set(told["overall"])
-    assert len(told["categories"]) == 8
-    assert all(keys <= set(c) for c in told["categories"].values())
-    assert {"prompts", "sample", "questions", "score", "pairs", "train"} <= set(told["wall_seconds"])
-    assert Path(told["report"]).exists()
-    assert Path(told["adapter"]).is_dir()
-    assert told["partial"] is True
-    assert read_json(run_dir / "summary.json")["overall"] == told["overall"]
+    assert keys <= set(result["overall"])
+    assert len(result["categories"]) == 8
+    assert all(keys <= set(c) for c in result["categories"].values())
+    assert {"prompts", "sample", "questions", "score", "pairs", "train"} <= set(result["wall_seconds"])
+    assert Path(result["report"]).exists()
+    assert Path(result["adapter"]).is_dir()
+    assert result["partial"] is True
+    assert read_json(run_dir / "summary.json")["overall"] == result["overall"]
 
 
 def test_no_held_out_prompt_is_among_the_self_written_ones(finished):
@@ -194,11 +194,11 @@ def test_plain_peft_loads_the_adapter(finished):
     """PeftModel.from_pretrained puts the tuned adapter on a fresh backbone, with equal likelihoods."""
     folder = finished[0] / "iter-2" / "adapter"
     prompts = ["a red circle"]
-    ours, plain = TinyDiscrete.load(), TinyDiscrete.load()
+    loaded, plain = TinyDiscrete.load(), TinyDiscrete.load()
     codes = [np.arange(64, dtype=np.int32)]
-    base = ours.log_likelihood(prompts, codes).item()
-    load_adapter(ours, folder)
+    base = loaded.log_likelihood(prompts, codes).item()
+    load_adapter(loaded, folder)
     PeftModel.from_pretrained(plain.backbone, folder)
-    tuned = ours.log_likelihood(prompts, codes).item()
+    tuned = loaded.log_likelihood(prompts, codes).item()
     assert plain.log_likelihood(prompts, codes).item() == pytest.approx(tuned, abs=1e-4)
     assert tuned != base

@@ -133,11 +133,11 @@ class ToyContinuous(ToyModel):
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams
     ) -> list[Latent]:
         own = (_numbers(prompt, 3 * VOCABULARY).reshape(3, VOCABULARY) for prompt in prompts)
-        return [(one + self.bias).astype(np.float32) for one in own]
+        return [(features + self.bias).astype(np.float32) for features in own]
 
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
         levels = [(4 * h).round().astype(int) + seed for h, seed in zip(latents, seeds, strict=True)]
-        return [np.repeat((one.reshape(4, 6, 1) % 8).astype(np.uint8), 3, 2) * 30 for one in levels]
+        return [np.repeat((features.reshape(4, 6, 1) % 8).astype(np.uint8), 3, 2) * 30 for features in levels]
 
 
 class ToyNoise:
@@ -277,17 +277,17 @@ class ToyValidating(ToyTrainer):
         load_adapter(job.model, job.start)
         reference = validate() if validate else None
 
-        def tell(step: int, metrics: Mapping[str, float]) -> None:
-            told = dict(metrics)
+        def note(step: int, metrics: Mapping[str, float]) -> None:
+            reported = dict(metrics)
             if reference and validate and step % self.every == 0:
-                found = validate()
-                told |= {
-                    "validation_reference": reference.score, "validation_score": found.score,
-                    "validation_error": found.error, "validation_prompts": float(found.prompts),
+                outcome = validate()
+                reported |= {
+                    "validation_reference": reference.score, "validation_score": outcome.score,
+                    "validation_error": outcome.error, "validation_prompts": float(outcome.prompts),
                 }
-            observe(step, told)
+            observe(step, reported)
 
-        return super()._train(job, tell)
+        return super()._train(job, note)
 
 
 def _counts(z: Latent) -> np.ndarray:
