@@ -144,7 +144,7 @@ class BenchmarkOptions(Options):
     batch_size: int = option(64, "silmm run: images sampled at once", ge=1, unit="images")
     mode: Literal["official", "fixed"] = option("official", "silmm run: the rules, as --mode of silmm bench")
     judges: dict[str, str] = option(
-        {}, "silmm run: other judges than the official ones, ROLE=NAME[:PATH] with commas (silmm run --judge)"
+        {}, "silmm run: other judges than the official ones, ROLE=NAME[:PATH] with commas"
     )
     judge_options: dict[str, str] = option({}, "silmm run: options of judges, ROLE.OPTION=VALUE with commas")
     canaries: Literal["stop", "warn", "off"] = option(
