@@ -69,8 +69,9 @@ OPTIONS: Mapping[str, str] = {
 """An option of a component -> its name."""
 
 MODULES = {
-    "soundness", "forms", "chair", "panel", "drawing", "drawn", "looking", "talking", "pictures", "answering", "painter",
-    "content", "ranks", "file_digests", "opening", "resolving", "utils", "helpers", "common", "manager", "misc",
+    "soundness", "forms", "chair", "panel", "drawing", "drawn", "looking", "talking", "pictures", "answering",
+    "painter", "content", "ranks", "file_digests", "opening", "resolving", "utils", "helpers",
+    "common", "manager", "misc",
 }
 """Names of modules that said too little."""
 
@@ -169,4 +170,5 @@ def test_retired_words_are_noticed() -> None:
     """Names are read as identifiers and by their parts, texts by their words; longer words do not count."""
     source = 'found = PictureBook(one=1)\nfoundation = "a pictured place"  # told\n'
     assert list(offences_of_names(source)) == [(1, "found"), (1, "picture"), (1, "one")]
-    assert list(offences_of_words("No picture.\nA Painter's PICTURES")) == [(1, "picture"), (2, "painter"), (2, "pictures")]
+    text = "No picture.\nA Painter's PICTURES"
+    assert list(offences_of_words(text)) == [(1, "picture"), (2, "painter"), (2, "pictures")]

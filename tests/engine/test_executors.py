@@ -45,14 +45,14 @@ def test_an_executor_that_computes_elsewhere_writes_the_same_bytes(run_toy, whol
 
 
 def test_what_is_no_executor_is_refused(run_toy, tmp_path):
-    """An object without the methods of the contract is an error of its plugin before anything runs."""
+    """An object without the contract's methods is reported as an error of its plugin before anything runs."""
     with pytest.raises(PluginError, match="dict is not an executor"):
         run_toy(tmp_path / "run", executor={})
     assert not (tmp_path / "run").exists()
 
 
 def test_an_error_of_an_executor_names_the_stage(run_toy, tmp_path):
-    """An exception of an executor is an error of its plugin; errors of silmm pass as they are."""
+    """An executor's exception becomes an error of its plugin; an error of silmm passes unchanged."""
 
     class Odd(Backwards):
         def map(self, tasks):
@@ -176,7 +176,7 @@ def test_a_worker_that_cannot_start_says_why(pool, tmp_path):
 
 
 def test_one_worker_is_this_process(tmp_path):
-    """Without a second worker no process starts."""
+    """With one worker the tasks run in the calling process."""
     executor = LocalExecutor(1)
     executor.start(Shards(Path("unused")), Shards(tmp_path).open(0))
     assert len(list(executor.map(tasks("run", 2)))) == 2

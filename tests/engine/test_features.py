@@ -1,4 +1,4 @@
-"""Features are kept for candidates in pairs alone: sampled again, committed by the shard, read when touched."""
+"""Features are stored only for candidates in pairs: sampled again, committed by the shard, read when touched."""
 
 from __future__ import annotations
 
@@ -61,10 +61,15 @@ def used(folder):
 
 
 def test_what_is_sampled_again_is_what_was_decoded(run_toy, tmp_path, continuous, decoded, monkeypatch):
-    """In every iteration each H is, bit for bit, one that was decoded, and is kept rounded to bfloat16."""
+    """In every iteration each stored H equals, rounded to bfloat16, one that was decoded."""
     again = {}
-    real = resample_features
-    monkeypatch.setattr(shard_worker, "resample_features", lambda *arguments: again.update(real(*arguments)) or real(*arguments))
+
+    def resampled(*arguments):
+        features = resample_features(*arguments)
+        again.update(features)
+        return features
+
+    monkeypatch.setattr(shard_worker, "resample_features", resampled)
     run_toy(tmp_path / "run", continuous(iterations=2))
     run = RunFolder(tmp_path / "run", 3)
     wanted = used(run.iteration(1)) | used(run.iteration(2))
@@ -77,7 +82,7 @@ def test_what_is_sampled_again_is_what_was_decoded(run_toy, tmp_path, continuous
 
 
 def test_iterations_sample_again_with_their_own_reference(run_toy, tmp_path, continuous, decoded):
-    """H of iteration 2 comes from the adapter of iteration 1: its shards are near what that one decoded."""
+    """H of iteration 2 is sampled with the adapter of iteration 1, as its images were."""
     run_toy(tmp_path / "run", continuous(iterations=2))
     all_decoded = np.stack([np.frombuffer(h, np.float32).reshape(SHAPE) for h in decoded])
     for preference in stored_preferences(RunFolder(tmp_path / "run", 3).iteration(2)):
@@ -86,7 +91,7 @@ def test_iterations_sample_again_with_their_own_reference(run_toy, tmp_path, con
 
 
 def test_only_what_pairs_use_is_kept(iteration):
-    """No table has features, shards hold the candidates of pairs alone, two bytes a number."""
+    """Tables hold no features; shards hold the candidates of pairs only, in two bytes per number."""
     assert used(iteration) == {
         (name.split("/")[0], int(name.split("/")[1]))
         for index in range(3) for name in load_file(iteration.features.data(index))
@@ -104,7 +109,7 @@ def test_only_what_pairs_use_is_kept(iteration):
 
 
 def test_preferences_read_when_touched(iteration):
-    """Preferences hold no features: each touch reads float32 (L, D) from the shard, in the pairs' order."""
+    """Preferences hold no features; each access reads float32 (L, D) from the shard, in the order of the pairs."""
     preferences = stored_preferences(iteration)
     preference = preferences[0]
     assert isinstance(preference.latents, KeptFeatures)
@@ -123,7 +128,7 @@ def test_preferences_read_when_touched(iteration):
 
 
 def test_further_noises_change_no_features(run_toy, tmp_path, continuous):
-    """With `decodes` 2 the candidates are the same, observers see no images, a resumed run is equal."""
+    """Two decodes per candidate change no candidate, show observers no images and resume to the same bytes."""
     messages = {}
 
     class Observer:
@@ -152,7 +157,7 @@ def expected(run_toy, tmp_path, continuous):
 
 @pytest.mark.parametrize("event", [("features", 3), ("features", 7), ("train", 1)])
 def test_a_kill_in_the_stage_changes_nothing(run_toy, tmp_path, continuous, *, expected, event):
-    """Killed amid or after the features and resumed, the run equals a whole one."""
+    """A run that is killed during or after the stage of features and resumed equals an uninterrupted run."""
 
     class Killer:
         def progress(self, stage, done, total):
@@ -167,7 +172,7 @@ def test_a_kill_in_the_stage_changes_nothing(run_toy, tmp_path, continuous, *, e
 
 
 def test_kills_again_and_again_change_nothing(run_toy, tmp_path, continuous, expected):
-    """Killed before every 9th system call of the stage until it gets through: the same bytes."""
+    """A stage that is killed before every ninth system call still ends with the same bytes."""
     run_dir = tmp_path / "run"
     run_toy(run_dir, continuous(), until="pairs")
     deaths = 0
@@ -180,7 +185,7 @@ def test_kills_again_and_again_change_nothing(run_toy, tmp_path, continuous, exp
 
 
 def test_workers_and_shards_write_the_same_bytes(run_toy, tmp_path, continuous, expected):
-    """Two workers, and `--shard` after the pairs are there, make the features of one process."""
+    """Two workers, or two shards, write the features that one process writes."""
     run_toy(tmp_path / "two", continuous(), workers=2)
     assert artefacts.hashes(tmp_path / "two") == expected
     run_toy(tmp_path / "parts", continuous(), until="score")
@@ -189,7 +194,7 @@ def test_workers_and_shards_write_the_same_bytes(run_toy, tmp_path, continuous, 
 
 
 def test_a_corrupt_shard_is_told_and_made_again(run_toy, tmp_path, continuous, expected):
-    """A changed byte is an error with file and remedy when it is read; deleted, it is sampled again."""
+    """A changed byte is an error that names file and remedy; after deletion the shard is sampled again."""
     run_toy(tmp_path / "run", continuous(), until="features")
     path = tmp_path / "run/iter-1/features/shard-00001.safetensors"
     data = path.read_bytes()
@@ -202,7 +207,7 @@ def test_a_corrupt_shard_is_told_and_made_again(run_toy, tmp_path, continuous, e
 
 
 def test_features_that_are_not_there_are_named(tmp_path):
-    """A candidate that its shard does not hold is an error with shard, candidate and remedy."""
+    """A candidate that is missing from its shard is an error with shard, candidate and remedy."""
     shards = FeatureShards(tmp_path / "features", 1)
     shards.commit_features(0, {("id", 3): np.ones(SHAPE, np.float32)})
     reader = FeatureReader(shards)
@@ -212,7 +217,7 @@ def test_features_that_are_not_there_are_named(tmp_path):
 
 
 def test_until_and_from_know_the_stage(run_toy, tmp_path, continuous):
-    """`--until pairs` leaves none, `--from train` asks for them, `--from features` makes them."""
+    """`--until pairs` writes no features, `--from train` requires them, `--from features` writes them."""
     run_toy(tmp_path / "run", continuous(), until="pairs")
     assert not (tmp_path / "run/iter-1/features").exists()
     with pytest.raises(DataError, match="the shards 0, 1, 2 of stage features"):
@@ -236,7 +241,7 @@ def test_until_and_from_know_the_stage(run_toy, tmp_path, continuous):
 
 
 def test_discrete_runs_have_no_such_stage(run_toy, tmp_path):
-    """With image tokens `--until features` stops after the pairs and makes no folder."""
+    """With a discrete model `--until features` stops after the pairs and creates no folder."""
     result = run_toy(tmp_path / "run", until="features")
     assert result.summary is None
     assert (tmp_path / "run/iter-1/pairs/manifest.json").is_file()
@@ -245,7 +250,7 @@ def test_discrete_runs_have_no_such_stage(run_toy, tmp_path):
 
 
 def test_a_shard_without_pairs_is_empty(run_toy, tmp_path, continuous):
-    """A shard whose prompts have no pairs holds no tensors, and the run goes on."""
+    """A shard whose prompts have no pairs holds no tensors, and the run continues."""
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(["silent 1", "silent 2", "silent 3", "loud"]))
     run_toy(tmp_path / "run", continuous(prompts=str(path)), until="train")
@@ -256,7 +261,7 @@ def test_a_shard_without_pairs_is_empty(run_toy, tmp_path, continuous):
 
 @pytest.mark.parametrize("broken", [np.zeros((2, 8), np.float32), np.full(SHAPE, np.nan, np.float32)])
 def test_an_other_sample_is_refused(toy_registry, broken):
-    """Features sampled again in another shape, or not finite, are an error that names the candidate."""
+    """Features of another shape, or features that are not finite, are an error that names the candidate."""
 
     class Other:
         def sample(self, model, prompts, seeds):
@@ -290,7 +295,7 @@ def test_own_pairs_of_features_are_trained_on(run_toy, tmp_path, continuous):
 
 
 def test_own_pairs_must_suit_the_model(run_toy, tmp_path, continuous, toy_settings):
-    """Tokens for a continuous model and features for a discrete one are told before training."""
+    """Tokens for a continuous model, and features for a discrete model, are refused before training."""
     tokens = own_pairs(tmp_path / "z.jsonl", chosen_z=[1], rejected_z=[2])
     with pytest.raises(DataError, match="toy-continuous is continuous, so each pair needs 'chosen_features'"):
         run_toy(tmp_path / "a", continuous(pairs=tokens))
@@ -301,7 +306,7 @@ def test_own_pairs_must_suit_the_model(run_toy, tmp_path, continuous, toy_settin
 
 
 def test_the_pairs_table_of_a_continuous_run_says_what_it_lacks(iteration, run_toy, tmp_path, continuous):
-    """It has no features; arguments as `--pairs` it is an error that says where they are."""
+    """The pairs table of a continuous run, which has no features, is refused as `--pairs` with their path."""
     path = tmp_path / "pairs.parquet"
     path.write_bytes(iteration.pairs.data(0).read_bytes())
     with pytest.raises(DataError, match=r"row 1: .*in its folder features/"):
@@ -309,7 +314,7 @@ def test_the_pairs_table_of_a_continuous_run_says_what_it_lacks(iteration, run_t
 
 
 def test_other_ranks_wait_for_the_features(run_toy, tmp_path, continuous, toy_registry):
-    """A rank of a launcher takes pairs without features as not ready; own pairs need none."""
+    """A rank of a launcher waits until the features of the pairs are committed; own pairs need no features."""
     settings = continuous()
     run_toy(tmp_path / "run", settings, until="pairs")
     folder = RunFolder(tmp_path / "run", 3).iteration(1)

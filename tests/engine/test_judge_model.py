@@ -1,4 +1,4 @@
-"""Another model may answer: its answers are the scores, it is never tuned, and the run says so."""
+"""A judge model answers in place of the policy: its answers are scored, it is never tuned, and the run says so."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def table(run_dir, name, number=1):
 
 
 def test_scores_are_the_judges_and_all_else_is_the_models(run_toy, tmp_path, judged, taste, whole_run):
-    """Answers equal those that the judge gives to the run's images; candidates are those of any run."""
+    """The stored answers are the judge's answers to the run's images, and the candidates are unchanged."""
     from silmm.storage.tables import decode_png
 
     run_toy(tmp_path / "run", judged(), until="score")
@@ -71,7 +71,7 @@ def test_scores_are_the_judges_and_all_else_is_the_models(run_toy, tmp_path, jud
 
 
 def test_the_judge_is_never_tuned(run_toy, tmp_path, judged, monkeypatch):
-    """In the second iteration the model samples with its adapter, and the judge answers without one."""
+    """In the second iteration the policy samples with its adapter, and the judge answers without an adapter."""
     toy = importlib.import_module("silmm_toy")
     answered, loaded = [], []
     real_answer, real_load = toy.ToyFolder._answer, toy.ToyModel.load_adapter
@@ -93,7 +93,7 @@ def test_the_judge_is_never_tuned(run_toy, tmp_path, judged, monkeypatch):
 
 
 def test_each_model_is_loaded_only_where_it_has_work(run_toy, tmp_path, judged, built):
-    """No judge before stage `score`; and with all candidates there, scoring loads the judge alone."""
+    """No judge is loaded before stage `score`, and scoring finished candidates loads the judge only."""
     run_toy(tmp_path / "run", judged(), until="questions")
     assert built == ["ToyModel"]
     built.clear()
@@ -102,7 +102,7 @@ def test_each_model_is_loaded_only_where_it_has_work(run_toy, tmp_path, judged, 
 
 
 def test_workers_kills_and_resumed_runs_write_the_same_bytes(run_toy, tmp_path, judged):
-    """Two workers, and a run that is stopped between the shards of stage `score`, make the bytes of one."""
+    """Two workers, and a run that is killed between two shards of stage `score`, write the bytes of one process."""
     settings = judged()
     run_toy(tmp_path / "whole", settings)
     run_toy(tmp_path / "workers", settings, workers=2)
@@ -129,7 +129,7 @@ def test_workers_kills_and_resumed_runs_write_the_same_bytes(run_toy, tmp_path, 
 
 
 def test_a_model_that_cannot_answer_is_no_judge(run_toy, tmp_path, toy_settings, built):
-    """It is refused before anything is loaded, naming those that answer; as a policy it may have a judge."""
+    """A judge that cannot answer is refused before anything loads, with models that can."""
     with pytest.raises(
         UsageError, match=r"--judge-model toy-blind.*needs yes_no.*toy, toy-continuous, toy-folder\."
     ):
@@ -143,13 +143,13 @@ def test_a_model_that_cannot_answer_is_no_judge(run_toy, tmp_path, toy_settings,
 
 
 def test_without_a_name_the_model_need_not_answer_beside_a_judge(toy_registry, toy_settings):
-    """The scorer asks its answers of the judge, so that a blind model fits what is named."""
+    """With a judge, a policy that cannot answer fits a scorer that needs answers."""
     draft = toy_settings(model="toy-blind", judge_model="toy")
     assert capabilities.fitting_model(toy_registry, draft, ["scorer", "judge_model"]) == "toy-blind"
 
 
 def test_the_judge_is_part_of_the_identity(run_toy, tmp_path, judged, toy_settings, taste):
-    """Another judge, another option or other weights of it is another run; no judge leaves no trace."""
+    """The judge, its options and its weights are part of the identity; without a judge it is unchanged."""
     digests = {
         settings.digest
         for settings in (
@@ -169,7 +169,7 @@ def test_the_judge_is_part_of_the_identity(run_toy, tmp_path, judged, toy_settin
 
 
 def test_the_command_line_names_a_judge_with_its_path(toy_registry):
-    """`NAME:PATH` fills the judge's own option; arguments twice, or to a model without files, it is refused."""
+    """`NAME:PATH` sets the judge's own option; a second path, or a path for a model without files, is refused."""
     split = split_component(toy_registry, "toy-folder:DIR", ["a.b=1"], "judge_model")
     assert split == ("toy-folder", ("judge_model.path=DIR", "a.b=1"))
     with pytest.raises(UsageError, match=r"--judge-model toy-folder:DIR and --set judge-model\.path=X both"):
@@ -194,7 +194,7 @@ def test_a_settings_file_names_a_judge(toy_registry, taste, tmp_path):
 
 
 def test_validation_asks_the_judge(run_toy, tmp_path, judged, built, monkeypatch):
-    """While training, too, the judge scores: the reference's score is the mean of the judge's stored ones."""
+    """Validation is scored by the judge: the reference's score is the mean of the judge's stored scores."""
     sets = ["trainer.validate_every=2", "trainer.validation_prompts=3", "trainer.validation_images=4"]
     settings = judged(trainer="toy-validating", prompts=12, sets=sets)
     run_toy(tmp_path / "run", settings, until="pairs")
@@ -210,7 +210,7 @@ def test_validation_asks_the_judge(run_toy, tmp_path, judged, built, monkeypatch
 
 
 def test_the_run_says_who_judged(run_toy, tmp_path, judged, whole_run):
-    """The summary names the judge, the report says that it is no self-improvement; others say neither."""
+    """The summary and the report name the judge, and the report says that this is no self-improvement."""
     result = run_toy(tmp_path / "run", judged())
     assert result.summary["judge_model"] == "toy-folder"
     page = write_report(tmp_path / "run").read_text()

@@ -1,4 +1,4 @@
-"""A run killed at any instant goes on with the same command to the same bytes (promise 1)."""
+"""A run that is killed at any instant and started again writes the same bytes (promise 1)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def expected(whole_run):
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: f"{event[0]}-{event[1]}")
 def test_a_kill_at_a_stage_changes_nothing(run_toy, tmp_path, expected, event):
-    """Killed at the end or in the middle of a stage and resumed, the run equals a whole one."""
+    """A run that is killed during or after any stage and resumed equals an uninterrupted run."""
 
     class Killer:
         def progress(self, stage, done, total):
@@ -68,7 +68,7 @@ def test_a_kill_at_a_stage_changes_nothing(run_toy, tmp_path, expected, event):
 
 @pytest.mark.parametrize("calls", [25, 67])
 def test_kills_again_and_again_change_nothing(run_toy, tmp_path, expected, calls):
-    """Killed before every n-th system call until it gets through, it ends with the same bytes."""
+    """A run that is killed before every N-th system call, again and again, still ends with the same bytes."""
     run_dir = tmp_path / "run"
     deaths = 0
     while artefacts.killed(partial(run_toy, run_dir), calls):
@@ -81,7 +81,7 @@ def test_kills_again_and_again_change_nothing(run_toy, tmp_path, expected, calls
 
 @artefacts.SWEEP
 def test_a_kill_before_any_system_call_changes_nothing(run_toy, tmp_path, expected, stride):
-    """Killed before the N-th write, fsync or replace and resumed, the run equals a whole one."""
+    """A run that is killed before its N-th write, fsync or replace and resumed equals an uninterrupted run."""
     for number in itertools.count(1, stride):
         run_dir = tmp_path / f"run-{number}"
         if not artefacts.killed(partial(run_toy, run_dir), number):
@@ -106,7 +106,7 @@ def started(tmp_path, toy_site, workers):
 def test_a_run_with_workers_survives_kill_and_ctrl_c(
     run_toy, tmp_path, toy_site, *, expected, how
 ):
-    """Killed, or stopped by Ctrl-C, two workers leave no process and a resumable directory."""
+    """SIGKILL and Ctrl-C leave no worker process behind and a directory that can be resumed."""
     with started(tmp_path, toy_site, 2) as process:
         for line in process.stdout:
             if line.startswith("sample 3 "):

@@ -1,4 +1,4 @@
-"""A run is its directory: the same result whoever works, and never a mixture (promise 1)."""
+"""A run directory holds one run, with the same bytes whichever process wrote which part (promise 1)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def expected(whole_run):
 
 
 def test_a_finished_run_is_not_done_again(run_toy, tmp_path, expected):
-    """The same command on a finished run changes no byte."""
+    """The same command on a finished run changes nothing."""
     run_toy(tmp_path / "run")
     files = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")}
     run_toy(tmp_path / "run")
@@ -32,13 +32,13 @@ def test_a_finished_run_is_not_done_again(run_toy, tmp_path, expected):
 
 
 def test_four_workers_write_the_same_bytes(run_toy, tmp_path, expected):
-    """One worker or four: every artefact is equal."""
+    """Four workers write the same bytes as one."""
     run_toy(tmp_path / "run", workers=4)
     assert artefacts.hashes(tmp_path / "run") == expected
 
 
 def test_workers_end_before_a_training_begins(run_toy, tmp_path, toy_settings, monkeypatch):
-    """Their models make room: none is left when the trainer is called; the next iteration has new ones."""
+    """Workers end before the trainer is called, so that their models free memory, and start again afterwards."""
     toy = importlib.import_module("silmm_toy")
     real, alive, worker_counts = toy.ToyTrainer.train, [], []
 
@@ -58,7 +58,7 @@ def test_workers_end_before_a_training_begins(run_toy, tmp_path, toy_settings, m
 
 
 def test_shards_in_any_order_write_the_same_bytes(run_toy, tmp_path, expected):
-    """`--shard 1/2` and then `--shard 0/2` make the whole run; the first ends as incomplete."""
+    """`--shard 1/2` ends as incomplete, and `--shard 0/2` after it completes the run."""
     with pytest.raises(Incomplete, match="2 of 3 shards"):
         run_toy(tmp_path / "run", shard=(1, 2))
     run_toy(tmp_path / "run", shard=(0, 2))
@@ -66,7 +66,7 @@ def test_shards_in_any_order_write_the_same_bytes(run_toy, tmp_path, expected):
 
 
 def test_a_stage_at_a_time_writes_the_same_bytes(run_toy, tmp_path, expected):
-    """`--until` each stage in turn, with `--from` that stage, makes the same run."""
+    """One command per stage, with `--from` and `--until`, writes the bytes of a single command."""
     for stage in STAGES:
         result = run_toy(tmp_path / "run", until=stage, from_=stage)
         assert result.summary is None
@@ -82,7 +82,7 @@ def test_until_stops_before_the_next_stage(run_toy, tmp_path):
 
 
 def test_from_names_what_is_missing(run_toy, tmp_path):
-    """`--from pairs` on a run without scores says which shards are not there, and makes none."""
+    """`--from pairs` without scores is an error that names the missing shards."""
     run_toy(tmp_path / "run", until="questions")
     with pytest.raises(DataError, match=r"shards 0, 1, 2 of stage score"):
         run_toy(tmp_path / "run", from_="pairs")
@@ -90,7 +90,7 @@ def test_from_names_what_is_missing(run_toy, tmp_path):
 
 
 def test_changed_settings_are_refused_field_by_field(run_toy, tmp_path, toy_settings):
-    """Other settings on an old directory: an error with each difference, and not a byte changed."""
+    """Changed settings on an old directory are an error that lists each difference, and no byte changes."""
     run_toy(tmp_path / "run", until="sample")
     before = artefacts.hashes(tmp_path / "run")
     changed = toy_settings(seed=4, sets=["trainer.max_steps=9"])
@@ -103,7 +103,7 @@ def test_changed_settings_are_refused_field_by_field(run_toy, tmp_path, toy_sett
 
 
 def test_a_foreign_directory_is_refused(run_toy, tmp_path):
-    """A directory with other things in it, even such as look like ours, is not taken for a run."""
+    """A directory with other files, even files that resemble silmm's, is refused as a run directory."""
     for name in ("thesis.tex", ".tmp-mine", "locksmith.txt"):
         folder = tmp_path / name.strip(".")
         folder.mkdir()
@@ -114,7 +114,7 @@ def test_a_foreign_directory_is_refused(run_toy, tmp_path):
 
 
 def test_another_package_or_other_weights_are_refused(run_toy, tmp_path, toy_registry):
-    """run.json holds distribution, version and revision of each component; a difference is named."""
+    """Another distribution, version or revision of a component is refused with the difference."""
     run_toy(tmp_path / "run", until="prompts")
     sources = json.loads((tmp_path / "run/run.json").read_text())["components"]
     assert sources["trainer"] == {"distribution": "silmm-toy", "revision": "", "version": "1.0"}
@@ -127,7 +127,7 @@ def test_another_package_or_other_weights_are_refused(run_toy, tmp_path, toy_reg
 
 
 def test_the_next_iteration_starts_from_the_tuned_model(run_toy, tmp_path, toy_settings, monkeypatch):
-    """Iteration 2 samples, answers and trains with the adapter of iteration 1, which is as if alone."""
+    """Iteration 2 samples, answers and trains with the adapter of iteration 1."""
     run_toy(tmp_path / "one")
     toy = importlib.import_module("silmm_toy")
     sampled, answered, starts = [], [], []
@@ -157,7 +157,7 @@ def test_the_next_iteration_starts_from_the_tuned_model(run_toy, tmp_path, toy_s
 
 
 def test_no_held_out_prompt_is_trained_on(run_toy, tmp_path, toy_settings):
-    """The benchmark's held-out prompts are in no table, from the prompter or from a file."""
+    """No table holds a held-out prompt of the benchmark, whether prompts are written or read from a file."""
     path = tmp_path / "prompts.txt"
     path.write_text("a word5 thing\nanother thing\na third\n")
     run_toy(tmp_path / "self", until="prompts")
@@ -171,7 +171,7 @@ def test_no_held_out_prompt_is_trained_on(run_toy, tmp_path, toy_settings):
 
 
 def test_a_limited_run_is_marked(run_toy, tmp_path, toy_settings):
-    """`--limit` keeps that many prompts and marks every description of the run as partial."""
+    """`--limit` keeps that many prompts of the benchmark and marks every result as partial."""
     result = run_toy(tmp_path / "run", toy_settings(limit=2))
     assert result.summary["partial"] is True
     assert json.loads((tmp_path / "run/run.json").read_text())["partial"] is True
@@ -185,14 +185,14 @@ def test_a_limited_run_is_marked(run_toy, tmp_path, toy_settings):
     [("word5 again", "excluded: 1"), ("silent", "no-questions: 1"), ("broken", "non-finite: 4")],
 )
 def test_a_run_with_nothing_usable_says_why(run_toy, tmp_path, toy_settings, text, words):
-    """A stage that leaves nothing for the next is an error with the counts that led there."""
+    """A stage that leaves nothing for the next stage is an error with the counts of what was dropped."""
     (tmp_path / "p.txt").write_text(text)
     with pytest.raises(DataError, match=words):
         run_toy(tmp_path / "run", toy_settings(prompts=str(tmp_path / "p.txt")))
 
 
 def test_own_pairs_are_trained_on_alone(run_toy, tmp_path, toy_settings):
-    """`--pairs FILE` trains on the file: nothing is sampled or asked, and an adapter comes out."""
+    """`--pairs FILE` trains on the file only; nothing is sampled or asked."""
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"prompt": "a", "chosen_z": [1, 1], "rejected_z": [2, 2]}\n')
     result = run_toy(tmp_path / "run", toy_settings(pairs=str(path)))
@@ -212,7 +212,7 @@ def pairs_file(path, *prompts):
 
 
 def test_own_pairs_of_held_out_prompts_are_dropped_and_counted(run_toy, tmp_path, toy_settings):
-    """`--pairs FILE` trains on no held-out prompt; a file of nothing else is an error."""
+    """Held-out prompts of `--pairs FILE` are dropped and counted; a file of held-out prompts only is an error."""
     mixed = pairs_file(tmp_path / "mixed.jsonl", "a", "word5 b")
     result = run_toy(tmp_path / "run", toy_settings(pairs=mixed))
     assert result.summary["counts"]["1"]["pairs"] == {"rows": 2, "excluded": 2}
@@ -224,7 +224,7 @@ def test_own_pairs_of_held_out_prompts_are_dropped_and_counted(run_toy, tmp_path
 def test_a_pair_rule_that_makes_no_pair_is_refused_at_the_start(
     run_toy, tmp_path, toy_settings, toy_registry, monkeypatch
 ):
-    """Ranks beyond the candidates are named before anything is sampled; with own pairs no rule is asked."""
+    """A pair rule whose ranks exceed the candidates is refused before anything is sampled."""
     rule = importlib.import_module("silmm_toy").ToyRule
     monkeypatch.setattr(rule, "pairs", lambda self, scores: [(0, 5)] if len(scores) > 5 else [])
     with pytest.raises(UsageError, match=r"makes no pair even of 4 candidates.*--images-per-prompt"):
@@ -244,7 +244,7 @@ def test_a_limit_holds_for_own_pairs(run_toy, tmp_path, toy_settings):
 
 @pytest.mark.parametrize("argument", ["until", "from_"])
 def test_own_pairs_have_no_earlier_stage(run_toy, tmp_path, toy_settings, argument):
-    """`--until sample` or `--from sample` with `--pairs FILE` is refused, not ignored."""
+    """`--until sample` and `--from sample` are refused with `--pairs FILE`."""
     settings = toy_settings(pairs=pairs_file(tmp_path / "pairs.jsonl", "a"))
     with pytest.raises(UsageError, match="no stage sample"):
         run_toy(tmp_path / "run", settings, **{argument: "sample"})
@@ -253,7 +253,7 @@ def test_own_pairs_have_no_earlier_stage(run_toy, tmp_path, toy_settings, argume
 
 @pytest.mark.parametrize("kind", ["prompts", "pairs"])
 def test_an_input_file_that_changes_under_a_run_is_noticed(run_toy, tmp_path, toy_settings, kind):
-    """What run.json names is what is read: a file that changed since the start is an error."""
+    """An input file that changed since the run started is an error."""
     path = tmp_path / "input.jsonl"
     settings = toy_settings(**{kind: pairs_file(path, "a")})
 
@@ -267,7 +267,7 @@ def test_an_input_file_that_changes_under_a_run_is_noticed(run_toy, tmp_path, to
 
 
 def test_an_input_file_may_go_once_it_was_read(run_toy, tmp_path, toy_settings):
-    """A prompts file that is removed under way costs nothing; the digest is that of run.json."""
+    """A prompts file may be deleted once its prompts are stored."""
     path = tmp_path / "prompts.txt"
     path.write_text("a thing\n")
 
@@ -281,7 +281,7 @@ def test_an_input_file_may_go_once_it_was_read(run_toy, tmp_path, toy_settings):
 
 
 def test_the_pairs_of_a_run_are_a_data_set(run_toy, tmp_path, toy_settings, whole_run):
-    """The Parquet of a run's pairs, arguments as `--pairs`, trains to the very same adapter."""
+    """The pairs table of a run, given as `--pairs`, trains the same adapter."""
     path = whole_run / "iter-1/pairs/shard-00000.parquet"
     result = run_toy(tmp_path / "run", toy_settings(pairs=str(path)))
     trained = (result.adapters["1"] / "adapter.json").read_bytes()
@@ -289,7 +289,7 @@ def test_the_pairs_of_a_run_are_a_data_set(run_toy, tmp_path, toy_settings, whol
 
 
 def test_a_corrupt_shard_stops_the_run_and_is_made_again(run_toy, tmp_path, expected):
-    """Damage in a stored shard is an error, and deleting the shard as it says heals the run."""
+    """A damaged shard is an error, and deleting it as the message says repairs the run."""
     run_toy(tmp_path / "run", until="questions")
     shard = tmp_path / "run/iter-1/candidates/shard-00001.parquet"
     data = bytearray(shard.read_bytes())
@@ -303,7 +303,7 @@ def test_a_corrupt_shard_stops_the_run_and_is_made_again(run_toy, tmp_path, expe
 
 
 def test_a_damaged_adapter_is_refused_and_made_again(run_toy, tmp_path, expected):
-    """An adapter that is not the committed one is refused; without it, it is made again."""
+    """A damaged adapter is refused, and after deletion it is trained again."""
     run_toy(tmp_path / "run")
     weights = tmp_path / "run/iter-1/adapter/adapter.json"
     weights.write_text(weights.read_text().replace("0", "1"))
@@ -316,7 +316,7 @@ def test_a_damaged_adapter_is_refused_and_made_again(run_toy, tmp_path, expected
 
 
 def test_observers_see_the_run(run_toy, tmp_path):
-    """Observers hear of each stage, step and unit; one that fails stops nothing."""
+    """Observers receive each stage, step and unit of progress, and a failing observer stops nothing."""
     heard, units = [], []
 
     class Observer:
@@ -342,7 +342,7 @@ def test_observers_see_the_run(run_toy, tmp_path):
 
 
 def test_no_observer_changes_the_stored_metrics(run_toy, tmp_path, expected):
-    """An observer that writes into the metrics it is told changes no byte of the run."""
+    """An observer that changes the metrics it receives changes no byte of the run."""
 
     class Forger:
         def silmm_train_step(self, metrics):
@@ -354,7 +354,7 @@ def test_no_observer_changes_the_stored_metrics(run_toy, tmp_path, expected):
 
 @pytest.mark.parametrize("progress", [lambda stage: 1 / 0, lambda unrelated: None, 3])
 def test_an_observers_progress_ends_no_run(run_toy, tmp_path, expected, *, progress):
-    """A `progress` that raises, takes other arguments or is no method at all stops nothing."""
+    """A `progress` that raises, takes other arguments or is not callable stops nothing."""
 
     class Odd:
         def __init__(self):
@@ -368,7 +368,7 @@ def test_an_observers_progress_ends_no_run(run_toy, tmp_path, expected, *, progr
 
 
 def test_seconds_add_up_over_resumed_parts(run_toy, tmp_path):
-    """The seconds of a stage done in two parts, and of two iterations, are those of all together."""
+    """Seconds of a stage add up over interrupted parts and over iterations."""
     first = run_toy(tmp_path / "run", until="score").timings
     (tmp_path / "run/iter-1/candidates/shard-00001.parquet").unlink()
     stored = json.loads((tmp_path / "run/timings.json").read_text())
@@ -383,7 +383,7 @@ def test_seconds_add_up_over_resumed_parts(run_toy, tmp_path):
 def test_a_worker_that_dies_is_an_error(
     run_toy, tmp_path, toy_site, *, monkeypatch, expected
 ):
-    """A worker killed by the system ends the run with its stage; the run then goes on."""
+    """A worker that the system kills ends the run with an error that names the stage, and the run can be resumed."""
     monkeypatch.setattr("silmm.engine.workers.local_executor.run_task", importlib.import_module("silmm_toy").die)
     with pytest.raises(SilmmError, match=r"exit code -9.*stage sample"):
         run_toy(tmp_path / "run", workers=2)
@@ -394,7 +394,7 @@ def test_a_worker_that_dies_is_an_error(
 
 
 def test_a_figure_without_an_interval_is_null_in_the_summary(whole_run):
-    """What a benchmark cannot say (one prompt, no interval) is null in valid JSON, not NaN or 0."""
+    """An interval that a single prompt cannot have is null in the summary, not NaN or 0."""
     summary = json.loads((whole_run / "summary.json").read_text())
     assert summary["categories"]["toy"]["ci_low"] is None
     assert summary["overall"]["ci_low"] == -8.0

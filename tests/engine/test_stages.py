@@ -70,7 +70,7 @@ def test_held_out_and_repeated_prompts_are_dropped_and_counted():
 
 
 def test_prompts_that_the_model_cannot_read_are_dropped_and_counted():
-    """What the model cannot read is counted; when nothing else is there, the error names an example."""
+    """Prompts that the model cannot read are counted; if no other prompt remains, the error names one."""
     prompts = [Prompt(text, "x") for text in ("a dog", "a circle", "a cat")]
 
     def reads(text):
@@ -124,7 +124,7 @@ def test_a_rule_that_picks_the_unscored_is_an_error(parts):
 
 
 def test_too_few_results_are_an_error(parts):
-    """A component that loses an input is found out before anything is stored."""
+    """A component that returns too few results is an error before anything is stored."""
 
     class Loses:
         def sample(self, model, prompts, seeds):
@@ -141,7 +141,7 @@ def pair(chosen, rejected, chosen_z, rejected_z):
 
 
 def test_preferences_hold_each_candidate_once():
-    """Pairs of one prompt share their candidates, by number or, for own pairs, by content."""
+    """Preferences of a prompt hold each candidate once, by number or, for own pairs, by content."""
     numbered = [pair(5, 2, [1], [2]), pair(5, 7, [1], [3])]
     plain = [pair(None, None, [1], [2]), pair(None, None, [1], [3])]
     for rows in (numbered, plain):
@@ -151,7 +151,7 @@ def test_preferences_hold_each_candidate_once():
 
 
 def test_features_stand_in_for_tokens():
-    """A continuous model's pairs take H from what is stored; without it the prompt is named."""
+    """Pairs of a continuous model take H from the feature store; a missing H is an error that names the prompt."""
     table = pa.Table.from_pylist([pair(4, 1, None, None), pair(4, 2, None, None)], schema=PAIRS)
     (preference,) = preferences(table, lambda identity, numbers: [f"{identity} {number}" for number in numbers])
     assert preference.latents == ["id 4", "id 1", "id 2"]
@@ -161,7 +161,7 @@ def test_features_stand_in_for_tokens():
 
 
 def test_candidates_of_a_prompt_share_the_decoders_noise(parts):
-    """The decoder's seed is the prompt's, the same for all its candidates; their own seeds all differ."""
+    """All candidates of a prompt share the decoder's seed, and each has a seed of its own."""
     decoder_seeds = []
 
     class Noisy(type(parts["model"])):
@@ -177,7 +177,7 @@ def test_candidates_of_a_prompt_share_the_decoders_noise(parts):
 
 
 def test_a_candidates_score_is_the_mean_over_its_noises(toy_registry):
-    """With `decodes` 3 each candidate has images under three shared noises; its score is their mean."""
+    """With three decodes per candidate, the score is the mean over three noises that all candidates share."""
     parts = {kind: toy_registry.build(kind, "toy", {}) for kind in ("questioner", "scorer")}
     model = toy_registry.build("model", "toy-continuous", {})
     sampler = toy_registry.build("sampler", "toy-noise", {})
@@ -198,7 +198,7 @@ def test_a_candidates_score_is_the_mean_over_its_noises(toy_registry):
 
 
 def test_what_the_sampler_drops_is_counted_for_each_shard(parts):
-    """Rewritings that a sampler could not use are counted for this shard, not for earlier ones."""
+    """Rewrites that a sampler drops are counted for the shard in which they occur."""
 
     class Picky(type(parts["sampler"])):
         def __init__(self):
@@ -216,7 +216,7 @@ def test_what_the_sampler_drops_is_counted_for_each_shard(parts):
 
 
 def test_what_the_questioner_drops_is_counted_for_each_shard():
-    """Counts of thrown-away answers stand beside the table: those of this shard, not of earlier ones."""
+    """Replies that a questioner drops are counted for the shard in which they occur."""
 
     class Picky:
         def __init__(self):

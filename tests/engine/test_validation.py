@@ -1,4 +1,4 @@
-"""Validation: some prompts of an iteration are never trained on, and the policy's own score is of those."""
+"""Validation: the policy is scored on prompts of the iteration that it is never trained on."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def lines(run_dir, number=1):
 
 
 def test_no_validation_prompt_is_trained_on(run_toy, tmp_path, validated, trained_on):
-    """The last prompts of an iteration's table are not given to the trainer; all others with pairs are."""
+    """The trainer gets all prompts with pairs but the last ones of the table, which are for validation."""
     run_toy(tmp_path / "run", validated(iterations=2))
     for number, trained in enumerate(trained_on, start=1):
         folder = iteration(tmp_path / "run", number)
@@ -69,7 +69,7 @@ def test_no_validation_prompt_is_trained_on(run_toy, tmp_path, validated, traine
 
 
 def test_the_reference_is_scored_as_its_candidates_were(run_toy, tmp_path, validated):
-    """A discrete reference gets the stored scores of the first candidates: their mean over the prompts."""
+    """The score of a discrete reference is the mean of the stored scores of the first candidates."""
     run_toy(tmp_path / "run", validated())
     folder = iteration(tmp_path / "run")
     last = folder.prompts.table().column("prompt_id").to_pylist()[-PROMPTS:]
@@ -84,7 +84,7 @@ def test_the_reference_is_scored_as_its_candidates_were(run_toy, tmp_path, valid
 
 
 def test_the_score_is_that_of_the_tuned_weights(run_toy, tmp_path, validated, toy_registry):
-    """The last score, with its standard error, is found again with the adapter on: the policy was sampled."""
+    """The last score and its standard error are those of candidates sampled with the adapter."""
     settings = validated()
     run_toy(tmp_path / "run", settings)
     folder, steps = iteration(tmp_path / "run"), lines(tmp_path / "run")
@@ -113,7 +113,7 @@ def own_score(components, folder, prompts, images=IMAGES, batch=2):
 def test_a_continuous_model_is_sampled_plain_under_several_noises(
     run_toy, tmp_path, validated, toy_registry, monkeypatch
 ):
-    """H as it is, without the sampler's noise, decoded with as many fixed seeds as images are asked for."""
+    """A continuous model is validated on H without the sampler's noise, decoded with a fixed seed per image."""
     settings = validated(model="toy-continuous", sampler="toy-noise")
     run_toy(tmp_path / "run", settings, until="features")
     toy = importlib.import_module("silmm_toy")
@@ -137,7 +137,7 @@ def test_a_continuous_model_is_sampled_plain_under_several_noises(
 
 
 def test_off_is_as_before(run_toy, tmp_path, validated, trained_on, toy_settings):
-    """Without validation such a trainer sees all pairs and writes the bytes of one that cannot validate."""
+    """With validation switched off, the trainer gets all pairs and writes the same bytes as a trainer without it."""
     run_toy(tmp_path / "off", validated(every=0))
     run_toy(tmp_path / "plain", toy_settings(prompts=16))
     assert trained_on[0] == trained_on[1]
@@ -150,7 +150,7 @@ def test_off_is_as_before(run_toy, tmp_path, validated, trained_on, toy_settings
 
 
 def test_a_killed_run_tells_the_same_series(run_toy, tmp_path, validated, monkeypatch):
-    """Ended while it validates and started again: the metrics are those of a run in one go."""
+    """A run that is killed during validation and resumed logs the metrics of an uninterrupted run."""
     settings = validated()
     run_toy(tmp_path / "whole", settings)
     calls = []
@@ -171,14 +171,14 @@ def test_a_killed_run_tells_the_same_series(run_toy, tmp_path, validated, monkey
 
 
 def test_at_most_a_quarter_is_held_out(run_toy, tmp_path, validated, trained_on):
-    """Of 16 prompts four are taken, however many are asked for."""
+    """At most a quarter of the prompts is held out for validation."""
     run_toy(tmp_path / "run", validated(prompts=32))
     assert lines(tmp_path / "run")[-1]["validation_prompts"] == 4
     assert len(held_out(iteration(tmp_path / "run"), 32)) == 4
 
 
 def test_a_prompt_without_questions_is_no_zero(run_toy, tmp_path, validated):
-    """It has no score, is not in the mean, and the number of prompts says so."""
+    """A prompt without questions has no score and is left out of the mean and of the number of prompts."""
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(f"thing {number}" for number in range(12)) + "\nsilent one\nfoo\nbar\nbaz\n")
     run_toy(tmp_path / "run", validated(prompts=4, sets=[]).model_copy(update={"prompts": str(path)}))
@@ -195,7 +195,7 @@ def test_a_prompt_without_questions_is_no_zero(run_toy, tmp_path, validated):
     ],
 )
 def test_too_little_to_validate_on_is_an_error(run_toy, tmp_path, validated, texts, words):
-    """Too few prompts, none with questions, none left to train on, no finite score: said, not guessed."""
+    """Validation without enough prompts, questions, training pairs or finite scores is an error."""
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(texts))
     with pytest.raises(DataError, match=words):
@@ -203,7 +203,7 @@ def test_too_little_to_validate_on_is_an_error(run_toy, tmp_path, validated, tex
 
 
 def test_own_pairs_are_not_validated(run_toy, tmp_path, validated, toy_registry):
-    """A user's own pairs bring no prompts and questions of the run: the trainer is given no validation."""
+    """With `--pairs FILE` the trainer gets no validation."""
     run_toy(tmp_path / "run", validated(), until="pairs")
     pairs = tmp_path / "run/iter-1/pairs/shard-00000.parquet"
     settings = validated(pairs=str(pairs))
@@ -213,7 +213,7 @@ def test_own_pairs_are_not_validated(run_toy, tmp_path, validated, toy_registry)
 
 
 def test_random_scores_work_and_never_change(tmp_path, validated, monkeypatch):
-    """The control's score is of the seed alone: whatever the weights, every validation gives one number."""
+    """The `random` scorer gives every validation the same score, whatever the weights."""
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm,silmm-toy")
     settings = validated().model_copy(update={"scorer": "random"})
     silmm.engine.run.start(settings, tmp_path / "run", registry=Registry.load())

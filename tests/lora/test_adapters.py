@@ -1,4 +1,4 @@
-"""Promises of the adapters: put on, replaced, taken off; plain PEFT folders with stable bytes."""
+"""Adapters are attached, replaced and removed, and are plain PEFT folders with stable bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tuned(seed: int = 0) -> TinyRandom:
 
 
 def test_a_fresh_adapter_leaves_the_base_as_it_is() -> None:
-    """B = 0: a fresh adapter changes no logit, and taking it off changes none either."""
+    """A fresh adapter (B = 0) changes no logit, and neither does its removal."""
     model = TinyRandom()
     before = logits(model.backbone)
     backbone = model.backbone
@@ -45,7 +45,7 @@ def test_a_fresh_adapter_leaves_the_base_as_it_is() -> None:
 
 
 def test_a_fresh_adapter_is_a_function_of_its_seed_alone() -> None:
-    """The same seed gives the same A, another seed another; the global generator is untouched."""
+    """A fresh adapter depends on its seed only and leaves the global generator unchanged."""
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
@@ -71,7 +71,7 @@ def test_plain_peft_loads_the_folder_on_a_fresh_backbone(tmp_path: Path) -> None
 
 
 def test_load_replace_and_take_off(tmp_path: Path) -> None:
-    """Loading replaces the earlier adapter; None brings back the base bit for bit."""
+    """Loading replaces the earlier adapter, and None restores the base bit for bit."""
     model = TinyRandom()
     base = logits(model.backbone)
     save_adapter(tuned(0), tmp_path / "one")
@@ -87,7 +87,7 @@ def test_load_replace_and_take_off(tmp_path: Path) -> None:
 
 
 def test_a_loaded_adapter_is_written_back_to_the_same_bytes(tmp_path: Path) -> None:
-    """Write, load, write: both folders hold the same files byte for byte, with no path in them."""
+    """An adapter that is loaded and saved again has the same bytes, with no path in them."""
     save_adapter(tuned(), tmp_path / "one")
     model = TinyRandom()
     load_adapter(model, tmp_path / "one")

@@ -1,4 +1,4 @@
-"""Kernels: any registered aggregation with any registered distance, under a name of both."""
+"""A kernel is any registered aggregation with any registered distance, named after both."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def kernels(registry: Registry) -> list[str]:
 
 
 def test_every_aggregation_goes_with_every_distance(install):
-    """One distance and one aggregation of a third party make a kernel with each half that is there."""
+    """A third party's distance and aggregation make a kernel with every registered half."""
     registry = install(builtin=True, other=aggregations(WINDOW) + distances(POWER))
     assert set(kernels(registry)) == {
         *("eucl", "cos", "power", "maxpool-eucl", "maxpool-cos", "maxpool-power", "avgpool-eucl"),
@@ -146,7 +146,7 @@ def test_halves_whose_options_clash_spoil_that_pair_alone(install, half, reason)
 
 
 def test_names_that_can_be_split_in_two_ways_are_refused_with_both(install):
-    """`a-b-c` of a with b-c and of a-b with c is an error that tells both; nothing is guessed."""
+    """A name that is `a` with `b-c` and `a-b` with `c` is an error that lists both readings."""
     first = aggregations("'a', window, summary='A.'", "'a-b', window, summary='A.'")
     second = distances("'b-c', gram, summary='D.'", "'c', gram, summary='D.'")
     registry = install(one=first + second)
@@ -181,7 +181,7 @@ def test_a_distance_without_its_aggregation_is_no_kernel(install):
 
 
 def test_a_kernel_that_a_broken_plugin_may_complete_shows_its_traceback(fake_distribution):
-    """The half that is missing may be in a broken plugin, so its traceback is shown."""
+    """If a missing half may be in a broken plugin, the error shows that plugin's traceback."""
     fake_distribution("ill", {"ill": "kernels_ill"}, {"kernels_ill": "import not_there_at_all"})
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm,ill"})
     with pytest.raises(PluginError, match=r"(?s)no kernel 'avgpool-power'.*not_there_at_all"):
@@ -197,7 +197,7 @@ def test_nobody_registers_a_whole_kernel(fake_distribution):
 
 
 def test_a_third_partys_matrix_product_is_float32_too(install):
-    """Under bf16 autocast a distance with a matrix product gives what it gives without."""
+    """Under bf16 autocast a third party's matrix product is computed in float32."""
     registry = install(builtin=True, other=distances("'gram', gram, summary='G.'"))
     kernel = registry.build("kernel", "gram", {})
     a, b = torch.randn(2, 8, 32, generator=torch.Generator().manual_seed(1)).bfloat16()

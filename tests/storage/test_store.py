@@ -1,4 +1,4 @@
-"""Committed files are whole, and what is not as it was committed is refused (promise 2)."""
+"""Committed files are whole, and a file that differs from what was committed is refused (promise 2)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_error_of_the_filler_is_not_renamed(tmp_path):
 
 
 def test_leftovers_of_killed_writes_go(tmp_path):
-    """Half-written files and folders of ours are deleted, everything else stays."""
+    """Unfinished files and folders of silmm are deleted, and nothing else is."""
     (tmp_path / "iter-1" / ".tmp-adapter-1-0123abcd").mkdir(parents=True)
     (tmp_path / "iter-1" / ".tmp-adapter-1-0123abcd" / "x").write_text("x")
     (tmp_path / ".tmp-run.json-1-0123abcd").write_text("{")
@@ -172,7 +172,7 @@ def test_prompt_files_of_all_kinds_say_the_same(tmp_path):
     "content", ['{"prompt": 3}', '{"text": "x"}', "[1]", "{", '{"prompt": " "}']
 )
 def test_a_malformed_prompt_is_named(tmp_path, content):
-    """A row that is no prompt is an error with the file and the row, not a skipped line."""
+    """A row that is no prompt is an error with the file and the row."""
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a red circle"}\n' + content + "\n")
     with pytest.raises(DataError, match=r"p\.jsonl.*2"):
@@ -180,7 +180,7 @@ def test_a_malformed_prompt_is_named(tmp_path, content):
 
 
 def test_own_pairs_need_only_prompt_and_tokens(tmp_path):
-    """A user's pairs become the table of pairs, with nulls for what the user does not have."""
+    """A user's pairs need only a prompt and tokens; other columns of the table are null."""
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"prompt": "a", "chosen_z": [1, 2], "rejected_z": [3, 4]}\n')
     table = read_pairs(path)

@@ -1,4 +1,4 @@
-"""What two runs must have in common, and how a child process is killed in the middle of one."""
+"""Hashes of a run's artefacts, and child processes that are killed in the middle of a run."""
 
 from __future__ import annotations
 

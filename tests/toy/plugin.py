@@ -1,6 +1,6 @@
 """A small complete plugin package: quick models of both kinds and every component, without torch.
 
-Tests copy this file beside a fake distribution (:func:`install`): it comes by the real loader.
+Tests copy this file into a fake distribution (:func:`install`), so that the real loader finds it.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ class ToyValidatingOptions(ValidationOptions, ToyTrainerOptions):
 
 
 class ToyValidating(ToyTrainer):
-    """Trains as the toy trainer does and tells the scores of its way; step 0 is the reference."""
+    """Trains as the toy trainer does and reports validation scores; step 0 is the reference."""
 
     def __init__(self, options: ToyValidatingOptions) -> None:
         super().__init__(options)
