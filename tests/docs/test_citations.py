@@ -65,7 +65,7 @@ def test_each_page_is_cited_by_its_whole_path() -> None:
 
 @pytest.mark.parametrize("citation", [("method.md", "step 9"), ("benchmarks.md", "1.99"), ("nowhere.md", "1")])
 def test_a_section_that_has_gone_is_noticed(citation: tuple[str, str]) -> None:
-    """A page, a number and a title that are not there are told from those that are."""
+    """A page, a number or a title that does not exist is noticed."""
     assert not found(*citation)
 
 
