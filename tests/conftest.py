@@ -36,8 +36,16 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow tests, so that no process of several is left alone with them at the end."""
+    """Begin with the slow tests, and keep tests together that share what their file makes once.
+
+    Of several processes (`--dist loadgroup`) none is left alone with slow tests at the end, and a fixture of a
+    module's scope is made in one of them.
+    """
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+        if any(definitions[-1].scope in ("module", "class") for definitions in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session", autouse=True)

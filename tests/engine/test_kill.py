@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -78,12 +79,10 @@ def test_kills_again_and_again_change_nothing(go, tmp_path, expected, calls):
     assert not list(run_dir.rglob(".tmp-*"))
 
 
-@pytest.mark.slow
-def test_a_kill_before_any_system_call_changes_nothing(go, tmp_path, expected):
-    """For N = 1, 2, 3, ...: killed before the N-th write, fsync or replace, then resumed."""
-    number = 0
-    while True:
-        number += 1
+@artefacts.SWEEP
+def test_a_kill_before_any_system_call_changes_nothing(go, tmp_path, expected, stride):
+    """Killed before the N-th write, fsync or replace and resumed, the run equals a whole one."""
+    for number in itertools.count(1, stride):
         run_dir = tmp_path / f"run-{number}"
         if not artefacts.killed(partial(go, run_dir), number):
             break

@@ -185,8 +185,9 @@ def test_interrupted_at_any_stage_it_goes_on_to_the_same_bytes(registry, counts,
     assert all_hashes(tmp_path / "stopped") == all_hashes(tmp_path / "whole")
 
 
-def test_killed_while_linking_it_goes_on_to_the_same_bytes(registry, tmp_path, monkeypatch):
-    """Stopped before the N-th link for N = 1, 2, 3, …, no half-linked stage is ever taken for a whole one."""
+@artefacts.SWEEP
+def test_killed_while_linking_it_goes_on_to_the_same_bytes(registry, tmp_path, monkeypatch, stride):
+    """Stopped before the N-th link, no half-linked stage is ever taken for a whole one."""
     table = experiment(PLAIN, STEPS)
     request = replace(REQUEST, sets=(*REQUEST.sets, "shard_size=7"))  # fewer files, the same promise
     reproduce(table, request, tmp_path / "whole", registry=registry)
@@ -199,7 +200,7 @@ def test_killed_while_linking_it_goes_on_to_the_same_bytes(registry, tmp_path, m
             raise KeyboardInterrupt
         real(*arguments, **named)
 
-    for number in range(1, 100):
+    for number in range(1, 100, stride):
         home = tmp_path / f"stopped-{number}"
         left["calls"] = number
         with monkeypatch.context() as patch:

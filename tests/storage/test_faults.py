@@ -118,23 +118,12 @@ def test_a_short_write_is_continued(tmp_path, monkeypatch):
     assert (tmp_path / "file").read_bytes() == b"0123456789"
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    ("code", "every"),
-    [
-        (errno.ENOSPC, 47),
-        pytest.param(errno.ENOSPC, 2, marks=SLOW),
-        pytest.param(errno.EIO, 7, marks=SLOW),
-    ],
-)
-def test_a_run_that_meets_a_fault_goes_on_to_the_same_bytes(
-    go, tmp_path, whole_run, failing, *, code, every
-):
+@artefacts.SWEEP
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+def test_a_run_that_meets_a_fault_goes_on_to_the_same_bytes(go, tmp_path, whole_run, failing, *, code, stride):
     """The N-th system call of a run fails: our error, and the same command then heals the run."""
     expected = artefacts.hashes(whole_run)
-    for number in itertools.count(every, every):
+    for number in itertools.count(1, stride):
         run_dir = tmp_path / f"run-{number}"
         counting = failing(number, code)
         try:

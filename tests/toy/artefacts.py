@@ -12,10 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import silmm.engine.training_log
 import silmm.storage.atomic_files
 
 CALLS = ("write", "fsync", "replace")
+SWEEP = pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)], ids=["every 7th", "dense"])
+"""A test that disturbs the N-th system call does so for every 7th N, and as a slow test for every N."""
 TIMED = ("adapter", "adapters", "report", "run_dir", "wall_seconds")
 """Keys of the summary that hold paths or seconds."""
 

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set is described; nothing is imported until it is asked for."""
+    """The place of a data set's description, which is imported when it is used."""
 
     summary: str
     files: str
-    """`module:NAME` of its tuple of :class:`silmm_benchmarks.data.data_file.DataFile`, or of a mapping that has
-    the tuple under the data set's name."""
+    """`module:NAME` of its tuple of :class:`silmm_benchmarks.data.data_file.DataFile`, or of a mapping from the data
+    set's name to the tuple."""
     benchmark: str = ""
-    """`module:Class` of the benchmark whose `items` reads the folder and compares its counts with the
-    specification; empty for weights, which their hashes alone tell right from wrong."""
+    """`module:Class` of the benchmark whose `items` reads the folder and compares its counts with the specification;
+    empty for weights, which only their hashes verify."""
 
 
 CATALOGUE: Mapping[str, Source] = MappingProxyType({
@@ -84,7 +84,7 @@ CATALOGUE: Mapping[str, Source] = MappingProxyType({
         "silmm_benchmarks.judges.weights_catalogue:FILES",
     ),
 })
-"""Name on the command line, which is the folder's name too -> source."""
+"""Name on the command line, which is also the folder's name -> source."""
 
 
 def register_data(register: Register) -> None:
@@ -98,7 +98,7 @@ def _factory(name: str, source: Source) -> Callable[[NoOptions], DataSet]:
         from silmm_benchmarks.data.official_data import OfficialData
 
         del options
-        files = _named(source.files)
+        files = _imported(source.files)
         load = _counter(source.benchmark) if source.benchmark else None
         return OfficialData(files[name] if isinstance(files, Mapping) else files, load)
 
@@ -107,13 +107,13 @@ def _factory(name: str, source: Source) -> Callable[[NoOptions], DataSet]:
 
 def _counter(benchmark: str) -> Callable[[Path], str]:
     def count(folder: Path) -> str:
-        items = _named(benchmark)().items(folder)
+        items = _imported(benchmark)().items(folder)
         images = sum(item.images for item in items)
         return f"{len(items):,} prompts for {images:,} images, counted as the specification says"
 
     return count
 
 
-def _named(place: str) -> Any:
-    module, _, name = place.partition(":")
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)

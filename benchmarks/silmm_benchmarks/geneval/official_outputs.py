@@ -1,4 +1,4 @@
-"""Writes what GenEval's scripts write: a JSON line per image, and the printed summary (docs/spec/geneval.md 2.7)."""
+"""Writes what GenEval's own scripts write: JSON lines and the printed summary (docs/spec/geneval.md 2.7)."""
 
 from __future__ import annotations
 

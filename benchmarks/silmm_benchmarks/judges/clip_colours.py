@@ -1,4 +1,4 @@
-"""CLIP ViT-L/14 of OpenAI as GenEval's judge of colours: a classifier per class (docs/spec/geneval.md 2.5)."""
+"""CLIP ViT-L/14 of OpenAI as GenEval's judge of colours, zero-shot (docs/spec/geneval.md 2.5)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from silmm.contracts.judges import Region
 from silmm.errors import DataError, UsageError
-from silmm_benchmarks.geneval.rules import COLOURS
+from silmm_benchmarks.data.geneval_names import COLOURS
 from silmm_benchmarks.judges.clip_similarity import read_clip
 from silmm_benchmarks.judges.loading import Placement
 from silmm_benchmarks.judges.options import ColourOptions
@@ -85,12 +85,12 @@ class ClipColours:
         *, background: str = "#999", crop: bool = True,
     ) -> None:
         """Take an open_clip model and its tokenizer, and how regions are cut out."""
-        self.model = model.to(placement.device, placement.dtype).eval()
+        self._model = model.to(placement.device, placement.dtype).eval()
         self._tokenizer, self._placement, self._weights = tokenizer, placement, weights
         self._background, self._crop = background, crop
         self._classifiers: dict[str, torch.Tensor] = {}
         size = model.visual.image_size
-        self.size = int(size if isinstance(size, int) else size[0])
+        self._size = int(size if isinstance(size, int) else size[0])
 
     @classmethod
     def load(cls, options: ColourOptions) -> ClipColours:
@@ -110,7 +110,7 @@ class ClipColours:
         """Judge, architecture, hash of the weights, precision, and how regions are cut out."""
         return {
             "judge": "clip-l14", "architecture": MODEL, **self._weights, **self._placement.identity,
-            "input": f"short side {self.size} bicubic, centre crop",
+            "input": f"short side {self._size} bicubic, centre crop",
             "background": self._background, "crop": str(self._crop),
         }
 
@@ -156,7 +156,7 @@ class ClipColours:
 
         if name not in self._classifiers:
             tokens = self._tokenizer(class_texts(name)).to(self._placement.device)
-            features = F.normalize(self.model.encode_text(tokens), dim=-1)
+            features = F.normalize(self._model.encode_text(tokens), dim=-1)
             mean = features.view(len(COLOURS), len(_TEMPLATES), -1).mean(1)
             self._classifiers[name] = (mean / mean.norm(dim=-1, keepdim=True)).t()
         return self._classifiers[name]
@@ -165,6 +165,6 @@ class ClipColours:
         import torch.nn.functional as F
         from PIL.Image import Resampling
 
-        pixels = centre_squares(crops, self.size, Resampling.BICUBIC, CLIP_MEAN, CLIP_STD)
+        pixels = centre_squares(crops, self._size, Resampling.BICUBIC, CLIP_MEAN, CLIP_STD)
         placed = pixels.to(self._placement.device, self._placement.dtype)
-        return F.normalize(self.model.encode_image(placed), dim=-1)
+        return F.normalize(self._model.encode_image(placed), dim=-1)

@@ -1,4 +1,4 @@
-"""Reads the official checkpoint strictly: every name, every shape, finite numbers (docs/spec/geneval.md 4.7)."""
+"""Reads the official Mask2Former checkpoint strictly: names, shapes, finite numbers (docs/spec/geneval.md 4.7)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from silmm.errors import DataError
-from silmm_benchmarks.judges.mask2former.labels import LABELS
+from silmm_benchmarks.data.geneval_names import LABELS
 from silmm_benchmarks.judges.mask2former.network import Mask2Former, Sizes
 from silmm_benchmarks.judges.unidet.checkpoint import unpack
 

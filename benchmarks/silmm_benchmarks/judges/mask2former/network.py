@@ -1,4 +1,4 @@
-"""Mask2Former: backbone, pixel decoder, and queries that become classes and masks (docs/spec/geneval.md 4.5)."""
+"""Mask2Former: from pixels to classes and masks of queries (docs/spec/geneval.md 4.5)."""
 
 from __future__ import annotations
 

@@ -210,6 +210,7 @@ def examined(judge: UniDetJudge, images: list[Path]) -> dict[str, Any]:
     return {finding.name: finding for finding in found.findings}
 
 
+@pytest.mark.slow
 def test_images_through_the_detector(judge: UniDetJudge, tmp_path: Path) -> None:
     """Each image has its best detections; the user's also both suppressions and orders of colours."""
     image = tmp_path / "own.png"

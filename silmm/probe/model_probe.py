@@ -1,4 +1,4 @@
-"""Probes a base model: two prompts through all that a run asks of it."""
+"""Probes a base model: two prompts through every call that a run makes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from silmm.contracts.models import BaseModel, ChatRequest, Latent, SamplingParams
 from silmm.errors import UsageError
-from silmm.probe.environment import environment
-from silmm.probe.findings import Finding, Probe, Step, error_text
+from silmm.probe.findings import Finding, Probe, Step, environment, error_text
 
 if TYPE_CHECKING:
     import torch
@@ -20,35 +19,35 @@ PROMPTS = ("a red circle", "a blue square and a red circle")
 QUESTIONS = ("is there a red circle?", "is there a circle?")
 _FLOAT32_TOLERANCE = 1e-3
 _HALF_TOLERANCE = 5e-2
-"""What a likelihood or H may differ by in a batch, relative to 1 + its size."""
+"""Largest difference of a likelihood or H in a batch, relative to 1 + its size."""
 
 
 @runtime_checkable
 class Probed(Protocol):
-    """A base model that says what its checkpoint holds."""
+    """A base model that reports the content of its checkpoint."""
 
     def probe(self) -> Mapping[str, Any]:
         """Return JSON-able facts by section: special-token ids, ids of yes and no, templates, shapes, ….
 
-        The section ``problems`` holds texts, each of which counts as a failed check: missing keys, ids that
-        the tokenizer and the configuration do not agree on.
+        The section ``problems`` holds texts, each of which counts as a failed check: missing keys, ids on which the
+        tokenizer and the configuration disagree.
         """
         ...
 
 
 def probe_model(
-    entry: Entry, build: Callable[[], BaseModel], found: Probe, prompts: Sequence[str] = PROMPTS
+    entry: Entry, build: Callable[[], BaseModel], result: Probe, prompts: Sequence[str] = PROMPTS
 ) -> None:
-    """Load a model and put two prompts through it.
+    """Load a model and use it on two prompts.
 
     Args:
-        entry: how it is registered.
+        entry: its registration.
         build: builds it.
-        found: takes what is found.
+        result: collects facts and findings.
         prompts: two prompts that it can read.
 
     Raises:
-        UsageError: these are not two prompts.
+        UsageError: these are not two different prompts.
         SilmmError: the model does not load; the message is the plugin's own.
     """
     if len(prompts) != 2 or prompts[0] == prompts[1]:
@@ -56,12 +55,12 @@ def probe_model(
     start = time.perf_counter()
     model = build()
     seconds = time.perf_counter() - start
-    found.facts |= _facts(entry, model)
+    result.facts |= _facts(entry, model)
     loaded = f"{_parameters(model):,} parameters in the backbone"
-    found.findings.append(Finding("load", "ok", loaded, seconds))
-    _registered(entry, model, found)
-    _own_facts(model, found)
-    _smoke(model, prompts, found)
+    result.findings.append(Finding("load", "ok", loaded, seconds))
+    _registered(entry, model, result)
+    _own_facts(model, result)
+    _smoke(model, prompts, result)
 
 
 def _facts(entry: Entry, model: BaseModel) -> dict[str, Any]:
@@ -82,29 +81,28 @@ def _parameters(model: BaseModel) -> int:
     return sum(parameter.numel() for parameter in model.backbone.parameters())
 
 
-def _registered(entry: Entry, model: BaseModel, found: Probe) -> None:
+def _registered(entry: Entry, model: BaseModel, result: Probe) -> None:
     agree = (entry.model_kind, entry.capabilities) == (model.kind, model.capabilities)
-    told = "kind and capabilities are those that it is registered with"
-    found.findings.append(
-        Finding("registration", "ok", told) if agree else
+    result.findings.append(
+        Finding("registration", "ok", "kind and capabilities are those of its registration") if agree else
         Finding("registration", "fail", f"registered as {entry.model_kind} with {sorted(entry.capabilities)}")
     )
 
 
-def _own_facts(model: BaseModel, found: Probe) -> None:
+def _own_facts(model: BaseModel, result: Probe) -> None:
     if not isinstance(model, Probed):
-        found.findings.append(Finding("checkpoint", "ok", "the plugin tells nothing of it (no method probe)"))
+        result.findings.append(Finding("checkpoint", "ok", "the plugin reports nothing about it (no method probe)"))
         return
     try:
-        own = model.probe()
+        reported = model.probe()
     except Exception as error:  # whatever a plugin's probe raises is the finding
-        found.findings.append(Finding("checkpoint", "fail", error_text(error)))
+        result.findings.append(Finding("checkpoint", "fail", error_text(error)))
         return
-    found.tell("checkpoint", own)
+    result.report("checkpoint", reported)
 
 
-def _smoke(model: BaseModel, prompts: Sequence[str], found: Probe) -> None:
-    """Do what a run does, one thing after the other; what fails ends it."""
+def _smoke(model: BaseModel, prompts: Sequence[str], result: Probe) -> None:
+    """Make the calls of a run one after the other; the first without images ends it."""
     latents: list[Latent] = []
 
     def read() -> Finding | str:
@@ -116,24 +114,25 @@ def _smoke(model: BaseModel, prompts: Sequence[str], found: Probe) -> None:
     def represent() -> Finding | str:
         latents.extend(model.represent(prompts, [0, 1], SamplingParams()))
         z = latents[0]
-        return f"z is {z.dtype} {z.shape}, {z.nbytes} bytes a candidate"
+        return f"z is {z.dtype} {z.shape}, {z.nbytes} bytes per candidate"
 
     def decode() -> Finding | str:
-        found.images.extend(model.decode(latents, [0, 0]))
-        height, width, _ = found.images[0].shape
-        flat = [i for i, image in enumerate(found.images) if image.min() == image.max()]
-        told = f"{width}x{height} pixels"
-        return Finding("decode", "warn", f"{told}; image {flat[0]} has one colour") if flat else told
+        result.images.extend(model.decode(latents, [0, 0]))
+        height, width, _ = result.images[0].shape
+        flat = [i for i, image in enumerate(result.images) if image.min() == image.max()]
+        size = f"{width}x{height} pixels"
+        return Finding("decode", "warn", f"{size}; image {flat[0]} has one colour") if flat else size
 
     def yes_no() -> Finding | str:
-        answers = model.yes_no(found.images, [list(QUESTIONS)] * 2)
-        mass = [float(pair.sum()) for one in answers for pair in one]
-        told = f"p(yes) {', '.join(f'{pair[0]:.3f}' for one in answers for pair in one)}"
+        answers = model.yes_no(result.images, [list(QUESTIONS)] * 2)
+        pairs = [pair for image_answers in answers for pair in image_answers]
+        mass = [float(pair.sum()) for pair in pairs]
+        detail = f"p(yes) {', '.join(f'{pair[0]:.3f}' for pair in pairs)}"
         if not all(0 <= value <= 1 + 1e-6 for value in mass):
-            raise ValueError(f"p(yes) + p(no) is {mass}, no probability")
-        told += f"; p(yes) + p(no) at least {min(mass):.3f}"
-        return told if min(mass) >= 0.1 else Finding(
-            "yes_no", "warn", told + ": little of the answer is yes or no; check the template and the ids"
+            raise ValueError(f"p(yes) + p(no) is {mass}, not a probability")
+        detail += f"; p(yes) + p(no) at least {min(mass):.3f}"
+        return detail if min(mass) >= 0.1 else Finding(
+            "yes_no", "warn", detail + ": little of the answer is yes or no; check the template and the ids"
         )
 
     def chat() -> Finding | str:
@@ -154,8 +153,8 @@ def _smoke(model: BaseModel, prompts: Sequence[str], found: Probe) -> None:
             ("train step", lambda: _train_step(model, prompts, latents)),
         ]
     for name, step in steps:
-        if not found.attempt(name, step) and not found.images:
-            return  # the rest needs z and images
+        if not result.attempt(name, step) and not result.images:
+            return  # the remaining steps need z and images
 
 
 def _value(model: BaseModel, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
@@ -166,7 +165,7 @@ def _value(model: BaseModel, prompts: Sequence[str], latents: Sequence[Latent]) 
 
 
 def _alone_and_together(model: BaseModel, prompts: Sequence[str], latents: Sequence[Latent]) -> Finding | str:
-    """Compare what training needs of each prompt alone with a padded batch of both."""
+    """Compare likelihoods or features of each prompt alone with those in a padded batch of both."""
     import torch
 
     with torch.no_grad():
@@ -177,14 +176,14 @@ def _alone_and_together(model: BaseModel, prompts: Sequence[str], latents: Seque
     worst = float(((together - alone).abs() / (1 + alone.abs())).max())
     half = next(model.backbone.parameters()).dtype != torch.float32
     allowed = _HALF_TOLERANCE if half else _FLOAT32_TOLERANCE
-    told = f"alone and in a batch differ by {worst:.1e} of 1 + the value (allowed {allowed:g})"
+    detail = f"alone and in a batch differ by {worst:.1e} of 1 + the value (allowed {allowed:g})"
     if not worst <= allowed:
-        return Finding("batch", "fail", told + ": padding changes the result")
-    return told
+        return Finding("batch", "fail", detail + ": padding changes the result")
+    return detail
 
 
 def _train_step(model: BaseModel, prompts: Sequence[str], latents: Sequence[Latent]) -> Finding | str:
-    """Put a fresh adapter on: nothing changes, and gradients reach its weights."""
+    """Attach a fresh adapter: nothing changes, and gradients reach its weights."""
     import torch
 
     from silmm.lora.adapters import detach, new_adapter, trainable_parameters
@@ -204,5 +203,5 @@ def _train_step(model: BaseModel, prompts: Sequence[str], latents: Sequence[Late
             parameter.grad = None
         detach(model)
     modules = len(weights) // 2
-    told = f"LoRA on {modules} modules, gradients reach {reached}; a fresh adapter changes {moved:.1e}"
-    return told if reached == modules and moved == 0 else Finding("train step", "fail", told)
+    detail = f"LoRA on {modules} modules, gradients reach {reached}; a fresh adapter changes {moved:.1e}"
+    return detail if reached == modules and moved == 0 else Finding("train step", "fail", detail)
