@@ -81,7 +81,7 @@ def full_vocabulary(model):
 
     def code_likelihoods(out, codes):
         states = out.last_hidden_state[:, -lm.image_length :]
-        logits = lm.logits(states, 0, lm.first_code + lm.codes).float()
+        logits = lm.logits_between(states, 0, lm.first_code + lm.codes).float()
         picked = logits.log_softmax(-1).gather(-1, (codes + lm.first_code)[..., None])
         return picked.squeeze(-1)
 

@@ -142,7 +142,7 @@ def test_the_next_iteration_starts_from_the_tuned_model(run_toy, tmp_path, toy_s
 
     watch(toy.ToyModel, "_sample", note_sampling)
     watch(toy.ToyModel, "_answer", lambda arguments, _: answered.append(arguments[0].bias.tolist()))
-    watch(toy.ToyTrainer, "train", lambda _, named: starts.append(named["start"]))
+    watch(toy.ToyTrainer, "train", lambda arguments, _: starts.append(arguments[1].start))
     result = run_toy(tmp_path / "two", toy_settings(iterations=2))
     folder, second = tmp_path / "one/iter-1/adapter", tmp_path / "two/iter-1/adapter"
     assert (second / "adapter.json").read_bytes() == (folder / "adapter.json").read_bytes()

@@ -23,7 +23,7 @@ def test_every_judge_of_an_open_library_is_registered():
 def test_every_judge_has_the_common_options(name):
     """Weights, device, precision and batch size can be set for each."""
     fields = Registry.load().entry("judge", name).options.model_fields
-    assert {"weights", "device", "dtype", "batch"} <= set(fields)
+    assert {"weights", "device", "dtype", "batch_size"} <= set(fields)
 
 
 def test_listing_judges_imports_nothing_heavy(silmm_process):
