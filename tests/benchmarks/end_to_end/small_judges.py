@@ -20,7 +20,7 @@ SILMM_PLUGIN_API = 2
 
 
 class FolderOptions(Options):
-    """Where a judge's files lie."""
+    """Where a judge's files are."""
 
     weights: str = option("", "file or folder")
 

@@ -259,7 +259,7 @@ def test_the_environment_names_the_endpoint(served, monkeypatch):
 
 
 def test_an_endpoint_that_is_not_there_is_a_failure_per_item():
-    """A refused connection is told with its reason, and may be tried again."""
+    """A refused connection is reported with its reason, and may be tried again."""
     given = OpenAIImagesOptions(model="m", base_url="http://127.0.0.1:9/v1", attempts=1)
     (failure,) = open_images(given, {}).generate(["red"], [1])
     assert (failure.reason, failure.final) == ("failed", False)

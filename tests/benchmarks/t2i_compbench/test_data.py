@@ -36,7 +36,7 @@ def test_official_items(official_data: OfficialData) -> None:
 
 
 def test_other_counts_are_refused_unless_asked_for(data: Path) -> None:
-    """Two prompts are not the benchmark; as own prompts they are read."""
+    """Two prompts are not the benchmark; as custom prompts they are read."""
     with pytest.raises(DataError, match=r"color_val\.txt has 2 prompts instead of 300"):
         T2ICompBench().items(data, ["color"])
     items = T2ICompBench(official=False).items(data, ["numeracy"])
@@ -44,7 +44,7 @@ def test_other_counts_are_refused_unless_asked_for(data: Path) -> None:
 
 
 def test_own_prompts_may_have_fewer_categories(data: Path) -> None:
-    """Without categories, those that have a file are read; the protocol says that they are own ones."""
+    """Without categories, those that have a file are read; the protocol says that they are custom."""
     pytest.importorskip("spacy")
     benchmark = T2ICompBench(official=False)
     items = benchmark.items(data)
@@ -66,7 +66,7 @@ def test_own_prompts_may_have_fewer_categories(data: Path) -> None:
         ("", "holds no prompts"),
     ],
 )
-def test_prompts_that_cannot_name_a_image_are_refused(data: Path, content: str, message: str) -> None:
+def test_prompts_that_cannot_name_an_image_are_refused(data: Path, content: str, message: str) -> None:
     """Paths, separators, control signs, blank lines, repetitions and long prompts name file and line."""
     (data / "color_val.txt").write_text(content)
     with pytest.raises(DataError, match=message):
@@ -74,7 +74,7 @@ def test_prompts_that_cannot_name_a_image_are_refused(data: Path, content: str, 
 
 
 def test_broken_files_are_refused(data: Path) -> None:
-    """Bytes that are no text, a line of another form and a missing file are told by name."""
+    """Bytes that are no text, a line of another form and a missing file are reported by name."""
     (data / "color_val.txt").write_bytes(b"a dog\xff")
     with pytest.raises(DataError, match=r"color_val\.txt is not UTF-8"):
         T2ICompBench(official=False).items(data, ["color"])

@@ -28,7 +28,7 @@ def _row(key: object = "coco_1", **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write a data folder with these questions, and the captions that they name or the given ones."""
+    """Write a data folder with these questions, and with `captions` or the captions that they name."""
 
     def make(questions: Any, captions: Any = None) -> Path:
         if captions is None:
