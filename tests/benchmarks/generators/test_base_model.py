@@ -91,11 +91,11 @@ def test_what_cannot_work_is_an_error_before_anything_is_sampled(spec, options, 
 
 STEPPING = """
 from silmm import hookimpl
-from silmm.contracts.options import Options, device, option
+from silmm.contracts.options import Options, option
 
 
 class SteppingOptions(Options):
-    device: str = device()
+    device: str = option("cpu", "Where the model runs.")
     steps: int = option(4, "Denoising steps.")
 
 
