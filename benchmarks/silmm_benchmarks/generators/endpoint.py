@@ -75,8 +75,8 @@ class Endpoint:
                 return self._once(path, data)
             except urllib.error.HTTPError as error:
                 with error:
-                    told = _error(error, self.timeout)
-                    failure = self._judged(error.code, told)
+                    error_body = _error(error, self.timeout)
+                    failure = self._judged(error.code, error_body)
                 if failure is not None:
                     return failure
                 why, wait = f"HTTP {error.code} {error.reason}", retry_after(error.headers.get("Retry-After"))
@@ -127,10 +127,10 @@ class Endpoint:
             raise _Broken("the answer is no JSON object")
         return answer
 
-    def _judged(self, code: int, told: Mapping[str, Any]) -> GenerationFailure | None:
+    def _judged(self, code: int, error_body: Mapping[str, Any]) -> GenerationFailure | None:
         """Return what an error means: None asks for another try."""
-        words = {str(told.get(key)) for key in ("code", "type", "inner")}
-        message = self._clean(str(told.get("message") or "no reason given"))
+        words = {str(error_body.get(key)) for key in ("code", "type", "inner")}
+        message = self._clean(str(error_body.get("message") or "no reason given"))
         if words & NO_MONEY:
             raise UsageError(f"{self.address} says that the account has nothing left: {message}.")
         if code in (401, 403) and not words & REFUSALS:
@@ -141,7 +141,7 @@ class Endpoint:
             return GenerationFailure("refused", message)
         if code in AGAIN:
             return None
-        if code in (400, 422) and told.get("param") == "prompt":
+        if code in (400, 422) and error_body.get("param") == "prompt":
             return GenerationFailure("unreadable", message)
         raise UsageError(f"{self.address} refuses the request (HTTP {code}): {message}")
 
@@ -212,10 +212,10 @@ def _read(response: Any, seconds: float) -> bytes:
 def _error(error: urllib.error.HTTPError, seconds: float) -> dict[str, Any]:
     """Return what an error's body tells, in OpenAI's form; empty where it is another."""
     try:
-        told = json.loads(_read(error, seconds)).get("error")
+        error_body = json.loads(_read(error, seconds)).get("error")
     except (ValueError, RecursionError, AttributeError, _Broken, *CUT):
         return {}
-    if not isinstance(told, dict):
-        return {"message": told} if isinstance(told, str) else {}
-    inner = told.get("innererror") or told.get("inner_error")
-    return told | {"inner": inner.get("code") if isinstance(inner, dict) else None}
+    if not isinstance(error_body, dict):
+        return {"message": error_body} if isinstance(error_body, str) else {}
+    inner = error_body.get("innererror") or error_body.get("inner_error")
+    return error_body | {"inner": inner.get("code") if isinstance(inner, dict) else None}

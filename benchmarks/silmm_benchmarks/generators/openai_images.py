@@ -56,19 +56,19 @@ class ImagesGenerator:
         if self._stopped is not None:
             raise self._stopped
         with ThreadPoolExecutor(self.batch_size) as pool:
-            found = list(pool.map(self._unless_stopped, prompts, seeds))
-        if self._stopped is not None and all(isinstance(one, GenerationFailure) for one in found):
+            results = list(pool.map(self._unless_stopped, prompts, seeds))
+        if self._stopped is not None and all(isinstance(result, GenerationFailure) for result in results):
             raise self._stopped
-        return found
+        return results
 
     def _unless_stopped(self, prompt: str, seed: int) -> Image | GenerationFailure:
         try:
-            return self._one(prompt, seed)
+            return self._generated(prompt, seed)
         except UsageError as error:
             self._stopped = error
             return GenerationFailure("failed", str(error), final=False)
 
-    def _one(self, prompt: str, seed: int) -> Image | GenerationFailure:
+    def _generated(self, prompt: str, seed: int) -> Image | GenerationFailure:
         body = {**self.body, "prompt": prompt} | ({"seed": seed} if self.send_seed else {})
         answer = self.endpoint.post("images/generations", body)
         if isinstance(answer, GenerationFailure):
