@@ -86,20 +86,20 @@ def compare(model: RandomEmu3, trainer: Any, k: int, repeats: int) -> measure.Co
         model.policy = policy
         dpo_steps.step(own)
 
-    def official_step(stored: bool) -> Callable[[], None]:
-        return lambda: trl_step.official_step(trainer, rows, training, stored=stored)
+    def trainer_step(stored: bool) -> Callable[[], None]:
+        return lambda: trl_step.trl_step(trainer, rows, training, stored=stored)
 
     own_step(whole, training)
     expected = dpo_steps.gradients(training)
     for stored in (True, False):
-        official_step(stored)()
+        trainer_step(stored)()
         dpo_steps.check_same_gradients(expected, dpo_steps.gradients(training))
     seconds = measure.interleaved(
         {
             measure.OURS: lambda: own_step(whole, training),
             "ours, softmax over the codes": lambda: own_step(shipped, of_codes),
-            "TRL, reference stored": official_step(True),
-            "TRL, reference each time": official_step(False),
+            "TRL, reference stored": trainer_step(True),
+            "TRL, reference each time": trainer_step(False),
         },
         repeats,
     )
