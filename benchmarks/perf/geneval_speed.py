@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from silmm_benchmarks.data.geneval_names import COLOURS, LABELS, LEAST_SCORE
+from silmm_benchmarks.data.geneval_release import COLOURS, LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.clip_colours import ClipColours
 from silmm_benchmarks.judges.loading import Placement
 from silmm_benchmarks.judges.mask2former.inputs import prepared

@@ -14,7 +14,7 @@ from silmm.errors import DataError, UsageError
 from silmm.storage.sha256_cache import sha256_file
 from silmm_benchmarks.benchmark_options import DpgBenchOptions
 from silmm_benchmarks.dpg_bench.image_layout import find_images, join_grid
-from silmm_benchmarks.dpg_bench.official_data import QUESTIONS
+from silmm_benchmarks.dpg_bench.official_files import QUESTIONS
 from silmm_benchmarks.dpg_bench.official_outputs import DETAILS, RESULTS, detail_lines, image_line, summary
 from silmm_benchmarks.dpg_bench.questions import circular, load_items, read_prompts
 from silmm_benchmarks.dpg_bench.rules import (

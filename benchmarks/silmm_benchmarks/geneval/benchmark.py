@@ -15,9 +15,9 @@ from silmm.errors import DataError, UsageError
 from silmm.storage.sha256_cache import sha256_file
 from silmm.suggestions import did_you_mean
 from silmm_benchmarks.benchmark_options import GenEvalOptions
+from silmm_benchmarks.data.geneval_release import METADATA
 from silmm_benchmarks.geneval.columns import CORRECT, MISSING, REASON, all_columns
 from silmm_benchmarks.geneval.image_layout import STRAY, find_images, image_path, metadata_file
-from silmm_benchmarks.geneval.official_data import METADATA
 from silmm_benchmarks.geneval.official_outputs import RESULTS, SUMMARY, result_lines, summary
 from silmm_benchmarks.geneval.prompts import CLASSES, RENAMED, categories_of, load_items, metadata_text
 from silmm_benchmarks.geneval.rules import (

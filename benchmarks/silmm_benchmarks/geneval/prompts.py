@@ -10,7 +10,7 @@ from typing import Any
 
 from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
-from silmm_benchmarks.data.geneval_names import COLOURS, LABELS
+from silmm_benchmarks.data.geneval_release import COLOURS, LABELS
 from silmm_benchmarks.data.text import checked_text, read_text
 from silmm_benchmarks.geneval.rules import RELATIONS
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silmm.contracts.benchmarks import Mode
-from silmm_benchmarks.data.geneval_names import COLOURS
+from silmm_benchmarks.data.geneval_release import COLOURS
 
 RELATIONS = ("left of", "right of", "above", "below")
 _SAME_PLACE = 1e-3

@@ -10,7 +10,7 @@ import pytest
 from silmm_benchmarks.benchmark_options import DpgBenchOptions
 from silmm_benchmarks.data.text import LONGEST_PROMPT
 from silmm_benchmarks.dpg_bench.benchmark import DpgBench
-from silmm_benchmarks.dpg_bench.official_data import FILES, QUESTIONS
+from silmm_benchmarks.dpg_bench.official_files import FILES, QUESTIONS
 from silmm_benchmarks.dpg_bench.questions import PROMPTS, circular, load_items, read_prompts
 
 from silmm.errors import DataError, UsageError

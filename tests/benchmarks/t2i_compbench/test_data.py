@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
-from silmm_benchmarks.t2i_compbench.official_data import FILES
+from silmm_benchmarks.t2i_compbench.official_files import FILES
 from silmm_benchmarks.t2i_compbench.prompts.prompt_files import CATEGORIES, files_read
 
 from silmm.errors import DataError, UsageError

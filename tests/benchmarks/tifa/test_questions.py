@@ -11,7 +11,7 @@ import pytest
 from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.data.text import LONGEST_PROMPT
 from silmm_benchmarks.tifa.benchmark import Tifa
-from silmm_benchmarks.tifa.official_data import FILES, QUESTIONS, TEXTS
+from silmm_benchmarks.tifa.official_files import FILES, QUESTIONS, TEXTS
 from silmm_benchmarks.tifa.questions import CAPTIONS, TYPES, load_items, read_captions
 
 from silmm.errors import DataError, UsageError

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from silmm.errors import DataError
-from silmm_benchmarks.data.geneval_names import LABELS
+from silmm_benchmarks.data.geneval_release import LABELS
 from silmm_benchmarks.judges.mask2former.network import Mask2Former, Sizes
 from silmm_benchmarks.judges.unidet.checkpoint import unpack
 
