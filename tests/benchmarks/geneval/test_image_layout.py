@@ -134,7 +134,7 @@ def test_a_loop_of_links_belongs_to_no_prompt(tmp_path: Path) -> None:
 def test_the_folder_above_is_recognised(tmp_path: Path) -> None:
     """Given the folder of several benchmarks' images, the message names the right one."""
     _fill(tmp_path / "geneval" / "00000", ITEMS[0])
-    with pytest.raises(DataError, match=r"give .*geneval"):
+    with pytest.raises(DataError, match=r"name .*geneval"):
         BENCHMARK.find(tmp_path, ITEMS)
     with pytest.raises(DataError, match="is not a folder"):
         BENCHMARK.find(tmp_path / "nothing", ITEMS)
