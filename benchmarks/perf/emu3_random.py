@@ -35,7 +35,7 @@ class Sizes:
 def tokens(sizes: Sizes) -> Emu3Tokens:
     """Return the ids in Emu3's order: text, control tokens, codes."""
     names = ("pad", "eol", "eof", "bos", "eos", "img", "boi", "eoi")
-    ids = {name: sizes.texts + place for place, name in enumerate(names)}
+    ids = {name: sizes.texts + position for position, name in enumerate(names)}
     return Emu3Tokens(**ids, visual=sizes.texts + len(names), codes=sizes.codes, texts=sizes.texts)
 
 

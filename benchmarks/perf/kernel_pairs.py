@@ -116,20 +116,20 @@ def grouped_step(training: Training, *, stored: bool) -> None:
     dpo_steps.step(training)
 
 
-def pair_step(training: Training, pairs: Pairs, known: torch.Tensor | None) -> None:
+def pair_step(training: Training, pairs: Pairs, references: torch.Tensor | None) -> None:
     """Take a step in which each pair brings its own forward pass of the policy and of the reference.
 
     As many rows at once as the other comparisons take, all kernels of a micro-batch in one call, and the
-    very same optimizer. With `known`, the H_r of each pair, the reference is not run.
+    very same optimizer. With `references`, the H_r of each pair, the reference is not run.
     """
     model, gamma, total = distances(training).model, distances(training).gamma, len(pairs.prompts)
     training.optimizer.zero_grad(set_to_none=False)
     parts = [slice(i, i + dpo_steps.MICRO_BATCH) for i in range(0, total, dpo_steps.MICRO_BATCH)]
-    if known is None:
+    if references is None:
         with torch.no_grad(), dpo_steps.disabled_adapter(model):
-            known = torch.cat([policy_features(model, pairs.prompts[part], "fp32") for part in parts])
+            references = torch.cat([policy_features(model, pairs.prompts[part], "fp32") for part in parts])
     for part in parts:
-        h, h_r = policy_features(model, pairs.prompts[part], "fp32"), known[part]
+        h, h_r = policy_features(model, pairs.prompts[part], "fp32"), references[part]
         chosen, rejected = pairs.chosen[part], pairs.rejected[part]
         near = KERNEL(h, chosen)
         margins = -near + KERNEL(h_r, chosen) + KERNEL(h, rejected) - KERNEL(h_r, rejected)
@@ -142,18 +142,18 @@ def compare(model: TinyContinuous, prompts: int, k: int, repeats: int) -> measur
     """Check that all ways give the same gradients, then time them on the same pairs."""
     data = preferences(model, prompts, k)
     training, pairs = prepare(model, data), pair_by_pair(data)
-    known = torch.cat([h.expand(k * k, -1, -1) for h in reference(model, data)])
+    references = torch.cat([h.expand(k * k, -1, -1) for h in reference(model, data)])
     ways: dict[str, Callable[[], None]] = {
         measure.OURS: lambda: grouped_step(training, stored=True),
         "ours, reference not yet stored": lambda: grouped_step(training, stored=False),
-        "pair by pair, reference stored": lambda: pair_step(training, pairs, known),
+        "pair by pair, reference stored": lambda: pair_step(training, pairs, references),
         "pair by pair, reference each time": lambda: pair_step(training, pairs, None),
     }
-    found = []
+    gradients = []
     for way in ways.values():
         way()
-        found.append(dpo_steps.gradients(training))
-        dpo_steps.check_same_gradients(found[0], found[-1])
+        gradients.append(dpo_steps.gradients(training))
+        dpo_steps.check_same_gradients(gradients[0], gradients[-1])
     count = prompts * k * k
     seconds = measure.interleaved(ways, repeats)
     return measure.Comparison(

@@ -82,24 +82,24 @@ def compare(model: RandomEmu3, trainer: Any, k: int, repeats: int) -> measure.Co
     model.policy = shipped
     of_codes = dpo_steps.prepare(model, preferences, trl_step.BETA)
 
-    def ours(policy: Emu3LM, own: Training) -> None:
+    def own_step(policy: Emu3LM, own: Training) -> None:
         model.policy = policy
         dpo_steps.step(own)
 
-    def theirs(stored: bool) -> Callable[[], None]:
+    def trainer_step(stored: bool) -> Callable[[], None]:
         return lambda: trl_step.trl_step(trainer, rows, training, stored=stored)
 
-    ours(whole, training)
+    own_step(whole, training)
     expected = dpo_steps.gradients(training)
     for stored in (True, False):
-        theirs(stored)()
+        trainer_step(stored)()
         dpo_steps.check_same_gradients(expected, dpo_steps.gradients(training))
     seconds = measure.interleaved(
         {
-            measure.OURS: lambda: ours(whole, training),
-            "ours, softmax over the codes": lambda: ours(shipped, of_codes),
-            "TRL, reference stored": theirs(True),
-            "TRL, reference each time": theirs(False),
+            measure.OURS: lambda: own_step(whole, training),
+            "ours, softmax over the codes": lambda: own_step(shipped, of_codes),
+            "TRL, reference stored": trainer_step(True),
+            "TRL, reference each time": trainer_step(False),
         },
         repeats,
     )

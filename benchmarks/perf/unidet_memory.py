@@ -29,7 +29,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def one(name: str, chunk: int) -> dict[str, float]:
+def peaks(name: str, chunk: int) -> dict[str, float]:
     """Run an image in this process; return the peak before it and with it, in MB."""
     network, image = random_network(NETWORKS[name]), noise_image()
     cascade.CHUNK = chunk
@@ -38,15 +38,15 @@ def one(name: str, chunk: int) -> dict[str, float]:
     return {"loaded": before, "image": peak()}
 
 
-def apart(name: str, chunk: int, threads: int) -> dict[str, float]:
-    """Do :func:`one` in a new process."""
+def peaks_in_new_process(name: str, chunk: int, threads: int) -> dict[str, float]:
+    """Do :func:`peaks` in a new process."""
     code = (
         f"import json, torch; torch.set_num_threads({threads}); "
-        f"from benchmarks.perf.unidet_memory import one; print(json.dumps(one({name!r}, {chunk})))"
+        f"from benchmarks.perf.unidet_memory import peaks; print(json.dumps(peaks({name!r}, {chunk})))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, check=True)  # noqa: S603
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    memory: dict[str, float] = json.loads(done.stdout)
+    return memory
 
 
 def main() -> None:
@@ -60,10 +60,10 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: | ---: |")
     for name in [options.only] if options.only else list(NETWORKS):
         for chunk in (cascade.CHUNK, ALL):
-            found = apart(name, chunk, options.threads)
-            added = found["image"] - found["loaded"]
-            rows.append({"network": name, "chunk": chunk, **found})
-            megabytes = f"{found['loaded']:.0f} | {found['image']:.0f} | {added:.0f}"
+            memory = peaks_in_new_process(name, chunk, options.threads)
+            added = memory["image"] - memory["loaded"]
+            rows.append({"network": name, "chunk": chunk, **memory})
+            megabytes = f"{memory['loaded']:.0f} | {memory['image']:.0f} | {added:.0f}"
             print(f"| {name} | {chunk} | {megabytes} |", flush=True)
     torch.set_num_threads(options.threads)
     print(measure.MARK + json.dumps({"name": "unidet_memory", "rows": rows, "machine": measure.machine()}))

@@ -48,11 +48,11 @@ def prompts(count: int) -> list[str]:
 def questions(count: int) -> list[str]:
     """Return distinct yes/no questions about the facts of training prompts."""
     rng = np.random.default_rng(SEED)
-    found: dict[str, None] = {}
-    while len(found) < count:
-        category = CATEGORIES[len(found) % len(CATEGORIES)]
-        found |= {question(fact): None for fact in atomic_facts(training_spec(rng, category))}
-    return list(found)[:count]
+    distinct: dict[str, None] = {}
+    while len(distinct) < count:
+        category = CATEGORIES[len(distinct) % len(CATEGORIES)]
+        distinct |= {question(fact): None for fact in atomic_facts(training_spec(rng, category))}
+    return list(distinct)[:count]
 
 
 def preferences(model: TinyDiscrete, count: int, k: int) -> list[Preference]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from silmm.contracts.benchmarks import BenchmarkOptions
 from silmm.contracts.options import option
-from silmm_benchmarks.data.geneval_names import LEAST_SCORE
+from silmm_benchmarks.data.geneval_release import LEAST_SCORE
 
 
 class OfficialOptions(BenchmarkOptions):

@@ -52,7 +52,7 @@ def sample() -> Callable[..., list[Path]]:
 
 @pytest.fixture
 def score(registry: Registry, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Run the benchmark on a folder and return the result as it lies on the disk."""
+    """Run the benchmark on a folder and return the result as it is stored."""
     from silmm.storage.json_files import read_json
 
     def scored(images: Path, *, n_images: int = 2, **changes: Any) -> dict[str, Any]:

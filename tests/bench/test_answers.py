@@ -85,7 +85,7 @@ def test_nothing_found_is_an_answer(tmp_path):
 
 
 def test_a_depth_map_is_kept_apart_and_checked(tmp_path):
-    """A map comes back pixel for pixel from its own file; a damaged file is told."""
+    """A map comes back pixel for pixel from its own file; a damaged file is an error."""
     store = AnswerStore(tmp_path)
     depth = np.arange(48, dtype=np.uint8).reshape(6, 8)
     stored = to_stored(depth, store)

@@ -27,7 +27,7 @@ from tests.toy import artefacts
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Count the images and questions that the judge really sees."""
+    """Count the images and questions that the judge is really asked about."""
     seen = []
     real = ShapesJudge.yes_no
 
@@ -44,7 +44,7 @@ def value(result, column="Overall"):
 
 
 def test_right_images_score_1_and_blank_ones_0(sample, score, tmp_path):
-    """The number is the mean over prompts of what the exact judge reads; n stands beside it."""
+    """The number is the mean over prompts of the exact judge's shares, with n."""
     sample(tmp_path / "right")
     sample(tmp_path / "half", wrong=lambda number: number % 2 == 1)
     assert value(score(tmp_path / "right")) == 1.0
@@ -68,17 +68,17 @@ def test_nothing_is_asked_twice(sample, score, tmp_path, asked):
 
 
 def test_what_is_answered_is_no_progress(sample, registry, tmp_path):
-    """A resumed run starts where it was: answers that are there are not counted as work of this run."""
+    """A resumed run starts where it stopped: stored answers are not counted as work of this run."""
     sample(tmp_path / "images")
     benchmark = build_benchmark(registry, "shapes", {"images": 2})
-    told = []
+    message = []
     for _ in range(2):
-        told.append([])
+        message.append([])
         run_bench(
             benchmark, BenchRequest(out=tmp_path / "out", images=tmp_path / "images", limit=8), registry=registry,
-            progress=lambda *step: told[-1].append(step), note=lambda _: None,
+            progress=lambda *step: message[-1].append(step), note=lambda _: None,
         )
-    first, second = ([done for stage, done, _ in steps if "yes-no" in stage] for steps in told)
+    first, second = ([done for stage, done, _ in steps if "yes-no" in stage] for steps in message)
     assert (first[0], first[-1]) == (0, 16)
     assert second == [16]
 
@@ -93,23 +93,23 @@ def test_a_changed_image_is_judged_again_alone(sample, score, tmp_path, asked):
     assert [images for images, _ in asked] == [1]
 
 
-@pytest.mark.parametrize(("break_it", "told"), [
+@pytest.mark.parametrize(("break_it", "message"), [
     (lambda path: path.unlink(), "1 missing"),
     (lambda path: path.write_bytes(path.read_bytes()[:40]), "1 unreadable"),
     (lambda path: path.write_bytes(b"no image"), "1 unreadable"),
 ], ids=["missing", "cut off", "no image"])
-def test_a_bad_image_is_named_and_nothing_scored(sample, score, tmp_path, break_it, told):
+def test_a_bad_image_is_named_and_nothing_scored(sample, score, tmp_path, break_it, message):
     """A missing or unreadable image stops the run by name; allowed, it marks the result partial."""
     bad = sample(tmp_path / "images")[3]
     break_it(bad)
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         score(tmp_path / "images")
     assert bad.name in str(caught.value)
     assert not list((tmp_path / "out").glob("*.json"))
     assert bad.name in (tmp_path / "out" / "shapes" / "problems.tsv").read_text()
     result = score(tmp_path / "images", allow_missing=True)
     assert result["path"].name == "shapes.official.limit-8.partial.json"
-    assert any(mark.startswith(f"partial: {told}") for mark in result["marks"])
+    assert any(mark.startswith(f"partial: {message}") for mark in result["marks"])
     assert result["counts"]["images_counted"] == 15
 
 
@@ -148,7 +148,7 @@ def test_answers_that_are_not_finite_never_count(sample, score, tmp_path, monkey
 
 
 def test_a_judge_that_stops_midway_is_named_and_goes_on(sample, score, tmp_path, monkeypatch):
-    """What a judge raises is told with its images; the same command then asks the rest alone."""
+    """A judge's error is reported with its images; the same command then asks only the rest."""
     monkeypatch.setattr("silmm.bench.planning.BLOCK", 4)
     sample(tmp_path / "images", wrong=lambda number: number % 2 == 1)
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
@@ -169,7 +169,7 @@ def test_a_judge_that_stops_midway_is_named_and_goes_on(sample, score, tmp_path,
 
 @pytest.mark.parametrize("one_judge", [True, False])
 def test_a_judge_that_cannot_start_is_named(sample, score, tmp_path, monkeypatch, one_judge):
-    """What it raises before the first image is told with its role, and how less memory is needed."""
+    """An error before the first image is reported with the role, and with the way to need less memory."""
     def full(self):
         raise RuntimeError("CUDA out of memory")
 
@@ -180,8 +180,8 @@ def test_a_judge_that_cannot_start_is_named(sample, score, tmp_path, monkeypatch
     assert ("add --one-judge" in str(caught.value)) is not one_judge
 
 
-def test_a_image_that_changes_while_it_is_judged_is_noticed(sample, score, tmp_path, monkeypatch):
-    """No answer is stored for a content that the judge has not seen; the same command goes on."""
+def test_an_image_that_changes_while_it_is_judged_is_noticed(sample, score, tmp_path, monkeypatch):
+    """No answer is stored for a content that the judge has not read; the same command goes on."""
     monkeypatch.setattr("silmm.bench.planning.BLOCK", 4)
     *_, last, _ = sample(tmp_path / "images")  # the last two are equal, and the first of equals is opened
     real = ShapesJudge.yes_no
@@ -196,11 +196,11 @@ def test_a_image_that_changes_while_it_is_judged_is_noticed(sample, score, tmp_p
     assert value(score(tmp_path / "images", canaries="off")) < 1
 
 
-@pytest.mark.parametrize(("answers", "told"), [
+@pytest.mark.parametrize(("answers", "message"), [
     ([3.7], "3.7, which is not from 0 to 1"), ([-1.0], "-1, which is not"), (["yes"], "in place of a number"),
     ([], "answers to"), ([None], "None in place of a number"),
 ])
-def test_answers_of_another_form_are_refused(sample, score, tmp_path, monkeypatch, answers, told):
+def test_answers_of_another_form_are_refused(sample, score, tmp_path, monkeypatch, answers, message):
     """Numbers that are no probabilities, words and gaps end the run; none of them is stored."""
     monkeypatch.setattr(ShapesJudge, "canaries", lambda self: [])
     monkeypatch.setattr(
@@ -208,7 +208,7 @@ def test_answers_of_another_form_are_refused(sample, score, tmp_path, monkeypatc
         raising=False,
     )
     sample(tmp_path / "images")
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         score(tmp_path / "images")
     assert not list((tmp_path / "out" / "answers").glob("p_yes-*/part-*")) or not any(
         "?" in path.read_text() for path in (tmp_path / "out" / "answers").glob("p_yes-*/part-*")
@@ -241,7 +241,7 @@ def test_a_judge_that_fails_its_canaries_does_not_score(sample, score, tmp_path,
 
 
 def test_missing_judges_are_an_error_that_says_how_to_go_on(sample, score, tmp_path):
-    """An unknown judge is told with the way out; a role left out leaves its columns without a number."""
+    """An unknown judge is reported with the way out; a role that is left out leaves its columns without a number."""
     sample(tmp_path / "images")
     with pytest.raises(UsageError, match=r"yes-no \(blip\): there is no judge 'blip'[\s\S]*=none"):
         score(tmp_path / "images", judges={"yes-no": "blip"})
@@ -315,7 +315,7 @@ def results_of(out):
     return {path.name: path.read_bytes() for path in out.iterdir() if path.suffix in (".json", ".parquet")}
 
 
-def test_the_result_tells_all_that_its_number_depends_on(sample, score, tmp_path):
+def test_the_result_holds_everything_that_its_number_depends_on(sample, score, tmp_path):
     """Card, its hash, versions, counts and tables stand in the file; the tables have a row an image."""
     sample(tmp_path / "images")
     result = score(tmp_path / "images")
@@ -342,14 +342,14 @@ def test_the_card_changes_with_what_matters_and_only_then(sample, score, tmp_pat
     assert score(tmp_path / "one", n_images=3, out=tmp_path / "c")["card"]["sha256"] != one
 
 
-@pytest.mark.parametrize(("changes", "told"), [
+@pytest.mark.parametrize(("changes", "message"), [
     ({"model": "x"}, "one of them"), ({"limit": 0}, "--limit 0"),
     ({"until": "generate"}, "--until generate"), ({"categories": ("colour",)}, "no category 'colour'"),
     ({"judges": {"oracle": "x"}}, "no judge has a role 'oracle'"), ({"sets": {"yes-no": {"x": "1"}}}, "no option 'x'"),
 ])
-def test_what_cannot_work_is_a_usage_error(sample, score, tmp_path, changes, told):
+def test_what_cannot_work_is_a_usage_error(sample, score, tmp_path, changes, message):
     """Wrong requests end before any image is opened, saying what is wrong."""
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         score(tmp_path / "images", **changes)
 
 
@@ -372,7 +372,7 @@ def test_until_judge_stores_answers_without_a_result(sample, score, tmp_path, as
 
 
 def test_a_request_has_defaults_for_everything_but_its_place(tmp_path):
-    """The contract's request is official, whole and checked unless told otherwise."""
+    """A request is official, whole and checked unless stated otherwise."""
     request = BenchRequest(out=tmp_path)
     assert (request.mode, request.canaries) == ("official", "stop")
     assert (request.limit, request.shard, request.allow_missing) == (None, None, False)

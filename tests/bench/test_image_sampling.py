@@ -21,7 +21,7 @@ from silmm.errors import PluginError, SettingsChanged
 
 
 class Renderer:
-    """A generator that samples what the caption says with the world's own renderer."""
+    """A generator that renders the caption with the world's own renderer."""
 
     def __init__(self, refuse: Callable[[str], GenerationFailure | None] = lambda _: None, **extra: Any):
         self.identity = {"model": "renderer", "steps": 1, **extra}
@@ -88,7 +88,7 @@ def test_each_image_has_the_seed_of_the_benchmarks_rule(go, tmp_path):
 
 
 def test_only_what_is_missing_is_sampled_again(go, tmp_path):
-    """After a kill the same images come to lie there, and the others are not sampled twice."""
+    """After a kill the missing images are the same ones again, and the others are not sampled twice."""
     go(Renderer())
     before = images_of(tmp_path / "home")
     gone = sorted((tmp_path / "home" / IMAGES).iterdir())[5]
@@ -107,7 +107,7 @@ def test_with_all_images_there_the_generator_is_not_opened(go, tmp_path):
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_another_generator_or_other_settings_are_refused(go, tmp_path, whole):
-    """Images of two generators never lie in one folder; the message says what differs."""
+    """Images of two generators are never in one folder; the message says what differs."""
     go(Renderer())
     if not whole:
         next((tmp_path / "home" / IMAGES).iterdir()).unlink()
@@ -138,8 +138,8 @@ def test_images_of_one_file_are_joined_in_order(go, tmp_path):
         assert np.array_equal(joined, np.concatenate(singles, axis=1))
 
 
-def test_a_generator_that_stops_midway_is_told_and_goes_on(go, tmp_path):
-    """What it raises is told with the prompts; what was sampled before stays, and only the rest is sampled."""
+def test_a_generator_that_stops_midway_is_reported_and_resumes(go, tmp_path):
+    """Its error is reported with the prompts; images sampled before stay, and only the rest is sampled."""
     whole = Renderer()
     go(whole, home="whole")
     tired = Renderer(refuse=lambda _: {}["memory"] if len(tired.asked) > 3 else None)
@@ -160,8 +160,8 @@ def test_refused_prompts_are_recorded_and_asked_again_only_if_that_may_help(go, 
     _, notes = go(Renderer(refuse=lambda text: failure if text == prompt else None))
     assert sum("refused: not allowed" in note for note in notes) == 2
     assert len(images_of(tmp_path / "home")) == 6
-    told = failures_by_item(tmp_path / "home")
-    assert list(told.values()) == (["refused: not allowed"] if final else [])
+    failures = failures_by_item(tmp_path / "home")
+    assert list(failures.values()) == (["refused: not allowed"] if final else [])
     generator = Renderer()
     go(generator)
     assert len(generator.asked) == (0 if final else 2)

@@ -114,7 +114,7 @@ def test_a_missing_file_is_called_missing(tmp_path):
 
 
 def test_the_id_is_of_bytes_and_box(tmp_path):
-    """Equal files have one id, wherever they lie; other files and their parts others."""
+    """Equal files have one id, wherever they are; other files and their parts have others."""
     files = [ImageReader(tmp_path / name) for name in "abc"]
     for file, data in zip(files, (b"a", b"a", b"b"), strict=True):
         file.path.write_bytes(data)
@@ -136,7 +136,7 @@ def test_a_file_is_decoded_once_for_all_its_parts(tmp_path, monkeypatch):
 
 
 def test_decoding_in_threads_leaves_warnings_as_they_were(tmp_path):
-    """What is kept quiet about an image is quiet for that image alone, also in several threads at once."""
+    """Warnings about an image are silenced for that image alone, also in several threads at once."""
     file = read_image(image(tmp_path / "a.png", (512, 512)))
     before = list(warnings.filters)
     with ThreadPoolExecutor(8) as pool:

@@ -31,22 +31,22 @@ class Source:
 CATALOGUE: Mapping[str, Source] = MappingProxyType({
     "t2i-compbench": Source(
         "val prompts and lists of T2I-CompBench++",
-        "silmm_benchmarks.t2i_compbench.official_data:FILES",
+        "silmm_benchmarks.t2i_compbench.official_files:FILES",
         "silmm_benchmarks.t2i_compbench.benchmark:T2ICompBench",
     ),
     "tifa": Source(
         "captions and questions of TIFA v1.0",
-        "silmm_benchmarks.tifa.official_data:FILES",
+        "silmm_benchmarks.tifa.official_files:FILES",
         "silmm_benchmarks.tifa.benchmark:Tifa",
     ),
     "dpg-bench": Source(
         "questions and prompts of DPG-Bench",
-        "silmm_benchmarks.dpg_bench.official_data:FILES",
+        "silmm_benchmarks.dpg_bench.official_files:FILES",
         "silmm_benchmarks.dpg_bench.benchmark:DpgBench",
     ),
     "geneval": Source(
         "prompts of GenEval",
-        "silmm_benchmarks.geneval.official_data:FILES",
+        "silmm_benchmarks.data.geneval_release:FILES",
         "silmm_benchmarks.geneval.benchmark:GenEval",
     ),
     "mask2former": Source(

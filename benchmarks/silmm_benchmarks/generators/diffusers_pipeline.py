@@ -1,8 +1,8 @@
-"""Any text-to-image pipeline of diffusers as a generator: SD-1.5, SD-2, SD-2.1, SDXL, PixArt-α and the like.
+"""Text-to-image pipelines of diffusers as generators: SD-1.5, SD-2, SD-2.1, SDXL, PixArt-α and others.
 
-Each image has a random generator of its own, so that it does not depend on what it is sampled with. Prompts
-reach the pipeline as they are: captions are not cleaned, sizes not rounded to trained shapes. Weights are
-read from safetensors alone.
+Each image has its own random generator, so that it does not depend on the rest of its batch. Prompts reach the
+pipeline unchanged: captions are not cleaned, and sizes are not rounded to trained shapes. Weights are read from
+safetensors only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from silmm.storage.sha256_cache import file_digests
 from silmm_benchmarks.generators.options import DiffusersOptions
 
 AS_IT_IS: Mapping[str, Any] = {"clean_caption": False, "use_resolution_binning": False}
-"""Switches of some pipelines (PixArt) that would change the prompt or the size behind the card's back."""
+"""Switches of some pipelines (PixArt) that would otherwise change the prompt or the size unrecorded."""
 BATCH = 4
 """Prompts sampled together by default."""
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
@@ -44,7 +44,7 @@ class DiffusersGenerator:
     """Where the noise is sampled."""
 
     def announce(self, images: int) -> str:
-        """Say nothing: the images are free."""
+        """Return "": the images cost nothing."""
         del images
         return ""
 
@@ -92,7 +92,7 @@ def open_pipeline(options: DiffusersOptions) -> DiffusersGenerator:
         pipeline.scheduler = _scheduler(options.scheduler, pipeline)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     pipeline.to(device)
-    if pipeline.dtype != getattr(torch, options.dtype):  # releases of diffusers that call it torch_dtype
+    if pipeline.dtype != getattr(torch, options.dtype):  # some releases of diffusers call it torch_dtype
         pipeline.to(dtype=getattr(torch, options.dtype))
     pipeline.set_progress_bar_config(disable=True)
     noise = torch.device("cuda" if device.startswith("cuda") else "cpu")
@@ -118,7 +118,7 @@ def open_pipeline(options: DiffusersOptions) -> DiffusersGenerator:
 
 
 def _folder(model: str, revision: str | None) -> Path:
-    """Return the local folder of a pipeline, fetched into the hub's own cache if need be."""
+    """Return the local folder of a pipeline; a repository is fetched into the hub's cache if it is not there."""
     from diffusers import DiffusionPipeline
 
     if Path(model).is_dir():
@@ -129,7 +129,7 @@ def _folder(model: str, revision: str | None) -> Path:
         raise UsageError(f"diffusers:{model}: there is no such folder, and OWNER/NAME names one on the hub.")
     try:
         return Path(DiffusionPipeline.download(model, revision=revision, use_safetensors=True))
-    except Exception as error:  # hub, network and cache raise many kinds
+    except Exception as error:  # hub, network and cache raise many types
         raise UsageError(
             f"diffusers:{model} cannot be fetched ({error}). Check the name, the network and, for a gated "
             "repository, your login; or give the folder of a copy."
@@ -141,7 +141,7 @@ def _load(folder: Path, model: str, options: DiffusersOptions) -> Any:
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    diffusers_logging.disable_progress_bar()  # bars of single components would run through the command's own
+    diffusers_logging.disable_progress_bar()  # bars of single components would disturb the command's own
     transformers_logging.disable_progress_bar()
     dtype = getattr(torch, options.dtype)
     arguments: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": dtype}
@@ -150,9 +150,9 @@ def _load(folder: Path, model: str, options: DiffusersOptions) -> Any:
     try:
         try:
             return AutoPipelineForText2Image.from_pretrained(folder, **arguments)
-        except ValueError:  # a family that the automatic door does not list
+        except ValueError:  # a family that AutoPipeline does not list
             return DiffusionPipeline.from_pretrained(folder, **arguments)
-    except Exception as error:  # loaders of a dozen libraries raise many kinds
+    except Exception as error:  # loaders of a dozen libraries raise many types
         raise DataError(
             f"diffusers:{model} cannot be loaded ({error}). Weights are read from safetensors alone; copy "
             "the files again if one is broken."
@@ -172,13 +172,13 @@ def _scheduler(name: str, pipeline: Any) -> Any:
     mixin: Any = diffusers.SchedulerMixin
     if not (inspect.isclass(kind) and issubclass(kind, mixin)):
         fitting = sorted(scheduler.__name__ for scheduler in getattr(pipeline.scheduler, "compatibles", []))
-        raise UsageError(f"{name!r} is no scheduler of diffusers; for example: {', '.join(fitting)}.")
+        raise UsageError(f"{name!r} is not a scheduler of diffusers; for example: {', '.join(fitting)}.")
     scheduler_class: Any = kind
     return scheduler_class.from_config(pipeline.scheduler.config)
 
 
 def _arguments(model: str, parameters: Mapping[str, Any], options: DiffusersOptions) -> dict[str, Any]:
-    """Return the arguments of every call: the options that are set, by the pipeline's own names."""
+    """Return the arguments of all calls: the options that are set, under the pipeline's names."""
     requested = {
         "num_inference_steps": options.steps,
         "guidance_scale": options.guidance,
@@ -201,7 +201,7 @@ def _value(parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, 
 
 
 def _size(pipeline: Any, arguments: Mapping[str, Any]) -> list[int] | None:
-    """Return [width, height], None where only the pipeline knows."""
+    """Return [width, height], or None if the pipeline does not state them."""
     body = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     sample = getattr(getattr(body, "config", None), "sample_size", None)
     scale = getattr(pipeline, "vae_scale_factor", None)
@@ -211,13 +211,13 @@ def _size(pipeline: Any, arguments: Mapping[str, Any]) -> list[int] | None:
 
 
 def _text_tokens(pipeline: Any) -> int | None:
-    """Return how many tokens of a prompt reach the model at most; what is longer is cut by the pipeline."""
+    """Return the most tokens of a prompt that reach the model; the pipeline truncates longer prompts."""
     length = getattr(getattr(pipeline, "tokenizer", None), "model_max_length", None)
     return length if isinstance(length, int) and length < 1 << 20 else None
 
 
 def _weights(folder: Path, *, local: bool) -> dict[str, Any]:
-    """Return what pins the weights: the hub's commit, or the hashes of a local folder's files."""
+    """Return the identity of the weights: the hub's commit, or the hashes of a local folder's files."""
     if not local:
         return {"revision": folder.name}
     files = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*.json")])

@@ -1,4 +1,4 @@
-"""One request to an images endpoint: its address, its key, what its answers mean, when it is asked again."""
+"""Requests to an images endpoint: address, key, meaning of the answers and repeated attempts."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 ADDRESS_VARIABLE = "OPENAI_BASE_URL"
 OFFICIAL = "https://api.openai.com/v1"
 MAX_BYTES = 128 * 1024 * 1024
-"""Of one answer; an image in base64 is a few megabytes."""
+"""Largest answer that is read; an image in base64 has a few megabytes."""
 REFUSALS = frozenset({
     "content_policy_violation", "moderation_blocked", "content_filter", "contentFilter",
     "ResponsibleAIPolicyViolation",
 })
-"""Codes and types of errors that mean: this prompt may not be sampled."""
+"""Codes and types of errors with which an endpoint refuses a prompt."""
 NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 
 
 @dataclass
 class Pace:
-    """Lets requests start no faster than so many a minute, over all threads."""
+    """Limits the number of requests per minute over all threads."""
 
     per_minute: float | None
     _next: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def wait(self) -> None:
-        """Return when the next request may start."""
+        """Wait until the next request may start."""
         if self.per_minute is None:
             return
         with self._lock:
@@ -52,7 +52,7 @@ class Pace:
 
 @dataclass
 class Endpoint:
-    """A server that speaks OpenAI's images API. The key is in no message, record or representation."""
+    """A server with OpenAI's images API. The key appears in no message, record or representation."""
 
     address: str
     key: str = field(repr=False)
@@ -62,7 +62,7 @@ class Endpoint:
     first_pause: float = 1.0
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any] | GenerationFailure:
-        """Send JSON and return the JSON answer, or why this one request has none.
+        """Send JSON and return the JSON answer, or the reason why this request has none.
 
         Raises:
             UsageError: no request can succeed: the key, the model, an option, the account's limit.
@@ -75,8 +75,8 @@ class Endpoint:
                 return self._once(path, data)
             except urllib.error.HTTPError as error:
                 with error:
-                    told = _error(error, self.timeout)
-                    failure = self._judged(error.code, told)
+                    error_body = _error(error, self.timeout)
+                    failure = self._judged(error.code, error_body)
                 if failure is not None:
                     return failure
                 why, wait = f"HTTP {error.code} {error.reason}", retry_after(error.headers.get("Retry-After"))
@@ -88,11 +88,11 @@ class Endpoint:
         return GenerationFailure("failed", what, final=False)
 
     def fetch(self, url: str) -> bytes | GenerationFailure:
-        """Fetch an image that the answer gives by address; the key does not go there.
+        """Fetch an image whose address an answer holds; the key is not sent to that address.
 
-        It is sampled, and maybe paid for, so a server that is busy or silent is asked again.
+        The image has been sampled, and perhaps paid for, so that busy and silent servers are asked again.
         """
-        why = "it is no address on the web"
+        why = "it is not a web address"
         for attempt in range(1, self.attempts + 1) if urlsplit(url).scheme in ("http", "https") else ():
             if attempt > 1:
                 time.sleep(pause(attempt - 1, self.first_pause))
@@ -122,36 +122,36 @@ class Endpoint:
         try:
             answer = json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise _Broken("the answer is no JSON") from error
+            raise _Broken("the answer is not JSON") from error
         if not isinstance(answer, dict):
-            raise _Broken("the answer is no JSON object")
+            raise _Broken("the answer is not a JSON object")
         return answer
 
-    def _judged(self, code: int, told: Mapping[str, Any]) -> GenerationFailure | None:
-        """Return what an error means: None asks for another try."""
-        words = {str(told.get(key)) for key in ("code", "type", "inner")}
-        message = self._clean(str(told.get("message") or "no reason given"))
+    def _judged(self, code: int, error_body: Mapping[str, Any]) -> GenerationFailure | None:
+        """Return the failure that an error stands for; None means that another attempt may succeed."""
+        words = {str(error_body.get(key)) for key in ("code", "type", "inner")}
+        message = self._clean(str(error_body.get("message") or "no reason given"))
         if words & NO_MONEY:
-            raise UsageError(f"{self.address} says that the account has nothing left: {message}.")
+            raise UsageError(f"{self.address} says that the account has no credit left: {message}.")
         if code in (401, 403) and not words & REFUSALS:
             raise UsageError(
-                f"{self.address} does not accept the key in ${KEY_VARIABLE} (HTTP {code}). Set the right one."
+                f"{self.address} does not accept the key in ${KEY_VARIABLE} (HTTP {code}). Set a valid key."
             )
         if words & REFUSALS:
             return GenerationFailure("refused", message)
         if code in AGAIN:
             return None
-        if code in (400, 422) and told.get("param") == "prompt":
+        if code in (400, 422) and error_body.get("param") == "prompt":
             return GenerationFailure("unreadable", message)
         raise UsageError(f"{self.address} refuses the request (HTTP {code}): {message}")
 
     def _clean(self, text: str) -> str:
-        """Take the key out of what a server says, and what would move the cursor of a terminal."""
+        """Remove the key and control characters from a server's message."""
         return printable((text.replace(self.key, "[key]") if self.key else text)[:500])
 
 
 class _Broken(Exception):
-    """An answer that is not what the API promises."""
+    """An answer that breaks the API's contract."""
 
 
 def open_endpoint(
@@ -165,20 +165,20 @@ def open_endpoint(
     address = (base_url or environ.get(ADDRESS_VARIABLE, "") or OFFICIAL).rstrip("/")
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{address!r} is no address of an endpoint; write for example {OFFICIAL}.")
+        raise UsageError(f"{address!r} is not the address of an endpoint; write for example {OFFICIAL}.")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
-            f"the address of the endpoint at {parts.hostname} may hold no user, password or query: it is "
-            f"written into results. The key goes into ${KEY_VARIABLE}."
+            f"the address of the endpoint at {parts.hostname} must not contain a user, password or query, because "
+            f"it is written into results. The key belongs in ${KEY_VARIABLE}."
         )
     key = environ.get(KEY_VARIABLE, "").strip()
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise UsageError(f"${KEY_VARIABLE} holds characters that no key has.")
+        raise UsageError(f"${KEY_VARIABLE} contains characters that a key cannot have.")
     if not key and address == OFFICIAL:
         raise UsageError(f"${KEY_VARIABLE} is not set; {address} needs a key.")
     if key and parts.scheme == "http" and not _local(parts.hostname):
         raise UsageError(
-            f"the key in ${KEY_VARIABLE} would travel unprotected to {parts.hostname}; use https or unset it"
+            f"the key in ${KEY_VARIABLE} would be sent unencrypted to {parts.hostname}; use https or unset it."
         )
     return Endpoint(address, key, attempts, timeout, Pace(per_minute))
 
@@ -191,9 +191,9 @@ def _local(host: str) -> bool:
 
 
 def _read(response: Any, seconds: float) -> bytes:
-    """Return an answer that ends: in time, and below :data:`MAX_BYTES`.
+    """Return an answer of at most :data:`MAX_BYTES` that arrives within `seconds`.
 
-    The timeout of a connection is that of its silence alone; a server may send a byte a minute for ever.
+    The timeout of a connection only limits its silence; a server could send one byte per minute for ever.
     """
     end, parts, size = time.monotonic() + seconds, [], 0
     while block := response.read1(1 << 16):
@@ -204,18 +204,18 @@ def _read(response: Any, seconds: float) -> bytes:
         if time.monotonic() > end:
             raise _Broken(f"the answer takes longer than {seconds:g} seconds")
     stated = response.headers.get("Content-Length") or ""
-    if stated.isdecimal() and size < int(stated):  # reading in parts does not tell of a cut line
+    if stated.isdecimal() and size < int(stated):  # read1 does not report a connection that was cut
         raise _Broken(f"the answer is cut off after {size} of {stated} bytes")
     return b"".join(parts)
 
 
 def _error(error: urllib.error.HTTPError, seconds: float) -> dict[str, Any]:
-    """Return what an error's body tells, in OpenAI's form; empty where it is another."""
+    """Return the error that a response's body describes in OpenAI's form; empty if it has another form."""
     try:
-        told = json.loads(_read(error, seconds)).get("error")
+        error_body = json.loads(_read(error, seconds)).get("error")
     except (ValueError, RecursionError, AttributeError, _Broken, *CUT):
         return {}
-    if not isinstance(told, dict):
-        return {"message": told} if isinstance(told, str) else {}
-    inner = told.get("innererror") or told.get("inner_error")
-    return told | {"inner": inner.get("code") if isinstance(inner, dict) else None}
+    if not isinstance(error_body, dict):
+        return {"message": error_body} if isinstance(error_body, str) else {}
+    inner = error_body.get("innererror") or error_body.get("inner_error")
+    return error_body | {"inner": inner.get("code") if isinstance(inner, dict) else None}

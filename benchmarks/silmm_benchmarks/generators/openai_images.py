@@ -1,4 +1,4 @@
-"""Models behind an images endpoint that speaks OpenAI's API (DALL-E 3 and the like) as a generator."""
+"""A generator whose model is behind an endpoint with OpenAI's images API, such as DALL-E 3."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DEFAULT_SIDE = 1024
-"""Pixels: the one size that all of OpenAI's models sample."""
+"""In pixels; the only size that all of OpenAI's models sample."""
 
 
 @dataclass
 class ImagesGenerator:
-    """Asks for each image by itself, several at the same time."""
+    """Requests each image separately, several at the same time."""
 
     endpoint: Endpoint
     body: Mapping[str, Any]
-    """What every request holds, but for the prompt."""
+    """Fields that all requests share: everything but the prompt and the seed."""
     identity: Mapping[str, Any]
     batch_size: int
     price: float | None
@@ -41,34 +41,34 @@ class ImagesGenerator:
         """Estimate what the images will cost."""
         host = urlsplit(self.endpoint.address).hostname
         if self.price is None:
-            return f"{images} images are asked from {host}; the option price gives an estimate of the cost"
+            return f"{images} images are requested from {host}; the option price gives an estimate of the cost"
         return (
-            f"{images} images are asked from {host}; at {self.price:g} each that is about "
-            f"{images * self.price:,.2f}, tries that fail half-way not counted"
+            f"{images} images are requested from {host}; at {self.price:g} each they cost about "
+            f"{images * self.price:,.2f}, failed attempts not included"
         )
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image | GenerationFailure]:
-        """Ask for one image of each prompt; what the endpoint made of a prompt is in `info`.
+        """Request one image per prompt; an image's `info` holds the prompt as the endpoint revised it.
 
         Raises:
-            UsageError: no request can succeed; images that came at the same time are returned first.
+            UsageError: no request can succeed; images that arrived at the same time are returned first.
         """
         if self._stopped is not None:
             raise self._stopped
         with ThreadPoolExecutor(self.batch_size) as pool:
-            found = list(pool.map(self._unless_stopped, prompts, seeds))
-        if self._stopped is not None and all(isinstance(one, GenerationFailure) for one in found):
+            results = list(pool.map(self._unless_stopped, prompts, seeds))
+        if self._stopped is not None and all(isinstance(result, GenerationFailure) for result in results):
             raise self._stopped
-        return found
+        return results
 
     def _unless_stopped(self, prompt: str, seed: int) -> Image | GenerationFailure:
         try:
-            return self._one(prompt, seed)
+            return self._generated(prompt, seed)
         except UsageError as error:
             self._stopped = error
             return GenerationFailure("failed", str(error), final=False)
 
-    def _one(self, prompt: str, seed: int) -> Image | GenerationFailure:
+    def _generated(self, prompt: str, seed: int) -> Image | GenerationFailure:
         body = {**self.body, "prompt": prompt} | ({"seed": seed} if self.send_seed else {})
         answer = self.endpoint.post("images/generations", body)
         if isinstance(answer, GenerationFailure):
@@ -79,7 +79,7 @@ class ImagesGenerator:
             if isinstance(data, GenerationFailure):
                 return data
             image = decode_rgb(data, Path("answer"))
-        except (LookupError, TypeError, AttributeError, ValueError):  # no text, no base64, no ASCII
+        except (LookupError, TypeError, AttributeError, ValueError):  # not text, not base64 or not ASCII
             return GenerationFailure("failed", "the endpoint's answer holds no image", final=False)
         except ImageError as error:
             return GenerationFailure("failed", f"the endpoint's image is unreadable: {error.what}", False)
@@ -96,7 +96,7 @@ class ImagesGenerator:
 def open_images(
     options: OpenAIImagesOptions, environ: Mapping[str, str] = os.environ
 ) -> ImagesGenerator:
-    """Return the generator of a model behind an endpoint; nothing is asked yet.
+    """Return the generator of a model behind an endpoint; no request is sent yet.
 
     Raises:
         UsageError: the address or the key cannot be used.
@@ -111,7 +111,7 @@ def open_images(
     width, height = options.width or DEFAULT_SIDE, options.height or DEFAULT_SIDE
     body: dict[str, Any] = {"model": model, "n": 1, "size": f"{width}x{height}"}
     if model.startswith("dall-e"):
-        body["response_format"] = "b64_json"  # the later models know no other form and refuse the word
+        body["response_format"] = "b64_json"  # later models always answer so, and refuse the field
     if options.quality is not None:
         body["quality"] = options.quality
     identity = {

@@ -1,4 +1,4 @@
-"""Options of the generators, apart so that listing them loads nothing heavy."""
+"""Options of the generators; listing them loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class DiffusersOptions(GeneratorOptions):
 
 
 class OpenAIImagesOptions(GeneratorOptions):
-    """How an images endpoint is asked."""
+    """How images are requested from an endpoint."""
 
     base_url: str = option("", "endpoint; empty: $OPENAI_BASE_URL, else OpenAI's")
     width: int | None = option(None, ge=8, unit="pixels")
@@ -34,5 +34,5 @@ class OpenAIImagesOptions(GeneratorOptions):
     price: float | None = option(None, "per image, for an estimate of the cost", ge=0)
     concurrency: int = option(4, "requests in flight at the same time", ge=1)
     requests_per_minute: float | None = option(None, "rate limit of the endpoint", gt=0)
-    attempts: int = option(6, "tries of one request", ge=1)
+    attempts: int = option(6, "attempts per request", ge=1)
     timeout: float = option(300.0, gt=0, unit="seconds")

@@ -1,4 +1,4 @@
-"""The benchmark GenEval: prompts with clauses, a detector, colours of its objects, six tags and their mean."""
+"""The benchmark GenEval: a detector and a colour classifier check the clauses of prompts; six tags and their mean."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from silmm.errors import DataError, UsageError
 from silmm.storage.sha256_cache import sha256_file
 from silmm.suggestions import did_you_mean
 from silmm_benchmarks.benchmark_options import GenEvalOptions
+from silmm_benchmarks.data.geneval_release import METADATA
 from silmm_benchmarks.geneval.columns import CORRECT, MISSING, REASON, all_columns
 from silmm_benchmarks.geneval.image_layout import STRAY, find_images, image_path, metadata_file
-from silmm_benchmarks.geneval.official_data import METADATA
 from silmm_benchmarks.geneval.official_outputs import RESULTS, SUMMARY, result_lines, summary
 from silmm_benchmarks.geneval.prompts import CLASSES, RENAMED, categories_of, load_items, metadata_text
 from silmm_benchmarks.geneval.rules import (
@@ -41,23 +41,23 @@ class GenEval(Benchmark):
     roles: Mapping[str, str] = {DETECTOR: "mask2former", COLOURS: "clip-l14"}
     repairs: Sequence[str] = (
         "Of objects with equal scores the detector's first comes first; officially its last.",
-        "A tag whose images are not all scored has no number; officially the mean is taken over what is there.",
-        "Prompts are told apart by their line; officially two lines with equal metadata are one prompt.",
+        "A tag whose images are not all scored has no number; officially the mean is taken over the images that are.",
+        "Each line is a prompt; officially two lines with equal metadata are one prompt.",
         "Overlaps are computed in double precision; officially differences of corners are rounded to single.",
-        "Files whose name only begins as an image's (0000.png.bak) do not count; officially they are scored.",
-        "Details show the overall score of each of a prompt's images, so how it spreads over seeds.",
+        "Files whose name only starts like an image's (0000.png.bak) do not count; officially they are scored.",
+        "Details show the overall score of each image index, and so its spread over seeds.",
     )
 
     def __init__(self, options: GenEvalOptions | None = None) -> None:
-        """Take the official thresholds and prompts, or others where the options say so."""
+        """Use the official thresholds and prompts unless the options name others."""
         self._options = options or GenEvalOptions()
         self._thresholds = Thresholds(**self._options.model_dump(include=set(Thresholds.__dataclass_fields__)))
 
     def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
-        """Read the prompts of `data` (its folder, or a .jsonl file), of the given tags or all, in official order.
+        """Read the prompts of `data` (a folder or a .jsonl file) in official order, all tags or only `categories`.
 
         Raises:
-            DataError: the file is missing, malformed or has other numbers of prompts; names the line.
+            DataError: the file is missing or malformed, or its prompt counts differ; names the line.
             UsageError: an unknown tag.
         """
         items = load_items(_file(data), official=not self._options.custom, images=self._options.images)
@@ -70,12 +70,12 @@ class GenEval(Benchmark):
         return [item for item in items if not categories or item.category in categories]
 
     def fingerprint(self, data: Path) -> Mapping[str, str]:
-        """Return the sha256 of the file of prompts; rewritten prompts have another one."""
+        """Return the SHA-256 of the prompt file; rewritten prompts have a different one."""
         path = _file(data)
         return {path.name: sha256_file(path)}
 
     def protocol(self) -> Mapping[str, Any]:
-        """Return what else its numbers depend on."""
+        """Return the settings on which the numbers depend."""
         return {
             "split": "custom" if self._options.custom else "official",
             "images_per_prompt": self._options.images,
@@ -85,7 +85,7 @@ class GenEval(Benchmark):
         }
 
     def find(self, folder: Path, items: Sequence[Item]) -> FolderImages:
-        """Match numbered folders with the items, see :func:`.image_layout.find_images`."""
+        """Match numbered folders with the items; see :func:`.image_layout.find_images`."""
         return find_images(folder, items)
 
     def target(self, folder: Path, item: Item, index: int) -> Path:
@@ -93,20 +93,20 @@ class GenEval(Benchmark):
         return image_path(folder, item, index)
 
     def accompanying_files(self, folder: Path, item: Item) -> Mapping[Path, str]:
-        """Return the `metadata.jsonl` that the official evaluator reads beside an item's images."""
+        """Return the `metadata.jsonl` that the official evaluator expects beside an item's images."""
         path, text = metadata_file(folder, item)
         return {path: text}
 
     def seed(self, item: Item, index: int) -> int:  # noqa: ARG002  # the same seeds for every prompt
-        """Return 42 + index: the official sampler begins each prompt with seed 42."""
+        """Return 42 + index: the official sampler starts each prompt with seed 42."""
         return FIRST_SEED + index
 
     def requests(self, item: Item) -> Sequence[Request]:
-        """Ask for the objects of each image; the questions about their colours follow from them."""
+        """Request the objects of each image; requests for their colours depend on them."""
         return (Request(DETECTOR), Request(COLOURS)) if _asks_colours(item) else (Request(DETECTOR),)
 
     def follow_up(self, item: Item, answers: Mapping[str, Sequence[Any]]) -> Sequence[Request]:
-        """Ask for the colours of the objects that a clause with a colour takes, in either mode."""
+        """Request the colours of the objects that a clause with a colour selects, in either mode."""
         if DETECTOR not in answers or not _asks_colours(item):
             return ()
         detections = answers[DETECTOR][0]
@@ -123,16 +123,16 @@ class GenEval(Benchmark):
         return (Request(COLOURS, queries),) if queries else ()
 
     def score(self, judged: JudgedImage, mode: Mode) -> Mapping[str, Any]:
-        """Return `correct` and `reason` of one image, or `missing`: the role that its prompt needs.
+        """Return `correct` and `reason` of an image, or `missing`: the role without a judge that its prompt needs.
 
-        "failed" says why an image does not count in mode `fixed`: its name is no image's.
+        In mode `fixed`, `failed` says why an image does not count: its name is not that of an image.
 
         Raises:
-            DataError: stored answers that do not belong to the image's objects.
+            DataError: the number of stored colours differs from the number of objects.
         """
         item, answers = judged.item, judged.answers
         if mode is Mode.FIXED and judged.index >= STRAY:
-            return {"failed": "its name only begins as an image's"}
+            return {"failed": "its name only starts like an image's"}
         if DETECTOR not in answers:
             return {MISSING: DETECTOR}
         detections = answers[DETECTOR][0]
@@ -142,7 +142,7 @@ class GenEval(Benchmark):
         colours = answers.get(COLOURS, ())
         if len(colours) != len(coloured):
             raise DataError(
-                f"geneval: {len(colours)} stored colours of {len(coloured)} objects of {item.id!r}; judge that "
+                f"geneval: {len(colours)} colours are stored for {len(coloured)} objects of {item.id!r}; judge that "
                 "image again."
             )
         colour_of = dict(zip(coloured, colours, strict=True))
@@ -168,7 +168,7 @@ class GenEval(Benchmark):
         folder: Path,
         target: Path,
     ) -> Mapping[str, str]:
-        """Return the evaluator's JSON lines and the summary's text.
+        """Return the JSON lines of the official evaluator and the text of its summary.
 
         Raises:
             DataError: no image is scored.
@@ -199,7 +199,7 @@ class GenEval(Benchmark):
         return {name: kept for name, kept in objects.items() if kept.source}
 
     def _coloured(self, item: Item, detections: Detections) -> list[tuple[str, int]]:
-        """Return class and row of each object whose colour some mode needs, each once."""
+        """Return class and row of each object whose colour is needed in any mode, without repetition."""
         rows_of = _rows_by_class(detections)
         return list(dict.fromkeys(
             (name, rows_of[name][position])
@@ -218,7 +218,7 @@ def _asks_colours(item: Item) -> bool:
 
 
 def _rows_by_class(detections: Detections) -> dict[str, list[int]]:
-    """Return the detector's rows of each class that it found, classes in official order."""
+    """Return the rows of each detected class, in official order of the classes."""
     names = [RENAMED.get(label, label) for label in detections.labels]
     rows_of: dict[str, list[int]] = {name: [] for name in CLASSES if name in names}
     for row, name in enumerate(names):

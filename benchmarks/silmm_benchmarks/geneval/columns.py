@@ -1,4 +1,4 @@
-"""The columns of the paper's table from images' verdicts: six tags and their mean (docs/spec/geneval.md 2.7)."""
+"""The columns of the paper's table, from verdicts on images: six tags and their mean (docs/spec/geneval.md 2.7)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from silmm.contracts.benchmarks import Column, Item, Mode
 from silmm_benchmarks.geneval.prompts import TAGS, categories_of, metadata_text
 
 CORRECT, REASON, MISSING = "correct", "reason", "missing"
-"""Keys of an image's numbers: right or wrong, the official reasons, the role without a judge."""
+"""Keys of an image's scores: the verdict, the official reasons, the role without a judge."""
 NO_IMAGES = "no images"
 
 Scores = Sequence[tuple[Item, int, Mapping[str, Any]]]
@@ -21,12 +21,12 @@ Scores = Sequence[tuple[Item, int, Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class _Tag:
-    """The prompts of a tag: for each the verdicts of its images."""
+    """A tag: for each of its prompts the verdicts on its images."""
 
     name: str
     prompts: Mapping[str, Sequence[bool]]
     note: str = ""
-    """Why there is no number; "" where there is one."""
+    """The reason why there is no number; "" if there is one."""
 
     @property
     def title(self) -> str:
@@ -38,7 +38,7 @@ class _Tag:
 
     @property
     def mean(self) -> float:
-        """The share of right images; images weigh alike, whichever prompt they are of."""
+        """Share of correct images; all images of the tag have equal weight."""
         return sum(map(sum, self.prompts.values())) / self.images
 
     @property
@@ -47,10 +47,10 @@ class _Tag:
 
 
 def all_columns(items: Sequence[Item], scores: Scores, roles: Mapping[str, str], mode: Mode) -> list[Column]:
-    """Return the mean of the tags, the tags, and as details the shares of right images and of prompts ever right.
+    """Return the mean of the tags, the tags, and as details the shares of correct images and of prompts ever correct.
 
-    Officially prompts are told apart by their metadata's text; in mode fixed by their line, a tag whose images are not
-    all scored has no number, and the overall score of each image of the prompts shows how it spreads over seeds.
+    Officially prompts with equal metadata are one prompt. In mode fixed each line is a prompt, a tag whose images are
+    not all scored has no number, and the overall score of each image index shows the spread over seeds.
     """
     tags = [_tag(name, items, scores, roles, mode) for name in categories_of(items)]
     columns = [_overall(tags), *map(_tag_column, tags), *_shares(tags)]
@@ -72,7 +72,7 @@ def _tag(name: str, items: Sequence[Item], scores: Scores, roles: Mapping[str, s
     expected = sum(item.images for item in items if item.category == name)
     scored = sum(map(len, prompts.values()))
     if mode is Mode.FIXED and scored < expected:
-        return _Tag(name, prompts, f"no number of a part: {scored} of {expected} images are scored")
+        return _Tag(name, prompts, f"no number for a part: {scored} of {expected} images are scored")
     return _Tag(name, prompts, "" if prompts else NO_IMAGES)
 
 
@@ -85,7 +85,7 @@ def _tag_column(tag: _Tag) -> Column:
 
 
 def _overall(tags: Sequence[_Tag], name: str = "Overall", *, detail: bool = False) -> Column:
-    """Return the unweighted mean of the tags that have images; prompts are resampled inside their tag."""
+    """Return the unweighted mean of the tags that have images; prompts are resampled within their tag."""
     present = [tag for tag in tags if tag.prompts or tag.note != NO_IMAGES]
     prompts, images = sum(len(tag.prompts) for tag in present), sum(tag.images for tag in present)
     absent = [tag for tag in present if tag.note]
@@ -100,7 +100,7 @@ def _overall(tags: Sequence[_Tag], name: str = "Overall", *, detail: bool = Fals
 
 
 def _shares(tags: Sequence[_Tag]) -> list[Column]:
-    """Return the share of right images and that of prompts with any right image, over all tags."""
+    """Return the share of correct images and that of prompts with at least one, over all tags."""
     prompts: dict[str, list[bool]] = {}
     for tag in tags:
         for key, verdicts in tag.prompts.items():
@@ -116,12 +116,12 @@ def _shares(tags: Sequence[_Tag]) -> list[Column]:
     return [
         Column("Correct Images", right, len(groups), images, low, high, detail=True),
         Column("Correct Prompts", sum(ever) / len(ever), len(groups), images, ever_low, ever_high,
-               "prompts with any right image", detail=True),
+               "prompts with at least one correct image", detail=True),
     ]  # fmt: skip
 
 
 def _by_image(items: Sequence[Item], scores: Scores, roles: Mapping[str, str]) -> list[Column]:
-    """Return the overall score of the first image of all prompts, of the second, …."""
+    """Return the overall score of the first images of all prompts, of the second images, and so on."""
     columns = []
     for number in sorted({index for _, index, numbers in scores if CORRECT in numbers}):
         of_image = [row for row in scores if row[1] == number]

@@ -1,4 +1,4 @@
-"""Where images are: `<5 digits>/samples/<digits>.png`, a `metadata.jsonl` in each folder (docs/spec/geneval.md 1)."""
+"""The image layout: `<5 digits>/samples/<digits>.png`, with a `metadata.jsonl` per folder (docs/spec/geneval.md 1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from silmm_benchmarks.geneval.prompts import metadata_text, parse_metadata
 METADATA = "metadata.jsonl"
 SAMPLES = "samples"
 STRAY = 1000
-"""Added to the index of images whose name only begins as an image's: the official evaluator takes `0000.png.bak`."""
+"""Added to the index of images whose name only starts like an image's: the official evaluator reads `0000.png.bak`."""
 _NAME = re.compile(r"\d+\.png")
 
 
@@ -24,24 +24,24 @@ def image_path(folder: Path, item: Item, index: int) -> Path:
 
 
 def metadata_file(folder: Path, item: Item) -> tuple[Path, str]:
-    """Return the file that the official evaluator reads beside an item's images, and its content."""
+    """Return the file that the official evaluator expects beside an item's images, and its content."""
     return folder / item.id / METADATA, metadata_text(item.details["metadata"]) + "\n"
 
 
 def find_images(folder: Path, items: Sequence[Item]) -> FolderImages:
-    """Match the folders with the items by their `metadata.jsonl`, or by their number where they have none.
+    """Match the folders with the items by their `metadata.jsonl`, or by their number if they have none.
 
-    All images that the official evaluator takes are taken. More than the item's number of them, names that are no
-    image's (`0000.png.bak`) and two folders of one prompt are problems of the kind `duplicate`.
+    All images that the official evaluator reads are returned. Surplus images of an item, names like `0000.png.bak` and
+    a second folder of a prompt are problems of the kind `duplicate`.
 
     Raises:
-        DataError: `folder` is no folder, or holds the images one level below.
+        DataError: `folder` is not a folder, or holds the images one level below.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder of images.")
     folders = [path for path in _listed(folder) if path.name.isdigit() and path.is_dir()]
     if not folders and (folder / "geneval").is_dir():
-        raise DataError(f"{folder} holds no numbered folders, but a folder `geneval`: give {folder / 'geneval'}.")
+        raise DataError(f"{folder} holds no numbered folders, but a folder `geneval`: name {folder / 'geneval'}.")
     problems: list[Problem] = []
     homes: dict[str, list[Path]] = {}
     matching = _Matching(items)
@@ -56,7 +56,7 @@ def find_images(folder: Path, items: Sequence[Item]) -> FolderImages:
 
 
 class _Matching:
-    """Knows which prompt a folder belongs to."""
+    """Finds the prompt to which a folder belongs."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self._ids = {item.id for item in items}
@@ -65,7 +65,7 @@ class _Matching:
             self._by_metadata.setdefault(metadata_text(item.details["metadata"]), []).append(item.id)
 
     def item_of(self, folder: Path, problems: list[Problem]) -> str | None:
-        """Return the id of the item of a folder; None adds a problem."""
+        """Return the id of a folder's item; without one, add a problem and return None."""
         number = folder.name.lstrip("0").zfill(5)
         path = folder / METADATA
         if not path.is_file():
@@ -83,7 +83,7 @@ class _Matching:
         same = self._by_metadata.get(text, [])
         if same:
             return number if number in same else same[0]
-        what = f"Its {METADATA} is no line of the prompts that are scored; were they rewritten? Move it elsewhere."
+        what = f"Its {METADATA} is not one of the scored prompts (was it rewritten?); move the folder elsewhere."
         problems.append(Problem("extra", folder.name, what))
         return None
 
@@ -91,7 +91,7 @@ class _Matching:
 def _images_of(
     item: Item, homes: Sequence[Path], folder: Path, problems: list[Problem]
 ) -> Iterator[ImageFile]:
-    """Yield the images of an item; those of a second folder and stray ones come behind."""
+    """Yield the images of an item; stray ones, and those of a second folder, come last."""
     if len(homes) > 1:
         names = ", ".join(path.name for path in homes)
         problems.append(Problem("duplicate", item.id, f"The folders {names} have its metadata; keep one.", item.id))
@@ -105,7 +105,7 @@ def _images_of(
             elif path.is_file():
                 (clean if _NAME.fullmatch(path.name) else stray).append(path)
     for path in stray:
-        what = "Its name only begins as an image's, and the official evaluator scores it too; move it elsewhere."
+        what = "Its name only starts like an image's, but the official evaluator scores it; move it elsewhere."
         problems.append(Problem("duplicate", path.relative_to(folder).as_posix(), what, item.id))
     if len(clean) > item.images:
         what = f"Has {len(clean)} images, not {item.images}; take the others out, or give --set geneval.images=N."
@@ -118,19 +118,19 @@ def _images_of(
 
 
 def _extra(path: Path, relative: str) -> list[Problem]:
-    """Return the problem of a file among the images that is none; hidden ones are ignored."""
+    """Return the problem of a file that is not an image; hidden files are ignored."""
     if path.name.startswith(".") or not path.is_file():
         return []
-    form = "Is not called NNNNN.png, and the official evaluator reads nothing else"
+    form = "Is not named NNNNN.png, and the official evaluator reads nothing else"
     remedy = "convert it" if path.stem.isdigit() else "rename it"
     return [Problem("extra", relative, f"{form}; {remedy}, or move it elsewhere.")]
 
 
 def _listed(folder: Path) -> list[Path]:
-    """Return what a folder holds, by name; nothing without the folder.
+    """Return the entries of a folder by name; none if it does not exist.
 
     Raises:
-        DataError: the system refuses to list it.
+        DataError: it cannot be listed.
     """
     if not folder.is_dir():
         return []

@@ -1,4 +1,4 @@
-"""Writes what GenEval's own scripts write: JSON lines and the printed summary (docs/spec/geneval.md 2.7)."""
+"""The outputs of GenEval's own scripts: JSON lines and the printed summary (docs/spec/geneval.md 2.7)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ def result_lines(rows: Sequence[Row]) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Return what the official `summary_scores.py` prints: equal metadata are one prompt, tags come as they appear.
+    """Return the output of the official `summary_scores.py`: equal metadata are one prompt,
+        tags in order of appearance.
 
     Raises:
         DataError: there is no row; the official script stops there too.
     """
     if not rows:
-        raise DataError("geneval: no image is scored, and the official summary stops there too.")
+        raise DataError("geneval: no image is scored; the official summary fails in this case too.")
     prompts: dict[str, bool] = {}
     tags: dict[str, list[bool]] = {}
     for row in rows:
@@ -34,13 +35,13 @@ def summary(rows: Sequence[Row]) -> str:
         prompts[row["metadata"]] = prompts.get(row["metadata"], False) or correct
         tags.setdefault(row["tag"], []).append(correct)
     means = {tag: sum(verdicts) / len(verdicts) for tag, verdicts in tags.items()}
-    right = sum(bool(row["correct"]) for row in rows)
+    correct_images = sum(bool(row["correct"]) for row in rows)
     return "\n".join([
         "Summary",
         "=======",
         f"Total images: {len(rows)}",
         f"Total prompts: {len(prompts)}",
-        f"% correct images: {right / len(rows):.2%}",
+        f"% correct images: {correct_images / len(rows):.2%}",
         f"% correct prompts: {sum(prompts.values()) / len(prompts):.2%}",
         "",
         "Task breakdown",

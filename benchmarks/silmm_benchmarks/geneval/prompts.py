@@ -1,4 +1,4 @@
-"""Reads GenEval's prompts and checks them line by line (docs/spec/geneval.md 1)."""
+"""Reads and checks GenEval's prompts, line by line (docs/spec/geneval.md 1)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
-from silmm_benchmarks.data.geneval_names import COLOURS, LABELS
+from silmm_benchmarks.data.geneval_release import COLOURS, LABELS
 from silmm_benchmarks.data.text import checked_text, read_text
 from silmm_benchmarks.geneval.rules import RELATIONS
 
@@ -24,24 +24,24 @@ TAGS: Mapping[str, tuple[str, int]] = {
 }
 """Tag → its column and the number of its prompts, in official order."""
 RENAMED = {"mouse": "computer mouse", "remote": "tv remote", "keyboard": "computer keyboard"}
-"""COCO's label → GenEval's class, where they differ."""
+"""COCO's label → GenEval's class, if they differ."""
 CLASSES = tuple(RENAMED.get(label, label) for label in LABELS)
 """GenEval's 80 classes in the order of the detector's, as in `object_names.txt`."""
 _TAKE = "`silmm data pull geneval` fetches the official file; --set geneval.custom=true takes prompts of your own"
 
 
 def load_items(path: Path, *, official: bool = True, images: int = 4) -> list[Item]:
-    """Read the prompts in the order of the file; an id is the line's number from 0, as folders of images have it.
+    """Read the prompts in the order of the file; an id is the line's number from 0, as in the names of image folders.
 
     Each item's details hold the line's object as `metadata`; its category is the tag.
 
     Args:
-        path: `evaluation_metadata.jsonl`, or any file of its form.
-        official: demand the official tags and their numbers of prompts.
+        path: `evaluation_metadata.jsonl`, or a file of the same form.
+        official: require the official number of prompts per tag.
         images: images per prompt.
 
     Raises:
-        DataError: the file is missing, malformed or has other numbers of prompts; names the line.
+        DataError: the file is missing or malformed, or its prompt counts differ; names the line.
     """
     lines = read_text(path).removesuffix("\n").split("\n")
     metadata = [_checked(line.removesuffix("\r"), f"{path.name}, line {n}") for n, line in enumerate(lines, 1)]
@@ -57,7 +57,7 @@ def load_items(path: Path, *, official: bool = True, images: int = 4) -> list[It
 
 
 def metadata_text(metadata: Mapping[str, Any]) -> str:
-    """Return metadata as the official evaluator writes them, which tells prompts apart in its summary."""
+    """Return metadata in the official evaluator's notation, by which its summary identifies prompts."""
     return json.dumps(metadata)
 
 
@@ -65,41 +65,41 @@ def parse_metadata(text: str, where: str) -> dict[str, Any]:
     """Return the JSON object of a line or of a folder's `metadata.jsonl`.
 
     Raises:
-        DataError: it is none.
+        DataError: the text is not a JSON object.
     """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: {text[:80]!r} is no JSON object ({error}). {_TAKE}.") from error
+        raise DataError(f"{where}: {text[:80]!r} is not a JSON object ({error}). {_TAKE}.") from error
     if not isinstance(value, dict):
-        raise DataError(f"{where}: {text[:80]!r} is no JSON object. {_TAKE}.")
+        raise DataError(f"{where}: {text[:80]!r} is not a JSON object. {_TAKE}.")
     return value
 
 
 def _checked(text: str, where: str) -> dict[str, Any]:
-    """Return a line's object, whose clauses the rules can apply without a surprise."""
+    """Return a line's object after a check of all its clauses."""
     metadata = parse_metadata(text, where)
     checked_text(metadata.get("tag"), where, "tag")
     checked_text(metadata.get("prompt"), where, "prompt")
     for key in ("include", "exclude"):
         clauses = metadata.get(key, [])
         if not isinstance(clauses, list) or not all(isinstance(clause, dict) for clause in clauses):
-            raise DataError(f"{where}: {key!r} is no list of objects; correct that line.")
+            raise DataError(f"{where}: {key!r} is not a list of objects; correct that line.")
         for number, clause in enumerate(clauses):
             _check_clause(clause, number, f"{where}, {key} {number}")
     if not metadata.get("include") and not metadata.get("exclude"):
-        raise DataError(f"{where}: no clause, so that every image would be right; correct that line.")
+        raise DataError(f"{where}: there is no clause, so that all images would be correct; correct that line.")
     return metadata
 
 
 def _check_clause(clause: Mapping[str, Any], number: int, where: str) -> None:
     name, count = clause.get("class"), clause.get("count")
     if name not in CLASSES:
-        raise DataError(f"{where}: the class {name!r:.80} is none of the detector's 80; correct that line.")
+        raise DataError(f"{where}: the class {name!r:.80} is not one of the detector's 80; correct that line.")
     if not _whole(count) or int(count or 0) < 1:
-        raise DataError(f"{where}: the count {count!r:.80} is no number from 1 on; correct that line.")
+        raise DataError(f"{where}: the count {count!r:.80} is not a positive integer; correct that line.")
     if "color" in clause and clause["color"] not in COLOURS:
-        raise DataError(f"{where}: the color {clause['color']!r:.80} is none of {', '.join(COLOURS)}.")
+        raise DataError(f"{where}: the color {clause['color']!r:.80} is not one of {', '.join(COLOURS)}.")
     if "position" in clause:
         _check_position(clause["position"], number, where)
 

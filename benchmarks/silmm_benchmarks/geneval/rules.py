@@ -1,6 +1,6 @@
-"""GenEval's rules: which detections count, how two objects stand to each other, whether a prompt's clauses hold.
+"""GenEval's rules: which detections count, the relation of two objects, whether a prompt's clauses hold.
 
-Source: the official `evaluate_images.py` (docs/spec/geneval.md 2.1-2.4). Arithmetic is float32 where the original's is.
+Source: the official `evaluate_images.py` (docs/spec/geneval.md 2.1-2.4). Arithmetic is float32 if the original's is.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silmm.contracts.benchmarks import Mode
-from silmm_benchmarks.data.geneval_names import COLOURS
+from silmm_benchmarks.data.geneval_release import COLOURS
 
 RELATIONS = ("left of", "right of", "above", "below")
 _SAME_PLACE = 1e-3
 _RATIO = 0.5
-"""Of the reduced offset to the offset's length; a relation needs more."""
+"""Least ratio of the reduced offset to the offset's length for a relation; exclusive."""
 
 Box = NDArray[np.float32]
 """x0, y0, x1, y1 in pixels, shape (4,); y grows downwards."""
@@ -32,15 +32,15 @@ class Thresholds:
     """The official script's options, with its defaults."""
 
     threshold: float = 0.3
-    """Score that an object needs to exceed."""
+    """Score that an object must exceed."""
     counting_threshold: float = 0.9
     """The same for prompts of the tag `counting`."""
     max_objects: int = 16
-    """Objects of a class that are kept."""
+    """Largest number of objects per class."""
     max_overlap: float = 1.0
     """IoU from which the weaker of two objects is dropped; 1 drops none, not even an identical box."""
     position_threshold: float = 0.1
-    """Share of both extents that is taken off an offset."""
+    """Share of both extents that is subtracted from an offset."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class ClassObjects:
     rows: NDArray[np.float32]
     """x0, y0, x1, y1, score; shape (n, 5)."""
     source: tuple[int, ...]
-    """The place of each in the detector's rows of this class."""
+    """Position of each in the detector's rows of this class."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an image is right, and the official reasons why not."""
+    """Whether an image is correct, and the official reasons if it is not."""
 
     correct: bool
     reason: str
@@ -83,7 +83,7 @@ def kept_objects(rows: NDArray[np.float32], tag: str, options: Thresholds, mode:
 
 
 def _suppressed(rows: NDArray[np.float32], order: Sequence[int], limit: float, mode: Mode) -> list[int]:
-    """Keep an object and drop those behind it that overlap it, again and again."""
+    """Keep the best object, drop those that overlap it, and repeat with the rest."""
     kept: list[int] = []
     left = list(order)
     while left:
@@ -94,15 +94,15 @@ def _suppressed(rows: NDArray[np.float32], order: Sequence[int], limit: float, m
 
 
 def overlap(first: Sequence[Any] | Box, second: Sequence[Any] | Box, mode: Mode = Mode.OFFICIAL) -> float:
-    """Return the intersection over union of two boxes whose ends count, so that 0..9 is ten wide; 0 without a union.
+    """Return the intersection over union of two boxes with inclusive ends (0..9 is ten wide); 0 if the union is empty.
 
     Officially differences are taken in the boxes' own precision, in mode fixed in double.
     """
     if mode is Mode.FIXED:
         first, second = [float(edge) for edge in first], [float(edge) for edge in second]
     inner = [pick(a, b) for pick, a, b in zip((max, max, min, min), first, second, strict=True)]
-    shared, one, other = _area(inner), _area(first), _area(second)
-    union = one + other - shared
+    shared, first_area, second_area = _area(inner), _area(first), _area(second)
+    union = first_area + second_area - shared
     return shared / union if union else 0.0
 
 
@@ -111,7 +111,7 @@ def _area(box: Sequence[Any] | Box) -> float:
 
 
 def relations(first: Box, second: Box, position_threshold: float = 0.1) -> tuple[str, ...]:
-    """Return what `first` is to `second`: none, one or two of "left of", "right of", "above", "below".
+    """Return the relations of `first` to `second`: none, one or two of "left of", "right of", "above", "below".
 
     The offset of the centres, reduced on each axis by `position_threshold` times both extents, is divided by the length
     of the offset before the reduction; a relation needs more than one half.
@@ -129,7 +129,7 @@ def relations(first: Box, second: Box, position_threshold: float = 0.1) -> tuple
 
 
 def colour_clauses(metadata: Metadata, objects: Mapping[str, ClassObjects]) -> list[tuple[str, tuple[int, ...]]]:
-    """Return each class whose objects' colours are asked, with their places in the detector's rows of the class."""
+    """Return each class whose objects' colours are needed, with their positions in the detector's rows of the class."""
     asked = []
     for clause in metadata.get("include", ()):
         source = _of(objects, clause["class"]).source[: clause["count"]]
@@ -149,12 +149,12 @@ def evaluate(
     Args:
         metadata: of the prompt.
         objects: class → its objects that count.
-        colours_of: the colours of a class' objects, which are named by their places in the detector's rows.
+        colours_of: returns the colours of a class' objects, given their positions in the detector's rows.
         position_threshold: see :func:`relations`.
 
     Raises:
-        KeyError, IndexError: a clause refers to a later clause, or excludes zero objects of an absent class: the
-            official script stops there too.
+        KeyError, IndexError: a clause refers to a later clause, or excludes zero objects of an absent class; the
+            official script fails in these cases too.
     """
     reasons: list[str] = []
     groups: list[NDArray[np.float32] | None] = []
@@ -176,7 +176,7 @@ def _included(
     colours_of: Callable[[str, tuple[int, ...]], Sequence[str]],
     position_threshold: float,
 ) -> tuple[str, NDArray[np.float32]]:
-    """Return why a clause of `include` does not hold, or "", and the objects it took."""
+    """Return why a clause of `include` does not hold ("" if it does), and the objects it selected."""
     name, count = clause["class"], clause["count"]
     taken = _of(objects, name)
     rows = taken.rows[:count]
@@ -186,8 +186,8 @@ def _included(
         wanted, colours = clause["color"], list(colours_of(name, taken.source[:count]))
         if colours.count(wanted) < count:
             others = ", ".join(f"{colours.count(colour)} {colour}" for colour in COLOURS if colour in colours)
-            found = f"found {colours.count(wanted)} {wanted}; and {others}"
-            return f"expected {wanted} {name}>={count}, {found}", rows
+            outcome = f"found {colours.count(wanted)} {wanted}; and {others}"
+            return f"expected {wanted} {name}>={count}, {outcome}", rows
     if "position" in clause:
         relation, number = clause["position"]
         target = groups[number]

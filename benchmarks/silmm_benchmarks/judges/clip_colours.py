@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from silmm.contracts.judges import Region
 from silmm.errors import DataError, UsageError
-from silmm_benchmarks.data.geneval_names import COLOURS
+from silmm_benchmarks.data.geneval_release import COLOURS
 from silmm_benchmarks.judges.clip_similarity import read_clip
 from silmm_benchmarks.judges.loading import Placement
 from silmm_benchmarks.judges.options import ColourOptions
@@ -166,5 +166,5 @@ class ClipColours:
         from PIL.Image import Resampling
 
         pixels = centre_squares(crops, self._size, Resampling.BICUBIC, CLIP_MEAN, CLIP_STD)
-        placed = pixels.to(self._placement.device, self._placement.dtype)
-        return F.normalize(self._model.encode_image(placed), dim=-1)
+        on_device = pixels.to(self._placement.device, self._placement.dtype)
+        return F.normalize(self._model.encode_image(on_device), dim=-1)

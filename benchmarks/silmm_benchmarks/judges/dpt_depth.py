@@ -92,7 +92,7 @@ class DptDepth:
         with torch.inference_mode():
             for part in self._placement.chunks(len(images)):
                 pixels = squares(images[part], SIZE, Resampling.BILINEAR, HALF, HALF)
-                placed = pixels.to(self._placement.device, self._placement.dtype)
-                maps = self._model(pixel_values=placed).predicted_depth.float()
+                on_device = pixels.to(self._placement.device, self._placement.dtype)
+                maps = self._model(pixel_values=on_device).predicted_depth.float()
                 maps_8bit += [eight_bit(inverse, image.size) for inverse, image in zip(maps, images[part], strict=True)]
         return maps_8bit

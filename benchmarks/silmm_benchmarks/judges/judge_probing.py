@@ -37,12 +37,12 @@ def scene() -> Image:
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", (641, 427), (120, 180, 235))
-    draw = ImageDraw.Draw(image)
-    draw.rectangle([0, 300, 641, 427], fill=(70, 150, 60))
-    draw.ellipse([520, 30, 600, 110], fill=(250, 220, 60))
-    draw.rectangle([180, 190, 360, 340], fill=(190, 120, 80))
-    draw.polygon([(160, 190), (270, 90), (380, 190)], fill=(150, 40, 40))
-    draw.rectangle([250, 260, 300, 340], fill=(80, 50, 30))
+    canvas = ImageDraw.Draw(image)
+    canvas.rectangle([0, 300, 641, 427], fill=(70, 150, 60))
+    canvas.ellipse([520, 30, 600, 110], fill=(250, 220, 60))
+    canvas.rectangle([180, 190, 360, 340], fill=(190, 120, 80))
+    canvas.polygon([(160, 190), (270, 90), (380, 190)], fill=(150, 40, 40))
+    canvas.rectangle([250, 260, 300, 340], fill=(80, 50, 30))
     return image
 
 

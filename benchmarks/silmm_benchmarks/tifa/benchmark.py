@@ -14,7 +14,7 @@ from silmm.errors import DataError, UsageError
 from silmm.storage.sha256_cache import sha256_file
 from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.tifa.image_layout import find_images
-from silmm_benchmarks.tifa.official_data import QUESTIONS, TEXTS
+from silmm_benchmarks.tifa.official_files import QUESTIONS, TEXTS
 from silmm_benchmarks.tifa.questions import SUBSETS, TYPES, load_items
 from silmm_benchmarks.tifa.rules import chosen, official_result, question_scores, unmatched
 

@@ -9,7 +9,7 @@ from typing import Any
 from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
 from silmm_benchmarks.data.text import checked_id, checked_text, read_json
-from silmm_benchmarks.tifa.official_data import QUESTIONS, TEXTS
+from silmm_benchmarks.tifa.official_files import QUESTIONS, TEXTS
 
 CAPTIONS = 4_081
 """Captions of TIFA v1.0."""

@@ -144,7 +144,7 @@ def test_columns_of_the_paper_come_first() -> None:
     assert next(column for column in columns if column.name == "Other").note == "no question of this category"
 
 
-def test_a_lost_first_row_is_told() -> None:
+def test_a_lost_first_row_is_reported() -> None:
     """Where the official script drops the prompt, its score says which question is lost."""
     item = Item("a", "p", "", 1, {"questions": [_question(1, [], first=True), _question(2, [1])]})
     rows = _rows(item, [["yes", "yes"]], Mode.OFFICIAL)
@@ -156,7 +156,7 @@ def test_a_lost_first_row_is_told() -> None:
 
 
 def test_missing_answers_give_no_number() -> None:
-    """Without the judge columns say so; a prompt with a part of its images scored is left out, and told."""
+    """Without the judge columns say so; a prompt whose images are partly scored is left out and reported."""
     item = Item("a", "p", "", 2, {"questions": [_question(1, [])]})
     assert BENCH.score(JudgedImage(item, 0, {}), Mode.OFFICIAL) == {}
     assert BENCH.columns([item], [(item, 0, {})], Mode.OFFICIAL)[0].note == "judge mplug (vqa) needed"
@@ -170,7 +170,7 @@ def test_missing_answers_give_no_number() -> None:
 
 
 def test_the_text_reports_have_the_official_lines() -> None:
-    """Results, details and summary have the lines that readers of the official reports look for."""
+    """Results, details and summary have the lines that readers of the official reports need."""
     item = Item("a", "p", "", 2, {"questions": [_question(1, []), _question(2, [1], "global -")]})
     crops = [["yes", "yes"], ["yes", "no"]]
     assert image_line(Path("d/a.png"), [1.0, 0.5]) == "d/a.png, 1.0, 0.5, 0.75"

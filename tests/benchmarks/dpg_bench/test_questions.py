@@ -10,7 +10,7 @@ import pytest
 from silmm_benchmarks.benchmark_options import DpgBenchOptions
 from silmm_benchmarks.data.text import LONGEST_PROMPT
 from silmm_benchmarks.dpg_bench.benchmark import DpgBench
-from silmm_benchmarks.dpg_bench.official_data import FILES, QUESTIONS
+from silmm_benchmarks.dpg_bench.official_files import FILES, QUESTIONS
 from silmm_benchmarks.dpg_bench.questions import PROMPTS, circular, load_items, read_prompts
 
 from silmm.errors import DataError, UsageError
@@ -97,7 +97,7 @@ def test_a_bad_row_is_named_by_line(table: Callable[..., Path], lines: list[str]
 
 
 def test_a_table_with_other_columns_is_refused(table: Callable[..., Path]) -> None:
-    """A file of another kind is told by the column that it lacks."""
+    """A file of another kind is reported with the column that it lacks."""
     with pytest.raises(DataError, match="names no column 'item_id'"):
         load_items(table("a,b\n", header="x,y\n"), official=False)
 
@@ -149,7 +149,7 @@ def test_prompt_files_replace_the_tables_texts(table: Callable[..., Path], tmp_p
 
 
 def test_dsg_is_read_until_its_known_defects(official_data: OfficialData) -> None:
-    """DSG's table has the same columns; its rows with words for numbers are told, not crashed on."""
+    """DSG's table has the same columns; its rows with words for numbers are reported, without a crash."""
     with pytest.raises(DataError, match=r"line 185: dependency is '5, right'"):
         load_items(official_data("dsg/dsg-1k-anns.csv"), official=False)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from silmm_benchmarks.data.geneval_names import LABELS
+from silmm_benchmarks.data.geneval_release import LABELS
 from silmm_benchmarks.geneval.prompts import RENAMED
 from silmm_benchmarks.judges.clip_colours import region_crop
 from silmm_benchmarks.judges.run_length import encode_mask
@@ -30,7 +30,7 @@ COCO_LABELS = {name: label for label, name in RENAMED.items()}
 
 
 class FolderOptions(Options):
-    """Where a judge's files lie."""
+    """Where a judge's files are."""
 
     weights: str = option("", "file or folder")
 

@@ -79,12 +79,12 @@ def test_every_part_of_a_grid_is_asked_its_questions(
         for row in mine[1:3]:
             image = noise(4 * number + row["index"], SIDE)
             assert json.loads(row["answers"])["vqa"] == judge.answer([image], [asked])[0]
-    told = {row["item"]: json.loads(row["scores"]) for row in rows}
+    scores_of = {row["item"]: json.loads(row["scores"]) for row in rows}
     # The first prompt lost its first question, as officially; here another one depends on it.
     assert items[0].id in {row["item"] for row in rows if row["failed"]}
     assert f"{items[0].id} dropped: question" in result.numbers["Overall"].note
     assert result.numbers["Overall"].prompts == PROMPTS - 1
-    assert told[items[1].id]["score"] >= 0
+    assert scores_of[items[1].id]["score"] >= 0
     check_reports(done, [item.id for item in items[1:PROMPTS]])
 
 

@@ -25,7 +25,7 @@ UNICODE = "🦊 läuft — «über» 中文, שלום"
 
 @pytest.fixture
 def score(bench: Callable[..., Done], tmp_path: Path) -> Callable[..., Done]:
-    """Score own data without any judge: what is malformed has to be found before one is needed."""
+    """Score custom data without any judge: malformed data must be refused before one is needed."""
 
     def run(name: str, images: Path, *more: object) -> Done:
         judges = [word for role in NO_JUDGES[name] for word in ("--judge", f"{role}=none")]
@@ -56,16 +56,16 @@ def question(key: str = "a", text: str = "a cat", **changes: Any) -> dict[str, A
     }
 
 
-def refused(done: Done, *told: str) -> None:
+def refused(done: Done, *expected: str) -> None:
     """Exit code 4, a message with these words, no traceback and no result."""
     assert done.exit_code == 4, done.stderr
-    for part in told:
+    for part in expected:
         assert part in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     assert done.answer == {}
 
 
-@pytest.mark.parametrize(("captions", "questions", "told"), [
+@pytest.mark.parametrize(("captions", "questions", "expected"), [
     ('[{"id": "a", "caption": "a cat"},\n  {"id": }]', [question()],
      ["text_inputs.json", "line 2, column 10"]),
     ("[" * 100_000, [question()], ["text_inputs.json"]),
@@ -80,14 +80,14 @@ def refused(done: Done, *told: str) -> None:
 ], ids=["broken JSON", "endless nesting", "duplicate id", "path as id", "very long", "unknown id", "choices",
         "type", "no object", "no question"])
 def test_tifas_files_are_refused_by_row(
-    score: Callable[..., Done], tmp_path: Path, captions: Any, questions: Any, told: Sequence[str]
+    score: Callable[..., Done], tmp_path: Path, captions: Any, questions: Any, expected: Sequence[str]
 ) -> None:
     """Each defect of TIFA's two files is an error that names file and row."""
     write_tifa(tmp_path, captions, questions)
-    refused(score("tifa", tmp_path), *told)
+    refused(score("tifa", tmp_path), *expected)
 
 
-@pytest.mark.parametrize(("index", "told"), [
+@pytest.mark.parametrize(("index", "expected"), [
     ('{"a": "../secret.png"}', ["unreadable: a", "'../secret.png'"]),
     ('{"a": "/etc/passwd"}', ["unreadable: a", "'/etc/passwd'"]),
     ('{"a": "C:\\\\x.png"}', ["unreadable: a"]),
@@ -98,17 +98,17 @@ def test_tifas_files_are_refused_by_row(
     ("[]", ["index.json", "expected an object"]),
 ])
 def test_an_index_of_images_stays_in_its_folder(
-    score: Callable[..., Done], tmp_path: Path, index: str, told: Sequence[str]
+    score: Callable[..., Done], tmp_path: Path, index: str, expected: Sequence[str]
 ) -> None:
     """Paths that lead out of the index's folder, and indexes that are none, are refused by name."""
     write_tifa(tmp_path, [caption()], [question()])
     noise(1).save(tmp_path / "secret.png")
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "index.json").write_text(index)
-    refused(score("tifa", tmp_path / "in" / "index.json"), *told)
+    refused(score("tifa", tmp_path / "in" / "index.json"), *expected)
 
 
-@pytest.mark.parametrize(("rows", "told"), [
+@pytest.mark.parametrize(("rows", "expected"), [
     (["a,p,,1,0,,,entity (x),q?", "a,p,,2,7,,,entity (x),q?"], ["line 3", "depends on a question"]),
     (["a,p,,1,2,,,entity (x),q?", "a,p,,2,1,,,entity (x),q?"], ["line 2", "depends on itself"]),
     (["a,p,,1,0,,,entity (x),q?", "a,p,,1,0,,,entity (x),r?"], ["line 3", "two questions 1"]),
@@ -122,16 +122,16 @@ def test_an_index_of_images_stays_in_its_folder(
 ], ids=["no parent", "circle", "number twice", "id again", "path as id", "broken CSV", "fields", "number",
         "very long", "empty"])
 def test_dpgs_table_is_refused_by_line(
-    score: Callable[..., Done], tmp_path: Path, rows: Sequence[str], told: Sequence[str]
+    score: Callable[..., Done], tmp_path: Path, rows: Sequence[str], expected: Sequence[str]
 ) -> None:
     """Each defect of DPG-Bench's table is an error that names the line."""
     folder = tmp_path / "data" / "dpg-bench"
     folder.mkdir(parents=True)
     (folder / "dpg_bench.csv").write_text("\n".join([HEAD, *rows]) + "\n")
-    refused(score("dpg-bench", tmp_path), "dpg_bench.csv", *told)
+    refused(score("dpg-bench", tmp_path), "dpg_bench.csv", *expected)
 
 
-@pytest.mark.parametrize(("prompts", "told"), [
+@pytest.mark.parametrize(("prompts", "expected"), [
     (["a cat", "../../a cat"], ["color_val.txt, line 2", "'/'"]),
     (["a cat", "a cat"], ["color_val.txt, line 2", "repeats line 1"]),
     (["x" * 241], ["color_val.txt, line 1", "241 bytes"]),
@@ -140,13 +140,13 @@ def test_dpgs_table_is_refused_by_line(
     ([], ["color_val.txt"]),
 ], ids=["path", "twice", "very long", "blank", "control", "empty"])
 def test_prompts_that_cannot_name_images_are_refused_by_line(
-    score: Callable[..., Done], tmp_path: Path, prompts: Sequence[str], told: Sequence[str]
+    score: Callable[..., Done], tmp_path: Path, prompts: Sequence[str], expected: Sequence[str]
 ) -> None:
     """Each defect of a prompt file of T2I-CompBench++ is an error that names file and line."""
     folder = tmp_path / "data" / "t2i-compbench"
     folder.mkdir(parents=True)
     (folder / "color_val.txt").write_text("\n".join(prompts), encoding="utf-8")
-    refused(score("t2i-compbench", tmp_path), *told)
+    refused(score("t2i-compbench", tmp_path), *expected)
 
 
 def bomb(path: Path, side: int = 60_000) -> None:
@@ -168,14 +168,14 @@ def script(path: Path) -> None:
     path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
 
 
-@pytest.mark.parametrize(("make", "told"), [
+@pytest.mark.parametrize(("make", "expected"), [
     (bomb, "3600000000 pixels"), (lambda path: bomb(path, 9_000), "9000x9000 pixels"),
     (cut, "no whole PNG"), (script, "PNG, JPEG, WEBP"),
     (lambda path: path.write_bytes(b""), "PNG, JPEG, WEBP"), (lambda path: path.mkdir(), "missing"),
 ], ids=["bomb", "large", "cut off", "another format", "empty", "folder"])
 @pytest.mark.parametrize("name", ["tifa", "dpg-bench"])
 def test_images_that_are_none_are_named(
-    score: Callable[..., Done], tmp_path: Path, name: str, make: Callable[[Path], None], told: str
+    score: Callable[..., Done], tmp_path: Path, name: str, make: Callable[[Path], None], expected: str
 ) -> None:
     """Bombs, torn files and other formats are listed by name, within a moment, and nothing is scored."""
     own(tmp_path, name)
@@ -183,7 +183,7 @@ def test_images_that_are_none_are_named(
     images.mkdir()
     make(images / "a.png")
     done = score(name, images)
-    refused(done, told, "Nothing was scored")
+    refused(done, expected, "Nothing was scored")
     assert "a" in (tmp_path / "out" / name / "problems.tsv").read_text()
 
 
@@ -199,7 +199,7 @@ def own(tmp_path: Path, name: str, prompt: str = "a cat", key: str = "a") -> Non
 
 
 def test_a_grid_of_another_size_is_named(score: Callable[..., Done], tmp_path: Path) -> None:
-    """An image that is no 2x2 grid of squares is told with both sizes, never padded with black."""
+    """An image that is no 2x2 grid of squares is reported with both sizes, never padded with black."""
     own(tmp_path, "dpg-bench")
     images = tmp_path / "images"
     images.mkdir()

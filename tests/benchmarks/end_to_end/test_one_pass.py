@@ -90,7 +90,7 @@ def roles_of(item: Any) -> tuple[str, ...]:
     return GROUPS[item.details["group"]] if item.category == "complex" else ASKED[item.category]
 
 
-def test_a_image_is_looked_at_once_by_each_judge(
+def test_each_judge_is_asked_once_about_an_image(
     calls: list[tuple[str, bytes, int]], bench: Callable[..., Done], official_t2i: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -31,7 +31,7 @@ NUMERACY = {
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Give prompts of our own, which spaCy parses."""
+    """Return prompts of our own, which spaCy parses."""
     pytest.importorskip("spacy")
     coco_detector.find()
     folder = tmp_path / "data" / "t2i-compbench"

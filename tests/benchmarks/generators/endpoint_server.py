@@ -1,4 +1,4 @@
-"""A real web server on this machine that speaks OpenAI's images API, as well or as badly as it is told."""
+"""A real web server on this machine that speaks OpenAI's images API, as well or as badly as it is reported."""
 
 from __future__ import annotations
 

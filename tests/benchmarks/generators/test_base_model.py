@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from silmm.bench.open_generator import choose_generator
+from silmm.bench.protocol_card import sampling_of
 from silmm.contracts.generators import GenerationFailure, Generator
 from silmm.errors import DataError, UsageError
 from silmm.lora.adapters import new_adapter, save_adapter, trainable_parameters
@@ -23,7 +24,7 @@ def opened(spec, **options):
 
 
 def arrays(images):
-    return [np.asarray(one, dtype=np.int16) for one in images]
+    return [np.asarray(image, dtype=np.int16) for image in images]
 
 
 @pytest.mark.parametrize("name", ["tiny-discrete", "tiny-continuous"])
@@ -53,7 +54,7 @@ def test_an_adapter_changes_images_and_identity(tmp_path):
     assert base.identity["adapter"] is None
     prompts, seeds = [PROMPTS[0]] * 4, [1, 2, 3, 4]
     before, after = arrays(base.generate(prompts, seeds)), arrays(tuned.generate(prompts, seeds))
-    assert any((one != two).any() for one, two in zip(before, after, strict=True))
+    assert any((base_image != tuned_image).any() for base_image, tuned_image in zip(before, after, strict=True))
 
 
 def test_a_prompt_that_the_model_cannot_read_is_recorded():
@@ -83,6 +84,34 @@ def test_sampling_options_reach_a_discrete_model_alone():
     ],
 )
 def test_what_cannot_work_is_an_error_before_anything_is_sampled(spec, options, error, message):
-    """Unknown names, folders, options and adapters are told with a way out."""
+    """Unknown names, folders, options and adapters are reported with a way out."""
     with pytest.raises(error, match=message):
         opened(spec, **options)
+
+
+STEPPING = """
+from silmm import hookimpl
+from silmm.contracts.options import Options, option
+
+
+class SteppingOptions(Options):
+    device: str = option("cpu", "Where the model runs.")
+    steps: int = option(4, "Denoising steps.")
+
+
+@hookimpl
+def silmm_register_models(register):
+    register("stepping", lambda options: object(), options=SteppingOptions, summary="Takes steps.", kind="continuous")
+"""
+
+
+def test_model_options_stand_in_identity_and_card(fake_distribution):
+    """`--set model.OPTION` is in the images' record and in the protocol card; the device is in neither."""
+    fake_distribution("silmm-stepping", {"stepping": "silmm_stepping"}, {"silmm_stepping": STEPPING})
+    registry = Registry.load()
+    choice = choose_generator("stepping", {"model": {"steps": "9"}, "generator": {"device": "cpu"}}, registry)
+    identity = choice.open(registry).identity
+    assert identity["options"] == {"steps": 9}
+    seeds = "image k of every prompt: seed + k"
+    assert sampling_of({"identity": identity}, [(32, 32)], seeds)["model_options"] == {"steps": 9}
+    assert sampling_of(None, [(32, 32)], seeds)["model_options"] == "unknown"

@@ -167,7 +167,7 @@ def test_a_broken_answer_is_a_failure_of_that_item(served, ask, content):
         (401, error(f"Incorrect API key provided: {KEY}"), "does not accept the key"),
         (404, error("The model does not exist", "model_not_found"), "The model does not exist"),
         (400, error("Invalid size", "invalid_value", param="size"), "Invalid size"),
-        (429, error("no money", "insufficient_quota"), "nothing left"),
+        (429, error("no money", "insufficient_quota"), "no credit left"),
         (302, {}, "HTTP 302"),
     ],
 )
@@ -187,7 +187,7 @@ def test_images_that_came_before_the_stop_are_kept(served, ask):
     found = generator.generate(["a", "b", "c"], [1, 2, 3])
     failures = [one for one in found if isinstance(one, GenerationFailure)]
     assert [(one.reason, one.final) for one in failures] == [("failed", False)]
-    with pytest.raises(UsageError, match="nothing left"):
+    with pytest.raises(UsageError, match="no credit left"):
         generator.generate(["d"], [4])
     assert len(served.bodies) == 3
 
@@ -229,12 +229,12 @@ def test_the_cost_is_estimated_before_the_start(served, ask):
     ("environ", "base_url", "message"),
     [
         ({}, "", "OPENAI_API_KEY is not set"),
-        ({"OPENAI_API_KEY": "sk\nX: y"}, "", "characters that no key has"),
-        ({"OPENAI_API_KEY": KEY}, "http://example.org/v1", "unprotected"),
-        ({"OPENAI_API_KEY": KEY}, "https://user:pw@example.org/v1", "no user"),
-        ({"OPENAI_API_KEY": KEY}, "https://example.org/v1?key=1", "no user"),
-        ({"OPENAI_API_KEY": KEY}, "file:///etc", "no address"),
-        ({"OPENAI_BASE_URL": "nonsense"}, "", "no address"),
+        ({"OPENAI_API_KEY": "sk\nX: y"}, "", "characters that a key cannot have"),
+        ({"OPENAI_API_KEY": KEY}, "http://example.org/v1", "unencrypted"),
+        ({"OPENAI_API_KEY": KEY}, "https://user:pw@example.org/v1", "must not contain a user"),
+        ({"OPENAI_API_KEY": KEY}, "https://example.org/v1?key=1", "must not contain a user"),
+        ({"OPENAI_API_KEY": KEY}, "file:///etc", "not the address"),
+        ({"OPENAI_BASE_URL": "nonsense"}, "", "not the address"),
     ],
 )
 def test_an_unsafe_address_or_key_is_refused(environ, base_url, message):
@@ -259,7 +259,7 @@ def test_the_environment_names_the_endpoint(served, monkeypatch):
 
 
 def test_an_endpoint_that_is_not_there_is_a_failure_per_item():
-    """A refused connection is told with its reason, and may be tried again."""
+    """A refused connection is reported with its reason, and may be tried again."""
     given = OpenAIImagesOptions(model="m", base_url="http://127.0.0.1:9/v1", attempts=1)
     (failure,) = open_images(given, {}).generate(["red"], [1])
     assert (failure.reason, failure.final) == ("failed", False)

@@ -103,7 +103,7 @@ def test_missing_judges_leave_out_what_needs_them() -> None:
 def test_colours_of_other_objects_are_refused() -> None:
     """Stored answers that do not fit the detections are an error, not a verdict."""
     answers = {"detector": [_detections(("car", 0, 0.5))], "colours": ["red", "blue"]}
-    with pytest.raises(DataError, match="2 stored colours of 1 objects"):
+    with pytest.raises(DataError, match="2 colours are stored for 1 objects"):
         CUSTOM.score(JudgedImage(RED_CAR, 0, answers), Mode.OFFICIAL)
 
 

@@ -1,4 +1,4 @@
-"""GenEval's folders of images: what is taken, which prompt a folder belongs to, what is told of the rest."""
+"""GenEval's folders of images: what is taken, which prompt a folder belongs to, what is reported of the rest."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_broken_metadata_are_a_problem_of_their_prompt(tmp_path: Path) -> None:
     assert found.images == ()
 
 
-def test_missing_images_and_other_formats_are_told(tmp_path: Path) -> None:
+def test_missing_images_and_other_formats_are_reported(tmp_path: Path) -> None:
     """A JPEG is not read by the official evaluator; the message says to convert it. Hidden files are ignored."""
     _fill(tmp_path / "00000", ITEMS[0], ("00000.png", "00001.jpg", "notes.txt", "._00000.png"))
     found = BENCHMARK.find(tmp_path, ITEMS)
@@ -134,7 +134,7 @@ def test_a_loop_of_links_belongs_to_no_prompt(tmp_path: Path) -> None:
 def test_the_folder_above_is_recognised(tmp_path: Path) -> None:
     """Given the folder of several benchmarks' images, the message names the right one."""
     _fill(tmp_path / "geneval" / "00000", ITEMS[0])
-    with pytest.raises(DataError, match=r"give .*geneval"):
+    with pytest.raises(DataError, match=r"name .*geneval"):
         BENCHMARK.find(tmp_path, ITEMS)
     with pytest.raises(DataError, match="is not a folder"):
         BENCHMARK.find(tmp_path / "nothing", ITEMS)

@@ -43,12 +43,12 @@ def test_the_nearest_choice_is_the_largest_dot_product(matcher):
 
 
 def test_the_first_of_equals_is_taken(matcher):
-    """Choices that are read alike are told apart by their place alone."""
+    """Choices that are read alike are distinguished by their position alone."""
     assert matcher.match(["dog"], [["car", "dog", "Dog", "dog"]]) == [1]
     assert matcher.match([], []) == []
 
 
-def test_a_question_without_choices_is_told(matcher):
+def test_a_question_without_choices_is_reported(matcher):
     """There is nothing to match with, which is an error of the data."""
     with pytest.raises(DataError, match="'red' has no choices"):
         matcher.match(["red"], [[]])

@@ -1,4 +1,4 @@
-"""Any base model of silmm is a judge by what it sees itself."""
+"""Any base model of silmm is a judge, by its own answers about images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from silmm.registry.registry import Registry
 
 @pytest.fixture(scope="module")
 def judge():
-    """The embedded model as a judge; it looks at 32 pixels."""
+    """The embedded model as a judge, at 32 pixels."""
     return BaseModelJudge.load(BaseModelOptions(size=32))
 
 
@@ -122,7 +122,7 @@ def test_files_of_the_model_count_by_content(fake_distribution, tmp_path):
     ({"settings": '{"no_such": 1}'}, UsageError, "no_such"),
     ({"adapter": "/no/such/adapter"}, DataError, "no adapter folder"),
 ])
-def test_wrong_options_are_told(options, error, message):
+def test_wrong_options_are_reported(options, error, message):
     """An unknown model or setting, broken JSON and a missing adapter each say what is wrong."""
     with pytest.raises(error, match=message):
         BaseModelJudge.load(BaseModelOptions(**options))

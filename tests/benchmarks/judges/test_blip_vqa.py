@@ -184,7 +184,7 @@ def judge_pixels(judge: BlipVqa, image: Image.Image) -> torch.Tensor:
     return shown[0]
 
 
-def test_an_interpolated_position_embedding_is_told(tiny, images):
+def test_an_interpolated_position_embedding_is_reported(tiny, images):
     """A folder at 384 pixels, as published, answers at 480 and says that it is not the official model."""
     judge = BlipVqa.load(BlipVqaOptions(weights=str(tiny("blip_converted", 384)), device="cpu"))
     assert "24x24 positions interpolated to 30x30: not the official numbers" in judge.identity["layout"]
@@ -221,7 +221,7 @@ def test_another_vocabulary_is_refused(tmp_path):
 
 
 def damaged(state: dict[str, torch.Tensor], how: str) -> dict[str, torch.Tensor]:
-    """Return the weights with one thing wrong."""
+    """Return the weights with one error in them."""
     if how == "foreign name":
         return {**state, "itm_head.weight": torch.zeros(2)}
     if how == "lost weight":

@@ -1,4 +1,4 @@
-"""Canaries let a judge that sees pass and stop one that does not."""
+"""Canaries let a sound judge pass and stop a blind one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from silmm.contracts.judges import BadText, Detections, Question
 RED = np.array(canaries.RED)
 
 
-class Seeing:
-    """Reads what the canaries sample by counting red pixels: a judge that is right about them."""
+class SoundJudge:
+    """Answers about the canaries' images by counting red pixels: always right."""
 
     identity: dict[str, str] = {}  # noqa: RUF012
 
@@ -45,6 +45,17 @@ class Seeing:
         pairs = zip(images, texts, strict=True)
         return np.array([self._red(image) * ("red" in text) for image, text in pairs])
 
+    def yes_no(self, images: Sequence[Image.Image], questions: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        return [np.stack([row, 1 - row], axis=1) for row in self.p_yes(images, questions)]
+
+    def rate(self, images: Sequence[Image.Image], texts: Sequence[str]) -> np.ndarray:
+        return 20 * self.similarity(images, texts) - 5
+
+    def compare(
+        self, first: Sequence[Image.Image], second: Sequence[Image.Image], texts: Sequence[str]
+    ) -> np.ndarray:
+        return 0.5 + 0.5 * (self.similarity(first, texts) - self.similarity(second, texts))
+
     def detect(self, images: Sequence[Image.Image]) -> list[Detections]:
         none = np.zeros(0, np.float32)
         return [Detections((), none, none.reshape(0, 4), (479, 479)) for _ in images]
@@ -57,58 +68,61 @@ class Seeing:
         return [list(group).index(known[answer]) for answer, group in zip(answers, choices, strict=True)]
 
 
-def test_a_judge_that_sees_passes_all():
-    """Every ability is asked, and right answers pass: true, false and blank, right and wrong text."""
-    results = canaries.check(Seeing())
-    assert len(results) == 14
+def test_a_sound_judge_passes_all_canaries():
+    """Every method is asked, and right answers pass: true, false and blank, right and wrong text."""
+    results = canaries.check(SoundJudge())
+    assert len(results) == 19
     assert [str(one) for one in results if not one.passed] == []
 
 
-@pytest.mark.parametrize("method", ["p_yes", "answer", "similarity", "depth", "match"])
+@pytest.mark.parametrize("method", ["p_yes", "yes_no", "answer", "similarity", "rate", "compare", "depth", "match"])
 def test_a_blind_judge_fails(method, monkeypatch):
-    """The same answer whatever is shown and asked fails at least one canary of each ability."""
+    """The same answer to every image and question fails at least one canary of each method."""
     constant = {
         "p_yes": lambda self, images, questions: [np.full(len(group), 0.9) for group in questions],
+        "yes_no": lambda self, images, questions: [np.full((len(group), 2), 0.5) for group in questions],
+        "rate": lambda self, images, texts: np.full(len(texts), 21.0),
+        "compare": lambda self, first, second, texts: np.full(len(texts), 0.9),
         "answer": lambda self, images, questions: [["yes"] * len(group) for group in questions],
         "similarity": lambda self, images, texts: np.full(len(texts), 0.3),
         "depth": lambda self, images: [np.zeros((512, 512), np.uint8) for _ in images],
         "match": lambda self, answers, choices: [0] * len(answers),
     }
-    monkeypatch.setattr(Seeing, method, constant[method])
-    failed = [one for one in canaries.check(Seeing()) if not one.passed]
+    monkeypatch.setattr(SoundJudge, method, constant[method])
+    failed = [one for one in canaries.check(SoundJudge()) if not one.passed]
     assert failed
     assert all(one.detail for one in failed)
 
 
-def test_a_detector_that_sees_things_fails(monkeypatch):
-    """A sure detection on a blank image, or a score that is not finite, is told with label and score."""
+def test_a_detector_that_hallucinates_fails(monkeypatch):
+    """A confident detection on a blank image, or a score that is not finite, is reported with label and score."""
     def found(score: float) -> list[Detections]:
         box = np.array([[0, 0, 9, 9]], np.float32)
         return [Detections(("dog",), np.array([score], np.float32), box, (479, 479))]
 
     for score, passed in ((0.3, True), (0.9, False), (float("nan"), False)):
-        monkeypatch.setattr(Seeing, "detect", lambda self, images, score=score: found(score))
-        results = canaries.check(Seeing())
+        monkeypatch.setattr(SoundJudge, "detect", lambda self, images, score=score: found(score))
+        results = canaries.check(SoundJudge())
         assert all(one.passed for one in results) is passed
 
 
 def test_answers_that_are_not_numbers_fail(monkeypatch):
-    """NaN is larger than nothing."""
-    monkeypatch.setattr(Seeing, "similarity", lambda self, images, texts: np.full(len(texts), np.nan))
-    assert sum(not one.passed for one in canaries.check(Seeing())) == 2
+    """NaN is not larger than any number."""
+    monkeypatch.setattr(SoundJudge, "rate", lambda self, images, texts: np.full(len(texts), np.nan))
+    assert sum(not one.passed for one in canaries.check(SoundJudge())) == 2
 
 
 def test_an_error_of_the_judge_is_a_failed_canary(monkeypatch):
     """A judge that cannot read the canary's text could not have scored; its message is kept."""
-    def refuse(self: Seeing, images: object, texts: object) -> None:
+    def refuse(self: SoundJudge, images: object, texts: object) -> None:
         raise BadText("cannot read it")
 
-    monkeypatch.setattr(Seeing, "similarity", refuse)
-    (failed,) = [one for one in canaries.check(Seeing()) if not one.passed]
-    assert str(failed) == "similarity: cannot read it"
+    monkeypatch.setattr(SoundJudge, "rate", refuse)
+    (failed,) = [one for one in canaries.check(SoundJudge()) if not one.passed]
+    assert str(failed) == "rate: cannot read it"
 
 
-def test_what_is_sampled_is_what_is_asked_about():
+def test_the_images_show_what_is_asked_about():
     """The image is a red disc on white of about a fifth of its area; the blank one is all white."""
     disc, empty = (np.asarray(image) for image in (canaries.circle(), canaries.blank()))
     assert disc.shape == empty.shape == (512, 512, 3)
@@ -117,7 +131,7 @@ def test_what_is_sampled_is_what_is_asked_about():
 
 
 def test_random_weights_are_asked_the_same(tiny):
-    """The real judges answer the canaries with finite numbers; random ones are found out by some."""
+    """The real judges answer the canaries with finite numbers; random ones fail some."""
     judges = [
         BlipVqa.load(BlipVqaOptions(weights=str(tiny("blip_original")))),
         DptDepth.load(JudgeOptions(weights=str(tiny("dpt")))),

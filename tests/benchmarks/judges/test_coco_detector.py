@@ -26,7 +26,7 @@ def test_the_weights_are_the_pinned_ones(detector):
     ("astronaut", "person"), ("chelsea", "cat"), ("coffee", "cup"), ("motorcycle_left", "motorcycle"),
 ])
 def test_a_photo_shows_its_object(detector, name, label):
-    """The best detection of each photo is its subject, and its box lies in the image's frame."""
+    """The best detection of each photo is its subject, and its box is inside the image's frame."""
     (found,) = detector.detect([coco_detector.photo(name)])
     assert found.labels[0] == label
     assert (found.boxes <= [*found.frame, *found.frame]).all()
@@ -45,5 +45,5 @@ def test_boxes_are_where_the_objects_are(detector):
 
 
 def test_it_passes_the_canaries(detector):
-    """It sees nothing on a blank image."""
+    """It detects nothing on a blank image."""
     assert all(one.passed for one in canaries.check(detector))

@@ -57,7 +57,7 @@ def test_maps_have_the_images_own_size_in_any_batch(judge, images):
 
 
 def test_the_image_is_480_square_for_the_model(judge, images):
-    """The model sees 480 x 480 without an aspect, although its config says 384."""
+    """The model reads 480 x 480 without an aspect, although its config says 384."""
     shapes = []
     hook = judge._model.register_forward_pre_hook(
         lambda _, __, kwargs: shapes.append(tuple(kwargs["pixel_values"].shape)), with_kwargs=True

@@ -28,8 +28,8 @@ def probed(*arguments: object) -> tuple[int, dict[str, Any]]:
     return done.exit_code, json.loads(done.stdout)
 
 
-def details(told: dict[str, Any]) -> dict[str, str]:
-    return {check["name"]: check["detail"] for check in told["checks"]}
+def details(answer: dict[str, Any]) -> dict[str, str]:
+    return {check["name"]: check["detail"] for check in answer["checks"]}
 
 
 def copied(source: Path, target: Path) -> Path:
@@ -37,11 +37,11 @@ def copied(source: Path, target: Path) -> Path:
     return target
 
 
-def test_mplug_tells_its_settings_and_its_answers(goldens: Path) -> None:
+def test_a_probe_shows_settings_and_answers_of_mplug(goldens: Path) -> None:
     """Sizes and decoding rule, names that are left alone, tokens, and answers with scores, best first."""
     folder = goldens / "checkpoints/mplug/original"
-    code, told = probed(f"mplug:{folder}", "--prompt", "is there a dog?")
-    files = told["facts"]["files"]
+    code, answer = probed(f"mplug:{folder}", "--prompt", "is there a dog?")
+    files = answer["facts"]["files"]
     assert (files["settings"]["beam_size"], files["settings"]["max_length"]) == (5, 10)
     assert any(text.startswith("image_res 504") for text in files["settings"]["other than the defaults"])
     assert files["settings"]["image tokens"] == files["settings"]["image_res"] ** 2 // 14**2 + 1
@@ -49,9 +49,9 @@ def test_mplug_tells_its_settings_and_its_answers(goldens: Path) -> None:
     assert (weights["lacks"], weights["has unknown"], weights["has other sizes"]) == ([], [], [])
     assert weights["left alone, by part"]
     assert "101" in files["tokens of a question"]
-    checks = details(told)
+    checks = details(answer)
     assert checks["scene"].startswith("'is there a dog?': '")
-    assert {check["name"] for check in told["checks"] if check["state"] == "fail"} <= {"canaries"}
+    assert {check["name"] for check in answer["checks"] if check["state"] == "fail"} <= {"canaries"}
     assert code == (1 if "failed" in checks["canaries"] else 0)
 
 
@@ -68,17 +68,17 @@ def test_mplug_tells_its_settings_and_its_answers(goldens: Path) -> None:
 def test_an_mplug_folder_that_does_not_load(
     goldens: Path, tmp_path: Path, damage: Callable[[Path], object], words: str
 ) -> None:
-    """What is wrong is told with size and hash of each file that is there; the exit code is 1."""
+    """Problems are reported with size and hash of each existing file; the exit code is 1."""
     folder = copied(goldens / "checkpoints/mplug/original", tmp_path / "mplug")
     damage(folder)
-    code, told = probed(f"mplug:{folder}")
+    code, answer = probed(f"mplug:{folder}")
     assert code == 1
-    files = told["facts"]["files"]
+    files = answer["facts"]["files"]
     assert all("sha256" in files[name] for name in ("pytorch_model.bin", "config_bert.json", "config.yaml")
                if (folder / name).exists())
-    failed = {check["name"]: check["detail"] for check in told["checks"] if check["state"] == "fail"}
+    failed = {check["name"]: check["detail"] for check in answer["checks"] if check["state"] == "fail"}
     assert set(failed) == {"files", "load"}
-    assert any(words in check["detail"] for check in told["checks"])
+    assert any(words in check["detail"] for check in answer["checks"])
 
 
 @pytest.fixture
@@ -87,35 +87,35 @@ def blip(goldens: Path, tmp_path: Path) -> Path:
     return tiny_models.recorded_blip(goldens, tmp_path)
 
 
-def test_blip_tells_positions_and_words(blip: Path) -> None:
+def test_a_probe_shows_positions_and_words_of_blip(blip: Path) -> None:
     """Positions, the two tokens behind the vocabulary, yes and no, and how much of all words they are."""
-    code, told = probed(f"blip-vqa:{blip}")
-    files = told["facts"]["files"]
+    code, answer = probed(f"blip-vqa:{blip}")
+    files = answer["facts"]["files"]
     weights = files["model_base_vqa_capfilt_large.pth"]
     assert weights["positions"].startswith("900 + 1")
     assert set(weights["words"].values()) == {30524}
     assert set(weights["by part"]) == {"visual_encoder", "text_encoder", "text_decoder"}
     assert files["vocabulary"]["ids"] == {"yes": 2748, "no": 2053, "[CLS]": 101, "[SEP]": 102}
-    checks = details(told)
+    checks = details(answer)
     assert "yes and no are 0.0" in checks["scene"]
     assert code == (1 if "failed" in checks["canaries"] else 0)
 
 
 def test_a_blip_file_that_does_not_load(blip: Path) -> None:
-    """Another grid of positions, a foreign name and a vocabulary of other words are each told."""
+    """Another grid of positions, a foreign name and a vocabulary of other words are each reported."""
     path = blip / "model_base_vqa_capfilt_large.pth"
     state = torch.load(path, weights_only=True)["model"]
     state |= {"visual_encoder.pos_embed": torch.zeros(1, 577, 24), "itm_head.weight": torch.zeros(2)}
     torch.save({"model": state}, path)
     (blip / "vocab.txt").write_text("yes\nno\n")
-    code, told = probed(f"blip-vqa:{blip}")
-    failed = "; ".join(check["detail"] for check in told["checks"] if check["state"] == "fail")
+    code, answer = probed(f"blip-vqa:{blip}")
+    failed = "; ".join(check["detail"] for check in answer["checks"] if check["state"] == "fail")
     assert code == 1
     for words in ("576 + 1", "itm_head.weight", "2 words, yes 0, no 1"):
         assert words in failed
 
 
-def test_facts_of_odd_files_are_told_not_raised(blip: Path, tmp_path: Path) -> None:
+def test_facts_of_odd_files_are_reported_not_raised(blip: Path, tmp_path: Path) -> None:
     """An array without sides is a problem beside all other facts; a header of another form is no header."""
     path = blip / "model_base_vqa_capfilt_large.pth"
     state = torch.load(path, weights_only=True)["model"]
@@ -132,25 +132,25 @@ def test_facts_of_odd_files_are_told_not_raised(blip: Path, tmp_path: Path) -> N
 def test_any_judge_is_probed_alike(tiny: Callable[..., Path], images: list[Any], tmp_path: Path) -> None:
     """Depth, a matcher and free answers: files with hashes, canaries, and what each says of an image."""
     images[0].save(tmp_path / "own.png")
-    _, told = probed(f"dpt-hybrid:{tiny('dpt')}", "--image", tmp_path / "own.png")
-    files, checks = told["facts"]["files"], details(told)
+    _, answer = probed(f"dpt-hybrid:{tiny('dpt')}", "--image", tmp_path / "own.png")
+    files, checks = answer["facts"]["files"], details(answer)
     assert len(files["model.safetensors"]["sha256"]) == 64
     assert files["model.safetensors"]["types"] == {"F32": files["model.safetensors"]["arrays"]}
     assert files["config.json"]["model_type"] == "dpt"
     assert checks["own.png"].startswith("inverse depth {}x{}, ".format(*images[0].size))
-    _, told = probed(f"mpnet-match:{tiny('mpnet')}")
-    assert "canaries" in details(told)
-    assert "scene" not in details(told)  # it looks at no image
-    assert told["facts"]["peak memory, MB"]["process"] > 100
+    _, answer = probed(f"mpnet-match:{tiny('mpnet')}")
+    assert "canaries" in details(answer)
+    assert "scene" not in details(answer)  # it looks at no image
+    assert answer["facts"]["peak memory, MB"]["process"] > 100
 
 
 @pytest.mark.parametrize("name", ["clip-vit-b-32", "dpt-hybrid", "mpnet-match", "vilt", "blip-vqa", "mplug"])
 def test_weights_that_are_not_there(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every judge says in a finding what it needs, from where, and where it belongs."""
     monkeypatch.setenv("SILMM_DATA", str(tmp_path))
-    code, told = probed(name)
+    code, answer = probed(name)
     assert code == 1
-    failed = [check for check in told["checks"] if check["state"] == "fail"]
+    failed = [check for check in answer["checks"] if check["state"] == "fail"]
     assert [check["name"] for check in failed] == ["files", "load"]
     assert str(tmp_path) in failed[0]["detail"]
     assert "https://" in failed[0]["detail"]

@@ -101,7 +101,7 @@ def test_the_frame_is_the_official_one(size, frame):
 
 
 def test_a_text_detector_needs_labels(tiny):
-    """Without labels there is nothing to look for, which is told before anything is scored."""
+    """Without labels there is nothing to detect, which is reported before anything is scored."""
     with pytest.raises(UsageError, match="option labels"):
         load(tiny, "owlv2", labels="")
 

@@ -33,7 +33,7 @@ def no_network(monkeypatch):
 
 
 @pytest.mark.parametrize("judge", sorted(WEIGHTS))
-def test_missing_weights_are_told_in_full(judge, data_root, no_network):
+def test_missing_weights_are_described_in_full(judge, data_root, no_network):
     """Building a judge without weights names file, home, licence, size and place, and fetches nothing."""
     with pytest.raises(DataError) as caught:
         Registry.load().build("judge", judge, {})
@@ -61,7 +61,7 @@ def test_an_empty_folder_is_no_weights(data_root):
 
 
 def test_a_download_that_cannot_be_is_our_error(monkeypatch, data_root):
-    """A hub id that nobody can have, or a hub that does not answer, is told with the way out."""
+    """An impossible hub id, or a hub that does not answer, is reported with the way out."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for name in ("Intel/dpt-hybrid-midas", "../../etc", "a b"):
         with pytest.raises(DataError, match=r"cannot be downloaded: .*check the id"):

@@ -134,7 +134,7 @@ def test_both_sides_sample_from_the_same_seeds(tmp_path, adapter):
     assert len(set(model.seeds[:half])) == half == 2 * LIMIT
 
 
-def test_the_card_tells_and_hashes_the_protocol(tmp_path, adapter):
+def test_the_card_states_and_hashes_the_protocol(tmp_path, adapter):
     """Sampling at another top_p is another protocol with another hash; the same one has the same."""
     adapters = {"before": None, "1": adapter}
     cards = [

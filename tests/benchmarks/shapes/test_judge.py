@@ -74,7 +74,7 @@ def test_a_blot_is_no_object(judge: ExactJudge) -> None:
     assert judge.parse(np.stack([blot, flood])) == [Scene(()), Scene(())]
 
 
-def test_depth_is_read_from_who_is_seen(judge: ExactJudge) -> None:
+def test_depth_is_read_from_the_visible_object(judge: ExactJudge) -> None:
     """The order of overlapping objects is found again."""
     rng = np.random.default_rng(3)
     spec = parse_caption("a red circle behind a blue square")

@@ -87,7 +87,7 @@ def test_questions_are_answered_exactly_and_in_balance() -> None:
 
 
 def test_training_questions_avoid_held_out_combinations() -> None:
-    """Unless allowed, no question has a combination kept for evaluation."""
+    """Unless allowed, no question has a combination that is held out for evaluation."""
     rng = np.random.default_rng(0)
     for _ in range(500):
         for text, _ in sample_questions(rng, random_scene(rng), 4):

@@ -93,7 +93,7 @@ def test_training_never_holds_a_held_out_combination(category: str) -> None:
         assert not any(contaminated(caption(spec, t)) for t in range(template_count(category)))
 
 
-def test_training_still_sees_every_part() -> None:
+def test_training_prompts_hold_every_part() -> None:
     """Each shape is trained in most colours, textures and numbers; every colour has shapes."""
     rng = np.random.default_rng(0)
     specs = [training_spec(rng, c) for c in CATEGORIES for _ in range(1500)]

@@ -47,7 +47,7 @@ def test_render_paints_the_object_where_it_stands() -> None:
 
 
 def test_front_object_hides_the_back_one() -> None:
-    """Where two boxes overlap the later object of a scene is seen."""
+    """Where two boxes overlap the later object of a scene is visible."""
     image = render(_pair(_item(0, 0), _item(1, 1, color="blue")))
     assert tuple(image[6, 6]) == PALETTE["blue"]
 
@@ -60,7 +60,7 @@ def test_palette_is_well_separated() -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3])
-def test_every_look_is_unlike_every_other(size: int) -> None:
+def test_no_two_renderings_are_alike(size: int) -> None:
     """Each shape in each texture gives an image of its own, at small size too."""
     seen = {
         render(Scene((Object(shape, "red", texture, 1, 1, size),))).tobytes()
@@ -112,7 +112,7 @@ def test_unknown_relation_is_refused() -> None:
 
 
 def test_hidden_objects_stay_recognisable() -> None:
-    """Whatever stands in front leaves at least 40% of the object behind to be seen."""
+    """Any object in front leaves at least 40% of the object behind visible."""
     for front, back in itertools.product(SHAPES, repeat=2):
         offsets = occlusion_offsets(front, back, canonical=False)
         assert offsets

@@ -37,7 +37,7 @@ def answers(item: Item, benchmark: T2ICompBench, **others: Sequence[Any]) -> dic
 
 @pytest.fixture
 def benchmark() -> T2ICompBench:
-    """Give the benchmark for own prompts."""
+    """Return the benchmark for prompts of one's own."""
     pytest.importorskip("spacy")
     return T2ICompBench(OfficialOptions(custom=True))
 
@@ -144,7 +144,7 @@ def test_groups_are_means_of_their_categories(data: Path) -> None:
 def test_answers_that_are_no_numbers_fail(
     benchmark: T2ICompBench, data: Path, category: str, said: dict[str, Any], reason: str
 ) -> None:
-    """NaN and empty boxes are told and left out of the mean; they are never a zero in it."""
+    """NaN and empty boxes are reported and left out of the mean; they are never a zero in it."""
     items = benchmark.items(data, [category])
     scores = scored(benchmark, items, Mode.OFFICIAL)
     bad = benchmark.score(JudgedImage(items[0], 0, answers(items[0], benchmark) | said), Mode.OFFICIAL)
@@ -156,7 +156,7 @@ def test_answers_that_are_no_numbers_fail(
 
 
 def test_a_prompt_without_phrases_scores_one(benchmark: T2ICompBench, data: Path) -> None:
-    """Nothing to ask is full marks, as officially, also when no judge of questions is there."""
+    """A prompt without a question has the full score, as officially, also without a judge of questions."""
     (data / "color_val.txt").write_text("Running.")
     (item,) = benchmark.items(data, ["color"])
     if item.details["questions"]:
@@ -177,7 +177,7 @@ def test_ceilings_are_noted_for_all_official_prompts_and_official_rules_alone() 
     assert not (fixed.note or own.note or subset.note)
 
 
-def test_a_column_of_zeros_is_told() -> None:
+def test_a_column_of_zeros_is_reported() -> None:
     """All images 0 is what a detector with damaged weights gives too; one that is not 0 ends the note."""
     items = [Item(f"spatial/{row}", f"p{row}", "spatial", 1, {}) for row in range(9)]
     scores: list[tuple[Item, int, dict[str, float]]] = [(item, 0, {"score": 0.0}) for item in items]

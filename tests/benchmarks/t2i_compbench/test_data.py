@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
-from silmm_benchmarks.t2i_compbench.official_data import FILES
+from silmm_benchmarks.t2i_compbench.official_files import FILES
 from silmm_benchmarks.t2i_compbench.prompts.prompt_files import CATEGORIES, files_read
 
 from silmm.errors import DataError, UsageError
@@ -37,7 +37,7 @@ def test_official_items(official_data: OfficialData) -> None:
 
 
 def test_other_counts_are_refused_unless_asked_for(data: Path) -> None:
-    """Two prompts are not the benchmark; as own prompts they are read."""
+    """Two prompts are not the benchmark; as custom prompts they are read."""
     with pytest.raises(DataError, match=r"color_val\.txt has 2 prompts instead of 300"):
         T2ICompBench().items(data, ["color"])
     items = T2ICompBench(OfficialOptions(custom=True)).items(data, ["numeracy"])
@@ -45,7 +45,7 @@ def test_other_counts_are_refused_unless_asked_for(data: Path) -> None:
 
 
 def test_own_prompts_may_have_fewer_categories(data: Path) -> None:
-    """Without categories, those that have a file are read; the protocol says that they are own ones."""
+    """Without categories, those that have a file are read; the protocol says that they are custom."""
     pytest.importorskip("spacy")
     benchmark = T2ICompBench(OfficialOptions(custom=True))
     items = benchmark.items(data)
@@ -67,7 +67,7 @@ def test_own_prompts_may_have_fewer_categories(data: Path) -> None:
         ("", "holds no prompts"),
     ],
 )
-def test_prompts_that_cannot_name_a_image_are_refused(data: Path, content: str, message: str) -> None:
+def test_prompts_that_cannot_name_an_image_are_refused(data: Path, content: str, message: str) -> None:
     """Paths, separators, control signs, blank lines, repetitions and long prompts name file and line."""
     (data / "color_val.txt").write_text(content)
     with pytest.raises(DataError, match=message):
@@ -75,7 +75,7 @@ def test_prompts_that_cannot_name_a_image_are_refused(data: Path, content: str, 
 
 
 def test_broken_files_are_refused(data: Path) -> None:
-    """Bytes that are no text, a line of another form and a missing file are told by name."""
+    """Bytes that are no text, a line of another form and a missing file are reported by name."""
     (data / "color_val.txt").write_bytes(b"a dog\xff")
     with pytest.raises(DataError, match=r"color_val\.txt is not UTF-8"):
         T2ICompBench(OfficialOptions(custom=True)).items(data, ["color"])

@@ -51,13 +51,13 @@ def test_synonyms_are_found() -> None:
     assert numeracy_score(side, [("sofa", 1)], Mode.FIXED) == 1
 
 
-def test_a_thing_under_two_names_is_counted_once() -> None:
-    """Two labels that mean one word and share a box are one thing."""
+def test_an_object_under_two_names_is_counted_once() -> None:
+    """Two labels that mean one word and share a box are one object."""
     twice = found(("couch", 0.9, (0, 0, 30, 30)), ("studio couch", 0.5, (0, 0, 30, 30)))
     assert numeracy_score(twice, [("sofa", 1)], Mode.FIXED) == 1
 
 
-def test_parts_of_other_words_are_not_things() -> None:
+def test_parts_of_other_words_are_not_objects() -> None:
     """A carrot is no car and a personal care no person, as they officially are."""
     depth = np.tile(np.linspace(1, 0, 60), (60, 1))
     wrong = found(("personal care", 0.9, (0, 0, 20, 20)), ("carrot", 0.8, (5, 0, 25, 20)))
@@ -67,7 +67,7 @@ def test_parts_of_other_words_are_not_things() -> None:
     assert numeracy_score(found(("carrot", 0.5, (0, 0, 9, 9))), [("car", 1)], Mode.FIXED) == 0
 
 
-def test_depth_is_read_where_the_thing_is() -> None:
+def test_depth_is_read_where_the_object_is() -> None:
     """What is nearer on the left counts as nearer; the official crop asks above and below instead."""
     depth = np.tile(np.linspace(1, 0, 60), (60, 1))
     side = found(("dog", 0.9, (0, 20, 20, 40)), ("cat", 0.8, (5, 20, 25, 40)))
@@ -76,7 +76,7 @@ def test_depth_is_read_where_the_thing_is() -> None:
 
 
 def test_depth_comes_into_the_frame_of_the_boxes() -> None:
-    """A map of another size is resized to the detector's frame, width first, and lies in [0, 1]."""
+    """A map of another size is resized to the detector's frame, width first, and is in [0, 1]."""
     wide = np.tile(np.array([0] * 40 + [255] * 40, dtype=np.uint8), (40, 1))
     depth = frame_depth(wide, (60, 30))
     assert depth.shape == (30, 60)
@@ -106,8 +106,8 @@ def test_names_of_labels() -> None:
     assert not called("hot dog", "dog")
 
 
-def test_every_thing_but_the_wallet_can_be_found(official_data: OfficialData) -> None:
-    """With the official labels, mode fixed finds each thing of the spatial and numeracy prompts but one."""
+def test_every_object_except_the_wallet_can_be_found(official_data: OfficialData) -> None:
+    """With the official labels, mode fixed finds each object of the spatial and numeracy prompts except one."""
     data = official_data("t2i-compbench")
     labels = json.loads((data / "unidet_labels_722.json").read_text())
     parser = Parser()

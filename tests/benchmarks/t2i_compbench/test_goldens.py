@@ -94,7 +94,7 @@ def test_2d_relation_of_two_boxes(goldens: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "pair"), [("simple", simple_pair), ("complex", complex_pair)])
-def test_2d_score_of_a_image(goldens: Path, mode: str, pair: Any) -> None:
+def test_2d_score_of_an_image(goldens: Path, mode: str, pair: Any) -> None:
     """Tags to objects, objects to boxes, boxes to a score with its cut at 0.5."""
     cases = golden(goldens, "2d_image_score")["modes"][mode]["cases"]
     for case in cases:
@@ -114,7 +114,7 @@ def test_3d_relation_of_two_boxes(goldens: Path) -> None:
     assert len(cases) >= 50
 
 
-def test_3d_score_of_a_image(goldens: Path) -> None:
+def test_3d_score_of_an_image(goldens: Path) -> None:
     """Labels are searched by substring, and the last match before the other object counts."""
     cases = golden(goldens, "3d_image_score")["cases"]
     for case in cases:
@@ -158,15 +158,15 @@ def test_official_files(goldens: Path, category: str, name: str) -> None:
 
 
 def test_duplicates(goldens: Path) -> None:
-    """Nested, shifted, inverted and empty boxes are told apart as recorded."""
+    """Nested, shifted, inverted and empty boxes are distinguished as recorded."""
     cases = golden(goldens, "numeracy_duplicate")["cases"]
     for case in cases:
         assert is_duplicate(case["box1"], case["box2"]) == bool(case["duplicate"]), case["note"]
     assert len(cases) >= 8
 
 
-def test_numeracy_score_of_a_image(goldens: Path, official_data: OfficialData) -> None:
-    """Prompt to wanted things, detections to counts, counts to a score."""
+def test_numeracy_score_of_an_image(goldens: Path, official_data: OfficialData) -> None:
+    """A prompt gives wanted objects, detections give counts, counts give a score."""
     singular_of = read_objects(official_data("t2i-compbench/new_objects.txt"))
     cases = golden(goldens, "numeracy_image_score")["cases"]
     for case in cases:
@@ -177,7 +177,7 @@ def test_numeracy_score_of_a_image(goldens: Path, official_data: OfficialData) -
 
 
 def test_things_and_numbers_of_the_val_prompts(goldens: Path, official_data: OfficialData) -> None:
-    """The table's tokens and the official list give each prompt's recorded things and numbers."""
+    """The table's tokens and the official list give each prompt's recorded objects and numbers."""
     table = golden(goldens, "numeracy_val_parse")["table"]
     items = load_items(official_data("t2i-compbench"), "numeracy", Parser())
     assert len(table) == 150

@@ -66,15 +66,15 @@ def test_a_gap_is_missing_where_it_is(tmp_path: Path) -> None:
 
 
 def test_other_numbers_are_taken_in_order(tmp_path: Path) -> None:
-    """Numbering from 0 for every prompt, or after a re-run, is accepted; what is too many is told."""
+    """Numbering from 0 for every prompt, or after a re-run, is accepted; surplus images are reported."""
     fill(tmp_path / "samples", *(f"a blue cup: 11:44_00000{n}.png" for n in (5, 0, 9)))
     found = find_images(tmp_path, ITEMS[1:])
     assert [image.path.name[-5] for image in found.images] == ["0", "5"]
     assert [(problem.kind, problem.where[-5]) for problem in found.problems] == [("extra", "9")]
 
 
-def test_stray_files_are_told_and_not_scored(tmp_path: Path) -> None:
-    """Grids, results and images of other prompts are extra; hidden files and folders are not looked at."""
+def test_stray_files_are_reported_and_not_scored(tmp_path: Path) -> None:
+    """Grids, results and images of other prompts are extra; hidden files and folders are ignored."""
     fill(tmp_path / "annotation_blip", "vqa_result.json")
     fill(
         tmp_path, "a red cup_000000.png", "a red cup_000001.jpg", "a red cup-grid-00000.png", ".DS_Store",

@@ -45,8 +45,8 @@ def test_the_table_has_the_official_prompts_and_no_text(official_data: OfficialD
         assert re.fullmatch(r"[0-9 -]*", chunks)
 
 
-def test_things_of_the_spatial_prompts_are_their_ends(official_data: OfficialData) -> None:
-    """All 600 spatial prompts read "a X … a Y", and X and Y are what the rules look for."""
+def test_objects_of_the_spatial_prompts_are_their_ends(official_data: OfficialData) -> None:
+    """All 600 spatial prompts read "a X … a Y", and the rules search for X and Y."""
     data = official_data("t2i-compbench")
     parser = Parser()
     for category in ("spatial", "3d_spatial"):
@@ -101,7 +101,7 @@ def test_encoding_comes_back() -> None:
     assert decode(parse.prompt, *encode(parse)) == parse
 
 
-def test_proper_names_stand_for_things_in_complex_prompts() -> None:
-    """Without a noun after the relation, the end of the first run of proper names is the thing."""
+def test_proper_names_stand_for_objects_in_complex_prompts() -> None:
+    """Without a noun after the relation, the end of the first run of proper names is the object."""
     parse = decode("The dog is near Tower Bridge.", "0-3 4-7N 8-10 11-15 16-21P 22-28P 28-29", "")
     assert complex_pair(parse) == ("dog", "Bridge")

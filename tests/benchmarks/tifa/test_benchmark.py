@@ -80,7 +80,7 @@ def test_answers_of_other_questions_are_refused() -> None:
 
 
 def test_columns_are_overall_types_and_subsets() -> None:
-    """Overall and the twelve types come first; the subsets are details; n and intervals stand beside."""
+    """Overall and the twelve types come first, with n and intervals; the subsets are details."""
     items = [
         _item("coco_1", [("yes", "object"), ("no", "color")]), _item("drawbench_1", [("yes", "object")] * 2),
     ]  # fmt: skip

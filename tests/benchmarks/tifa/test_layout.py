@@ -34,7 +34,7 @@ def test_a_folder_is_matched_by_name(tmp_path: Path) -> None:
 
 
 def test_the_json_of_ids_is_relative_to_its_folder(tmp_path: Path) -> None:
-    """TIFA's own JSON is read, its paths from where it lies."""
+    """TIFA's own JSON is read, with paths relative to it."""
     (tmp_path / "images").mkdir()
     _files(tmp_path / "images", "one.png")
     paths = {"coco_1": "images/one.png", "3": "gone.png", "zzz": "a.png"}
@@ -60,7 +60,7 @@ def test_paths_that_leave_the_folder_are_not_followed(tmp_path: Path, name: obje
 
 
 def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
-    """A list, and a place that is not there, are data errors."""
+    """A list, and a path that does not exist, are data errors."""
     (tmp_path / "map.json").write_text("[]")
     with pytest.raises(DataError, match="expected an object of id"):
         Tifa().find(tmp_path / "map.json", ITEMS)
@@ -69,7 +69,7 @@ def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_generated_is_found(tmp_path: Path) -> None:
-    """Each caption's target is where `find` looks."""
+    """Each caption's target is found by `find`."""
     benchmark = Tifa()
     for item in ITEMS:
         benchmark.target(tmp_path, item, 0).write_bytes(b"image")

@@ -11,7 +11,7 @@ import pytest
 from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.data.text import LONGEST_PROMPT
 from silmm_benchmarks.tifa.benchmark import Tifa
-from silmm_benchmarks.tifa.official_data import FILES, QUESTIONS, TEXTS
+from silmm_benchmarks.tifa.official_files import FILES, QUESTIONS, TEXTS
 from silmm_benchmarks.tifa.questions import CAPTIONS, TYPES, load_items, read_captions
 
 from silmm.errors import DataError, UsageError
@@ -29,7 +29,7 @@ def _row(key: object = "coco_1", **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Path]:
-    """Write a data folder with these questions, and the captions that they name or the given ones."""
+    """Write a data folder with these questions, and with `captions` or the captions that they name."""
 
     def make(questions: Any, captions: Any = None) -> Path:
         if captions is None:

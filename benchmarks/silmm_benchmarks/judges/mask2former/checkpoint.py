@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from silmm.errors import DataError
-from silmm_benchmarks.data.geneval_names import LABELS
+from silmm_benchmarks.data.geneval_release import LABELS
 from silmm_benchmarks.judges.mask2former.network import Mask2Former, Sizes
 from silmm_benchmarks.judges.unidet.checkpoint import unpack
 
@@ -55,13 +55,13 @@ def _fitting(path: Path, table: Mapping[str, Tensor], wanted: Mapping[str, Tenso
     names = [name for name in table if not _COMPUTED.fullmatch(name)]
     misshapen = [name for name in names if name in wanted and table[name].shape != wanted[name].shape]
     problems = [
-        f"{len(found)} {what}: {_shown(found)}"
-        for what, found in (
+        f"{len(rejected)} {what}: {_shown(rejected)}"
+        for what, rejected in (
             ("missing", [name for name in wanted if name not in table]),
             ("unknown", [name for name in names if name not in wanted]),
             ("of another shape", misshapen),
         )
-        if found
+        if rejected
     ]
     if problems:
         raise DataError(

@@ -13,7 +13,7 @@ import torch
 from silmm.checkpoint.devices import check_device
 from silmm.contracts.judges import Detections
 from silmm.errors import DataError
-from silmm_benchmarks.data.geneval_names import LABELS, LEAST_SCORE
+from silmm_benchmarks.data.geneval_release import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former.checkpoint import load_network
 from silmm_benchmarks.judges.mask2former.detections import masked_objects
 from silmm_benchmarks.judges.mask2former.inputs import LONG_SIDE, SHORT_SIDE, prepared

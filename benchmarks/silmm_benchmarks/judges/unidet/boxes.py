@@ -97,7 +97,7 @@ def grouped_nms(
         rule: see above.
     """
     if rule == "official" and boxes.numel() <= OFFSET_LIMIT:
-        return _nms(_apart(boxes, groups), scores, threshold)
+        return _nms(_separated(boxes, groups), scores, threshold)
     keep = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
     for group in torch.unique(groups):
         rows = (groups == group).nonzero().flatten()
@@ -106,7 +106,7 @@ def grouped_nms(
     return kept[scores[kept].argsort(descending=True, stable=True)]
 
 
-def _apart(boxes: Tensor, groups: Tensor) -> Tensor:
+def _separated(boxes: Tensor, groups: Tensor) -> Tensor:
     if not len(boxes):
         return boxes
     return boxes + (groups.to(boxes) * (boxes.max() + 1))[:, None]

@@ -39,8 +39,8 @@ def clean(question: str) -> str:
 
 def vocabulary_of(options: BlipVqaOptions, path: Path) -> Path:
     """Return where bert-base-uncased's vocab.txt belongs: in the named folder, or beside the weights."""
-    beside = Path(options.tokenizer).expanduser() if options.tokenizer else path
-    return (beside if beside.is_dir() else beside.parent) / "vocab.txt"
+    folder = Path(options.tokenizer).expanduser() if options.tokenizer else path
+    return (folder if folder.is_dir() else folder.parent) / "vocab.txt"
 
 
 class BlipVqa:

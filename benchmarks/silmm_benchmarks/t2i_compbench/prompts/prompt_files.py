@@ -9,7 +9,7 @@ from typing import Any
 from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
 from silmm_benchmarks.data.text import checked_text, read_text
-from silmm_benchmarks.t2i_compbench.official_data import COMPLEX_ACTION, COMPLEX_SPATIAL, OBJECTS
+from silmm_benchmarks.t2i_compbench.official_files import COMPLEX_ACTION, COMPLEX_SPATIAL, OBJECTS
 from silmm_benchmarks.t2i_compbench.prompts.grammar import Parse, without_adjectives
 from silmm_benchmarks.t2i_compbench.prompts.prompt_parser import Parser
 from silmm_benchmarks.t2i_compbench.prompts.related_objects import (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from silmm_benchmarks.data.geneval_names import LABELS, LEAST_SCORE
+from silmm_benchmarks.data.geneval_release import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former import checkpoint
 from silmm_benchmarks.judges.mask2former.checkpoint import load_network
 from silmm_benchmarks.judges.mask2former.detections import masked_objects

@@ -152,7 +152,7 @@ def test_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
 
 
 def test_a_folder_of_official_files(tmp_path: Path) -> None:
-    """`weights` may name the folder of the official files; the names are looked for beside the weights."""
+    """`weights` may name the folder of the official files; the labels are then beside the weights."""
     with pytest.raises(DataError, match="not a checkpoint of unidet-r50"):
         (tmp_path / "Unified_learned_OCIM_R50_6x+2x.pth").write_bytes(_checkpoint())
         torch.save({"labels": NAMES}, tmp_path / "detection_features.pt")

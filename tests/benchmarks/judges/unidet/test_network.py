@@ -51,7 +51,7 @@ def test_images_of_one_size_do_not_see_each_other(model: UniDet) -> None:
     assert len(batch[0].scores) != len(batch[1].scores)
 
 
-def test_a_larger_neighbour_pads_a_image(model: UniDet) -> None:
+def test_a_larger_neighbour_pads_an_image(model: UniDet) -> None:
     """As in the official code a smaller image of a batch gets more zeros, which its features show."""
     small, large = images("a", size=(60, 60)), images("b", size=(120, 120))
     assert model.prepare(small).shape == (1, 3, 64, 64)

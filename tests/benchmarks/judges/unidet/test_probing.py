@@ -32,7 +32,7 @@ def complete() -> State:
 
 @pytest.fixture
 def tell(complete: State, tmp_path: Path) -> Callable[..., tuple[State, list[str], list[str]]]:
-    """Save a changed copy of the weights and return what is told of it."""
+    """Save a changed copy of the weights and return what is reported of it."""
 
     def wrapped(state: State) -> State:
         return {"model": state, "iteration": 90000}
@@ -49,7 +49,7 @@ def tell(complete: State, tmp_path: Path) -> Callable[..., tuple[State, list[str
 
 
 def test_a_sound_file(tell: Callable[..., Any], complete: State) -> None:
-    """Size, hash, wrapper, types, counters, identity and variances are told, and nothing is wrong."""
+    """Size, hash, wrapper, types, counters, identity and variances are reported, and there is no problem."""
     facts, problems, notes = tell()
     assert (problems, notes) == ([], [])
     assert (len(facts["sha256"]), facts["container"]) == (64, "zip archive, as torch 1.6 and later write")
@@ -101,7 +101,7 @@ def test_variances_that_eps_was_taken_off(tell: Callable[..., Any]) -> None:
 
 
 def test_names_and_numbers_that_differ(tell: Callable[..., Any]) -> None:
-    """Missing, unknown and misshapen names, NaN, extra counters and stored settings are each told."""
+    """Missing, unknown and misshapen names, NaN, extra counters and stored settings are each reported."""
     def change(state: State) -> None:
         del state["roi_heads.box_head.0.fc1.bias"]
         state["roi_heads.mask_head.weight"] = torch.zeros(1)
@@ -122,7 +122,7 @@ def test_names_and_numbers_that_differ(tell: Callable[..., Any]) -> None:
 
 
 def test_numpy_values_and_no_wrapper(tell: Callable[..., Any]) -> None:
-    """Arrays of numpy and numbers of numpy in a training's state are read and told by type."""
+    """Arrays of numpy and numbers of numpy in a training's state are read and reported by type."""
     facts, problems, _ = tell(wrap=lambda state: {
         "model": {name: value.numpy() for name, value in state.items()},
         "scheduler": {"base_lrs": [np.float64(0.01)], "last_epoch": np.int64(7)},
@@ -150,8 +150,8 @@ def silmm(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["probe", *map(str, arguments)])
 
 
-def test_a_file_that_does_not_load_is_told_of(tmp_path: Path, complete: State) -> None:
-    """A page, a cut archive, nothing, the other network: exit code 1, what is there, what should be."""
+def test_a_file_that_does_not_load_is_reported(tmp_path: Path, complete: State) -> None:
+    """A page, a cut archive, no file, the other network: exit code 1, with the file and what it should be."""
     path = tmp_path / "weights.pth"
     torch.save({"model": complete}, path)
     whole = path.read_bytes()
@@ -163,17 +163,17 @@ def test_a_file_that_does_not_load_is_told_of(tmp_path: Path, complete: State) -
         path.write_bytes(content)
         done = silmm(f"unidet-r50:{path}", "--json")
         assert done.exit_code == 1, done.output
-        told = json.loads(done.stdout)
-        weights = told["facts"]["files"]["weights"]
+        answer = json.loads(done.stdout)
+        weights = answer["facts"]["files"]["weights"]
         assert container in weights["container"]
         assert weights["bytes"] == len(content)
         assert weights["expected"] == "unidet-r50: 311 arrays of 71,954,034 numbers"
-        assert {check["name"] for check in told["checks"] if check["state"] == "fail"} == {"files", "load"}
+        assert {check["name"] for check in answer["checks"] if check["state"] == "fail"} == {"files", "load"}
     assert weights["looks like"] == "unidet-rs200"
 
 
 def test_foreign_objects_are_named_and_not_run(tmp_path: Path, complete: State) -> None:
-    """A file that would run code is not opened; what it would call is told."""
+    """A file that would run code is not opened; its calls are reported."""
     path = tmp_path / "weights.pth"
     torch.save({"model": complete, "extra": Attack(str(tmp_path / "harm"))}, path)
     facts, problems, _ = weight_facts(path, R50)
@@ -184,13 +184,13 @@ def test_foreign_objects_are_named_and_not_run(tmp_path: Path, complete: State) 
 
 
 def test_missing_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With nothing there, the places are told, and where the files come from."""
+    """Without files, the paths are reported, and where the files come from."""
     monkeypatch.setenv("SILMM_DATA", str(tmp_path))
     done = silmm("unidet-rs200")
     assert done.exit_code == 1
     assert "found: nothing" in done.stdout
     assert "shikunl/prismer" in done.stdout
-    assert "1944" not in done.stdout  # counters are told apart from arrays
+    assert "1944" not in done.stdout  # counters are distinguished from arrays
     assert "1671 arrays of 120,709,842 numbers, 273 counters" in done.stdout
 
 
