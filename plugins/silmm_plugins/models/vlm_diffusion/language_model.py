@@ -1,8 +1,6 @@
-"""A Qwen2.5-VL model on ids and images: features, answers about images, and text.
+"""A Qwen2.5-VL model on ids and images, by stock classes.
 
-Stock classes. Every sequence has the positions that it would have alone: rows are padded on the left under a
-mask with their own position ids. Positions are those of M-RoPE: three equal ones for words, and time, row and
-column for images.
+Positions are those of M-RoPE: three equal ones for words, and time, row and column for images.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from silmm_plugins.models._shared.vqa import ImagePrefix
 
 
 class QwenLM(SequenceModel):
-    """The text half of the vision-language model, and its way to see."""
+    """The text half of the vision-language model, with images as inputs."""
 
     def __init__(self, backbone: nn.Module) -> None:
         """Wrap the whole vision-language model."""
@@ -28,7 +26,7 @@ class QwenLM(SequenceModel):
 
     @property
     def device(self) -> torch.device:
-        """Where the language model takes what it reads."""
+        """Where the language model takes its inputs."""
         return device_of(self.backbone)
 
     @property
@@ -62,7 +60,7 @@ class QwenLM(SequenceModel):
         return logits.float()
 
     def states(self, rows: Sequence[Sequence[int]], skip: int, length: int) -> Tensor:
-        """Return (batch, length, D): each row's final states without its first `skip`, zeros in front."""
+        """Return (batch, length, D): each row's final states without its first `skip`, with zeros in front."""
         vectors, valid, positions = self.pad_left(rows)
         states = self.run(vectors, causal(valid), positions)
         kept = valid & (positions >= skip)
@@ -95,9 +93,9 @@ class QwenLM(SequenceModel):
         rows, columns = int(grid[0, 1]) // merge, int(grid[0, 2]) // merge
         first, count = int(placeholders[0]), len(placeholders)
         positions = torch.arange(length).repeat(3, 1)
-        inside = torch.arange(count)
+        tokens = torch.arange(count)
         positions[:, first : first + count] = first + torch.stack(
-            [torch.zeros_like(inside), inside // columns, inside % columns]
+            [torch.zeros_like(tokens), tokens // columns, tokens % columns]
         )
         behind = torch.arange(length - first - count)
         positions[:, first + count :] = first + max(rows, columns) + behind

@@ -100,7 +100,7 @@ def test_what_is_quantised_is_the_recorded(golden, model):
         image = PIL.Image.fromarray(golden.images[i]).resize((side, side), PIL.Image.Resampling.BICUBIC)
         with torch.no_grad():
             states = model.images.image_states(model.images.pixels([np.asarray(image)]))
-            near(model.images.read(states)[0], golden.arrays[f"pre_quantization{i}"])
+            near(model.images.code_vectors(states)[0], golden.arrays[f"pre_quantization{i}"])
             codes = model.image_codes([np.asarray(image)])[0].tolist()
         assert codes == golden.told["encode"][i]["codes_with_the_built_in_bicubic_processor"]
 
@@ -276,4 +276,4 @@ def test_the_language_models_own_folder_is_enough(golden):
     """Given the folder of the language model, the other parts are found beside it."""
     model = read(golden.folder / "seed-llama-8b-sft")
     assert model.image_codes([golden.images[0]])[0].tolist() == golden.told["encode"][0]["codes"]
-    assert model.probe()["weights without a place"] == []
+    assert model.probe()["unused weights"] == []

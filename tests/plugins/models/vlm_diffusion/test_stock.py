@@ -10,8 +10,8 @@ from silmm_plugins.models.vlm_diffusion.prompts import (
     ASSISTANT,
     END,
     IMAGE,
-    SEEN_END,
-    SEEN_START,
+    IMAGE_END,
+    IMAGE_START,
     SYSTEM,
     USER,
 )
@@ -68,7 +68,7 @@ def test_answers_are_those_of_a_full_pass(stock, model):
     count = int(seen.image_grid_thw.prod()) // 4
     (found,) = model.image_prefix(image).logits([list(map(model.words.question, questions))])
     for row, question in enumerate(questions):
-        text = f"{SYSTEM}{USER}{SEEN_START}{IMAGE * count}{SEEN_END}{question}{END}\n{ASSISTANT}"
+        text = f"{SYSTEM}{USER}{IMAGE_START}{IMAGE * count}{IMAGE_END}{question}{END}\n{ASSISTANT}"
         ids = stock.tokenizer(text, return_tensors="pt").input_ids
         logits = stock.text_encoder(
             input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=seen.pixel_values,
