@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from silmm_benchmarks.shapes.sampled import entirely_right, facts_right
+from silmm_benchmarks.shapes.evaluation.sampled_images import all_facts_correct, facts_right
 
 from silmm.bench.statistics import cluster_means, paired_difference
 from silmm.contracts.records import Difference
 from silmm.report.reading import read_run, stored_shards
 
-MEASURES = {"facts right": facts_right, "all facts correct": entirely_right}
+MEASURES = {"facts right": facts_right, "all facts correct": all_facts_correct}
 FEEDBACK = {
     "auc": 'AUC of the score for "all facts hold"',
     "auc_within_prompt": "the same within a prompt",

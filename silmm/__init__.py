@@ -13,7 +13,19 @@ from silmm.version import SILMM_PLUGIN_API, __version__
 if TYPE_CHECKING:
     from silmm.bench.leaderboard.results import Result
     from silmm.bench.score_benchmarks import bench
-    from silmm.contracts.benchmarks import Column, ImageBenchmark, ImageFile, Item, Mode, Problem, Request
+    from silmm.contracts.benchmarks import (
+        Benchmark,
+        BenchmarkOptions,
+        Column,
+        FolderImages,
+        ImageFile,
+        Item,
+        JudgedImage,
+        Mode,
+        OwnEvaluation,
+        Problem,
+        Request,
+    )
     from silmm.contracts.candidates import Candidate, Pair, Prompt, Question, Sampled
     from silmm.contracts.components import (
         Aggregation,
@@ -27,12 +39,12 @@ if TYPE_CHECKING:
         Sampler,
         Scorer,
     )
+    from silmm.contracts.executors import Executor
     from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOptions
     from silmm.contracts.hookspecs import hookimpl
-    from silmm.contracts.judges import FeedbackJudge, Judge
+    from silmm.contracts.judges import Detections, FeedbackJudge, Judge
     from silmm.contracts.models import (
         BaseModel,
-        Benchmark,
         Capability,
         ChatRequest,
         Image,
@@ -43,7 +55,7 @@ if TYPE_CHECKING:
     )
     from silmm.contracts.options import NoOptions, Options, option, presets
     from silmm.contracts.records import EvalResult
-    from silmm.contracts.registration import Register
+    from silmm.contracts.registration import Register, lazy
     from silmm.contracts.training import Rollout, Trainer, TrainingJob
     from silmm.contracts.validation_options import ValidationOptions
     from silmm.engine.run import RunResult
@@ -63,18 +75,20 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "silmm.bench.leaderboard.results": "Result",
-    "silmm.contracts.benchmarks": "Column ImageBenchmark ImageFile Item Mode Problem Request",
+    "silmm.contracts.benchmarks": "Benchmark BenchmarkOptions Column FolderImages ImageFile Item JudgedImage Mode "
+    "OwnEvaluation Problem Request",
     "silmm.contracts.candidates": "Candidate Pair Prompt Question Sampled",
     "silmm.contracts.components": "Aggregation AnswerScorer Distance Kernel PairRule Prompter PrompterResult "
     "Questioner Sampler Scorer",
+    "silmm.contracts.executors": "Executor",
     "silmm.contracts.generators": "GenerationFailure Generator GeneratorOptions",
     "silmm.contracts.hookspecs": "hookimpl",
-    "silmm.contracts.judges": "FeedbackJudge Judge",
-    "silmm.contracts.models": "BaseModel Benchmark Capability ChatRequest Image Latent Preference SamplingParams "
+    "silmm.contracts.judges": "Detections FeedbackJudge Judge",
+    "silmm.contracts.models": "BaseModel Capability ChatRequest Image Latent Preference SamplingParams "
     "ValidationScore",
     "silmm.contracts.options": "NoOptions Options option presets",
     "silmm.contracts.records": "EvalResult",
-    "silmm.contracts.registration": "Register",
+    "silmm.contracts.registration": "Register lazy",
     "silmm.contracts.training": "Rollout Trainer TrainingJob",
     "silmm.contracts.validation_options": "ValidationOptions",
     "silmm.engine.run": "RunResult",
@@ -91,23 +105,27 @@ __all__ = [
     "AnswerScorer",
     "BaseModel",
     "Benchmark",
+    "BenchmarkOptions",
     "Candidate",
     "Capability",
     "ChatRequest",
     "Column",
     "DataError",
+    "Detections",
     "Distance",
     "EvalResult",
+    "Executor",
     "FeedbackJudge",
+    "FolderImages",
     "GenerationFailure",
     "Generator",
     "GeneratorOptions",
     "Image",
-    "ImageBenchmark",
     "ImageFile",
     "Incomplete",
     "Item",
     "Judge",
+    "JudgedImage",
     "Kernel",
     "Latent",
     "Leaderboard",
@@ -116,6 +134,7 @@ __all__ = [
     "NoOptions",
     "Options",
     "OutOfSpace",
+    "OwnEvaluation",
     "Pair",
     "PairRule",
     "PluginError",
@@ -149,6 +168,7 @@ __all__ = [
     "bench",
     "build",
     "hookimpl",
+    "lazy",
     "leaderboard",
     "load_model",
     "option",

@@ -1,4 +1,4 @@
-"""The `silmm` command: a click group whose commands are imported only when they are asked for."""
+"""The `silmm` command: a click group that imports a command only when it is used."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType({
     "plugins": ("silmm_cli.plugins_cmd:plugins", "List the installed components, or show one."),
     "probe": ("silmm_cli.probe_cmd:probe", "Check the files of a base model or a judge, and that it works."),
     "new-plugin": ("silmm_cli.new_plugin_cmd:new_plugin", "Write a plugin package to start from."),
-    "doctor": ("silmm_cli.doctor:doctor", "Check this installation and say what is missing."),
+    "doctor": ("silmm_cli.doctor:doctor", "Check this installation and report what is missing."),
 })
-"""Name of a command -> where it is, and its line in the help, so that the help imports nothing."""
+"""Name of a command -> its place and its line in the help, so that the help imports nothing."""
 DEBUG_VARIABLE = "SILMM_DEBUG"
 INTERRUPTED = 130
 """Exit code after Ctrl-C (128 + SIGINT)."""
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one when it is used.
+    """A group that has its commands by name and imports one when it is used.
 
-    Commands of plugins (`silmm_register_commands`) are loaded for the help and for names that are
-    not built in; they cannot replace a built-in command.
+    Commands of plugins (`silmm_register_commands`) are loaded for the help and for names that are not built in; they
+    cannot replace a built-in command.
     """
 
     _extra: dict[str, click.Command] | None = None
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command of `args`; an unknown name is answered with the nearest one."""
+        """Find the command of `args`; the error about an unknown name suggests the nearest one."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -86,7 +86,7 @@ class LazyGroup(click.Group):
             say(f"error: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            say("interrupted; finished work is kept, and the same command goes on from here")
+            say("interrupted; finished work is kept, and the same command resumes it")
             ctx.exit(INTERRUPTED)
 
     def _of_plugins(self) -> dict[str, click.Command]:
@@ -96,14 +96,12 @@ class LazyGroup(click.Group):
 
 
 def _plugin_commands() -> dict[str, click.Command]:
-    """Collect the commands of all plugins but silmm's own, which has its commands in COMMANDS."""
-    from silmm.registry import (
-        discovery as plugins,  # imported late: built-in commands need no plugin for their names
-    )
+    """Collect the commands of all plugins except silmm's own, whose commands are in COMMANDS."""
+    from silmm.registry import discovery  # imported late: built-in commands need no plugin for their names
 
     collected = click.Group()
     try:
-        loaded = plugins.load(skip=("silmm",))
+        loaded = discovery.load(skip=("silmm",))
     except SilmmError as error:
         say(f"warning: no commands of plugins: {error}")
         return {}

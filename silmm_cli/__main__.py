@@ -1,4 +1,4 @@
-"""Lets `python -m silmm_cli` do what `silmm` does."""
+"""Makes `python -m silmm_cli` the same command as `silmm`."""
 
 from silmm_cli import main
 

@@ -39,14 +39,14 @@ def bench() -> None:
 @click.argument("benchmarks", nargs=-1, required=True, metavar="BENCHMARK…")
 @click.option(
     "--model", metavar="NAME[:DIR]",
-    help="Who samples: a base model, diffusers:ID|DIR, openai-images:MODEL.",
+    help="The generator: a base model, diffusers:ID|DIR, openai-images:MODEL.",
 )
 @click.option(
     "--images", type=click.Path(path_type=Path),
-    help="Images that are there, in the benchmark's official layout; a folder that holds one folder a "
-    "benchmark where several are scored.",
+    help="Existing images in the benchmark's official layout; where several benchmarks are scored, a folder with "
+    "one folder per benchmark.",
 )
-@click.option("--name", default="", help="How tables call it; by default as --model or --images.")
+@click.option("--name", default="", help="The model's name in tables; by default that of --model or --images.")
 @click.option("--categories", metavar="A,B,…", help="Only these categories of the benchmark.")
 @click.option("--limit", type=click.IntRange(1), help="About this many prompts only; marks the result.")
 @shard_option("block of prompts")
@@ -61,21 +61,21 @@ def bench() -> None:
 @data_dir_option
 @out_option("Folder of answers, images and results; bench/NAME by default.")
 @click.option(
-    "--allow-missing", is_flag=True, help="Score what is there; marks the result as partial."
+    "--allow-missing", is_flag=True, help="Score the images that exist; marks the result as partial."
 )
 @click.option(
     "--until", type=click.Choice(["generate", "judge"]), help="Stop after this stage."
 )
 @click.option(
     "--canaries", type=click.Choice(["stop", "warn", "off"]), default="stop", show_default=True,
-    help="What follows when a judge fails questions whose answers are known.",
+    help="What happens when a judge fails questions whose answers are known.",
 )
 @click.option(
     "--one-judge", is_flag=True,
-    help="Keep one judge in memory at a time, where all together are too large for it.",
+    help="Keep one judge in memory at a time, where all of them do not fit.",
 )
 @set_option(
-    "Set an option of a judge by its role, of the generator, or of a benchmark by its name: yes-no.batch=8, "
+    "Set an option of a judge by its role, of the generator, or of a benchmark by its name: yes-no.batch_size=8, "
     "generator.steps=30, dpg-bench.images=1."
 )
 @click.option(
@@ -102,10 +102,10 @@ def score(
 ) -> None:
     """Score a model or a folder of images.
 
-    Stop it at any time: the same command goes on. What judges answered is kept by content, so another
+    Stop it at any time: the same command goes on. Judges' answers are stored by content, so that another
     --mode is applied without asking again.
     """
-    from silmm.bench.requests import BenchRequest
+    from silmm.bench.bench_request import BenchRequest
     from silmm.bench.score_benchmarks import default_out, parse_sets, score_benchmarks
     from silmm.registry.registry import Registry
     from silmm_cli.bench_view import print_scores, score_object
@@ -142,11 +142,11 @@ def compare(first: Path, second: Path, as_json: bool) -> None:
     from silmm.bench.leaderboard.results import find_results
     from silmm_cli.bench_view import comparison_object, print_comparison
 
-    found = compare_results(find_results([first]), find_results([second]))
+    comparisons = compare_results(find_results([first]), find_results([second]))
     if as_json:
-        print_json([comparison_object(one) for one in found])
+        print_json([comparison_object(comparison) for comparison in comparisons])
     else:
-        print_comparison(found, results())
+        print_comparison(comparisons, results())
 
 
 def parse_judges(judges: Sequence[str]) -> dict[str, str]:

@@ -38,6 +38,15 @@ def print_line(console: Console, text: str, style: str = "", *, wrap: bool = Fal
     console.print(text, markup=False, highlight=False, style=style, soft_wrap=not wrap)
 
 
+def print_check(console: Console, state: str, name: str, detail: str, width: int) -> None:
+    """Print one line of a check: its state in colour, its name in `width` columns, its detail."""
+    from rich.text import Text
+
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    line = Text(f"{state:<5}", style=colours[state]) + Text(f"{name + ':':<{width}}{detail}")
+    console.print(line, soft_wrap=True)
+
+
 def print_json(data: object) -> None:
     """Print one JSON document to stdout."""
     from silmm.rendering.table_formats import json_text

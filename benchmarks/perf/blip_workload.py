@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from PIL import Image
-from silmm_benchmarks.judges.blip_checkpoint import SIZE, Parts
-from silmm_benchmarks.judges.blip_vqa import DECODE, NO, YES, BlipVqa
 from silmm_benchmarks.judges.loading import Placement
+from silmm_benchmarks.judges.vqa.blip_checkpoint import SIZE, Parts
+from silmm_benchmarks.judges.vqa.blip_vqa import DECODE, NO, YES, BlipVqa
 from transformers import BlipTextConfig, BlipTextLMHeadModel, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
 SEED = 0

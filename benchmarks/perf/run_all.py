@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TITLES = {
     "blip_vqa_speed": "BLIP-VQA's phrases",
+    "geneval_speed": "GenEval's objects and colours",
     "grouped_pairs": "Grouped pairs",
     "kernel_pairs": "Pairs of features",
     "mplug_speed": "mPLUG's questions",

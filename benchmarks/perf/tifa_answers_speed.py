@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 from PIL.Image import Image
-from silmm_benchmarks.judges.blip_answers import BlipAnswers
 from silmm_benchmarks.judges.loading import Placement
+from silmm_benchmarks.judges.vqa.blip_answers import BlipAnswers
 from transformers import BertTokenizer, BlipConfig, BlipForQuestionAnswering, BlipImageProcessorPil
 
 from benchmarks.perf import blip_workload, measure

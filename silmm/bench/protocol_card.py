@@ -1,4 +1,4 @@
-"""The protocol card: everything that a benchmark's number depends on beside the images' author, hashed."""
+"""The protocol card: everything that a benchmark's number depends on, except the model, hashed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SAMPLING = (
 
 @dataclass(frozen=True)
 class Card:
-    """How images became numbers (`scoring`), and how they were sampled as far as it is known (`sampling`).
+    """How images became numbers (`scoring`), and how they were sampled, as far as it is known (`sampling`).
 
-    Results are ranked together only if all of `scoring` is equal; what differs in `sampling` is told.
+    Results are ranked together only if all of `scoring` is equal; differences in `sampling` are reported.
     """
 
     benchmark: str
@@ -30,15 +30,15 @@ class Card:
     data: Mapping[str, str]
     """SHA-256 of each official file."""
     categories: tuple[str, ...]
-    """The chosen ones; empty for all."""
+    """The chosen categories; empty for all."""
     prompts: int
     prompts_sha256: str
-    """Over ids and texts in order, those of a subset."""
+    """Over the ids and texts that were scored, in order."""
     images_per_prompt: tuple[int, ...]
     protocol: Mapping[str, Any]
     """The benchmark's own: split, aggregation, parser."""
     judges: Mapping[str, Mapping[str, str]]
-    """Identity of the judge of each role; an empty one where a role was left out."""
+    """Identity of the judge of each role; empty where a role was left out."""
     sampling: Mapping[str, Any]
 
     @property
@@ -54,7 +54,7 @@ class Card:
         return {
             **parts,
             "scoring_sha256": _sha256(parts["scoring"]),
-            "drawing_sha256": _sha256(parts["sampling"]),
+            "sampling_sha256": _sha256(parts["sampling"]),
             "sha256": _sha256(parts),
         }
 
@@ -67,20 +67,22 @@ def prompts_digest(items: Sequence[Item]) -> str:
 def sampling_of(
     record: Mapping[str, Any] | None, sizes: Collection[tuple[int, int]], seeds: str
 ) -> dict[str, Any]:
-    """Say how images were sampled: their sizes, and what the generator's record tells.
+    """Return how images were sampled: their sizes, and what the generator's record holds.
 
     Args:
         record: the content of `generator.json`, None for images of unknown origin.
-        sizes: width and height of what was judged.
+        sizes: width and height of the judged images.
         seeds: the benchmark's own rule, which a generator follows.
     """
     resolution = [f"{width}x{height}" for width, height in sorted(set(sizes))]
     if record is None:
-        return {"resolution": resolution, "seed_rule": UNKNOWN, **dict.fromkeys(_SAMPLING, UNKNOWN)}
+        unknown = dict.fromkeys(("seed_rule", "model_options", *_SAMPLING), UNKNOWN)
+        return {"resolution": resolution, **unknown}
     identity = record.get("identity", {})
     return {
         "resolution": resolution,
         "seed_rule": seeds,
+        "model_options": identity.get("options", {}),
         **{name: identity.get(name, UNKNOWN) for name in _SAMPLING},
     }
 

@@ -1,26 +1,23 @@
-"""One benchmark from images to result: sample, look, judge, apply the rules, write."""
+"""One benchmark from images to result: sample, check, judge, apply the rules, write."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from silmm.bench import checking, planning, result, sampling
-from silmm.bench.answer_store import AnswerStore
-from silmm.bench.generating import GENERATOR, MODEL, GeneratorChoice, choose_generator
-from silmm.bench.judge_handle import JudgePool
-from silmm.bench.judge_pool import JudgeHandle, check_canaries, check_named, open_judges
-from silmm.bench.judging import JudgingSession
-from silmm.bench.naming import PARTIAL, UNCHECKED, result_name
-from silmm.bench.official_outputs import write_official
+from silmm.bench import image_checking, image_generation, planning, result
+from silmm.bench.bench_request import PARTIAL, UNCHECKED, BenchRequest, Progress, result_name
+from silmm.bench.judging.answer_store import AnswerStore
+from silmm.bench.judging.judge_pool import JudgeHandle, JudgePool, check_canaries, check_judges, open_judges
+from silmm.bench.judging.judging_session import JudgingSession
+from silmm.bench.judging.roles import WITHOUT_IMAGES, method_of
+from silmm.bench.open_generator import GENERATOR, MODEL, GeneratorSource, choose_generator
 from silmm.bench.protocol_card import Card, prompts_digest, sampling_of
-from silmm.bench.requests import BenchOutcome, BenchRequest, Progress
-from silmm.bench.roles import UNSEEN, method_of
-from silmm.bench.selection import first_of_each, of_shard
-from silmm.contracts.benchmarks import ImageBenchmark, ImageFile, Item, Mode, Problem
-from silmm.errors import Incomplete, UsageError
+from silmm.contracts.benchmarks import Benchmark, ImageFile, Item, Mode, Problem
+from silmm.errors import Incomplete, PluginError, UsageError
 from silmm.storage.atomic_files import make_folder
 from silmm.storage.lock import hold
 from silmm.storage.user_folders import data_root
@@ -28,61 +25,84 @@ from silmm.storage.user_folders import data_root
 if TYPE_CHECKING:
     from silmm.registry.registry import Registry
 
-@dataclass(frozen=True)
-class Bench:
-    """An image benchmark as a component: what `silmm bench` runs."""
 
-    benchmark: ImageBenchmark
+def run_bench(
+    benchmark: Benchmark,
+    request: BenchRequest,
+    *,
+    registry: Registry,
+    progress: Progress,
+    note: Callable[[str], None],
+) -> Path | None:
+    """Sample the missing images, ask the judges what is not answered yet, apply the rules.
 
-    @property
-    def takes_options_for(self) -> Collection[str]:
-        """The roles of its judges, and who samples."""
-        return (*self.benchmark.roles, GENERATOR, MODEL)
+    Returns:
+        The result file (its tables are beside it), or None where `until` or `dry_run` stopped before it.
 
-    def bench(
-        self,
-        request: BenchRequest,
-        *,
-        registry: Registry,
-        progress: Progress,
-        note: Callable[[str], None],
-    ) -> BenchOutcome:
-        """Do what :meth:`silmm.bench.requests.ImageBench.bench` says."""
-        _check(request)
-        session = _Session(self.benchmark, request, registry, progress, note)
-        if request.dry_run:
-            return BenchOutcome(self.benchmark.name, session.run())
-        make_folder(request.out)
-        with hold(request.out, request.shard):
-            path = session.run()
-        return BenchOutcome(self.benchmark.name, path)
+    Raises:
+        UsageError: a judge, a model or a category that cannot work.
+        DataError: images or data files that are missing or malformed, each named; a judge whose weights are missing.
+        Incomplete: with `shard`: this part is done, others are not.
+    """
+    _check_request(request)
+    run = BenchRun(benchmark, request, registry, progress, note)
+    if request.dry_run:
+        return run.run()
+    make_folder(request.out)
+    with hold(request.out, request.shard):
+        return run.run()
 
-    def excluded(self, prompt: str) -> bool:
-        """Refuse to stand as the benchmark of a training run (`silmm run`)."""
-        raise self._no_run(prompt)
 
-    def evaluate(self, *_: object, **__: object) -> Any:
-        """Refuse to stand as the benchmark of a training run (`silmm run`)."""
-        raise self._no_run("")
+def build_benchmark(registry: Registry, name: str, options: Mapping[str, Any]) -> Benchmark:
+    """Build a benchmark from its options.
 
-    def _no_run(self, _: str) -> UsageError:
-        return UsageError(
-            f"{self.benchmark.name} scores finished models: train with --benchmark none, then "
-            f"`silmm bench {self.benchmark.name} --model NAME --set {GENERATOR}.adapter=ADAPTER`."
+    Raises:
+        UsageError, PluginError: as :meth:`silmm.registry.registry.Registry.build`.
+        PluginError: the factory returned something else.
+    """
+    benchmark = registry.build("benchmark", name, options)
+    if not isinstance(benchmark, Benchmark):
+        raise PluginError(
+            f"the factory of the benchmark {registry.entry('benchmark', name).qualified!r} returned a "
+            f"{type(benchmark).__name__}, which is no silmm.contracts.benchmarks.Benchmark; report it to its author"
         )
+    return benchmark
+
+
+def set_kinds(benchmark: Benchmark) -> tuple[str, ...]:
+    """Return the kinds of ``--set KIND.OPTION=VALUE`` that `silmm bench` knows besides the benchmark's name."""
+    return (*benchmark.roles, GENERATOR, MODEL)
+
+
+def needed_roles(benchmark: Benchmark, items: Sequence[Item]) -> list[str]:
+    """Return the roles that these items ask, and those that are only asked about answers."""
+    asked = {request.judge for item in items for request in benchmark.requests(item)}
+    return [role for role in benchmark.roles if role in asked or method_of(role) in WITHOUT_IMAGES]
+
+
+class _Work(NamedTuple):
+    """The images of some items, checked, with the session that has them judged."""
+
+    checked: image_checking.CheckedImages
+    session: JudgingSession
+    images: list[tuple[Item, ImageFile]]
 
 
 @dataclass
-class _Session:
-    """One call: what is asked, and what its stages find."""
+class BenchRun:
+    """One call: the request, and what its stages made so far."""
 
-    benchmark: ImageBenchmark
+    benchmark: Benchmark
     request: BenchRequest
     registry: Registry
     progress: Progress
     note: Callable[[str], None]
+    source: GeneratorSource | None = None
+    """Samples the images; None: the request names the model or the folder of images."""
+    judge_pool: JudgePool | None = None
+    """Judges that other calls share, and who shares them closes them; None: this call opens its own."""
     canaries: dict[str, list[str]] = field(default_factory=dict)
-    every: Sequence[Item] = ()
+    all_items: Sequence[Item] = ()
     """All items of the chosen categories, of which some may be left out."""
 
     @property
@@ -90,135 +110,128 @@ class _Session:
         """Folder of this benchmark's generated images and lists."""
         return self.request.out / self.benchmark.name
 
+    def sample_only(self) -> None:
+        """Sample the missing images."""
+        replace(self, request=replace(self.request, until="generate")).run()
+
     def run(self) -> Path | None:
         """Go through the stages; return the result file, or None where `until` stopped before it."""
         request, name = self.request, self.benchmark.name
         data = data_root(request.data) / name
-        self.every = self.benchmark.items(data, request.categories)
-        items = first_of_each(self.every, request.limit)
-        own = of_shard(items, request.shard)
-        self.note(planning.size_of(name, own))
-        needed = self._roles(items)
+        self.all_items = self.benchmark.items(data, request.categories)
+        items = planning.first_of_each(self.all_items, request.limit)
+        own = planning.items_of_shard(items, request.shard)
+        self.note(planning.size_line(name, own))
+        needed = needed_roles(self.benchmark, items)
         if request.until != "generate":
-            check_named(self.benchmark.roles, request, self.registry, needed)
-        if request.model:
-            self._generator()  # names and options are refused before anything is generated
+            check_judges(self.benchmark.roles, request, self.registry, needed)
+        if self.source is None and request.model:
+            self.source = choose_generator(request.model, request.sets, self.registry)
         if request.dry_run:
-            self._plan(own)
+            self._report_plan(own, needed)
             return None
-        record = self._sample(own) if request.model else None
+        record = self._sample(own)
         if request.until == "generate":
             return None
-        folder = request.images or self.home / sampling.IMAGES
-        if request.images is not None:
-            record = sampling.recorded(folder.parent)  # images that an earlier command sampled
-        judge_pool = JudgePool(request.one_judge)
-        panel = open_judges(self.benchmark.roles, request, self.registry, needed, judge_pool)
-        seen, judging_session, work = self._look(folder, own, panel)
-        self._stop_at(seen.problems)
+        folder = request.images or self.home / image_generation.IMAGES
+        judge_pool = self.judge_pool or JudgePool(request.one_judge)
+        judges = open_judges(self.benchmark.roles, request, self.registry, needed, judge_pool)
+        work = self._prepare(folder, own, judges)
+        self._stop_at_problems(work.checked.problems)
         self.canaries = {
-            role: check_canaries(handle, request.canaries, self.note) for role, handle in panel.items()
+            role: check_canaries(handle, request.canaries, self.note) for role, handle in judges.items()
         }
-        judging_session.judge(own, work, lambda role, done, total: self.progress(f"{name}: {role}", done, total))
-        judge_pool.clear()
+        work.session.judge(own, work.images, lambda role, done, n: self.progress(f"{name}: {role}", done, n))
+        if self.judge_pool is None:
+            judge_pool.clear()
         if request.until == "judge":
             return None
         if request.shard is not None:
-            seen, judging_session, work = self._gather(folder, items, panel)
-        card = self._card(data, items, panel, sampling_of(record, seen.sizes, self._seed_rule()))
-        return self._write(card, items, work, judging_session, seen.problems, record, folder)
+            work = self._gather(folder, items, judges)
+        card = self._card(data, items, judges, sampling_of(record, work.checked.sizes, self._seed_rule()))
+        return self._write(card, items, work, record, folder)
 
-    def _plan(self, items: Sequence[Item]) -> None:
-        """Tell what there is to do."""
+    def _report_plan(self, items: Sequence[Item], needed: Sequence[str]) -> None:
+        """Report what there is to sample and to ask."""
         if self.request.images is None:
-            files = sampling.targets(self.benchmark, self.home / sampling.IMAGES, items)
-            self.note(planning.to_sample(files, self._generator().options.get("price")))
+            files = image_generation.targets(self.benchmark, self.home / image_generation.IMAGES, items)
+            price = self.source.recorded().get("price") if self.source else None
+            self.note(planning.sampling_line(files, price))
         else:
             images, problems = self._find(self.request.images, items)
-            self.note(planning.there(len(images), problems))
-        official = self.benchmark.roles
-        judges = {role: self.request.judges.get(role, official[role]) for role in self._roles(items)}
-        for line in planning.to_ask(self.benchmark, items, judges):
+            self.note(planning.folder_line(len(images), problems))
+        judges = {role: self.request.judges.get(role, self.benchmark.roles[role]) for role in needed}
+        for line in planning.question_lines(self.benchmark, items, judges):
             self.note(line)
 
-    def _generator(self) -> GeneratorChoice:
-        return choose_generator(self.request.model or "", self.request.sets, self.registry)
-
-    def _sample(self, items: Sequence[Item]) -> Mapping[str, Any]:
-        choice = self._generator()
-        return sampling.sample(
-            self.benchmark, items, self.home, spec=choice.spec, options=choice.recorded(),
-            open_generator=lambda: choice.open(self.registry),
-            progress=lambda done, total: self.progress(f"{self.benchmark.name}: generate", done, total),
+    def _sample(self, items: Sequence[Item]) -> Mapping[str, Any] | None:
+        """Sample the missing images; return the record of who sampled, None for images of unknown origin."""
+        source, name = self.source, self.benchmark.name
+        if source is None:
+            images = self.request.images
+            return image_generation.read_record(images.parent) if images else None  # of an earlier command
+        return image_generation.sample_images(
+            self.benchmark, items, self.home, spec=source.spec, options=source.recorded(),
+            open_generator=lambda: source.open(self.registry),
+            progress=lambda done, total: self.progress(f"{name}: generate", done, total),
             note=self.note,
         )
 
-    def _look(
-        self, folder: Path, items: Sequence[Item], panel: Mapping[str, JudgeHandle]
-    ) -> tuple[checking.Seen, JudgingSession, list[tuple[Item, ImageFile]]]:
-        """Find the items' images, open each once, and seat them before the judges."""
+    def _prepare(self, folder: Path, items: Sequence[Item], judges: Mapping[str, JudgeHandle]) -> _Work:
+        """Find the items' images, open each once, and make the session that judges them."""
         images, problems = self._find(folder, items)
-        name = self.benchmark.name
-        seen = checking.look_at(images, self._looked(), lambda d, t: self.progress(f"{name}: check", d, t))
-        seen.problems[:0] = problems
+        name, store = self.benchmark.name, AnswerStore(self.request.out / "answers" / "opened")
+        checked = image_checking.check_images(
+            images, store, lambda done, total: self.progress(f"{name}: check", done, total)
+        )
+        checked.problems[:0] = problems
         by_id = {item.id: item for item in items}
-        work = [(by_id[image.item], image) for image in images if image in seen.ids]
-        return seen, JudgingSession(self.benchmark, panel, seen.ids, self.request.one_judge), work
+        work = [(by_id[image.item], image) for image in images if image in checked.ids]
+        session = JudgingSession(self.benchmark, judges, checked.ids, self.request.one_judge)
+        return _Work(checked, session, work)
 
     def _find(self, folder: Path, items: Sequence[Item]) -> tuple[list[ImageFile], list[Problem]]:
-        found = self.benchmark.find(folder, self.every)
-        here = {item.id for item in items}
-        images = [one for one in found.images if one.item in here]
-        problems = [one for one in found.problems if not one.item or one.item in here]
-        problems += checking.absent(items, images, problems)
-        if self.request.model is not None:
-            for item, why in sorted(sampling.failed(self.home).items()):
-                if item in here:
-                    self.note(f"no image of {item}: {why}")
+        listing = self.benchmark.find(folder, self.all_items)
+        ids = {item.id for item in items}
+        images = [image for image in listing.images if image.item in ids]
+        problems = [problem for problem in listing.problems if not problem.item or problem.item in ids]
+        problems += image_checking.missing_images(items, images, problems)
+        if self.source is not None:
+            problems = image_checking.with_reasons(problems, image_generation.failures_by_item(self.home))
         return images, problems
 
-    def _looked(self) -> AnswerStore:
-        return AnswerStore(self.request.out / "answers" / "opened")
-
-    def _stop_at(self, problems: Sequence[Problem]) -> None:
+    def _stop_at_problems(self, problems: Sequence[Problem]) -> None:
         shard = self.request.shard
         name = f"problems.{shard[0]}-of-{shard[1]}.tsv" if shard else "problems.tsv"
-        checking.judge_problems(
+        image_checking.stop_at_problems(
             problems, self.home / name, allow_missing=self.request.allow_missing, note=self.note
         )
 
-    def _roles(self, items: Sequence[Item]) -> list[str]:
-        """Return the roles that these items ask, and those that are only asked about answers."""
-        asked = {one.judge for item in items for one in self.benchmark.requests(item)}
-        return [role for role in self.benchmark.roles if role in asked or method_of(role) in UNSEEN]
-
-    def _gather(
-        self, folder: Path, items: Sequence[Item], panel: Mapping[str, JudgeHandle]
-    ) -> tuple[checking.Seen, JudgingSession, list[tuple[Item, ImageFile]]]:
-        """Look whether the other shards are done too.
+    def _gather(self, folder: Path, items: Sequence[Item], judges: Mapping[str, JudgeHandle]) -> _Work:
+        """Return the work of all shards.
 
         Raises:
-            Incomplete: they are not.
+            Incomplete: some are not done.
         """
-        for handle in panel.values():
+        for handle in judges.values():
             handle.store.load()
-        seen, judging_session, work = self._look(folder, items, panel)
-        waiting = judging_session.missing(work)
-        if self.request.model is not None:  # others may still sample
-            waiting += sum(item.images for item in items) - len(work)
-        if waiting and not (self.request.allow_missing and not judging_session.missing(work)):
+        work = self._prepare(folder, items, judges)
+        waiting = unanswered = work.session.missing(work.images)
+        if self.source is not None:  # other shards may still sample
+            waiting += sum(item.images for item in items) - len(work.images)
+        if waiting and not (self.request.allow_missing and not unanswered):
             raise Incomplete(
                 f"{self.benchmark.name}: this shard is done; {waiting} images still wait for other shards. "
                 "The last of the --shard commands writes the result, or the command without --shard."
             )
-        self._stop_at(seen.problems)
-        return seen, judging_session, work
+        self._stop_at_problems(work.checked.problems)
+        return work
 
     def _seed_rule(self) -> str:
         return str(self.benchmark.protocol().get("seed_rule", "the benchmark's own"))
 
     def _card(
-        self, data: Path, items: Sequence[Item], panel: Mapping[str, JudgeHandle], sampled: Mapping[str, Any]
+        self, data: Path, items: Sequence[Item], judges: Mapping[str, JudgeHandle], sampling: Mapping[str, Any]
     ) -> Card:
         return Card(
             benchmark=self.benchmark.name,
@@ -230,60 +243,60 @@ class _Session:
             prompts_sha256=prompts_digest(items),
             images_per_prompt=tuple(sorted({item.images for item in items})),
             protocol=dict(self.benchmark.protocol()),
-            judges={role: panel[role].identity if role in panel else {} for role in self._roles(items)},
-            sampling=sampled,
+            judges={
+                role: judges[role].identity if role in judges else {}
+                for role in needed_roles(self.benchmark, items)
+            },
+            sampling=sampling,
         )
 
     def _write(
-        self,
-        card: Card,
-        items: Sequence[Item],
-        work: Sequence[tuple[Item, ImageFile]],
-        judging_session: JudgingSession,
-        problems: Sequence[Problem],
-        record: Mapping[str, Any] | None,
-        folder: Path,
+        self, card: Card, items: Sequence[Item], work: _Work, record: Mapping[str, Any] | None, folder: Path
     ) -> Path:
-        mode = Mode(self.request.mode)
-        judged = [(item, image, *judging_session.judged(item, image)) for item, image in work]
-        scored = result.score(self.benchmark, mode, judged)
-        grave: dict[str, int] = {}
-        for one in problems:
-            grave[one.kind] = grave.get(one.kind, 0) + 1
-        marks = []
-        if self.request.limit is not None:
-            marks.append(f"subset: {len(items)} prompts (--limit {self.request.limit})")
-        if any(kind != checking.HARMLESS for kind in grave):
-            told = ", ".join(f"{n} {kind}" for kind, n in sorted(grave.items()) if kind != checking.HARMLESS)
-            marks.append(f"{PARTIAL}: {told} (--allow-missing)")
-        if self.request.canaries == "off":
-            marks.append(f"{UNCHECKED}: the judges' canaries were off (--canaries off)")
-        unusable = result.unusable(scored)
-        if unusable and not self.request.allow_missing:
-            raise result.refuse(unusable)
-        if unusable:
-            told = f"{len(unusable)} images whose answers cannot be used"
-            marks.append(f"{PARTIAL}: {told} (--allow-missing)")
-        finding = result.Finding(
-            benchmark=self.benchmark, mode=mode, card=card, model=self._model(record), items=items,
-            scored=scored, ids=judging_session.ids, folder=folder, marks=marks, problems=grave,
-            left_out=[role for role, judge in card.judges.items() if not judge],
-            canaries={role: told for role, told in self.canaries.items() if told},
+        request, mode = self.request, Mode(self.request.mode)
+        scored = result.score_images(
+            self.benchmark, mode, [(item, image, *work.session.judged(item, image)) for item, image in work.images]
         )
-        path = self.request.out / f"{result_name(self.benchmark, self.request, marks)}.json"
-        result.write(finding, path)
-        if self.request.official_files:
-            write_official(finding, path, self.note)
+        unusable = result.unusable_images(scored)
+        if unusable and not request.allow_missing:
+            raise result.unusable_error(unusable)
+        problems = Counter(problem.kind for problem in work.checked.problems)
+        marks = self._marks(len(items), problems, len(unusable))
+        parts = result.ResultParts(
+            benchmark=self.benchmark, mode=mode, card=card, model=self._model(record), items=items,
+            scored=scored, ids=work.session.ids, folder=folder, marks=marks, problems=problems,
+            left_out=[role for role, judge in card.judges.items() if not judge],
+            canaries={role: failed for role, failed in self.canaries.items() if failed},
+        )
+        path = request.out / f"{result_name(self.benchmark, request, marks)}.json"
+        result.write_result(parts, path)
+        if request.official_files:
+            result.write_official(parts, path, self.note)
         return path
+
+    def _marks(self, prompts: int, problems: Mapping[str, int], unusable: int) -> list[str]:
+        """Say why the result is no full official one."""
+        request, marks = self.request, []
+        if request.limit is not None:
+            marks.append(f"subset: {prompts} prompts (--limit {request.limit})")
+        severe = {kind: n for kind, n in sorted(problems.items()) if kind != image_checking.HARMLESS}
+        if severe:
+            listed = ", ".join(f"{n} {kind}" for kind, n in severe.items())
+            marks.append(f"{PARTIAL}: {listed} (--allow-missing)")
+        if request.canaries == "off":
+            marks.append(f"{UNCHECKED}: the judges' canaries were off (--canaries off)")
+        if unusable:
+            marks.append(f"{PARTIAL}: {unusable} images whose answers cannot be used (--allow-missing)")
+        return marks
 
     def _model(self, record: Mapping[str, Any] | None) -> dict[str, Any]:
         name = str(record["spec"]) if record else str(self.request.images)
         adapter = (record or {}).get("options", {}).get("adapter")
-        shown = f"{name} + {Path(str(adapter)).name}" if adapter else name
-        return {"name": self.request.name or shown, "generator": dict(record) if record else None}
+        label = f"{name} + {Path(str(adapter)).name}" if adapter else name
+        return {"name": self.request.name or label, "generator": dict(record) if record else None}
 
 
-def _check(request: BenchRequest) -> None:
+def _check_request(request: BenchRequest) -> None:
     if (request.model is None) == (request.images is None):
         raise UsageError("say whose images are scored: --model NAME[:DIR] or --images DIR, one of them")
     if request.limit is not None and request.limit < 1:

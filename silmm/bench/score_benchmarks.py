@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from silmm.bench.bench_request import BenchRequest, Progress
 from silmm.bench.leaderboard.results import Result, read_result
-from silmm.bench.requests import BenchRequest, ImageBench, Progress
+from silmm.bench.runner import build_benchmark, run_bench, set_kinds
+from silmm.contracts.benchmarks import Benchmark, BenchmarkOptions
 from silmm.contracts.options import Given, complete, split_assignment
 from silmm.errors import Incomplete, UsageError
 from silmm.registry.registry import Registry
@@ -19,11 +21,11 @@ from silmm.suggestions import did_you_mean, listed
 
 @dataclass
 class BenchmarkScores:
-    """What came of several benchmarks."""
+    """The results of several benchmarks."""
 
     results: list[Result] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
-    """Per benchmark whose other shards are not done, the message that says so."""
+    """Messages of the benchmarks whose other shards are not done."""
 
 
 def bench(
@@ -38,22 +40,23 @@ def bench(
     note: Callable[[str], None] | None = None,
     **request: Any,
 ) -> list[Result]:
-    """Score images on benchmarks, or go on with what the same arguments began.
+    """Score images on benchmarks, or go on where a call with the same arguments stopped.
 
     It does what `silmm bench` does. Give either `images` or `model`.
 
     Args:
         benchmarks: name of a benchmark, or several names.
-        images: a folder of images in the benchmark's official layout; of several benchmarks, a folder that holds one
+        images: a folder of images in the benchmark's official layout; for several benchmarks, a folder with one folder
             per benchmark.
-        model: who samples the images: ``NAME[:DIR]``, ``diffusers:ID``, ``openai-images:MODEL``.
+        model: the generator of the images: ``NAME[:DIR]``, ``diffusers:ID``, ``openai-images:MODEL``.
         sets: options of the generator, of judges by role and of benchmarks by name, as ``{"generator.steps": 30}``
             or ``["generator.steps=30"]``.
-        out: where answers, sampled images and results go; None: a folder in ``bench/`` called after the images.
+        out: where answers, sampled images and results go; None: a folder in ``bench/`` named after the model or the
+            images.
         registry: where components are registered; None: the installed plugins.
-        progress: called with a stage, how much of it is done, and of how much.
+        progress: called with a stage, how much of it is done, and its total.
         note: called with one-line messages.
-        request: further fields of :class:`silmm.bench.requests.BenchRequest`: ``limit``, ``mode``, ``categories``,
+        request: further fields of :class:`silmm.bench.bench_request.BenchRequest`: ``limit``, ``mode``, ``categories``,
             ``judges``, ``data``, ….
 
     Returns:
@@ -64,10 +67,10 @@ def bench(
         DataError: images, data files or weights are missing or broken; nothing was scored.
         Incomplete: with `shard`: this part is done, others are not.
     """
-    known = [item.name for item in fields(BenchRequest)]
+    names = [item.name for item in fields(BenchRequest)]
     for key in request:
-        if key not in known:
-            raise UsageError(f"bench takes no {key!r}{did_you_mean(key, known)} It takes: {listed(known)}.")
+        if key not in names:
+            raise UsageError(f"bench takes no {key!r}{did_you_mean(key, names)} It takes: {listed(names)}.")
     folder = None if images is None else Path(images)
     scores = score_benchmarks(
         [benchmarks] if isinstance(benchmarks, str) else benchmarks,
@@ -99,28 +102,31 @@ def score_benchmarks(
     Raises:
         UsageError, DataError: as :func:`bench`.
     """
-    components = {name: _build(registry, name, request.sets.get(name, {})) for name in dict.fromkeys(names)}
-    _check_kinds(request.sets, components)
+    benchmarks = [_build(registry, name, request.sets.get(name, {})) for name in dict.fromkeys(names)]
+    _check_kinds(request.sets, benchmarks)
     scores = BenchmarkScores()
-    for name, component in components.items():
-        own = _own_images(request, name) if len(components) > 1 else request
+    for benchmark in benchmarks:
+        own = _own_images(request, benchmark.name) if len(benchmarks) > 1 else request
         try:
-            outcome = component.bench(own, registry=registry, progress=progress, note=note)
+            path = run_bench(benchmark, own, registry=registry, progress=progress, note=note)
         except Incomplete as error:  # the other benchmarks have work for this shard too
             scores.waiting.append(str(error))
             continue
-        if outcome.result is not None:
-            scores.results.append(read_result(outcome.result))
+        if path is not None:
+            scores.results.append(read_result(path))
     return scores
 
 
-def _build(registry: Registry, name: str, options: Mapping[str, str]) -> ImageBench:
+def _build(registry: Registry, name: str, options: Mapping[str, str]) -> Benchmark:
     entry = registry.entry("benchmark", name)
+    for key in options:
+        if key in BenchmarkOptions.model_fields:
+            raise UsageError(
+                f"--set {name}.{key}: this option is for silmm run --benchmark {name}. Here write --judge, --mode, "
+                f"--canaries, --set ROLE.OPTION=VALUE, or --set generator.{key}=…"
+            )
     texts = {key: Given(value, f"--set {name}.{key}", text=True) for key, value in options.items()}
-    component = registry.build("benchmark", name, complete(entry.options, f"benchmark {name!r}", texts))
-    if not isinstance(component, ImageBench):
-        raise UsageError(f"the benchmark {name!r} scores no images; it is one for `silmm run`")
-    return component
+    return build_benchmark(registry, name, complete(entry.options, f"benchmark {name!r}", texts))
 
 
 def _own_images(request: BenchRequest, name: str) -> BenchRequest:
@@ -133,16 +139,16 @@ def _own_images(request: BenchRequest, name: str) -> BenchRequest:
             return replace(request, images=candidate, name=request.name or str(request.images))
     raise UsageError(
         f"--images {request.images} has no folder {name}: with several benchmarks each has its own folder "
-        "there, called after the benchmark (or NAME.json for an index of files)"
+        "there, named after the benchmark (or NAME.json for an index of files)"
     )
 
 
-def _check_kinds(sets: Mapping[str, Any], components: Mapping[str, ImageBench]) -> None:
-    known = {*components, *(kind for component in components.values() for kind in component.takes_options_for)}
+def _check_kinds(sets: Mapping[str, Any], benchmarks: Sequence[Benchmark]) -> None:
+    kinds = {kind for benchmark in benchmarks for kind in (benchmark.name, *set_kinds(benchmark))}
     for kind in sets:
-        if kind not in known:
+        if kind not in kinds:
             raise UsageError(
-                f"--set {kind}.…: there is no such kind here{did_you_mean(kind, known)} Kinds: {listed(known)}."
+                f"--set {kind}.…: there is no such kind here{did_you_mean(kind, kinds)} Kinds: {listed(kinds)}."
             )
 
 
@@ -163,7 +169,7 @@ def parse_sets(sets: Mapping[str, object] | Sequence[str]) -> dict[str, dict[str
 
 
 def default_out(model: str | None, images: Path | None) -> Path:
-    """Name the folder after whose images are scored, so that the same call finds its answers."""
+    """Name the folder after the model or the images, so that the same call finds its answers."""
     folder = (images or Path()).resolve()
     source = model or str(folder)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", model or folder.name).strip(".-") or "images"

@@ -80,12 +80,18 @@ def silmm_register_trainers(register: Register) -> None:
 
 @hookspec
 def silmm_register_benchmarks(register: Register) -> None:
-    """Register benchmarks; the factory returns a :class:`silmm.contracts.models.Benchmark`."""
+    """Register benchmarks; the factory returns a :class:`silmm.contracts.benchmarks.Benchmark`.
+
+    The options derive from :class:`silmm.contracts.benchmarks.BenchmarkOptions`.
+    """
 
 
 @hookspec
 def silmm_register_judges(register: Register) -> None:
-    """Register judges, the models that benchmarks score images with."""
+    """Register judges, the models that benchmarks score images with.
+
+    The factory returns an object with the methods of one or several contracts of :mod:`silmm.contracts.judges`.
+    """
 
 
 @hookspec

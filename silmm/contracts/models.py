@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
-
-    from silmm.contracts.records import EvalResult
+    from jaxtyping import Float
+    from torch import Tensor
 
 Image: TypeAlias = "npt.NDArray[np.uint8]"
 """An image, uint8 of shape (height, width, 3), RGB."""
@@ -106,14 +105,16 @@ class BaseModel(ABC):
         """Say whether the model can sample `prompt` and be asked about it; others are dropped and counted."""
         return True
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> Float[Tensor, " batch"]:
         """Return log pi(z | x), shape (batch,), float32, differentiable in the backbone.
 
         The sum of :meth:`token_log_likelihood`, which a model may implement in its place.
         """
         return self.token_log_likelihood(prompts, latents).sum(-1)
 
-    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+    def token_log_likelihood(
+        self, prompts: Sequence[str], latents: Sequence[Latent]
+    ) -> Float[Tensor, "batch tokens"]:
         """Return log pi(z_t | z_<t, x), shape (batch, tokens), float32, differentiable in the backbone.
 
         The softmax is over the tokens that may be sampled at each position, without guidance
@@ -122,8 +123,8 @@ class BaseModel(ABC):
         raise NotImplementedError(f"{type(self).__name__} does not declare 'token_log_likelihood'")
 
     def features(
-        self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None
-    ) -> torch.Tensor:
+        self, prompts: Sequence[str], query_offsets: Float[Tensor, "batch length embedding"] | None = None
+    ) -> Float[Tensor, "batch length dim"]:
         """Return H of shape (batch, L, D), differentiable in the backbone (continuous models).
 
         One forward pass over exactly these prompts, row i for prompt i, the L query positions last and
@@ -142,7 +143,7 @@ class BaseModel(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} does not declare 'mlp_blocks'")
 
-    def query_embeddings(self) -> torch.Tensor:
+    def query_embeddings(self) -> Float[Tensor, "length embedding"]:
         """Return the learnable queries, (L, D_embedding)."""
         raise NotImplementedError(f"{type(self).__name__} does not declare 'query_embeddings'")
 
@@ -181,33 +182,3 @@ class ValidationScore:
 
 Validate: TypeAlias = Callable[[], ValidationScore]
 """Scores the model with the weights that it carries at the moment; equal weights give equal scores."""
-
-
-class Benchmark(Protocol):
-    """Prompts, a protocol and a judge; the loop sees nothing of it but `excluded`.
-
-    A benchmark may have `kept_by_content(work) -> Sequence[Path]`: the finished files and folders in `work`
-    whose names are made of all that they depend on, but for the base model and this benchmark's options.
-    Another run with the same of both takes them over instead of making them again (`silmm reproduce`).
-    """
-
-    def excluded(self, prompt: str) -> bool:
-        """Say whether a training prompt would contaminate this benchmark."""
-        ...
-
-    def evaluate(
-        self,
-        model: BaseModel,
-        adapters: Mapping[str, Path | None],
-        *,
-        work: Path,
-        seed: int,
-        limit: int | None,
-        progress: Callable[[str, int, int], None],
-    ) -> EvalResult:
-        """Score the base (key "before", None) and tuned adapters under one protocol.
-
-        `work` is the benchmark's own folder in the run's directory: finished work stays there, and a
-        second call goes on from it.
-        """
-        ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import pydantic
 
@@ -34,6 +34,7 @@ Factory: TypeAlias = Callable[..., object]
 BOTH: tuple[ModelKind, ...] = ("discrete", "continuous")
 
 
+@runtime_checkable
 class Register(Protocol):
     """The callback that registration hooks receive."""
 
@@ -54,6 +55,7 @@ class Register(Protocol):
         check: Callable[[], str] | None = None,
         revision: str = "",
         probe: Factory | None = None,
+        require_files: Callable[[Any], None] | None = None,
     ) -> None:
         """Register a component.
 
@@ -79,6 +81,8 @@ class Register(Protocol):
                 a run goes on with the same one only. It must be cheap, it is computed at every start.
             probe: Judges only: ``probe()`` returns a :class:`silmm.probe.Prober`, which examines the judge
                 for `silmm probe` and imports what is heavy inside.
+            require_files: Judges only: ``require_files(options)`` raises :class:`silmm.errors.DataError` where
+                files of the judge are missing, with the way to get them; it loads nothing.
 
         Raises:
             PluginError: The registration is not valid; the whole plugin counts as broken.

@@ -8,15 +8,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from silmm.bench.evaluation import RunEvaluation
 from silmm.contracts.executors import Executor
-from silmm.contracts.models import Benchmark
 from silmm.contracts.records import EvalResult
 from silmm.engine import capabilities
 from silmm.engine import distributed as ranks
-from silmm.engine.iteration import Session, Stopped, require_offline_fits, usable_totals
+from silmm.engine.iteration import require_offline_fits, usable_totals
 from silmm.engine.loop import improve
+from silmm.engine.session import Session, Stopped
 from silmm.engine.settings import digest_of
 from silmm.engine.stages.pair_stage import makes_pairs
 from silmm.engine.workers.local_executor import LocalExecutor
@@ -105,6 +106,9 @@ def start(
     identity = settings.identity()
     components = Components(settings, registry, identity)
     _check_pair_rule(settings, components)
+    evaluation = _evaluation(settings, registry, identity)
+    if evaluation:
+        evaluation.check(judges=until is None)
     if ranks.processes() > 1:
         ranks.take_device()
     if ranks.rank() > 0:
@@ -117,19 +121,18 @@ def start(
         hooks = registry.observers(observers)
         hooks.run_started(run_dir, identity)
         executor.start(RunWorkload(settings, run_dir, identity), RunWorker(settings, run_dir, components))
-        benchmark = _benchmark(settings, components)
         session = Session(
             settings=settings, identity=identity, folder=folder, components=components, executor=executor,
             observers=hooks, progress=hooks.progress, timings=Timings(folder.timings(shard)),
-            excluded=benchmark.excluded if benchmark else _none_excluded,
+            excluded=evaluation.excluded if evaluation else _none_excluded,
             until=until, from_=from_, shard=shard,
         )
-        result = _improve_and_evaluate(session, benchmark)
+        result = _improve_and_evaluate(session, evaluation)
         hooks.run_finished(run_dir)
         return result
 
 
-def _improve_and_evaluate(session: Session, benchmark: Benchmark | None) -> RunResult:
+def _improve_and_evaluate(session: Session, evaluation: RunEvaluation | None) -> RunResult:
     run_dir = session.folder.path
     try:
         trained = improve(session)
@@ -141,8 +144,8 @@ def _improve_and_evaluate(session: Session, benchmark: Benchmark | None) -> RunR
         raise
     session.executor.close()  # their models make room for the evaluation
     adapters = {str(number): path for number, path in enumerate(trained, start=1)}
-    evaluation = _evaluate(session, benchmark, adapters) if benchmark else None
-    summary = _summary(session, evaluation, adapters)
+    evaluated = _evaluate(session, evaluation, adapters) if evaluation else None
+    summary = _summary(session, evaluated, adapters)
     atomic_write(session.folder.summary, to_json(summary))
     return RunResult(run_dir, summary["wall_seconds"], adapters, summary)
 
@@ -153,13 +156,13 @@ def _trained(session: Session) -> dict[str, Path]:
     return {name: path for name, path in folders.items() if path.is_dir()}
 
 
-def _evaluate(session: Session, benchmark: Benchmark, adapters: Mapping[str, Path]) -> EvalResult:
+def _evaluate(session: Session, evaluation: RunEvaluation, adapters: Mapping[str, Path]) -> EvalResult:
     """Score the base ("before") and each iteration's adapter ("1", "2", …) by the benchmark."""
     folder = session.folder.evaluation
     make_folder(folder)
     measured = session.timings.measure("evaluate")
     with measured, turn(session.folder.turn), full_disk(folder, "evaluating in"):
-        return benchmark.evaluate(
+        return evaluation.evaluate(
             session.components.lend_model(),
             {"before": None, **adapters},
             work=folder,
@@ -206,10 +209,14 @@ def _null_for_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _benchmark(settings: RunSettings, components: Components) -> Benchmark | None:
-    if settings.component("benchmark") is None:
+def _evaluation(
+    settings: RunSettings, registry: Registry, identity: Mapping[str, Any]
+) -> RunEvaluation | None:
+    name = settings.component("benchmark")
+    if name is None:
         return None
-    return cast(Benchmark, components.get("benchmark"))
+    model_options = identity["options"]["model"]
+    return RunEvaluation.choose(registry, name, settings.options["benchmark"], settings.model, model_options)
 
 
 def _check_pair_rule(settings: RunSettings, components: Components) -> None:

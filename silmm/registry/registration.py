@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import get_args
+from typing import Any, get_args
 
 import pydantic
 
@@ -40,6 +40,7 @@ class Entry:
     check: Callable[[], str] | None = None
     revision: str = ""
     probe: Factory | None = None
+    require_files: Callable[[Any], None] | None = None
     halves: tuple[Entry, ...] = ()
     """Kernels only: the aggregation and the distance."""
     problem: str = ""
@@ -75,6 +76,7 @@ def collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Registe
         check: Callable[[], str] | None = None,
         revision: str = "",
         probe: Factory | None = None,
+        require_files: Callable[[Any], None] | None = None,
     ) -> None:
         needed = DEFAULT_NEEDS.get(hook_kind, frozenset[Need]()) if needs is None else frozenset(needs)
         answering: frozenset[Capability] = frozenset({"yes_no"} if "answers" in needed else ())
@@ -96,6 +98,7 @@ def collector(hook_kind: str, origin: Origin, collected: list[Entry]) -> Registe
             check=check,
             revision=revision,
             probe=probe,
+            require_files=require_files,
         )
         problem = _problem(entry, collected)
         if problem:
@@ -128,7 +131,8 @@ def _problem(entry: Entry, collected: Sequence[Entry]) -> str:
         and bool(entry.model_kind or entry.capabilities or entry.defaults),
         f"a {entry.kind} cannot need {', '.join(sorted(entry.needs - needs))}; it may need "
         f"{', '.join(sorted(needs)) or 'nothing'}": not entry.needs <= needs,
-        "only judges state probe": entry.kind != "judge" and entry.probe is not None,
+        "only judges state probe and require_files": entry.kind != "judge"
+        and not (entry.probe is None and entry.require_files is None),
     }
     broken = [text for text, fails in rules.items() if fails]
     return broken[0] if broken else _options_problem(entry.options)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeGuard
 
 UP = "↑"
-"""Stands beside a column in which more is better."""
+"""Marks a column in which higher is better."""
 NONE = "–"
-"""Stands where there is no number."""
+"""Replaces a missing number."""
 
 Tone = Literal["", "better", "worse", "level", "strong", "quiet", "warning", "code", "chosen", "rejected"]
-"""How a cell looks: coloured by its meaning, in bold, dimmed, as code or as a mark of a preference."""
+"""Style of a cell: coloured by its meaning, bold, dimmed, code, or the mark of a preference."""
 RowStyle = Literal["", "total", "quiet", "published", "refused", "warning"]
 
 

@@ -63,7 +63,7 @@ def to_rich(table: ResultTable, *, box: Box = "heavy", row_lines: bool = False) 
 
 
 def _head(column: Column) -> str:
-    """Return the head of a column; in a narrow one the name breaks between its words, and the arrow stands below."""
+    """Return the head of a column; in a narrow one the name breaks between its words, above the arrow."""
     if column.width is None:
         return column.label
     name = re.sub(r"(?<=[-_/])", "\n", column.name) if len(column.name) > column.width else column.name

@@ -82,7 +82,7 @@ def sampler_label(settings: Mapping[str, Any]) -> str:
 
 
 def score_span(values: Sequence[float]) -> Limits:
-    """Scores of Eq. 1 lie in [-1, 1]; other scorers' are shown over what they cover."""
+    """Return the range of a histogram: [-1, 1] for scores of Eq. 1, for other scorers the range of the scores."""
     low, high = min(values), max(values)
     if low >= -1 and high <= 1:
         return -1.0, 1.0

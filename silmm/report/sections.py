@@ -1,4 +1,4 @@
-"""What a report is made of: sections of blocks, as data; the template alone knows how they look."""
+"""The content of a report as data: sections of blocks; only the template decides their look."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ImageFigure:
 
 
 Label: TypeAlias = "tuple[str, Literal['mark', 'soft']]"
-"""A text beside the prompt of an example, and how it looks."""
+"""A text beside the prompt of an example, and its style."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
+from silmm.bench.evaluation import kept_by_content
+from silmm.bench.runner import build_benchmark
 from silmm.contracts.options import canonical
 from silmm.engine.component_options import FIELD_OF_KIND
 from silmm.errors import SilmmError
@@ -22,7 +24,6 @@ from silmm.storage.json_files import read_json
 from silmm.storage.paths import SHARDED, STAGES, IterationFolder, RunFolder
 
 if TYPE_CHECKING:
-    from silmm.contracts.models import Benchmark
     from silmm.engine.settings import RunSettings
     from silmm.registry.registry import Registry
 
@@ -182,12 +183,11 @@ class Sharing:
         if name is None:
             return False
         options = self._settings.options["benchmark"]
-        benchmark = cast("Benchmark", self._registry.build("benchmark", name, options))
-        kept: Callable[[Path], Sequence[Path]] | None = getattr(benchmark, "kept_by_content", None)
         source, target = donor / "eval", run / "eval"
-        if kept is None or not source.is_dir():
+        if not source.is_dir():
             return False
-        missing = [path for path in kept(source) if not (target / path.name).exists()]
+        kept = kept_by_content(build_benchmark(self._registry, name, options), source)
+        missing = [path for path in kept if not (target / path.name).exists()]
         for path in missing:
             _link(path, target / path.name)
         return bool(missing)

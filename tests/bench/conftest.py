@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from silmm_benchmarks.shapes.image_benchmark import ShapesImages
+from silmm_benchmarks.benchmark_options import ShapesOptions
+from silmm_benchmarks.shapes.benchmark import Shapes
 from silmm_benchmarks.shapes.language import parse_caption
-from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.scene_sampling import sample_scene
 from silmm_benchmarks.shapes.world import Scene, render
 
-from silmm.bench.requests import BenchRequest
+from silmm.bench.bench_request import BenchRequest
+from silmm.bench.runner import build_benchmark, run_bench
 from silmm.registry.registry import Registry
 
 LIMIT = 8
@@ -31,9 +33,9 @@ def sample() -> Callable[..., list[Path]]:
     """Sample the first items' images: the scene that the prompt tells, or blank where `wrong` says so."""
 
     def sampled(folder: Path, *, images: int = 2, wrong: Callable[[int], bool] = lambda _: False) -> list[Path]:
-        from silmm.bench.selection import first_of_each
+        from silmm.bench.planning import first_of_each
 
-        benchmark = ShapesImages(images=images)
+        benchmark = Shapes(ShapesOptions(images=images))
         folder.mkdir(parents=True, exist_ok=True)
         made = []
         for number, item in enumerate(first_of_each(benchmark.items(folder), LIMIT)):
@@ -54,11 +56,11 @@ def score(registry: Registry, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     from silmm.storage.json_files import read_json
 
     def scored(images: Path, *, n_images: int = 2, **changes: Any) -> dict[str, Any]:
-        component = registry.build("benchmark", "shapes", {"images": n_images})
+        benchmark = build_benchmark(registry, "shapes", {"images": n_images})
         request = replace(BenchRequest(out=tmp_path / "out", images=images, limit=LIMIT), **changes)
-        outcome = component.bench(
-            request, registry=registry, progress=lambda *_: None, note=lambda _: None
+        path = run_bench(
+            benchmark, request, registry=registry, progress=lambda *_: None, note=lambda _: None
         )
-        return {} if outcome.result is None else {**read_json(outcome.result), "path": outcome.result}
+        return {} if path is None else {**read_json(path), "path": path}
 
     return scored

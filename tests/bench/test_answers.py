@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from silmm.bench.answer_codec import Failure, from_stored, to_stored
-from silmm.bench.answer_store import AnswerStore
+from silmm.bench.judging.answer_codec import Failure, from_stored, to_stored
+from silmm.bench.judging.answer_store import AnswerStore
 from silmm.contracts.judges import Detections
 from silmm.errors import DataError
 

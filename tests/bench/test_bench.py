@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from contextlib import suppress
@@ -12,12 +13,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from silmm_benchmarks.shapes.image_benchmark import ShapesImages
-from silmm_benchmarks.shapes.image_judge import ShapesJudge
+from silmm_benchmarks.benchmark_options import ShapesOptions
+from silmm_benchmarks.shapes.benchmark import Shapes
+from silmm_benchmarks.shapes.shapes_judge import ShapesJudge
 
-from silmm.bench import selection
-from silmm.bench.checking import HARMLESS
-from silmm.bench.requests import BenchRequest
+from silmm.bench import planning
+from silmm.bench.bench_request import BenchRequest
+from silmm.bench.image_checking import HARMLESS
+from silmm.bench.runner import build_benchmark, run_bench
 from silmm.errors import DataError, Incomplete, PluginError, UsageError
 from tests.toy import artefacts
 
@@ -26,13 +29,13 @@ from tests.toy import artefacts
 def asked(monkeypatch):
     """Count the images and questions that the judge really sees."""
     seen = []
-    real = ShapesJudge.p_yes
+    real = ShapesJudge.yes_no
 
     def counted(self, images, questions):
         seen.append((len(images), sum(map(len, questions))))
         return real(self, images, questions)
 
-    monkeypatch.setattr(ShapesJudge, "p_yes", counted)
+    monkeypatch.setattr(ShapesJudge, "yes_no", counted)
     return seen
 
 
@@ -67,12 +70,12 @@ def test_nothing_is_asked_twice(sample, score, tmp_path, asked):
 def test_what_is_answered_is_no_progress(sample, registry, tmp_path):
     """A resumed run starts where it was: answers that are there are not counted as work of this run."""
     sample(tmp_path / "images")
-    component = registry.build("benchmark", "shapes", {"images": 2})
+    benchmark = build_benchmark(registry, "shapes", {"images": 2})
     told = []
     for _ in range(2):
         told.append([])
-        component.bench(
-            BenchRequest(out=tmp_path / "out", images=tmp_path / "images", limit=8), registry=registry,
+        run_bench(
+            benchmark, BenchRequest(out=tmp_path / "out", images=tmp_path / "images", limit=8), registry=registry,
             progress=lambda *step: told[-1].append(step), note=lambda _: None,
         )
     first, second = ([done for stage, done, _ in steps if "yes-no" in stage] for steps in told)
@@ -125,15 +128,15 @@ def test_extra_files_are_listed_and_not_judged(sample, score, tmp_path, changes)
 
 def test_answers_that_are_not_finite_never_count(sample, score, tmp_path, monkeypatch):
     """A NaN of the judge stops the run by image; allowed, the image is left out and counted."""
-    real = ShapesJudge.p_yes
+    real = ShapesJudge.yes_no
 
     def sick(self, images, questions):
         answers = real(self, images, questions)
         if len(images) > 1:
-            answers[0][0] = np.nan
+            answers[0][0] = np.nan  # both probabilities
         return answers
 
-    monkeypatch.setattr(ShapesJudge, "p_yes", sick)
+    monkeypatch.setattr(ShapesJudge, "yes_no", sick)
     sample(tmp_path / "images")
     with pytest.raises(DataError, match="yes-no: not finite: nan"):
         score(tmp_path / "images")
@@ -146,10 +149,10 @@ def test_answers_that_are_not_finite_never_count(sample, score, tmp_path, monkey
 
 def test_a_judge_that_stops_midway_is_named_and_goes_on(sample, score, tmp_path, monkeypatch):
     """What a judge raises is told with its images; the same command then asks the rest alone."""
-    monkeypatch.setattr("silmm.bench.selection.BLOCK", 4)
+    monkeypatch.setattr("silmm.bench.planning.BLOCK", 4)
     sample(tmp_path / "images", wrong=lambda number: number % 2 == 1)
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
-    real, calls = ShapesJudge.p_yes, []
+    real, calls = ShapesJudge.yes_no, []
 
     def tired(self, images, questions):
         calls.append(len(images))
@@ -157,7 +160,7 @@ def test_a_judge_that_stops_midway_is_named_and_goes_on(sample, score, tmp_path,
             raise RuntimeError("out of memory")
         return real(self, images, questions)
 
-    monkeypatch.setattr(ShapesJudge, "p_yes", tired)
+    monkeypatch.setattr(ShapesJudge, "yes_no", tired)
     with pytest.raises(PluginError, match=r"'shapes-parser' \(yes-no\) stopped over \d images from \w+-"):
         score(tmp_path / "images")
     assert score(tmp_path / "images")["path"].read_bytes() == whole.read_bytes()
@@ -179,15 +182,15 @@ def test_a_judge_that_cannot_start_is_named(sample, score, tmp_path, monkeypatch
 
 def test_a_image_that_changes_while_it_is_judged_is_noticed(sample, score, tmp_path, monkeypatch):
     """No answer is stored for a content that the judge has not seen; the same command goes on."""
-    monkeypatch.setattr("silmm.bench.selection.BLOCK", 4)
+    monkeypatch.setattr("silmm.bench.planning.BLOCK", 4)
     *_, last, _ = sample(tmp_path / "images")  # the last two are equal, and the first of equals is opened
-    real = ShapesJudge.p_yes
+    real = ShapesJudge.yes_no
 
     def slow(self, images, questions):
         Image.new("RGB", (32, 32), "white").save(last)
         return real(self, images, questions)
 
-    monkeypatch.setattr(ShapesJudge, "p_yes", slow)
+    monkeypatch.setattr(ShapesJudge, "yes_no", slow)
     with pytest.raises(DataError, match=rf"{last.name} changed while images were judged"):
         score(tmp_path / "images", canaries="off")
     assert value(score(tmp_path / "images", canaries="off")) < 1
@@ -201,7 +204,8 @@ def test_answers_of_another_form_are_refused(sample, score, tmp_path, monkeypatc
     """Numbers that are no probabilities, words and gaps end the run; none of them is stored."""
     monkeypatch.setattr(ShapesJudge, "canaries", lambda self: [])
     monkeypatch.setattr(
-        ShapesJudge, "p_yes", lambda self, images, questions: [answers * len(asked) for asked in questions]
+        ShapesJudge, "p_yes", lambda self, images, questions: [answers * len(asked) for asked in questions],
+        raising=False,
     )
     sample(tmp_path / "images")
     with pytest.raises(DataError, match=told):
@@ -242,7 +246,7 @@ def test_missing_judges_are_an_error_that_says_how_to_go_on(sample, score, tmp_p
     with pytest.raises(UsageError, match=r"yes-no \(blip\): there is no judge 'blip'[\s\S]*=none"):
         score(tmp_path / "images", judges={"yes-no": "blip"})
     with pytest.raises(UsageError, match="cannot be vqa"):
-        from silmm.bench.roles import check_ability
+        from silmm.bench.judging.roles import check_ability
 
         check_ability(ShapesJudge(), "vqa", "shapes-parser")
     with pytest.raises(UsageError, match="there is no judge 'blip'"):  # before it samples, which may cost money
@@ -255,19 +259,19 @@ def test_missing_judges_are_an_error_that_says_how_to_go_on(sample, score, tmp_p
 
 def test_shards_are_whole_blocks_and_miss_nothing(tmp_path, monkeypatch):
     """Cut again, a shard's items give the same blocks; the shards together are all items, each once."""
-    items = ShapesImages(images=3).items(tmp_path)
-    whole = selection.blocks(items)
+    items = Shapes(ShapesOptions(images=3)).items(tmp_path)
+    whole = planning.blocks(items)
     assert [item for block in whole for item in block] == items
     assert {sum(item.images for item in block) for block in whole[:-1]} == {33}
     for count in (1, 2, 5, 1000):
-        shards = [selection.of_shard(items, (index, count)) for index in range(count)]
+        shards = [planning.items_of_shard(items, (index, count)) for index in range(count)]
         assert sorted(item.id for shard in shards for item in shard) == sorted(item.id for item in items)
-        assert all(block in whole for shard in shards for block in selection.blocks(shard))
+        assert all(block in whole for shard in shards for block in planning.blocks(shard))
 
 
 def test_shards_together_make_the_whole_result(sample, score, tmp_path, monkeypatch):
     """Each shard judges its own prompts; the last one writes what a single run writes, byte for byte."""
-    monkeypatch.setattr(selection, "BLOCK", 4)
+    monkeypatch.setattr(planning, "BLOCK", 4)
     sample(tmp_path / "images", wrong=lambda number: number == 5)
     whole = score(tmp_path / "images")
     for index in (0, 1):
@@ -277,18 +281,14 @@ def test_shards_together_make_the_whole_result(sample, score, tmp_path, monkeypa
     assert last["path"].read_bytes() == whole["path"].read_bytes()
 
 
-@pytest.mark.slow
-def test_killed_before_any_system_call_it_ends_with_the_same_bytes(
-    sample, score, tmp_path, monkeypatch
-):
-    """For N = 1, 2, 3, …: killed before the N-th write, fsync or replace, then run again."""
-    monkeypatch.setattr("silmm.bench.selection.BLOCK", 5)
+@artefacts.SWEEP
+def test_killed_before_any_system_call_it_ends_with_the_same_bytes(sample, score, tmp_path, monkeypatch, stride):
+    """Killed before the N-th write, fsync or replace and run again, it ends with the same bytes."""
+    monkeypatch.setattr("silmm.bench.planning.BLOCK", 5)
     sample(tmp_path / "images")
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     expected = results_of(whole.parent)
-    number = 0
-    while True:
-        number += 1
+    for number in itertools.count(1, stride):
         out = tmp_path / f"killed-{number}"
         if not artefacts.killed(partial(score, tmp_path / "images", out=out), number):
             break
@@ -300,7 +300,7 @@ def test_killed_before_any_system_call_it_ends_with_the_same_bytes(
 
 def test_killed_again_and_again_it_gets_through(sample, score, tmp_path, monkeypatch):
     """Killed before every 20th system call until it gets through, it ends with the same bytes."""
-    monkeypatch.setattr("silmm.bench.selection.BLOCK", 3)
+    monkeypatch.setattr("silmm.bench.planning.BLOCK", 3)
     sample(tmp_path / "images")
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     out, deaths = tmp_path / "killed", 0
@@ -328,7 +328,7 @@ def test_the_result_tells_all_that_its_number_depends_on(sample, score, tmp_path
     assert {"python", "silmm", "numpy"} <= set(result["versions"])
     images = pq.read_table(result["path"].with_name(result["tables"]["images"]["file"])).to_pylist()
     assert len(images) == 16
-    assert json.loads(images[0]["scores"]) == {"entirely_right": 1.0, "facts": 1.0}
+    assert json.loads(images[0]["scores"]) == {"all_facts_correct": 1.0, "facts": 1.0}
     assert not Path(images[0]["path"]).is_absolute()
 
 
@@ -355,19 +355,11 @@ def test_what_cannot_work_is_a_usage_error(sample, score, tmp_path, changes, tol
 
 def test_images_need_an_author_or_a_folder(registry, tmp_path):
     """Neither a model nor images: the error names both ways."""
-    component = registry.build("benchmark", "shapes", {})
+    benchmark = build_benchmark(registry, "shapes", {})
     with pytest.raises(UsageError, match=r"--model NAME\[:DIR\] or --images DIR"):
-        component.bench(
-            BenchRequest(out=tmp_path), registry=registry, progress=lambda *_: None, note=lambda _: None
+        run_bench(
+            benchmark, BenchRequest(out=tmp_path), registry=registry, progress=lambda *_: None, note=lambda _: None
         )
-
-
-def test_training_runs_are_told_where_to_go(registry):
-    """`silmm run --benchmark tifa` is refused at its first prompt with the command that scores."""
-    for name in ("tifa", "dpg-bench", "t2i-compbench"):
-        component = registry.build("benchmark", name, {})
-        with pytest.raises(UsageError, match=f"silmm bench {name} --model"):
-            component.excluded("a red cube")
 
 
 def test_until_judge_stores_answers_without_a_result(sample, score, tmp_path, asked):

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from silmm_benchmarks.shapes.image_benchmark import ShapesImages
+from silmm_benchmarks.benchmark_options import ShapesOptions
+from silmm_benchmarks.shapes.benchmark import Shapes
 from silmm_benchmarks.shapes.language import parse_caption
-from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.scene_sampling import sample_scene
 from silmm_benchmarks.shapes.world import render
 
-from silmm.bench.sampling import IMAGES, failed, recorded, sample
+from silmm.bench.image_generation import IMAGES, failures_by_item, read_record, sample_images
 from silmm.contracts.generators import GenerationFailure
 from silmm.errors import PluginError, SettingsChanged
 
@@ -40,7 +41,7 @@ class Renderer:
         return Image.fromarray(render(sample_scene(np.random.default_rng(seed), parse_caption(prompt))))
 
 
-class Pairs(ShapesImages):
+class Pairs(Shapes):
     """Two images of a prompt side by side in one file, as DPG-Bench keeps four."""
 
     def target(self, folder, item, index):
@@ -57,9 +58,9 @@ class Pairs(ShapesImages):
 @pytest.fixture
 def go(tmp_path):
     def sampled(generator, *, benchmark=None, spec="renderer", home="home", options=None):
-        benchmark = benchmark or ShapesImages(images=2)
+        benchmark = benchmark or Shapes(ShapesOptions(images=2))
         notes: list[str] = []
-        record = sample(
+        record = sample_images(
             benchmark, benchmark.items(tmp_path)[:4], tmp_path / home, spec=spec,
             options=options or {},
             open_generator=lambda: generator, progress=lambda *_: None, note=notes.append,
@@ -75,7 +76,7 @@ def images_of(home: Path) -> dict[str, bytes]:
 
 def test_each_image_has_the_seed_of_the_benchmarks_rule(go, tmp_path):
     """The generator gets each item's prompt and the benchmark's own seed, once."""
-    generator, benchmark = Renderer(), ShapesImages(images=2)
+    generator, benchmark = Renderer(), Shapes(ShapesOptions(images=2))
     record, notes = go(generator)
     items = benchmark.items(tmp_path)[:4]
     assert generator.asked == [
@@ -83,7 +84,7 @@ def test_each_image_has_the_seed_of_the_benchmarks_rule(go, tmp_path):
     ]
     assert record["identity"]["model"] == "renderer"
     assert notes == ["8 images"]
-    assert recorded(tmp_path / "home") == record
+    assert read_record(tmp_path / "home") == record
 
 
 def test_only_what_is_missing_is_sampled_again(go, tmp_path):
@@ -127,7 +128,7 @@ def test_the_identity_decides_and_not_where_or_how_many_at_once(go, tmp_path):
 
 def test_images_of_one_file_are_joined_in_order(go, tmp_path):
     """All images of a target are sampled, then stored as the one file that the benchmark makes of them."""
-    benchmark = Pairs(images=2)
+    benchmark = Pairs(ShapesOptions(images=2))
     go(Renderer(), benchmark=benchmark, home="joined")
     go(Renderer(), home="single")
     for item in benchmark.items(tmp_path)[:4]:
@@ -154,12 +155,12 @@ def test_a_generator_that_stops_midway_is_told_and_goes_on(go, tmp_path):
 @pytest.mark.parametrize("final", [True, False])
 def test_refused_prompts_are_recorded_and_asked_again_only_if_that_may_help(go, tmp_path, final):
     """A final failure is kept with its reason; a passing one is tried again by the next run."""
-    prompt = ShapesImages().items(tmp_path)[1].prompt
+    prompt = Shapes().items(tmp_path)[1].prompt
     failure = GenerationFailure("refused", "not allowed", final=final)
     _, notes = go(Renderer(refuse=lambda text: failure if text == prompt else None))
     assert sum("refused: not allowed" in note for note in notes) == 2
     assert len(images_of(tmp_path / "home")) == 6
-    told = failed(tmp_path / "home")
+    told = failures_by_item(tmp_path / "home")
     assert list(told.values()) == (["refused: not allowed"] if final else [])
     generator = Renderer()
     go(generator)

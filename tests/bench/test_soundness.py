@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from silmm.bench.roles import ask
+from silmm.bench.judging.roles import ask
 from silmm.contracts.judges import Detections
 from silmm.errors import DataError
 

@@ -104,8 +104,8 @@ def test_a_dry_run_counts_and_does_nothing(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "stray.png").write_bytes(b"")
     done = silmm("bench", "shapes", "--images", tmp_path / "images", *shown, "--judge", "yes-no=none")
-    assert "0 images are there, 8 missing, 1 extra" in done.stderr
-    assert "yes-no: nobody" in done.stderr
+    assert "0 images exist, 8 missing, 1 extra" in done.stderr
+    assert "yes-no: no judge" in done.stderr
     assert not out.exists()
 
 

@@ -44,7 +44,7 @@ def build(options):
 @hookimpl
 def silmm_register_models(register):
     register("in-folder", build, options=FolderOptions, summary="Tiny, from a folder.", kind="discrete",
-             capabilities=("chat", "yes_no", "log_likelihood", "nucleus"))
+             capabilities=("chat", "yes_no", "log_likelihood", "token_log_likelihood", "nucleus"))
 """
 
 
@@ -140,7 +140,7 @@ def test_run_and_reproduce_take_a_path(in_folder, monkeypatch, tmp_path):
     assert silmm("reproduce", "table4", "--model", "tiny-discrete:DIR", "--list").exit_code == 2
 
 
-def test_a_sound_checkpoint_is_told_and_passes(in_folder, tmp_path):
+def test_a_sound_checkpoint_is_reported_and_passes(in_folder, tmp_path):
     """Facts of the checkpoint, every step with its time, memory, and the two images."""
     result = silmm("probe", f"in-folder:{WEIGHTS}", "--json", "--images", tmp_path / "seen")
     assert result.exit_code == 0, result.output
@@ -177,7 +177,7 @@ def test_a_folder_that_does_not_load_is_the_plugins_own_error(in_folder, tmp_pat
     [
         (["--prompt", "a red circle"], "two different prompts"),
         (["--set", "sampler.top_p=1"], "options of the model only"),
-        (["--image", "a.png"], "looks at the images that it samples"),
+        (["--image", "a.png"], "is asked about the images that it samples"),
         (["--set", "model.colour=red"], "no option 'colour'"),
     ],
 )
@@ -247,7 +247,7 @@ def test_the_name_decides_the_kind(lenient):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lenient", "--images", "DIR"], "samples nothing"),
+        (["lenient", "--images", "DIR"], "samples no images"),
         (["lenient", "--set", "model.device=cpu"], "options of the judge only"),
         (["lenient:"], "ends with its colon"),
         (["lenient:a", "--set", "judge.weights=b"], "both give the path"),

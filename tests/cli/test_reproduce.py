@@ -11,7 +11,6 @@ from click.testing import CliRunner
 from silmm.errors import DataError
 from silmm.reproduce.listing import EXPERIMENTS
 from silmm_cli import main
-from tests.toy import plugin
 
 KINDS = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
 TOY = [
@@ -21,12 +20,9 @@ TOY = [
 
 
 @pytest.fixture(autouse=True)
-def toy(tmp_path, monkeypatch):
-    """Install the toy plugins beside the built-in ones and work in an empty directory."""
-    plugin.install(tmp_path / "site")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy,silmm")
-    monkeypatch.chdir(tmp_path)
+def toy(work_with_toys):
+    """Work with the toy and the built-in plugins in an empty directory."""
+    work_with_toys("silmm-toy,silmm")
 
 
 def silmm(*arguments):

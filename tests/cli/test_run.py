@@ -31,7 +31,6 @@ from silmm_cli.display import (
 )
 from silmm_cli.options import parse_shard
 from silmm_cli.run_cmd import outcome_object, outcome_table, print_outcome
-from tests.toy import plugin
 
 TOY = [
     flag
@@ -44,12 +43,9 @@ FIGURES = {"before": 0.6, "after": 0.7, "diff": 0.1, "ci_low": 0.05, "ci_high": 
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
-    """Install the toy plugin package for this process and work in an empty directory."""
-    plugin.install(tmp_path / "site")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-toy")
-    monkeypatch.chdir(tmp_path)
+def toy(work_with_toys):
+    """Work with the toy plugins alone in an empty directory."""
+    work_with_toys()
 
 
 def silmm(*arguments):

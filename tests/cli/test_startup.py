@@ -14,7 +14,7 @@ from silmm_cli import COMMANDS, main
 
 HEAVY = (
     *("numpy", "torch", "transformers", "peft", "accelerate", "spacy", "datasets"),
-    "silmm_benchmarks.shapes.judge",
+    "silmm_benchmarks.shapes.exact_judge",
 )
 TELL = """
 import sys
@@ -92,7 +92,7 @@ def test_ctrl_c_exits_130_and_says_that_the_run_goes_on(fail_with):
     """An interrupted command ends with 130 and a line that it can be resumed."""
     result = fail_with(KeyboardInterrupt())
     assert result.exit_code == silmm_cli.INTERRUPTED == 130
-    assert "same command goes on" in result.stderr
+    assert "same command resumes" in result.stderr
 
 
 def test_plugins_cannot_replace_built_in_commands(monkeypatch):

@@ -1,22 +1,26 @@
-"""What the documentation promises: its links, hooks, code and references are true."""
+"""The documentation is true: its links, hooks, code and references."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import click
 import pytest
 
 import silmm
 import silmm.engine.run
-from silmm.contracts import components, hookspecs, models
+from silmm.contracts import hookspecs
+from silmm.contracts.models import Capability
+from silmm.contracts.registration import Need
 from silmm.engine import capabilities
 from silmm.engine.settings import RunSettings
 from silmm.engine.settings_resolution import resolve_settings
@@ -66,10 +70,10 @@ def links() -> Iterator[tuple[Path, str]]:
 
 def broken(page: Path, target: str) -> bool:
     path, _, anchor = target.partition("#")
-    found = (page.parent / path).resolve() if path else page
-    if not found.exists():
+    target = (page.parent / path).resolve() if path else page
+    if not target.exists():
         return True
-    return bool(anchor) and found.suffix == ".md" and anchor not in anchors(found)
+    return bool(anchor) and target.suffix == ".md" and anchor not in anchors(target)
 
 
 def test_every_relative_link_leads_somewhere() -> None:
@@ -87,7 +91,7 @@ def test_a_link_that_leads_nowhere_is_noticed() -> None:
 
 
 def test_every_file_that_contributing_names_exists() -> None:
-    """The map and the files to imitate are there."""
+    """Every file that CONTRIBUTING.md names exists."""
     text = FENCE.sub("", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
     named = {name for name in re.findall(r"`([\w./]+/[\w./]*)`", text) if "venv" not in name}
     assert len(named) > 20
@@ -98,15 +102,15 @@ def test_every_file_that_contributing_names_exists() -> None:
 
 
 def test_every_hook_is_documented_with_its_arguments() -> None:
-    """The guide's tables hold all hooks of the specification, with their arguments, and no other."""
-    told = dict(re.findall(r"^\| `(silmm_\w+)\(([^)]*)\)`", GUIDE, re.MULTILINE))
-    assert {name: split(text) for name, text in told.items()} == {
+    """The guide lists exactly the hooks of the specification, with their arguments."""
+    documented = dict(re.findall(r"^\| `(silmm_\w+)\(([^)]*)\)`", GUIDE, re.MULTILINE))
+    assert {name: split(text) for name, text in documented.items()} == {
         name: arguments(getattr(hookspecs, name)) for name in HOOKS
     }
 
 
 def test_no_hook_is_spelt_otherwise_anywhere() -> None:
-    """No page speaks of a hook that does not exist."""
+    """No page names a hook that does not exist."""
     text = "\n".join(page.read_text("utf-8") for page in PAGES)
     assert set(re.findall(r"\bsilmm_(?:register_\w+|\w+_(?:started|finished|step))\b", text)) <= {
         *HOOKS
@@ -115,20 +119,48 @@ def test_no_hook_is_spelt_otherwise_anywhere() -> None:
 
 def test_the_kinds_of_the_guide_are_the_registrys() -> None:
     """Each registration hook stands beside the word that the command line has for its kind."""
-    told = re.findall(r"^\| `(silmm_register_\w+)\(register\)` \| `([\w-]+)`", GUIDE, re.MULTILINE)
-    assert dict(told) == dict(KIND_OF_HOOK)
+    documented = re.findall(r"^\| `(silmm_register_\w+)\(register\)` \| `([\w-]+)`", GUIDE, re.MULTILINE)
+    assert dict(documented) == dict(KIND_OF_HOOK)
 
 
 def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
     """Every method that the guide tells an author to write has these arguments."""
-    told = re.findall(r"`([A-Z]\w+)\.(\w+)\(([^)]*)\)`", GUIDE)
-    assert {owner for owner, _, _ in told} == {
-        *("BaseModel", "Prompter", "Sampler", "Questioner", "Scorer", "PairRule"),
-        *("Aggregation", "Distance", "Trainer", "ValidatingTrainer", "Benchmark"),
+    documented = re.findall(r"`([A-Z]\w+)\.(\w+)\(([^)]*)\)`", GUIDE)
+    assert {owner for owner, _, _ in documented} == {
+        *("BaseModel", "Prompter", "Sampler", "Questioner", "Scorer", "PairRule", "Generator"),
+        *("Aggregation", "Distance", "Trainer", "Benchmark"),
     }
-    for owner, method, text in told:
-        contract = getattr(components if hasattr(components, owner) else models, owner)
-        assert split(text) == arguments(getattr(contract, method)), owner
+    for owner, method, text in documented:
+        assert split(text) == arguments(getattr(getattr(silmm, owner), method)), owner
+    assert {method for owner, method, _ in documented if owner == "Benchmark"} == silmm.Benchmark.__abstractmethods__
+
+
+def test_the_guide_lists_all_capabilities_and_needs() -> None:
+    """What a registration may require and need is what the guide says."""
+    capabilities_listed = GUIDE.split("**Capabilities** are ")[1].split(". ")[0]
+    assert set(re.findall(r"`(\w+)`", capabilities_listed)) == set(get_args(Capability))
+    assert set(re.findall(r'^\| `"(\w+)"` \|', GUIDE, re.MULTILINE)) == set(get_args(Need))
+
+
+def test_every_name_of_silmm_on_a_page_exists() -> None:
+    """`silmm.NAME` is part of the public face, a module, or something in a module."""
+    text = "\n".join(page.read_text("utf-8") for page in PAGES if page.name != "CHANGELOG.md")
+    names = set(re.findall(r"(?<![\w/-])silmm\.[A-Za-z][\w.]*\w", text))
+    assert len(names) > 30
+    assert [name for name in sorted(names) if not _resolves(name)] == []
+
+
+def _resolves(name: str) -> bool:
+    parts = name.split(".")
+    value: Any = silmm
+    for position, part in enumerate(parts[1:], start=2):
+        if not hasattr(value, part):
+            try:
+                importlib.import_module(".".join(parts[:position]))
+            except ImportError:
+                return False
+        value = getattr(value, part, None)
+    return True
 
 
 def test_the_guide_knows_all_arguments_of_register() -> None:
@@ -139,14 +171,14 @@ def test_the_guide_knows_all_arguments_of_register() -> None:
     signature = re.search(r"^register\((.*?)\)$", GUIDE, re.MULTILINE | re.DOTALL)
     assert signature is not None
     assert set(re.findall(r"(\w+)(?:=|,|$)", signature[1].replace(" ", ""))) >= set(names)
-    told = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", GUIDE.split("## Registering")[1], re.MULTILINE)
-    assert set(names) <= {name for cell in told for name in re.findall(r"\w+", cell)}
+    matches = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", GUIDE.split("## Registering")[1], re.MULTILINE)
+    assert set(names) <= {name for cell in matches for name in re.findall(r"\w+", cell)}
 
 
 def package() -> dict[str, str]:
     """Return the files of the guide's package by name."""
-    found = re.findall(r"<!-- package: (\S+) -->\n```\w+\n(.*?)^```$", GUIDE, re.M | re.S)
-    return dict(found)
+    matches = re.findall(r"<!-- package: (\S+) -->\n```\w+\n(.*?)^```$", GUIDE, re.M | re.S)
+    return dict(matches)
 
 
 @pytest.fixture
@@ -163,7 +195,7 @@ def guide_package(fake_distribution: Callable[..., Path]) -> Path:
 def test_the_guides_package_works_in_a_real_run(
     guide_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Copied from the page and installed, its sampler and scorer sample and score a whole run."""
+    """The guide's package, copied and installed, samples and scores a whole run."""
     plugin.install(guide_package)
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-weakest,silmm-toy")
     registry = Registry.load()
@@ -186,7 +218,7 @@ def test_the_guides_package_works_in_a_real_run(
 
 
 def test_the_guides_sampler_keeps_order_and_company(guide_package: Path) -> None:
-    """As the guide says of it: each candidate has its own seed's temperature, in input order."""
+    """The guide's sampler gives each candidate the temperature of its seed, in input order."""
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm-weakest"})
     sampler = registry.build("sampler", "cold-warm", {"cold": 0.5, "warm": 2.0})
 
@@ -195,7 +227,8 @@ def test_the_guides_sampler_keeps_order_and_company(guide_package: Path) -> None
             return [(p, s, sampling.temperature) for p, s in zip(prompts, seeds, strict=True)]
 
     sampled = sampler.sample(Echo(), ["a", "b", "c"], [3, 4, 7])
-    assert sampled == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
+    assert [item.latent for item in sampled] == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
+    assert [item.meta for item in sampled] == [{"temperature": temperature} for temperature in (2.0, 0.5, 2.0)]
 
 
 @pytest.fixture(autouse=True)
@@ -209,7 +242,7 @@ def _forget_toy() -> Iterator[None]:
 
 
 def test_the_command_line_page_is_fresh(silmm_process: Callable[..., Any]) -> None:
-    """docs/cli.md is what its generator writes now; line breaks of help texts do not count."""
+    """docs/cli.md is what its generator writes, but for line breaks of help texts."""
     program = "from generate_cli import generate; print(generate())"
     made = silmm_process("-c", program, site=ROOT / "docs")
     assert made.returncode == 0, made.stderr
@@ -240,8 +273,8 @@ def _names(node: ast.stmt, owner: str) -> set[str]:
 
 def source_of(module: str) -> Path | None:
     path = Path(*module.split("."))
-    places = [top / path for top in (ROOT, ROOT / "plugins", ROOT / "benchmarks")]
-    candidates = [file for p in places for file in (p.with_suffix(".py"), p / "__init__.py")]
+    paths = [top / path for top in (ROOT, ROOT / "plugins", ROOT / "benchmarks")]
+    candidates = [file for p in paths for file in (p.with_suffix(".py"), p / "__init__.py")]
     return next((file for file in candidates if file.is_file()), None)
 
 
@@ -261,7 +294,7 @@ def references(text: str) -> list[str]:
 
 
 def test_every_function_and_test_of_the_fidelity_table_exists() -> None:
-    """No row names code or a test that has gone."""
+    """Every function and test of the fidelity table exists."""
     named = references(FIDELITY)
     assert len(named) > 60
     assert [reference for reference in named if not exists(reference)] == []
@@ -277,7 +310,7 @@ def test_a_reference_that_has_gone_is_noticed() -> None:
 
 
 def test_every_row_that_names_code_names_a_test() -> None:
-    """A formula or setting counts as held only where a test holds it."""
+    """Every row of the fidelity table that names code names a test."""
     table = FIDELITY.split("## The results")[0]
     rows = [line for line in table.splitlines() if re.search(r"`silmm\w*(\.\w+)*:", line)]
     assert len(rows) > 25
@@ -285,7 +318,7 @@ def test_every_row_that_names_code_names_a_test() -> None:
 
 
 def test_run_defaults_are_the_papers() -> None:
-    """App. 10, SEED-LLaMA: 16,000 prompts and 10 images a prompt; the components are the paper's."""
+    """`silmm run` defaults to the paper's 16,000 prompts, 10 images per prompt and components (App. 10)."""
     fields = RunSettings.model_fields
     assert (fields["prompts"].default, fields["images_per_prompt"].default) == (16000, 10)
     components = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
@@ -295,13 +328,20 @@ def test_run_defaults_are_the_papers() -> None:
 
 
 def test_the_embedded_model_deviates_as_told() -> None:
-    """Fewer prompts and steps, a higher rate, more pairs and a likelihood term, as the page says."""
+    """The embedded model's presets deviate from the paper as the fidelity page says."""
     defaults: dict[str, Any] = dict(Registry.load().entry("model", "tiny-discrete").defaults)
     assert defaults["prompts"] < 16000
     assert defaults["trainer/dpo.max_steps"] < 1000
     assert defaults["trainer/dpo.learning_rate"] > 5e-5
     assert defaults["pair-rule/top-last.k"] > 1
     assert defaults["trainer/dpo.nll_weight"] > 0
+
+
+def test_no_distribution_holds_the_goldens() -> None:
+    """Neither wheel nor source distribution holds the recorded outputs of official code."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]
+    assert "/tests/goldens" in build["sdist"]["exclude"]
+    assert all(package.rpartition("/")[2].startswith("silmm") for package in build["wheel"]["packages"])
 
 
 def test_one_version_everywhere() -> None:
@@ -335,13 +375,20 @@ def test_the_readmes_commands_are_understood(line, tmp_path, monkeypatch):
         resolve_settings(Registry.load(), flags=flags | files, sets=context.params["sets"])
 
 
-def test_the_readmes_library_example_resolves():
-    """The Python block runs up to the line that would start the run."""
-    example = next(b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "silmm.engine.run" in b)
-    before, start, _ = example.partition("result = silmm.engine.run.start(")
-    scope = {}
-    exec(compile(before, "README.md", "exec"), scope)  # noqa: S102 - our own page
-    assert start
-    assert scope["settings"].options["trainer"]["max_steps"] == 20
-    bound = inspect.signature(silmm.engine.run.start).bind
-    bound(scope["settings"], Path("runs/mine"), registry=scope["registry"])
+def test_the_readmes_library_example_works(tmp_path, monkeypatch):
+    """The Python block runs; its run is resolved and not done, and its benchmark takes a few prompts."""
+    example = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "silmm.run(" in block)
+    bench = silmm.bench
+
+    def run(sets: Any, **settings: Any) -> Any:
+        resolved = resolve_settings(Registry.load(), flags=settings, sets=sets)
+        assert resolved.options["trainer"]["max_steps"] == 20
+        return SimpleNamespace(adapters={"1": None})
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(silmm, "run", run)
+    monkeypatch.setattr(silmm, "bench", lambda *names, **options: bench(*names, **options, limit=1))
+    scope: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), scope)  # noqa: S102 - our own page
+    assert [answers.shape for answers in scope["answers"]] == [(1, 2), (1, 2)]
+    assert len(scope["scores"]) == 1

@@ -13,6 +13,7 @@ from silmm.reproduce.listing import EXPERIMENTS
 from silmm.reproduce.reproduction import reproduce
 from silmm.reproduce.row_settings import Request
 from tests.toy import artefacts
+from tests.toy.plugin import OwnMeasure
 from tests.toy.tiny_continuous_random import PROMPTS, TinyContinuousRandom
 
 PLUGIN = """
@@ -32,11 +33,8 @@ def silmm_register_benchmarks(register):
 """
 
 
-class Brightness:
+class Brightness(OwnMeasure):
     """Measures the mean of the images of two prompts."""
-
-    def excluded(self, prompt):
-        return False
 
     def evaluate(self, model, adapters, *, work, seed, limit, progress):
         means = {}
@@ -95,8 +93,8 @@ def test_table3_trains_every_kernel_on_the_same_candidates(registry, request_, f
     assert "iter-1/train" not in later
     plan = result.lines[3].plan
     silmm.engine.run.start(plan.settings[0], tmp_path / "alone", registry=registry)
-    ours = artefacts.hashes(tmp_path / "out" / "runs" / plan.runs[0])
-    assert ours == artefacts.hashes(tmp_path / "alone")
+    actual = artefacts.hashes(tmp_path / "out" / "runs" / plan.runs[0])
+    assert actual == artefacts.hashes(tmp_path / "alone")
 
 
 @pytest.mark.parametrize("name", ["fig5", "fig6", "fig9"])

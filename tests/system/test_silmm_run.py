@@ -1,4 +1,4 @@
-"""The real command with the embedded model: killed anywhere, resumed, isolated from its judge."""
+"""`silmm run` with the embedded model can be killed anywhere and resumed, and never sees its judge."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 from silmm.lora.loading import load_adapter
 from silmm.storage.json_files import read_json
 from tests.toy.artefacts import hashes
+from tests.toy.forked import Command
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +30,7 @@ SMALL = (
     "--prompts", "24", "--images-per-prompt", "6", "--limit", "24", "--iterations", "2",
     "--set", "trainer.max_steps=6", "--set", "trainer.warmup_steps=2", "--set", "trainer.checkpoint_every=2",
     "--set", "trainer.validate_every=3",  # so that validation is killed, resumed and kept from the judge too
-    "--set", "benchmark.images=1", "--set", "benchmark.images_at_temperature_1=1", "--set", "benchmark.batch=16",
+    "--set", "benchmark.images=1", "--set", "benchmark.images_at_temperature_1=1", "--set", "benchmark.batch_size=16",
 )  # fmt: skip
 STAGES = (
     "iter-1/prompts/shard-00000.parquet",
@@ -50,44 +51,47 @@ LAST_OF_STAGES = (
 )
 
 
-def command(run_dir: Path, *more: str) -> list[str]:
-    """Return the command line of a small run with shards of eight prompts."""
+def arguments(run_dir: Path, *more: str) -> list[str]:
+    """Return the arguments of a small run with shards of eight prompts."""
     config = run_dir.parent / "small.toml"
     config.write_text("shard_size = 8\n")
-    return [
-        sys.executable, "-m", "silmm_cli", "run", "--run-dir", str(run_dir), "--config", str(config),
-        *SMALL, *more,
-    ]  # fmt: skip
+    return ["run", "--run-dir", str(run_dir), "--config", str(config), *SMALL, *more]
 
 
-def finish(run_dir: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def finish(run_dir: Path) -> None:
     """Run the command to its end and insist on success."""
-    done = subprocess.run(command(run_dir, *more), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
+    output = run_dir.parent / "output.txt"
+    code = Command(arguments(run_dir), output).wait()
+    assert code == 0, output.read_text()[-3000:]
+
+
+def in_a_new_interpreter(run_dir: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    command = [sys.executable, "-m", "silmm_cli", *arguments(run_dir, *more)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
 def kill_when(run_dir: Path, pattern: str, how: signal.Signals = signal.SIGKILL) -> int:
     """Start the command, send it a signal as soon as a file like `pattern` is there; return its exit code."""
-    with subprocess.Popen(
-        command(run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        while not list(run_dir.glob(pattern)):
-            assert process.poll() is None, f"the run ended before {pattern} appeared"
-            time.sleep(0.002)
-        process.send_signal(how)
-        return process.wait()
+    process = Command(arguments(run_dir))
+    while not list(run_dir.glob(pattern)):
+        assert process.poll() is None, f"the run ended before {pattern} appeared"
+        time.sleep(0.002)
+    process.send_signal(how)
+    return process.wait()
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """An uninterrupted small run and what it printed."""
     run_dir = tmp_path_factory.mktemp("whole") / "run"
-    return run_dir, finish(run_dir, "--json")
+    done = in_a_new_interpreter(run_dir, "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return run_dir, done
 
 
 def test_a_run_killed_in_every_stage_ends_in_the_same_bytes(finished, tmp_path):
-    """SIGKILL at ten places, the same command each time: all artefacts equal the uninterrupted run's."""
+    """A run that is killed in ten places and started again each time writes the bytes of an uninterrupted run."""
     killed = tmp_path / "run"
     for pattern in STAGES:
         assert kill_when(killed, pattern) == -signal.SIGKILL
@@ -96,7 +100,7 @@ def test_a_run_killed_in_every_stage_ends_in_the_same_bytes(finished, tmp_path):
 
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(finished, tmp_path):
-    """SIGINT while sampling and while training: exit code 130, then the uninterrupted run's bytes."""
+    """Ctrl-C while sampling or training ends with exit code 130, and the resumed run writes the same bytes."""
     stopped = tmp_path / "run"
     for pattern in (STAGES[1], STAGES[5]):
         assert kill_when(stopped, pattern, signal.SIGINT) == 130
@@ -105,7 +109,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(finished, tmp_path):
 
 
 def test_the_report_of_a_real_run_holds_what_it_promises(finished):
-    """Images before and after, scores, both likelihoods, and the feedback against the judge."""
+    """The report shows images before and after, scores, likelihoods and the feedback against the judge."""
     folder = finished[0] / "report"
     page = (folder / "index.html").read_text()
     for title in (
@@ -119,28 +123,29 @@ def test_the_report_of_a_real_run_holds_what_it_promises(finished):
 
 
 def test_two_workers_write_the_same_bytes(finished, tmp_path):
-    """One process and two make equal artefacts."""
-    finish(tmp_path / "run", "--workers", "2")
+    """Two workers write the bytes of one process."""
+    done = in_a_new_interpreter(tmp_path / "run", "--workers", "2")
+    assert done.returncode == 0, done.stderr[-3000:]
     assert hashes(tmp_path / "run") == hashes(finished[0])
 
 
 def test_the_json_is_one_object_with_the_promised_keys(finished):
-    """Stdout holds one JSON object: overall, categories, seconds, paths; the summary holds it too."""
+    """`--json` prints one object with overall figures, categories, seconds and paths, as in the summary."""
     run_dir, done = finished
-    told = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     keys = {"before", "after", "diff", "ci_low", "ci_high", "n"}
-    assert keys <= set(told["overall"])
-    assert len(told["categories"]) == 8
-    assert all(keys <= set(c) for c in told["categories"].values())
-    assert {"prompts", "sample", "questions", "score", "pairs", "train"} <= set(told["wall_seconds"])
-    assert Path(told["report"]).exists()
-    assert Path(told["adapter"]).is_dir()
-    assert told["partial"] is True
-    assert read_json(run_dir / "summary.json")["overall"] == told["overall"]
+    assert keys <= set(result["overall"])
+    assert len(result["categories"]) == 8
+    assert all(keys <= set(c) for c in result["categories"].values())
+    assert {"prompts", "sample", "questions", "score", "pairs", "train"} <= set(result["wall_seconds"])
+    assert Path(result["report"]).exists()
+    assert Path(result["adapter"]).is_dir()
+    assert result["partial"] is True
+    assert read_json(run_dir / "summary.json")["overall"] == result["overall"]
 
 
 def test_no_held_out_prompt_is_among_the_self_written_ones(finished):
-    """No training prompt equals or resembles by combination a prompt of either held-out set."""
+    """No training prompt equals a held-out prompt or has its combination."""
     held_out = {p.text for p in (*report_prompts(), *tune_prompts())}
     for number in (1, 2):
         table = pq.read_table(finished[0] / f"iter-{number}" / "prompts" / "shard-00000.parquet")
@@ -151,22 +156,19 @@ def test_no_held_out_prompt_is_among_the_self_written_ones(finished):
 
 
 def test_the_loop_does_not_need_the_judge(finished, tmp_path):
-    """With a judge that breaks when it is touched, every artefact of the loop is still the same."""
+    """If the judge cannot be imported, the loop still writes the same bytes."""
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         "import sys\n"
         "class Wall:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'silmm_benchmarks.shapes.judge':\n"
+        "        if name == 'silmm_benchmarks.shapes.exact_judge':\n"
         "            raise RuntimeError('the loop reached for the judge')\n"
         "sys.meta_path.insert(0, Wall())\n"
     )
     run_dir = tmp_path / "run"
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    done = subprocess.run(
-        command(run_dir), capture_output=True, text=True, check=False, env=environment
-    )
+    done = in_a_new_interpreter(run_dir, PYTHONPATH=str(site))
     assert done.returncode != 0
     assert "the loop reached for the judge" in done.stderr  # the evaluation did, behind the loop
     loop, whole = (
@@ -189,14 +191,14 @@ def test_candidates_open_as_images(finished):
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's own
 def test_plain_peft_loads_the_adapter(finished):
-    """PeftModel.from_pretrained puts the tuned adapter on a fresh backbone, with equal likelihoods."""
+    """PeftModel.from_pretrained loads the tuned adapter with equal likelihoods."""
     folder = finished[0] / "iter-2" / "adapter"
     prompts = ["a red circle"]
-    ours, plain = TinyDiscrete.load(), TinyDiscrete.load()
+    loaded, plain = TinyDiscrete.load(), TinyDiscrete.load()
     codes = [np.arange(64, dtype=np.int32)]
-    base = ours.log_likelihood(prompts, codes).item()
-    load_adapter(ours, folder)
+    base = loaded.log_likelihood(prompts, codes).item()
+    load_adapter(loaded, folder)
     PeftModel.from_pretrained(plain.backbone, folder)
-    tuned = ours.log_likelihood(prompts, codes).item()
+    tuned = loaded.log_likelihood(prompts, codes).item()
     assert plain.log_likelihood(prompts, codes).item() == pytest.approx(tuned, abs=1e-4)
     assert tuned != base

@@ -1,6 +1,6 @@
 """A small complete plugin package: quick models of both kinds and every component, without torch.
 
-Tests copy this file beside a fake distribution (:func:`install`): it comes by the real loader.
+Tests copy this file into a fake distribution (:func:`install`), so that the real loader finds it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from silmm import hookimpl
+from silmm.contracts.benchmarks import Benchmark, FolderImages, Item, Request
 from silmm.contracts.candidates import Candidate, Pair, Prompt, Question
 from silmm.contracts.components import AnswerScorer, PrompterResult
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
@@ -132,11 +133,11 @@ class ToyContinuous(ToyModel):
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams
     ) -> list[Latent]:
         own = (_numbers(prompt, 3 * VOCABULARY).reshape(3, VOCABULARY) for prompt in prompts)
-        return [(one + self.bias).astype(np.float32) for one in own]
+        return [(features + self.bias).astype(np.float32) for features in own]
 
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
         levels = [(4 * h).round().astype(int) + seed for h, seed in zip(latents, seeds, strict=True)]
-        return [np.repeat((one.reshape(4, 6, 1) % 8).astype(np.uint8), 3, 2) * 30 for one in levels]
+        return [np.repeat((features.reshape(4, 6, 1) % 8).astype(np.uint8), 3, 2) * 30 for features in levels]
 
 
 class ToyNoise:
@@ -265,7 +266,7 @@ class ToyValidatingOptions(ValidationOptions, ToyTrainerOptions):
 
 
 class ToyValidating(ToyTrainer):
-    """Trains as the toy trainer does and tells the scores of its way; step 0 is the reference."""
+    """Trains as the toy trainer does and reports validation scores; step 0 is the reference."""
 
     def __init__(self, options: ToyValidatingOptions) -> None:
         super().__init__(options)
@@ -276,17 +277,17 @@ class ToyValidating(ToyTrainer):
         load_adapter(job.model, job.start)
         reference = validate() if validate else None
 
-        def tell(step: int, metrics: Mapping[str, float]) -> None:
-            told = dict(metrics)
+        def note(step: int, metrics: Mapping[str, float]) -> None:
+            reported = dict(metrics)
             if reference and validate and step % self.every == 0:
-                found = validate()
-                told |= {
-                    "validation_reference": reference.score, "validation_score": found.score,
-                    "validation_error": found.error, "validation_prompts": float(found.prompts),
+                outcome = validate()
+                reported |= {
+                    "validation_reference": reference.score, "validation_score": outcome.score,
+                    "validation_error": outcome.error, "validation_prompts": float(outcome.prompts),
                 }
-            observe(step, told)
+            observe(step, reported)
 
-        return super()._train(job, tell)
+        return super()._train(job, note)
 
 
 def _counts(z: Latent) -> np.ndarray:
@@ -295,10 +296,44 @@ def _counts(z: Latent) -> np.ndarray:
     return np.bincount(z, minlength=VOCABULARY).astype(float)
 
 
-class ToyBenchmark:
+class OwnMeasure(Benchmark):
+    """A benchmark for `silmm run` alone: it evaluates by itself, and has no images of its own."""
+
+    name = title = "toy"
+    roles: Mapping[str, str] = {}
+
+    def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
+        return []
+
+    def fingerprint(self, data: Path) -> Mapping[str, str]:
+        return {}
+
+    def protocol(self) -> Mapping[str, Any]:
+        return {}
+
+    def find(self, folder: Path, items: Sequence[Item]) -> FolderImages:
+        return FolderImages(())
+
+    def target(self, folder: Path, item: Item, index: int) -> Path:
+        return folder / item.id
+
+    def requests(self, item: Item) -> Sequence[Request]:
+        return ()
+
+    def score(self, judged: Any, mode: Any) -> Mapping[str, Any]:
+        return {}
+
+    def columns(self, items: Any, scores: Any, mode: Any) -> list[Any]:
+        return []
+
+    def kept_by_content(self, work: Path) -> Sequence[Path]:
+        return ()
+
+
+class ToyBenchmark(OwnMeasure):
     """Holds some prompts out and measures the mean token, before and after."""
 
-    def excluded(self, prompt: str) -> bool:
+    def excluded(self, prompt: str, own_prompts: Collection[str]) -> bool:
         return HELD_OUT in prompt
 
     def evaluate(

@@ -51,7 +51,7 @@ class TinyContinuousRandom(BaseModel):
         """Answer a rewrite with the prompt and one more adjective, by the request's seed."""
         self.requests += requests
         return [
-            f"{one.input} and a {('big', 'small', 'red', 'blue')[one.seed % 4]} square" for one in requests
+            f"{request.input} and a {('big', 'small', 'red', 'blue')[request.seed % 4]} square" for request in requests
         ]
 
     def reads(self, prompt: str) -> bool:

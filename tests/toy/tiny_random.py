@@ -65,7 +65,7 @@ class TinyRandom(BaseModel):
 
     def __init__(self, seed: int = 0) -> None:
         self.kind = "discrete"
-        self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "nucleus"})
+        self.capabilities = frozenset({"chat", "yes_no", "log_likelihood", "token_log_likelihood", "nucleus"})
         self.backbone = random_backbone(seed)
         self.lora_targets = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
         self.likelihood_calls: list[int] = []
@@ -106,8 +106,8 @@ class TinyRandom(BaseModel):
             for image, asked in zip(images, questions, strict=True)
         ]
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
-        """Return log pi(z|x), shape (batch,), with right padding."""
+    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+        """Return log pi of each code, shape (batch, LENGTH), with right padding."""
         self.likelihood_calls.append(len(prompts))
         heads = [self.encode(prompt) for prompt in prompts]
         rows = [
@@ -124,5 +124,4 @@ class TinyRandom(BaseModel):
             .gather(-1, (ids[:, 1:] - len(WORDS)).clamp(min=0).unsqueeze(-1))
             .squeeze(-1)
         )
-        at_code = ids[:, 1:] >= len(WORDS)
-        return (picked * at_code).sum(-1)
+        return picked[ids[:, 1:] >= len(WORDS)].reshape(len(latents), LENGTH)

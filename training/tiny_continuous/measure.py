@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from silmm_benchmarks.shapes.judge import Judge
+from silmm_benchmarks.shapes.exact_judge import ExactJudge
 from silmm_benchmarks.shapes.language import CATEGORIES, caption
 from silmm_benchmarks.shapes.splits import EvalPrompt, training_spec, tune_prompts
 from silmm_plugins.models.tiny_continuous.model import TinyContinuous
@@ -42,7 +42,7 @@ def facts(
     model: TinyContinuous, prompts: list[EvalPrompt], latents: list[Latent], noise: str
 ) -> NDArray[np.float64]:
     """Return the share of right facts of each H, the mean over NOISES images; equal noise for equal prompts."""
-    judge, shares = Judge(), np.zeros(len(prompts))
+    judge, shares = ExactJudge(), np.zeros(len(prompts))
     for view in range(NOISES):
         images = model.decode(latents, [derive(5, noise, p.text, view) for p in prompts])
         verdicts = judge.facts(np.stack(images), [p.spec for p in prompts])
@@ -73,7 +73,7 @@ def headroom(model: TinyContinuous) -> dict[str, float]:
     first = facts(model, prompts, latents, "first").reshape(-1, CANDIDATES)
     fresh = facts(model, prompts, latents, "fresh").reshape(-1, CANDIDATES)
     images = model.decode(latents, [derive(5, "one", p.text) for p in prompts])
-    verdicts = Judge().facts(np.stack(images), [p.spec for p in prompts])
+    verdicts = ExactJudge().facts(np.stack(images), [p.spec for p in prompts])
     one_noise = np.array([v.mean() for v in verdicts]).reshape(-1, CANDIDATES)
     figures = {
         "mean": fresh.mean(),

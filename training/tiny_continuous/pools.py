@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from silmm_benchmarks.shapes.language import CATEGORIES, Mention, Spec, caption
-from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.scene_sampling import sample_scene
 from silmm_benchmarks.shapes.splits import training_spec
 from silmm_benchmarks.shapes.world import COLORS, RELATIONS, SHAPES, TEXTURES, Scene, render
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from silmm_benchmarks.shapes.exact_judge import ExactJudge
 from silmm_benchmarks.shapes.facts import atomic_facts, holds, parse_question, statement
 from silmm_benchmarks.shapes.holdout import is_held_out
-from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.language import CATEGORIES, Spec, caption, parse_caption
-from silmm_benchmarks.shapes.questions import sample_questions
-from silmm_benchmarks.shapes.sampling import random_scene, sample_scene, sample_spec
+from silmm_benchmarks.shapes.scene_questions import sample_questions
+from silmm_benchmarks.shapes.scene_sampling import random_scene, sample_scene, sample_spec
 from silmm_benchmarks.shapes.splits import training_spec, tune_prompts
 from silmm_benchmarks.shapes.world import render
 from silmm_plugins.models.tiny.model import TinyModel
@@ -81,7 +81,7 @@ def sampling(model: TinyDiscrete, setting: SamplingParams, images: int) -> dict[
     prompts = [p for p in tune_prompts() for _ in range(images)]
     seeds = [derive(5, p.text, n) for p in tune_prompts() for n in range(images)]
     codes = model.represent([p.text for p in prompts], seeds, setting)
-    verdicts = Judge().facts(np.stack(model.decode(codes, seeds)), [p.spec for p in prompts])
+    verdicts = ExactJudge().facts(np.stack(model.decode(codes, seeds)), [p.spec for p in prompts])
     soft = np.array([v.mean() for v in verdicts]).reshape(-1, images)
     strict = np.array([v.all() for v in verdicts]).reshape(-1, images)
     return {
@@ -124,7 +124,7 @@ def grammatical(text: str) -> bool:
 def losses(model: TinyDiscrete, each: int = 300) -> dict[str, dict[str, float]]:
     """Return the judge's accuracy on clean renders and on reconstructions, by category."""
     rng = np.random.default_rng(5)
-    judge = Judge()
+    judge = ExactJudge()
     table: dict[str, dict[str, float]] = {}
     for category in CATEGORIES:
         specs = [sample_spec(rng, category) for _ in range(each)]
@@ -142,7 +142,7 @@ def losses(model: TinyDiscrete, each: int = 300) -> dict[str, dict[str, float]]:
 
 
 def _agreement(
-    judge: Judge, images: NDArray[np.uint8], scenes: list[Any], specs: list[Any]
+    judge: ExactJudge, images: NDArray[np.uint8], scenes: list[Any], specs: list[Any]
 ) -> float:
     """Compare verdicts with the true scenes, for the facts of the images and of other specs."""
     twice = np.concatenate([images, images])

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from silmm_benchmarks.shapes.facts import Fact, matching, parse_question
 from silmm_benchmarks.shapes.language import CATEGORIES, Spec, caption
-from silmm_benchmarks.shapes.questions import sample_questions
-from silmm_benchmarks.shapes.sampling import random_scene, sample_scene
+from silmm_benchmarks.shapes.scene_questions import sample_questions
+from silmm_benchmarks.shapes.scene_sampling import random_scene, sample_scene
 from silmm_benchmarks.shapes.splits import training_spec
 from silmm_benchmarks.shapes.world import (
     COLORS,

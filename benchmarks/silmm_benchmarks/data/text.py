@@ -1,4 +1,4 @@
-"""Reads text that comes from data files: what may be an id, what may be a prompt, JSON with its place."""
+"""Reads text of data files: ids, prompts, and JSON whose errors name line and column."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def read_text(path: Path) -> str:
         ) from error
     except OSError as error:
         name = path.absolute().parent.name
-        way = f"`silmm data pull {name}` fetches it" if name in CATALOGUE else "see `silmm data list`"
-        raise DataError(f"{path} cannot be read ({error.strerror}); {way}.") from error
+        remedy = f"`silmm data pull {name}` fetches it" if name in CATALOGUE else "see `silmm data list`"
+        raise DataError(f"{path} cannot be read ({error.strerror}); {remedy}.") from error
 
 
 def read_json(path: Path) -> Any:
@@ -41,35 +41,35 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_without_duplicates)
     except json.JSONDecodeError as error:
         raise DataError(
             f"{path} is broken JSON at line {error.lineno}, column {error.colno} ({error.msg}); "
             "fetch the file again."
         ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, endless nesting
-        raise DataError(f"{path} is no data file ({error}); fetch the file again.") from error
+        raise DataError(f"{path} is not a data file ({error}); fetch the file again.") from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object whose keys come once each; of two equal ones JSON would silently keep the last."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object whose keys are distinct; of two equal ones JSON would silently keep the last."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r:.80} comes twice in one object")
-    return found
+        duplicate = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {duplicate!r:.80} comes twice in one object")
+    return value
 
 
 def checked_id(value: object, where: str) -> str:
-    """Return an id that is safe as a file's name.
+    """Return an id that is safe as a file name.
 
     Raises:
         DataError: empty, too long, with a path separator, a control character or a leading dot.
     """
     text = checked_text(value, where, "id")
-    bad = [char for char in text if char in '/\\:*?"<>|' or unicodedata.category(char).startswith("C")]
-    if bad or text.startswith(".") or text != text.strip() or len(text.encode()) > _LONGEST_ID:
+    unsafe = [char for char in text if char in '/\\:*?"<>|' or unicodedata.category(char).startswith("C")]
+    if unsafe or text.startswith(".") or text != text.strip() or len(text.encode()) > _LONGEST_ID:
         raise DataError(
             f"{where}: the id {text[:80]!r} cannot be an image's file name; ids have no path separators, "
             f"control characters, outer spaces or leading dot, and at most {_LONGEST_ID} bytes."
@@ -78,17 +78,17 @@ def checked_id(value: object, where: str) -> str:
 
 
 def checked_text(value: object, where: str, what: str) -> str:
-    """Return a text that can be stored and asked.
+    """Return a text that can be stored and used as a prompt or a question.
 
     Raises:
         DataError: not a string, blank, too long, or with a broken surrogate.
     """
     if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{where}: the {what} is {value!r:.80}, not a text; correct that row.")
+        raise DataError(f"{where}: the {what} is {value!r:.80}, not a text; correct the row.")
     if len(value) > LONGEST_PROMPT:
         raise DataError(
-            f"{where}: the {what} has {len(value)} characters, more than {LONGEST_PROMPT}; correct that row."
+            f"{where}: the {what} has {len(value)} characters, more than {LONGEST_PROMPT}; correct the row."
         )
     if any("\ud800" <= char <= "\udfff" for char in value) or "\0" in value:
-        raise DataError(f"{where}: the {what} holds a character that is no text; correct that row.")
+        raise DataError(f"{where}: the {what} holds a character that is not text; correct the row.")
     return value

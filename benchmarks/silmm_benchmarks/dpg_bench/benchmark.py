@@ -1,23 +1,22 @@
-"""DPG-Bench as the runner sees it: dense prompts, chains of questions, one judge, the columns."""
+"""The benchmark DPG-Bench: dense prompts, chains of questions, one judge, the columns."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silmm.bench.statistics import mean_interval, ratio_interval
-from silmm.contracts.benchmarks import Column, Found, ImageFile, Item, Judged, Mode, Request
+from silmm.bench.statistics import mean_interval, optional_ends, ratio_interval
+from silmm.contracts.benchmarks import Benchmark, Column, FolderImages, ImageFile, Item, JudgedImage, Mode, Request
 from silmm.errors import DataError, UsageError
-from silmm.seeds import derive
 from silmm.storage.sha256_cache import sha256_file
-from silmm_benchmarks.dpg_bench.files import QUESTIONS
-from silmm_benchmarks.dpg_bench.layout import find_images, join_grid
+from silmm_benchmarks.benchmark_options import DpgBenchOptions
+from silmm_benchmarks.dpg_bench.image_layout import find_images, join_grid
+from silmm_benchmarks.dpg_bench.official_data import QUESTIONS
+from silmm_benchmarks.dpg_bench.official_outputs import DETAILS, RESULTS, detail_lines, image_line, summary
 from silmm_benchmarks.dpg_bench.questions import circular, load_items, read_prompts
-from silmm_benchmarks.dpg_bench.reports import DETAILS, RESULTS, detail_lines, image_line, summary
 from silmm_benchmarks.dpg_bench.rules import (
     LostQuestionError,
     category_crops,
@@ -36,7 +35,7 @@ L1 = ("global", "entity", "attribute", "relation", "other")
 """The five columns of the paper, in its order."""
 
 
-class DpgBench:
+class DpgBench(Benchmark):
     """DPG-Bench (arXiv 2403.05135): 1,065 dense prompts, four images each in one grid.
 
     Numbers are fractions of 1; the official script prints percent, and so do its reports here.
@@ -52,24 +51,19 @@ class DpgBench:
         "last image alone.",
     )
 
-    def __init__(self, *, resolution: int | None = None, images: int = 4, official: bool = True) -> None:
-        """Choose the side of one image, the images a file (pic-num), and other prompts than official.
-
-        Raises:
-            UsageError: `images` is not 1 to 4.
-        """
-        if images not in (1, 2, 3, 4):
-            raise UsageError(f"dpg-bench: {images} images a file; a grid holds 1 to 4.")
-        self._resolution, self._images, self._official = resolution, images, official
+    def __init__(self, options: DpgBenchOptions | None = None) -> None:
+        """Take the official prompts and grids of four images, or others where the options say so."""
+        options = options or DpgBenchOptions()
+        self._resolution, self._images, self._official = options.resolution, options.images, not options.custom
 
     def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
         """Read the prompts with their questions from `data`: a folder with the official files, or one CSV.
 
-        Where the folder `prompts` is there, the texts are its; else those of the table.
+        The texts are those of the folder `prompts` where it exists, else those of the table.
 
         Raises:
             DataError: a file is missing, malformed or has another number of prompts; names the line.
-            UsageError: categories are asked for; its categories are of questions, not of prompts.
+            UsageError: `categories` is not empty; DPG-Bench's categories are of questions, not of prompts.
         """
         if categories:
             raise UsageError("dpg-bench has no categories of prompts to choose from; leave --categories out.")
@@ -107,7 +101,7 @@ class DpgBench:
             "aggregation": "mean over prompts of the mean over images; categories: mean over questions",
         }
 
-    def find(self, folder: Path, items: Sequence[Item]) -> Found:
+    def find(self, folder: Path, items: Sequence[Item]) -> FolderImages:
         """Match grids ``<item_id>.<ext>`` with the prompts and cut them."""
         return find_images(folder, items, images=self._images, resolution=self._resolution)
 
@@ -120,20 +114,11 @@ class DpgBench:
         """Make the grid of a prompt's images."""
         return join_grid(images)
 
-    def seed(self, item: Item, index: int) -> int:
-        """Derive a seed from the prompt's id and the image; DPG-Bench prescribes none."""
-        return derive(0, self.name, item.id, index)
-
     def requests(self, item: Item) -> Sequence[Request]:
         """Ask all questions, those that the official script skips too, so that both modes can score."""
         return (Request(VQA, tuple(question["text"] for question in item.details["questions"])),)
 
-    def follow_up(self, item: Item, answers: Mapping[str, Sequence[Any]]) -> Sequence[Request]:
-        """Ask nothing more."""
-        del item, answers
-        return ()
-
-    def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
+    def score(self, judged: JudgedImage, mode: Mode) -> Mapping[str, Any]:
         """Return one crop's `score` in [0, 1] and `by_category`: {L2: [right, asked]}, unmasked.
 
         `odd` counts answers that are neither yes nor no. "failed" says why the official script drops the
@@ -164,10 +149,10 @@ class DpgBench:
         """Return the overall score, the five L1 categories, and as details the L2 categories."""
         prompts = _by_prompt(scores)
         counts = [
-            [crops[place]["by_category"] for place in category_crops(len(crops), mode)]
+            [crops[index]["by_category"] for index in category_crops(len(crops), mode)]
             for crops in prompts.values()
         ]
-        fine = sorted({name for crops in counts for one in crops for name in one})
+        fine = sorted({name for crops in counts for by_category in crops for name in by_category})
         names = [*L1, *sorted({coarse(name) for name in fine} - set(L1))]
         columns = [self._overall(items, scores, prompts)]
         for name in names:
@@ -178,10 +163,10 @@ class DpgBench:
 
     def official_files(
         self,
-        scored: Sequence[tuple[ImageFile, Judged, Mapping[str, Any]]],
+        scored: Sequence[tuple[ImageFile, JudgedImage, Mapping[str, Any]]],
         columns: Sequence[Column],
         folder: Path,
-        place: Path,
+        target: Path,
     ) -> Mapping[str, str]:
         """Return the two text reports of the official script (docs/spec/benchmarks.md 3.5).
 
@@ -210,7 +195,7 @@ class DpgBench:
             if judged.index == 0:
                 crops = [crop["score"] for crop in wanted[judged.item.id]]
                 lines.append(image_line(image.path, crops))
-        end = summary(folder, place / RESULTS, columns)
+        end = summary(folder, target / RESULTS, columns)
         return {RESULTS: "\n".join([*lines, end]), DETAILS: "\n".join([*details, ""])}
 
     def _overall(
@@ -227,7 +212,7 @@ class DpgBench:
         notes += [f"{partly} prompts dropped: not all of their images are scored"] * bool(partly)
         notes += [f"{odd} answers neither yes nor no"] * bool(odd)
         notes += [f"{circles} prompts with circular questions"] * bool(circles)
-        low, high = _ends(mean_interval(means))
+        low, high = optional_ends(mean_interval(means))
         images = sum(len(crops) for crops in prompts.values())
         return Column("Overall", image_score(means), len(means), images, low, high, "; ".join(notes))
 
@@ -245,7 +230,7 @@ class DpgBench:
         asked: list[int] = []
         images = 0
         for crops in counts:
-            pairs = [[one[key] for key in fine if key in one] for one in crops]
+            pairs = [[by_category[key] for key in fine if key in by_category] for by_category in crops]
             if any(pairs):
                 right.append(sum(pair[0] for crop in pairs for pair in crop))
                 asked.append(sum(pair[1] for crop in pairs for pair in crop))
@@ -253,7 +238,7 @@ class DpgBench:
         if not asked:
             note = "no question of this category" if counts else self._missing(())
             return Column(title, None, 0, 0, note=note, detail=detail)
-        low, high = _ends(ratio_interval(right, asked))
+        low, high = optional_ends(ratio_interval(right, asked))
         note = f"{sum(asked)} answer{'s' * (sum(asked) != 1)}"
         return Column(title, sum(right) / sum(asked), len(asked), images, low, high, note, detail)
 
@@ -278,9 +263,3 @@ def _by_prompt(scores: Scores) -> dict[str, list[Mapping[str, Any]]]:
         for key, rows in crops.items()
         if len(rows) == wanted[key]
     }
-
-
-def _ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
-    """Return no interval, instead of NaN, where one prompt alone leaves nothing to resample."""
-    low, high = interval
-    return (None, None) if math.isnan(low) else (low, high)

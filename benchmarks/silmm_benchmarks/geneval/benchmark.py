@@ -1,24 +1,24 @@
-"""GenEval as the runner sees it: prompts with clauses, a detector, colours of its objects, six tags and their mean."""
+"""The benchmark GenEval: prompts with clauses, a detector, colours of its objects, six tags and their mean."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from silmm.contracts.benchmarks import Column, Found, ImageFile, Item, Judged, Mode, Request
+from silmm.contracts.benchmarks import Benchmark, Column, FolderImages, ImageFile, Item, JudgedImage, Mode, Request
 from silmm.contracts.judges import Detections
 from silmm.errors import DataError, UsageError
 from silmm.storage.sha256_cache import sha256_file
 from silmm.suggestions import did_you_mean
+from silmm_benchmarks.benchmark_options import GenEvalOptions
 from silmm_benchmarks.geneval.columns import CORRECT, MISSING, REASON, all_columns
 from silmm_benchmarks.geneval.image_layout import STRAY, find_images, image_path, metadata_file
 from silmm_benchmarks.geneval.official_data import METADATA
 from silmm_benchmarks.geneval.official_outputs import RESULTS, SUMMARY, result_lines, summary
-from silmm_benchmarks.geneval.options import GenEvalOptions
 from silmm_benchmarks.geneval.prompts import CLASSES, RENAMED, categories_of, load_items, metadata_text
 from silmm_benchmarks.geneval.rules import (
     ClassObjects,
@@ -29,14 +29,11 @@ from silmm_benchmarks.geneval.rules import (
     kept_objects,
 )
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 DETECTOR, COLOURS = "detector", "colours"
 FIRST_SEED = 42
 
 
-class GenEval:
+class GenEval(Benchmark):
     """GenEval (arXiv 2310.11513): 553 prompts of six tags, four images each."""
 
     name = "geneval"
@@ -87,7 +84,7 @@ class GenEval:
             "thresholds": asdict(self._thresholds),
         }
 
-    def find(self, folder: Path, items: Sequence[Item]) -> Found:
+    def find(self, folder: Path, items: Sequence[Item]) -> FolderImages:
         """Match numbered folders with the items, see :func:`.image_layout.find_images`."""
         return find_images(folder, items)
 
@@ -100,18 +97,13 @@ class GenEval:
         path, text = metadata_file(folder, item)
         return {path: text}
 
-    def join(self, images: Sequence[Image]) -> Image:
-        """Return the only image of its target."""
-        (image,) = images
-        return image
-
     def seed(self, item: Item, index: int) -> int:  # noqa: ARG002  # the same seeds for every prompt
         """Return 42 + index: the official sampler begins each prompt with seed 42."""
         return FIRST_SEED + index
 
-    def requests(self, item: Item) -> Sequence[Request]:  # noqa: ARG002  # every prompt is about objects
-        """Ask for the objects of each image."""
-        return (Request(DETECTOR),)
+    def requests(self, item: Item) -> Sequence[Request]:
+        """Ask for the objects of each image; the questions about their colours follow from them."""
+        return (Request(DETECTOR), Request(COLOURS)) if _asks_colours(item) else (Request(DETECTOR),)
 
     def follow_up(self, item: Item, answers: Mapping[str, Sequence[Any]]) -> Sequence[Request]:
         """Ask for the colours of the objects that a clause with a colour takes, in either mode."""
@@ -130,7 +122,7 @@ class GenEval:
         )
         return (Request(COLOURS, queries),) if queries else ()
 
-    def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
+    def score(self, judged: JudgedImage, mode: Mode) -> Mapping[str, Any]:
         """Return `correct` and `reason` of one image, or `missing`: the role that its prompt needs.
 
         "failed" says why an image does not count in mode `fixed`: its name is no image's.
@@ -171,17 +163,17 @@ class GenEval:
 
     def official_files(
         self,
-        scored: Sequence[tuple[ImageFile, Judged, Mapping[str, Any]]],
+        scored: Sequence[tuple[ImageFile, JudgedImage, Mapping[str, Any]]],
         columns: Sequence[Column],
         folder: Path,
-        place: Path,
+        target: Path,
     ) -> Mapping[str, str]:
         """Return the evaluator's JSON lines and the summary's text.
 
         Raises:
             DataError: no image is scored.
         """
-        del columns, folder, place
+        del columns, folder, target
         rows = [
             {
                 "filename": str(image.path),

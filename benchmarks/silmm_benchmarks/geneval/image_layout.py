@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from silmm.contracts.benchmarks import Found, ImageFile, Item, Problem
+from silmm.contracts.benchmarks import FolderImages, ImageFile, Item, Problem
 from silmm.errors import DataError
 from silmm.storage.atomic_files import disk_errors
 from silmm_benchmarks.geneval.prompts import metadata_text, parse_metadata
@@ -28,7 +28,7 @@ def metadata_file(folder: Path, item: Item) -> tuple[Path, str]:
     return folder / item.id / METADATA, metadata_text(item.details["metadata"]) + "\n"
 
 
-def find_images(folder: Path, items: Sequence[Item]) -> Found:
+def find_images(folder: Path, items: Sequence[Item]) -> FolderImages:
     """Match the folders with the items by their `metadata.jsonl`, or by their number where they have none.
 
     All images that the official evaluator takes are taken. More than the item's number of them, names that are no
@@ -52,7 +52,7 @@ def find_images(folder: Path, items: Sequence[Item]) -> Found:
     images = [
         image for item in items for image in _images_of(item, homes.get(item.id, ()), folder, problems)
     ]
-    return Found(tuple(images), tuple(problems))
+    return FolderImages(tuple(images), tuple(problems))
 
 
 class _Matching:

@@ -10,9 +10,9 @@ from typing import Any
 
 from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError
+from silmm_benchmarks.data.geneval_names import COLOURS, LABELS
 from silmm_benchmarks.data.text import checked_text, read_text
-from silmm_benchmarks.geneval.rules import COLOURS, RELATIONS
-from silmm_benchmarks.judges.mask2former.labels import LABELS
+from silmm_benchmarks.geneval.rules import RELATIONS
 
 TAGS: Mapping[str, tuple[str, int]] = {
     "single_object": ("Single Object", 80),

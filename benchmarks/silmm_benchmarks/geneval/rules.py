@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from silmm.contracts.benchmarks import Mode
+from silmm_benchmarks.data.geneval_names import COLOURS
 
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
-"""In official order, which decides equal logits and the order in reasons."""
 RELATIONS = ("left of", "right of", "above", "below")
 _SAME_PLACE = 1e-3
 _RATIO = 0.5

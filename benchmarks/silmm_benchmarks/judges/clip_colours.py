@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from silmm.contracts.judges import Region
 from silmm.errors import DataError, UsageError
-from silmm_benchmarks.geneval.rules import COLOURS
+from silmm_benchmarks.data.geneval_names import COLOURS
 from silmm_benchmarks.judges.clip_similarity import read_clip
 from silmm_benchmarks.judges.loading import Placement
 from silmm_benchmarks.judges.options import ColourOptions

@@ -1,4 +1,4 @@
-"""Options that the judges share, apart so that listing them loads nothing heavy."""
+"""Options of the judges, apart so that listing them imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class JudgeOptions(Options):
-    """Where a judge's weights lie and where it computes."""
+    """Where a judge's weights are and where it computes."""
 
     weights: str = option(
         "",
@@ -19,7 +19,7 @@ class JudgeOptions(Options):
     )
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if any")
     dtype: Precision = option("float32", "float32 gives the official numbers; the others are faster on a GPU")
-    batch: int = option(16, "images at once", ge=1, unit="images")
+    batch_size: int = option(16, "images at once", ge=1, unit="images")
 
 
 class BlipVqaOptions(JudgeOptions):
@@ -31,7 +31,7 @@ class BlipVqaOptions(JudgeOptions):
 class MatcherOptions(JudgeOptions):
     """MPNet answer matching of TIFA."""
 
-    batch: int = option(64, "texts at once", ge=1, unit="texts")
+    batch_size: int = option(64, "texts at once", ge=1, unit="texts")
 
 
 class BaseModelOptions(Options):
@@ -51,7 +51,7 @@ class ColourOptions(JudgeOptions):
 
 
 class Mask2FormerOptions(Options):
-    """Where Mask2Former's weights lie and where it computes; always in float32, as officially."""
+    """Where Mask2Former's weights are and where it computes; always in float32, as officially."""
 
     weights: str = option(
         "",
@@ -66,8 +66,53 @@ class DetectorOptions(JudgeOptions):
 
     labels: str = option(
         "",
-        "what to look for, for detectors that read text: a JSON list file of names, or names with commas; empty: "
+        "objects to detect, for detectors that read text: a JSON list file of names, or names with commas; empty: "
         "the model's own labels",
     )
     threshold: float = option(0.1, "least score of a detection that is kept", ge=0, le=1)
-    most: int = option(300, "most detections of an image, the best ones", ge=1, unit="detections")
+    most: int = option(300, "most detections per image, the best ones", ge=1, unit="detections")
+
+
+class UniDetOptions(Options):
+    """Where UniDet's files are and how it computes."""
+
+    weights: str = option(
+        "",
+        "the official checkpoint (.pth), or the same as .safetensors, or the folder of the former; empty = the "
+        "folder of the judge's name in the data folder (SILMM_DATA)",
+    )
+    labels: str = option(
+        "", "the 722 names: the official detection_features.pt, or a JSON list; empty = the former beside the weights"
+    )
+    device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one")
+    precision: Literal["float32", "bfloat16", "float16"] = option(
+        "float32",
+        "of the networks; boxes and pooling are always float32. Official numbers were made in float16; scores of "
+        "the others differ by about 0.001",
+    )
+    colours: Literal["official", "corrected"] = option(
+        "official",
+        "official: BGR for both networks, as the benchmark feeds them; corrected: RGB for unidet-rs200, which was "
+        "trained on it",
+    )
+    nms: Literal["official", "exact"] = option(
+        "official", "official: classes are shifted apart in float32, which rounds boxes; exact: they are not"
+    )
+    repair_variances: bool = option(
+        False, "raise variances that are not above 0 to 1e-12 instead of refusing the checkpoint"
+    )
+
+
+class MPlugOptions(Options):
+    """Where mPLUG's files are and how it computes."""
+
+    weights: str = option(
+        "",
+        "folder of config.yaml, config_bert.json, vocab.txt and pytorch_model.bin; empty = mplug in the data "
+        "folder (SILMM_DATA)",
+    )
+    device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if there is one")
+    dtype: Literal["float32", "bfloat16"] = option(
+        "float32", "float32 gives the official answers; bfloat16 may give others"
+    )
+    batch_size: int = option(16, "questions of one image that are asked at once", ge=1, unit="questions")

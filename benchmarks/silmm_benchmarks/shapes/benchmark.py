@@ -1,88 +1,144 @@
-"""The benchmark `shapes`: held-out compositions, sampled before and after, read by an exact judge."""
+"""The benchmark `shapes`: held-out compositions, each asked for by its atomic facts, read by an exact judge."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from silmm import __version__
-from silmm.bench.statistics import RESAMPLES, cluster_means, paired_difference
-from silmm.contracts.models import BaseModel, SamplingParams
-from silmm.contracts.records import Difference, EvalResult
-from silmm.errors import PluginError
-from silmm.lora.loading import load_adapter
-from silmm.storage.atomic_files import atomic_write
-from silmm.storage.json_files import to_json
-from silmm_benchmarks.shapes.answering import SEED, accuracy_by_scene
-from silmm_benchmarks.shapes.feedback import self_feedback
-from silmm_benchmarks.shapes.language import Mention, Spec
-from silmm_benchmarks.shapes.options import ShapesOptions
-from silmm_benchmarks.shapes.sampled import (
-    Plan,
-    Setting,
-    adapter_digest,
-    entirely_right,
-    facts_right,
-    own_score,
-    sample,
+from silmm.bench.images import visible_files
+from silmm.bench.statistics import cluster_means, mean_interval
+from silmm.contracts.benchmarks import (
+    Benchmark,
+    Column,
+    FolderImages,
+    ImageFile,
+    Item,
+    JudgedImage,
+    Mode,
+    Problem,
+    Request,
 )
-from silmm_benchmarks.shapes.splits import EvalPrompt, contaminated, report_prompts, tune_prompts
-from silmm_benchmarks.shapes.world import LARGE, Object, Scene, render
+from silmm.contracts.records import EvalResult, prompt_id
+from silmm.errors import UsageError
+from silmm.seeds import derive
+from silmm_benchmarks.benchmark_options import ShapesOptions
+from silmm_benchmarks.shapes.facts import atomic_facts, question
+from silmm_benchmarks.shapes.language import CATEGORIES
+from silmm_benchmarks.shapes.splits import SPLITS, contaminated
 
 if TYPE_CHECKING:
-    from silmm.bench.requests import BenchOutcome, BenchRequest
-    from silmm.bench.runner import Bench
-    from silmm.registry.registry import Registry
-    from silmm_benchmarks.shapes.judge import Judge
+    from silmm.contracts.models import BaseModel
 
-SPLITS = {"report": report_prompts, "tune": tune_prompts}
-BEFORE = "before"
-IMAGES = "images.json"
-"""In the work folder: which sampled folder holds the headline images of which model."""
-
-Floats = npt.NDArray[np.float64]
-Measure = Callable[[pa.Table], Floats]
+ROLE = "yes-no"
+SEED = 0
+"""In place of a run's seed, under which `silmm run` samples."""
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One model of the comparison: its name, its adapter, and the content id of that."""
+class Shapes(Benchmark):
+    """426 held-out prompts (or 213 for tuning), each asked for by its atomic facts, read by an exact judge."""
 
-    name: str
-    folder: Path | None
-    digest: str
+    name = "shapes"
+    title = "Shapes, held-out compositions"
+    roles: Mapping[str, str] = MappingProxyType({ROLE: "shapes-parser"})
 
-    @property
-    def named(self) -> str:
-        """What an error calls this model."""
-        return f"the model with the adapter {self.folder}" if self.folder else "the base model"
+    def __init__(self, options: ShapesOptions | None = None) -> None:
+        """Take the split, the number of images per prompt, and what a run measures besides."""
+        self.options = options or ShapesOptions()
 
+    def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
+        """Return the held-out prompts; nothing is read from `data`.
 
-class ShapesBenchmark:
-    """Scores images of held-out prompts with the exact judge; nothing of it reaches the loop."""
+        Raises:
+            UsageError: an unknown category.
+        """
+        del data
+        for name in categories:
+            if name not in CATEGORIES:
+                raise UsageError(f"shapes has no category {name!r}; it has {', '.join(CATEGORIES)}.")
+        return [
+            Item(
+                id=f"{prompt.category}-{prompt_id(prompt.text)}", prompt=prompt.text,
+                category=prompt.category, images=self.options.images,
+                details={"questions": [question(fact) for fact in atomic_facts(prompt.spec)]},
+            )
+            for prompt in SPLITS[self.options.split]()
+            if not categories or prompt.category in categories
+        ]
 
-    def __init__(self, options: ShapesOptions) -> None:
-        """Keep the options; the judge is made when it is needed."""
-        self.options = options
+    def fingerprint(self, data: Path) -> Mapping[str, str]:
+        """Return the hash of the generated prompts, which no file holds."""
+        texts = "\n".join(item.prompt for item in self.items(data))
+        return {"prompts": hashlib.sha256(texts.encode()).hexdigest()}
 
-    def excluded(self, prompt: str) -> bool:
-        """Say whether a training prompt would contaminate the held-out prompts."""
+    def protocol(self) -> Mapping[str, Any]:
+        """Return the split and the rules."""
+        return {
+            "split": self.options.split,
+            "seed_rule": 'sha256 of (0, "shapes", prompt, image), as `silmm run` samples them',
+            "aggregation": "share of facts that hold, mean over images, then over prompts",
+            "resolution": "32x32",
+        }
+
+    def find(self, folder: Path, items: Sequence[Item]) -> FolderImages:
+        """Match files called `<id>_<image>.png`."""
+        expected = {
+            self.target(folder, item, index).name: (item, index)
+            for item in items for index in range(item.images)
+        }
+        names = {path.name for path in visible_files(folder)}
+        images = tuple(
+            ImageFile(item.id, index, folder / name)
+            for name, (item, index) in expected.items() if name in names
+        )
+        missing = [
+            Problem("missing", name, f"no image {index} of {item.prompt!r}", item.id)
+            for name, (item, index) in expected.items() if name not in names
+        ]
+        extra = [Problem("extra", name, "it belongs to no prompt") for name in sorted(names - set(expected))]
+        return FolderImages(images, (*missing, *extra))
+
+    def target(self, folder: Path, item: Item, index: int) -> Path:
+        """Return `<folder>/<id>_<image>.png`."""
+        return folder / f"{item.id}_{index}.png"
+
+    def seed(self, item: Item, index: int) -> int:
+        """Derive the seed from the prompt and the image's index."""
+        return derive(SEED, "shapes", item.prompt, index)
+
+    def requests(self, item: Item) -> Sequence[Request]:
+        """Ask about every atomic fact."""
+        return (Request(ROLE, tuple(item.details["questions"])),)
+
+    def score(self, judged: JudgedImage, mode: Mode) -> Mapping[str, Any]:
+        """Return the share of facts that hold, and whether all do."""
+        del mode
+        if ROLE not in judged.answers:
+            return {}
+        answers = judged.answers[ROLE]
+        return {"facts": sum(answers) / len(answers), "all_facts_correct": float(all(answers))}
+
+    def columns(
+        self, items: Sequence[Item], scores: Sequence[tuple[Item, int, Mapping[str, Any]]], mode: Mode
+    ) -> list[Column]:
+        """Return the categories and the mean over all prompts; images with all facts correct as a detail."""
+        del mode
+        names = [name for name in CATEGORIES if any(item.category == name for item in items)]
+        return [
+            *(_column(name, "facts", [row for row in scores if row[0].category == name]) for name in names),
+            _column("Overall", "facts", scores),
+            replace(_column("All facts correct", "all_facts_correct", scores), detail=True),
+        ]
+
+    def excluded(self, prompt: str, own_prompts: Collection[str]) -> bool:
+        """Return whether a training prompt has a held-out combination, as every prompt of the benchmark has."""
+        del own_prompts
         return contaminated(prompt)
-
-    def kept_by_content(self, work: Path) -> list[Path]:
-        """Return what is finished in `work` under a name made of all it depends on, but for the model."""
-        sampled = [path.parent for path in sorted(work.glob("drawn-*/manifest.json"))]
-        return [*sampled, *sorted(work.glob("answers-*.json")), *sorted(work.glob("feedback-*.json"))]
 
     def evaluate(
         self,
@@ -94,230 +150,23 @@ class ShapesBenchmark:
         limit: int | None,
         progress: Callable[[str, int, int], None],
     ) -> EvalResult:
-        """Compare the base (key "before") with each adapter; the last one is the "after".
+        """Measure more than the images; see :func:`silmm_benchmarks.shapes.evaluation.comparison.evaluate`."""
+        from silmm_benchmarks.shapes.evaluation.comparison import evaluate  # imports the judge
 
-        Both sides sample each image from the same seed. The headline is the mean share of facts
-        that hold ("facts"), first over the images of a prompt, then over prompts, with a paired
-        bootstrap interval over prompts. Beside it: all facts correct, the same at plain
-        sampling, VQA accuracy on clean held-out scenes, the model's score of its images.
-
-        Args:
-            model: the base model; adapters are put on and taken off it.
-            adapters: "before" -> None and the tuned models in turn.
-            work: finished work is kept here by content: a second call goes on from it.
-            seed: the run's seed.
-            limit: evaluate about this many prompts only (see :func:`spread`); marks the result.
-            progress: told of model and sampling, images done, and all images.
-
-        Raises:
-            ValueError: `adapters` has no "before" or nothing to compare it with.
-            DataError: a model's answers are not finite.
-        """
-        from silmm_benchmarks.shapes.judge import Judge  # here: nothing but the evaluation reaches it
-
-        judge = Judge()
-        check_canaries(judge)
-        sides = [_Side(n, f, adapter_digest(f)) for n, f in _ordered(adapters)]
-        exam = _Exam(
-            options=self.options, model=model, judge=judge, work=work, seed=seed,
-            prompts=spread(SPLITS[self.options.split](), limit), progress=progress,
-        )
-        sharp = SamplingParams(self.options.temperature, self.options.top_p)
-        headline = {side.name: exam.images(side, sharp, asked=True) for side in sides}
-        atomic_write(work / IMAGES, to_json({name: kept for name, (_, kept) in headline.items()}))
-        tables = {name: table for name, (table, _) in headline.items()}
-        before, after = tables[BEFORE], tables[sides[-1].name]
-        rounds = {
-            "VQA accuracy": exam.answering(sides),
-            "self-score (Eq. 1)": {
-                side.name: _overall(own_score, before, tables[side.name]) for side in sides[1:]
-            },
-        }
-        secondary = {
-            "all facts correct": _overall(entirely_right, before, after),
-            **exam.plain(sides[0], sides[-1]),
-            **{name: found[sides[-1].name] for name, found in rounds.items() if found},
-        }
-        load_adapter(model, None)
-        return EvalResult(
-            benchmark="shapes",
-            metric="facts",
-            protocol=exam.card(sharp),
-            overall=_overall(facts_right, before, after),
-            categories=_by_category(facts_right, before, after),
-            secondary=secondary,
-            iterations={
-                side.name: _overall(facts_right, before, tables[side.name]) for side in sides[1:]
-            },
-            secondary_by_iteration={name: found for name, found in rounds.items() if found},
-            extra=self_feedback(work.parent, exam.judge, work),
-            partial=limit is not None,
+        return evaluate(
+            self.options, model, adapters, work=work, seed=seed, limit=limit, progress=progress
         )
 
-
-    @property
-    def takes_options_for(self) -> Collection[str]:
-        """As any image benchmark (`silmm bench shapes`)."""
-        return self._images().takes_options_for
-
-    def bench(
-        self,
-        request: BenchRequest,
-        *,
-        registry: Registry,
-        progress: Callable[[str, int, int], None],
-        note: Callable[[str], None],
-    ) -> BenchOutcome:
-        """Score images of any origin by their files (:class:`silmm.bench.requests.ImageBench`)."""
-        return self._images().bench(request, registry=registry, progress=progress, note=note)
-
-    def _images(self) -> Bench:
-        from silmm.bench.runner import Bench  # here: a run needs none of it
-        from silmm_benchmarks.shapes.image_benchmark import ShapesImages
-
-        return Bench(ShapesImages(self.options.split, self.options.images))
+    def kept_by_content(self, work: Path) -> list[Path]:
+        """Return what is finished in `work` under a name made of all it depends on, except the model."""
+        sampled = [path.parent for path in sorted(work.glob("sampled-*/manifest.json"))]
+        return [*sampled, *sorted(work.glob("answers-*.json")), *sorted(work.glob("feedback-*.json"))]
 
 
-@dataclass(frozen=True)
-class _Exam:
-    """One evaluation: the prompts, the model, and where finished work lies."""
-
-    options: ShapesOptions
-    model: BaseModel
-    judge: Judge
-    prompts: tuple[EvalPrompt, ...]
-    work: Path
-    seed: int
-    progress: Callable[[str, int, int], None]
-
-    def images(self, side: _Side, sampling: SamplingParams, *, asked: bool) -> tuple[pa.Table, str]:
-        """Return a side's judged images and the name of the folder that keeps them."""
-        images = self.options.images if asked else self.options.images_at_temperature_1
-        plan = Plan(self.prompts, Setting(sampling, images, asked), self.seed, self.options.batch)
-        label = f"evaluate {side.name}" if asked else f"evaluate {side.name}, plain"
-        return sample(
-            self.model, self.judge, plan, adapter=side.digest, named=side.named,
-            load=lambda: load_adapter(self.model, side.folder), work=self.work,
-            progress=lambda done, total: self.progress(label, done, total),
-        )
-
-    def plain(self, first: _Side, last: _Side) -> dict[str, Difference]:
-        """Compare at temperature 1 and top_p 1, where sharpening counts as a gain too."""
-        if not self.options.images_at_temperature_1:
-            return {}
-        before, _ = self.images(first, SamplingParams(), asked=False)
-        after, _ = self.images(last, SamplingParams(), asked=False)
-        return {
-            "facts, temperature 1": _overall(facts_right, before, after),
-            "all facts correct, temperature 1": _overall(entirely_right, before, after),
-        }
-
-    def answering(self, sides: Sequence[_Side]) -> dict[str, Difference]:
-        """Compare VQA accuracy on clean renders: each tuned model against the base."""
-        if not self.options.questions:
-            return {}
-        accuracy = {
-            side.name: accuracy_by_scene(
-                self.model, self.prompts, questions=self.options.questions, adapter=side.digest,
-                named=side.named, load=partial(load_adapter, self.model, side.folder), work=self.work,
-            )
-            for side in sides
-        }
-        base = accuracy.pop(BEFORE)
-        return {name: paired_difference(base, one) for name, one in accuracy.items()}
-
-    def card(self, sampling: SamplingParams) -> dict[str, object]:
-        """Return the protocol: what a number of this benchmark depends on beside the model, hashed."""
-        texts = "\n".join(f"{prompt.text}\t{prompt.spec}" for prompt in self.prompts)
-        card: dict[str, object] = {
-            "name": "shapes",
-            "version": 2,
-            "split": f"{self.options.split} (held-out combinations; settings are chosen on tune)",
-            "prompts": len(self.prompts),
-            "prompts_sha256": hashlib.sha256(texts.encode()).hexdigest(),
-            "images_per_prompt": self.options.images,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "top_k": sampling.top_k,
-            "images_at_temperature_1": self.options.images_at_temperature_1,
-            "seed": self.seed,
-            "seed_rule": 'sha256 of (seed, "shapes", prompt, image); the same before and after',
-            "prompt_rewriting": "none",
-            "guidance": "none",
-            "resolution": "32x32",
-            "judge": f"exact parser without a model, of silmm {__version__}",
-            "judge_match_threshold": self.judge.threshold,
-            "aggregation": "share of facts, mean over images, then over prompts",
-            "interval": f"95% percentile, paired bootstrap over prompts, {RESAMPLES} samples",
-            "questions_per_clean_scene": self.options.questions,
-            "questions_seed": SEED,
-        }
-        text = json.dumps(card, sort_keys=True, separators=(",", ":"))
-        return {**card, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-
-
-def check_canaries(judge: Judge) -> None:
-    """Let the judge find what is there, miss what is not, and find nothing in a blank image.
-
-    Raises:
-        PluginError: a canary fails; no number of this judge is to be trusted.
-    """
-    there = Object("circle", "red", "plain", 1, 3, LARGE)
-    images = np.stack([render(Scene((there,))), render(Scene(()))])
-    true, false = (Spec("color", (Mention("circle", color),)) for color in ("red", "blue"))
-    verdicts = [
-        bool(facts[0]) for facts in judge.facts(images[[0, 0, 1]], [true, false, true])
-    ]
-    if verdicts != [True, False, False]:
-        raise PluginError(
-            f"The shapes judge fails its canaries (true, false, blank image: {verdicts}); it cannot "
-            "score. Reinstall silmm; if it stays so, report it."
-        )
-
-
-def spread(prompts: Sequence[EvalPrompt], limit: int | None) -> tuple[EvalPrompt, ...]:
-    """Return the first prompts taken in turn from each category: `limit` of them, all with None.
-
-    Every category keeps at least two prompts, because a bootstrap over one prompt has no interval.
-    """
-    limit = len(prompts) if limit is None else max(limit, 2 * len({p.category for p in prompts}))
-    if limit >= len(prompts):
-        return tuple(prompts)
-    turn: dict[str, int] = {}
-    ranked = []
-    for position, prompt in enumerate(prompts):
-        turn[prompt.category] = turn.get(prompt.category, 0) + 1
-        ranked.append((turn[prompt.category], position))
-    kept = sorted(position for _, position in sorted(ranked)[:limit])
-    return tuple(prompts[position] for position in kept)
-
-
-def _ordered(adapters: Mapping[str, Path | None]) -> list[tuple[str, Path | None]]:
-    """Return the base, then the tuned models in the order given."""
-    tuned = [(name, folder) for name, folder in adapters.items() if name != BEFORE]
-    if BEFORE not in adapters or not tuned:
-        raise ValueError(
-            f"shapes compares 'before' with tuned models, but was given {sorted(adapters)}"
-        )
-    return [(BEFORE, adapters[BEFORE]), *tuned]
-
-
-def _overall(measure: Measure, before: pa.Table, after: pa.Table) -> Difference:
-    """Compare the prompts' means of a measure over the images of two tables of equal prompts."""
-    names, first = cluster_means(measure(before), before.column("prompt_id").to_pylist())
-    others, second = cluster_means(measure(after), after.column("prompt_id").to_pylist())
-    if names != others:
-        raise ValueError("the two sides hold different prompts; a paired comparison needs the same")
-    return paired_difference(first, second)
-
-
-def _by_category(measure: Measure, before: pa.Table, after: pa.Table) -> dict[str, Difference]:
-    categories = dict.fromkeys(before.column("category").to_pylist())
-    return {
-        name: _overall(
-            measure,
-            before.filter(pc.equal(before.column("category"), name)),
-            after.filter(pc.equal(after.column("category"), name)),
-        )
-        for name in categories
-    }
+def _column(name: str, key: str, scores: Sequence[tuple[Item, int, Mapping[str, Any]]]) -> Column:
+    rows = [(item.id, float(numbers[key])) for item, _, numbers in scores if key in numbers]
+    if not rows:
+        return Column(name, None, 0, 0, note="no image with an answer of the judge shapes-parser")
+    _, means = cluster_means([value for _, value in rows], [item for item, _ in rows])
+    low, high = mean_interval(means)
+    return Column(name, float(np.mean(means)), len(means), len(rows), low, high)

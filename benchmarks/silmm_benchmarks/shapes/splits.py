@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from silmm_benchmarks.shapes.language import (
     parse_caption,
     tokenize,
 )
-from silmm_benchmarks.shapes.sampling import sample_spec
+from silmm_benchmarks.shapes.scene_sampling import sample_spec
 
 TUNE_PER_CATEGORY: Final = 30
 REPORT_PER_CATEGORY: Final = 60
@@ -46,13 +47,13 @@ def _sample_category(
     rng: np.random.Generator, category: str, count: int, taken: Iterable[EvalPrompt] = ()
 ) -> list[EvalPrompt]:
     """Sample prompts of different meaning, none in `taken`, each with at least one held-out combination."""
-    seen = {meaning(prompt.spec) for prompt in taken}
+    meanings = {meaning(prompt.spec) for prompt in taken}
     prompts: list[EvalPrompt] = []
     for _ in range(_MAX_TRIES):
         spec = sample_spec(rng, category)
-        if meaning(spec) in seen or not is_held_out(spec):
+        if meaning(spec) in meanings or not is_held_out(spec):
             continue
-        seen.add(meaning(spec))
+        meanings.add(meaning(spec))
         prompts.append(EvalPrompt(caption(spec, rng), category, spec))
         if len(prompts) == count:
             return prompts
@@ -88,8 +89,13 @@ def report_prompts() -> list[EvalPrompt]:
     return list(_splits()[1])
 
 
+SPLITS: Final[Mapping[str, Callable[[], list[EvalPrompt]]]] = MappingProxyType(
+    {"report": report_prompts, "tune": tune_prompts}
+)
+
+
 def contaminated(text: str) -> bool:
-    """Tell whether training on a prompt would leak what the evaluation prompts test.
+    """Return whether training on a prompt would leak what the evaluation prompts test.
 
     Case, spacing, and quotes and punctuation around the text do not count. A caption of the world
     is contaminated when it has a held-out combination, as every evaluation prompt has; any other

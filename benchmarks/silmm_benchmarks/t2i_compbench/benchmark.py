@@ -1,22 +1,22 @@
-"""T2I-CompBench++ as the runner sees it: 2,400 prompts in eight categories, five judges, ten columns."""
+"""The benchmark T2I-CompBench++: 2,400 prompts in eight categories, five judges, ten columns."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from silmm.contracts.benchmarks import Column, Found, ImageFile, Item, Judged, Mode, Request
+from silmm.contracts.benchmarks import Benchmark, Column, FolderImages, ImageFile, Item, JudgedImage, Mode, Request
 from silmm.errors import UsageError
 from silmm.storage.sha256_cache import sha256_file
 from silmm.suggestions import did_you_mean
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.t2i_compbench.columns import all_columns
-from silmm_benchmarks.t2i_compbench.layout import find_images, image_path, number_of
-from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
-from silmm_benchmarks.t2i_compbench.parser import Parser
-from silmm_benchmarks.t2i_compbench.prompts import CATEGORIES, IMAGES, files_read, load_items
-from silmm_benchmarks.t2i_compbench.reports import category_files
-from silmm_benchmarks.t2i_compbench.scoring import (
+from silmm_benchmarks.t2i_compbench.image_layout import find_images, image_path, number_of
+from silmm_benchmarks.t2i_compbench.official_outputs import category_files
+from silmm_benchmarks.t2i_compbench.prompts.prompt_files import CATEGORIES, IMAGES, files_read, load_items
+from silmm_benchmarks.t2i_compbench.prompts.prompt_parser import Parser
+from silmm_benchmarks.t2i_compbench.rules.image_scores import (
     CLIP,
     DEPTH,
     DETECTOR,
@@ -27,18 +27,16 @@ from silmm_benchmarks.t2i_compbench.scoring import (
     score_image,
 )
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 FIRST_SEED = 42
 """Image n of every prompt is sampled with seed 42 + n, the same ten seeds for all."""
 
 
-class T2ICompBench:
+class T2ICompBench(Benchmark):
     """T2I-CompBench++ (arXiv 2307.06350): eight categories of 300 prompts, ten images each."""
 
     name = "t2i-compbench"
     title = "T2I-CompBench++"
+    headline = ""
     roles: Mapping[str, str] = {
         YES_NO: "blip-vqa",
         CLIP: "clip-vit-b-32",
@@ -49,18 +47,18 @@ class T2ICompBench:
     repairs: Sequence[str] = (
         "Depth maps are cropped with x for columns and y for rows; the official script swaps them.",
         '"on top of" is judged like "on the top of"; officially it has no rule and is 0.',
-        "Things are found by the names that a label lists and by a few synonyms (sofa, phone, table, bag, "
+        "Objects are found by the names that a label lists and by a few synonyms (sofa, phone, table, bag, "
         "decoding, computer, turtle); officially by the whole label (2D) or any part of it (3D, numeracy): "
         '"cow" misses "cattle, cow" and "car" finds "carrot".',
     )
 
-    def __init__(self, options: T2ICompBenchOptions | None = None) -> None:
-        """Take the official prompts, or own ones where the options say so."""
-        self._official = not (options or T2ICompBenchOptions()).custom
+    def __init__(self, options: OfficialOptions | None = None) -> None:
+        """Take the 2,400 official prompts, or others where the options say so."""
+        self._official = not (options or OfficialOptions()).custom
         self._parser = Parser()
 
     def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
-        """Read the prompts of `data`, of the given categories or all, in the official order.
+        """Read the prompts of `data`, all or those of `categories`, in the official order.
 
         Raises:
             DataError: a file is missing, malformed or of another length; names the line.
@@ -97,7 +95,7 @@ class T2ICompBench:
             "complex": "3-in-1: attribute with spatial, CLIP or both, by the official prompt lists",
         }
 
-    def find(self, folder: Path, items: Sequence[Item]) -> Found:
+    def find(self, folder: Path, items: Sequence[Item]) -> FolderImages:
         """Match images called `<prompt>_<index>.png` with the items; see :func:`.layout.find_images`.
 
         Raises:
@@ -109,11 +107,6 @@ class T2ICompBench:
         """Return `<folder>/<category>/samples/<prompt>_<number>.png`."""
         return image_path(folder, item, index)
 
-    def join(self, images: Sequence[Image]) -> Image:
-        """Return the only image of its target."""
-        (image,) = images
-        return image
-
     def seed(self, item: Item, index: int) -> int:  # noqa: ARG002  # the same ten seeds for every prompt
         """Return 42 + index, as the official sampler does."""
         return FIRST_SEED + index
@@ -122,29 +115,25 @@ class T2ICompBench:
         """Return what the item's score needs; a complex prompt asks only for the parts of its group."""
         return requests_of(item)
 
-    def follow_up(self, item: Item, answers: Mapping[str, Sequence[Any]]) -> Sequence[Request]:  # noqa: ARG002
-        """Return nothing: no rule asks again."""
-        return ()
-
-    def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
+    def score(self, judged: JudgedImage, mode: Mode) -> Mapping[str, Any]:
         """Return `score` and, of complex images, its parts; else `failed` or `missing` say why not."""
         return score_image(judged, mode)
 
     def columns(
         self, items: Sequence[Item], scores: Sequence[tuple[Item, int, Mapping[str, Any]]], mode: Mode
     ) -> list[Column]:
-        """Return the categories' columns, then Attribute and Layout where their categories are all there."""
+        """Return the categories' columns, then Attribute and Layout where `items` have all of their categories."""
         return all_columns(items, scores, self.roles, mode, official_prompts=self._official)
 
     def official_files(
         self,
-        scored: Sequence[tuple[ImageFile, Judged, Mapping[str, Any]]],
+        scored: Sequence[tuple[ImageFile, JudgedImage, Mapping[str, Any]]],
         columns: Sequence[Column],
         folder: Path,
-        place: Path,
+        target: Path,
     ) -> Mapping[str, str]:
         """Return each category's `vqa_result.json` and the file with its mean, see :mod:`.reports`."""
-        del columns, folder, place
+        del columns, folder, target
         by_category: dict[str, list[tuple[int, float]]] = {}
         for image, judged, numbers in scored:
             if SCORE in numbers:

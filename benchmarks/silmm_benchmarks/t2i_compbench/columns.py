@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from silmm.bench.statistics import grouped_interval, ratio_interval
+from silmm.bench.statistics import grouped_interval, optional_ends, ratio_interval
 from silmm.contracts.benchmarks import Column, Item, Mode
-from silmm_benchmarks.t2i_compbench.prompts import PROMPTS
-from silmm_benchmarks.t2i_compbench.scoring import FAILED, MISSING, SCORE
+from silmm_benchmarks.t2i_compbench.prompts.prompt_files import PROMPTS
+from silmm_benchmarks.t2i_compbench.rules.image_scores import FAILED, MISSING, SCORE
 
 ALL_ZERO = "every score is 0: look at the judge's answers, damaged weights look like this too"
 """Noted because UniDet RS200 finds nothing after a faulty load (docs/spec/benchmarks.md 6), as with a bad model."""
@@ -43,19 +42,20 @@ def category_column(
         roles: role -> judge, to name the one that is missing.
         ceiling: whether the official ceilings hold, if `items` are all prompts of the category.
     """
-    mine = [numbers for item, _, numbers in scores if item.category == category]
-    missing = Counter(role for numbers in mine for role in numbers.get(MISSING, "").split(", ") if role)
+    numbers_of_images = [numbers for item, _, numbers in scores if item.category == category]
+    missing = Counter(role for numbers in numbers_of_images for role in numbers.get(MISSING, "").split(", ") if role)
     prompts = sum(item.category == category for item in items)
     if missing:
         names = " and ".join(f"{roles.get(role, role)} ({role})" for role in missing)
-        return Column(TITLES[category], None, prompts, len(mine), note=f"no number without {names}")
+        return Column(TITLES[category], None, prompts, len(numbers_of_images), note=f"no number without {names}")
     values = prompt_values(category, scores)
     if not values:
-        return Column(TITLES[category], None, 0, 0, note="; ".join(_failures(mine)) or "no images")
+        return Column(TITLES[category], None, 0, 0, note="; ".join(_failures(numbers_of_images)) or "no images")
     sums, counts = [sum(each) for each in values], [len(each) for each in values]
-    low, high = _ends(ratio_interval(sums, counts))
-    known = CEILINGS.get(category) if ceiling and prompts == PROMPTS else None
-    notes = [*_failures(mine), *([known] if known else []), *([] if any(sums) else [ALL_ZERO])]
+    low, high = optional_ends(ratio_interval(sums, counts))
+    ceiling_note = CEILINGS.get(category) if ceiling and prompts == PROMPTS else None
+    notes = [*_failures(numbers_of_images), *([ceiling_note] if ceiling_note else []),
+        *([] if any(sums) else [ALL_ZERO])]
     return Column(
         TITLES[category], sum(sums) / sum(counts), len(values), sum(counts), low, high, "; ".join(notes)
     )
@@ -71,7 +71,7 @@ def group_column(name: str, columns: Mapping[str, Column], scores: Scores) -> Co
     means = [
         [sum(each) / len(each) for each in prompt_values(category, scores)] for category in GROUPS[name]
     ]
-    low, high = _ends(grouped_interval(means))
+    low, high = optional_ends(grouped_interval(means))
     value = sum(member.value for member in members if member.value is not None) / len(members)
     return Column(name, value, prompts, images, low, high, f"mean of {', '.join(m.name for m in members)}")
 
@@ -106,10 +106,5 @@ def prompt_values(category: str, scores: Scores) -> list[list[float]]:
 
 def _failures(numbers: Sequence[Mapping[str, Any]]) -> list[str]:
     """Count images that are left out, by reason."""
-    reasons = Counter(str(one[FAILED]) for one in numbers if FAILED in one)
+    reasons = Counter(str(row[FAILED]) for row in numbers if FAILED in row)
     return [f"{count} of {len(numbers)} images left out: {reason}" for reason, count in reasons.items()]
-
-
-def _ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
-    low, high = interval
-    return (None, None) if math.isnan(low) else (low, high)

@@ -1,33 +1,30 @@
-"""TIFA v1.0 as the runner sees it: captions, questions, two judges, the columns."""
+"""The benchmark TIFA v1.0: captions, questions, two judges, the columns."""
 
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from silmm.bench.statistics import mean_interval, ratio_interval
-from silmm.contracts.benchmarks import Column, Found, ImageFile, Item, Judged, Mode, Request
+from silmm.bench.statistics import mean_interval, optional_ends, ratio_interval
+from silmm.contracts.benchmarks import Benchmark, Column, FolderImages, ImageFile, Item, JudgedImage, Mode, Request
 from silmm.errors import DataError, UsageError
-from silmm.seeds import derive
 from silmm.storage.sha256_cache import sha256_file
-from silmm_benchmarks.tifa.files import QUESTIONS, TEXTS
-from silmm_benchmarks.tifa.layout import find_images
+from silmm_benchmarks.benchmark_options import OfficialOptions
+from silmm_benchmarks.tifa.image_layout import find_images
+from silmm_benchmarks.tifa.official_data import QUESTIONS, TEXTS
 from silmm_benchmarks.tifa.questions import SUBSETS, TYPES, load_items
 from silmm_benchmarks.tifa.rules import chosen, official_result, question_scores, unmatched
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     Scores = Sequence[tuple[Item, int, Mapping[str, Any]]]
 
 VQA, MATCHER = "vqa", "matcher"
 
 
-class Tifa:
+class Tifa(Benchmark):
     """TIFA v1.0 (arXiv 2303.11897): 25,829 questions about 4,081 captions, one image each.
 
     Numbers are fractions in [0, 1], as the official script prints them; papers give them times 100.
@@ -39,9 +36,9 @@ class Tifa:
     repairs: Sequence[str] = ()
     """The official arithmetic has no known bug: both modes give the same numbers."""
 
-    def __init__(self, *, official: bool = True) -> None:
-        """Take captions other than the 4,081 official ones when `official` is False."""
-        self._official = official
+    def __init__(self, options: OfficialOptions | None = None) -> None:
+        """Take the 4,081 official captions, or others where the options say so."""
+        self._official = not (options or OfficialOptions()).custom
 
     def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
         """Read the captions of `data`, those of the subsets `categories` (coco, free-form) or all.
@@ -70,7 +67,7 @@ class Tifa:
             "aggregation": "mean over captions of the mean over questions; types: mean over questions",
         }
 
-    def find(self, folder: Path, items: Sequence[Item]) -> Found:
+    def find(self, folder: Path, items: Sequence[Item]) -> FolderImages:
         """Match a folder of ``<id>.png`` or a JSON file of id → path with the captions."""
         return find_images(folder, items)
 
@@ -78,15 +75,6 @@ class Tifa:
         """Store a generated image as ``<id>.png``."""
         del index
         return folder / f"{item.id}.png"
-
-    def join(self, images: Sequence[Image]) -> Image:
-        """Return the one image of a caption."""
-        (image,) = images
-        return image
-
-    def seed(self, item: Item, index: int) -> int:
-        """Derive a seed from the caption's id; TIFA prescribes none."""
-        return derive(0, self.name, item.id, index)
 
     def requests(self, item: Item) -> Sequence[Request]:
         """Ask all questions of the caption."""
@@ -106,15 +94,15 @@ class Tifa:
             return ()
         questions, free = item.details["questions"], answers[VQA]
         queries = tuple(
-            {"answer": free[place], "choices": list(questions[place]["choices"])}
-            for place in unmatched(questions, free)
+            {"answer": free[index], "choices": list(questions[index]["choices"])}
+            for index in unmatched(questions, free)
         )
         return (Request(MATCHER, queries),) if queries else ()
 
-    def score(self, judged: Judged, mode: Mode) -> Mapping[str, Any]:
+    def score(self, judged: JudgedImage, mode: Mode) -> Mapping[str, Any]:
         """Return the caption's `score`, the mean of its questions', and `by_type`: {type: [right, asked]}.
 
-        `chosen` holds the choices that the answers stand for, `matched` counts those that the matcher found.
+        `chosen` holds the choice that each answer stands for, `matched` counts the choices that the matcher gave.
         Empty while a judge's answers are missing.
 
         Raises:
@@ -158,17 +146,17 @@ class Tifa:
 
     def official_files(
         self,
-        scored: Sequence[tuple[ImageFile, Judged, Mapping[str, Any]]],
+        scored: Sequence[tuple[ImageFile, JudgedImage, Mapping[str, Any]]],
         columns: Sequence[Column],
         folder: Path,
-        place: Path,
+        target: Path,
     ) -> Mapping[str, str]:
         """Return the result file of the official script (docs/spec/benchmarks.md 2.4) as `tifa_result.json`.
 
         Raises:
             DataError: fewer than two captions have a score; the official script stops there too.
         """
-        del columns, folder, place
+        del columns, folder, target
         rows = [
             row
             for _, judged, scores in scored if "score" in scores
@@ -177,13 +165,13 @@ class Tifa:
             )
         ]
         try:
-            found = official_result(rows)
+            result = official_result(rows)
         except statistics.StatisticsError as error:
             raise DataError(
                 f"tifa: the official result file needs two captions with scores ({error}); the official "
                 "script stops there too. Leave --official-files out, or score more captions."
             ) from error
-        return {"tifa_result.json": json.dumps(found, indent=2, ensure_ascii=False) + "\n"}
+        return {"tifa_result.json": json.dumps(result, indent=2, ensure_ascii=False) + "\n"}
 
     def _overall(self, name: str, scores: Scores, *, detail: bool = False) -> Column:
         """Average the captions; the official spread over captions (n - 1) stands in the note."""
@@ -193,7 +181,7 @@ class Tifa:
         notes = [f"stdev over captions {statistics.stdev(means):.4f}"] if len(means) > 1 else []
         matched = sum(row.get("matched", 0) for _, _, row in scores if "score" in row)
         notes += [f"{matched} answers were none of the choices and matched to one"] * bool(matched)
-        low, high = _ends(mean_interval(means))
+        low, high = optional_ends(mean_interval(means))
         value = statistics.fmean(means)
         return Column(name, value, len(means), len(means), low, high, "; ".join(notes), detail)
 
@@ -203,16 +191,10 @@ class Tifa:
             scored = any("score" in row for _, _, row in scores)
             note = "no question of this type" if scored else self._missing()
             return Column(name, None, 0, 0, note=note, detail=detail)
-        right, asked = [one[0] for one in counts], [one[1] for one in counts]
-        low, high = _ends(ratio_interval(right, asked))
+        right, asked = [row[0] for row in counts], [row[1] for row in counts]
+        low, high = optional_ends(ratio_interval(right, asked))
         note = f"{sum(asked)} question{'s' * (sum(asked) != 1)}"
         return Column(name, sum(right) / sum(asked), len(counts), len(counts), low, high, note, detail)
 
     def _missing(self) -> str:
         return " and ".join(f"judge {judge} ({role})" for role, judge in self.roles.items()) + " needed"
-
-
-def _ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
-    """Return no interval, instead of NaN, where one prompt alone leaves nothing to resample."""
-    low, high = interval
-    return (None, None) if math.isnan(low) else (low, high)

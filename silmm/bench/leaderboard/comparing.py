@@ -74,7 +74,7 @@ def _compare(first: Result, second: Result) -> Comparison:
             f"{first.path} and {second.path} were scored by different protocols: {'; '.join(fields)}. Score both "
             "with the same judges, data and mode."
         )
-    first_values, second_values = _by_column(first), _by_column(second)
+    first_values, second_values = values_by_column(first), values_by_column(second)
     columns, warnings = {}, []
     for name in [name for name in first.numbers if name in first_values and name in second_values]:
         before, after = first_values[name], second_values[name]
@@ -91,7 +91,7 @@ def _compare(first: Result, second: Result) -> Comparison:
     return Comparison(first.benchmark, first.title, first, second, columns, tuple(warnings))
 
 
-def _by_column(result: Result) -> dict[str, dict[str, float]]:
+def values_by_column(result: Result) -> dict[str, dict[str, float]]:
     """Return column -> prompt -> value."""
     values: dict[str, dict[str, float]] = {}
     for row in result.table("prompts").to_pylist():

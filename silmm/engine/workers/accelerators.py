@@ -1,4 +1,4 @@
-"""Which accelerator a process of a run computes on, where several processes share a machine."""
+"""Assigns accelerators to the processes of a run that share a machine."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from silmm.engine.settings import RunSettings
 
 UNNAMED = frozenset({"cuda", "auto"})
-"""Values of an option `device` that leave the number open: torch takes the current one of the process."""
+"""Values of an option `device` without a number: torch takes the current device of the process."""
 
 
 def any_will_do(settings: RunSettings) -> bool:
-    """Say whether a base model of the run goes to an accelerator without saying which."""
+    """Return whether a base model of the run goes to an accelerator without a number."""
     return any(
         value in UNNAMED
         for kind in ("model", "judge_model")
@@ -22,12 +22,12 @@ def any_will_do(settings: RunSettings) -> bool:
 
 
 def share(number: int, count: int) -> int:
-    """Return the accelerator of process `number` among `count` of them: they are dealt out in turn."""
+    """Return the accelerator of process `number` among `count`: processes are assigned round robin."""
     return number % count
 
 
 def take(number: int) -> None:
-    """Make the accelerator of process `number` the one that models go to by the name ``cuda``.
+    """Make the accelerator of process `number` the device ``cuda`` of this process.
 
     Without an accelerator nothing happens.
     """

@@ -30,12 +30,12 @@ class Components:
     def __init__(
         self, settings: RunSettings, registry: Registry, identity: Mapping[str, Any]
     ) -> None:
-        """Remember what to build; nothing is loaded yet.
+        """Prepare to build; nothing is loaded yet.
 
         Args:
-            settings: which components, with which options.
-            registry: where they come from.
-            identity: what the settings named when the run began; other weights are refused.
+            settings: name the components and their options.
+            registry: holds the components.
+            identity: of the settings when the run began; other weights are refused.
         """
         self.identity = identity
         self._settings = settings
@@ -43,11 +43,11 @@ class Components:
         self._built: dict[str, Any] = {}
         self._adapter: object = None
 
-    def get(self, kind: str) -> Any:  # a component of `kind`, whose type the caller names
+    def get(self, kind: str) -> Any:  # a component of `kind`, whose type the caller knows
         """Return the chosen component of a kind.
 
         Raises:
-            DataError: weights were loaded that are not, or no longer, those that the run began with.
+            DataError: the loaded weights are not those that the run began with.
         """
         if kind not in self._built:
             takes_kernel = kind == "trainer" and self._settings.kernel is not None
@@ -71,12 +71,12 @@ class Components:
 
     @property
     def continuous(self) -> bool:
-        """Whether the model samples features; nothing is loaded to tell."""
+        """Whether the model samples features; nothing is loaded for the answer."""
         return self._registry.entry("model", self._settings.model).model_kind == "continuous"
 
     @property
     def validation(self) -> ValidationOptions | None:
-        """How the training validates; None where it does not, or where the user's pairs leave no prompts."""
+        """Options of the training's validation; None without one, or where the user's pairs leave no prompts for it."""
         options = self.entry("trainer").options
         if not issubclass(options, ValidationOptions) or self._settings.pairs is not None:
             return None
@@ -112,7 +112,7 @@ class Components:
             model: returns the model with the adapter that the candidates were sampled with.
             prompts: PROMPTS of one shard.
             candidates: columns prompt_id, candidate, seed and shape of the same prompts.
-            sampler: that sampled them, where it is not the run's own.
+            sampler: the one that sampled them, if not the run's own.
         """
         if not self.continuous or "latents" not in self.entry(kind).needs:
             return None
@@ -121,9 +121,9 @@ class Components:
         )
 
     def lend_model(self) -> BaseModel:
-        """Return the bare model to someone who may leave any adapter on it."""
+        """Return the bare model to a caller who may leave any adapter on it."""
         model = self.model(None)
-        self._adapter = object()  # equals no path: the next user gets the adapter put on again
+        self._adapter = object()  # equals no path: the next caller's adapter is attached again
         return model
 
     def _base_model(self, kind: str) -> BaseModel:
@@ -134,7 +134,7 @@ class Components:
         return model
 
     def _set_threads(self) -> None:
-        """Fix the torch threads, on which the rounding of sums depends; torch is not imported."""
+        """Fix the number of torch threads, on which the rounding of sums depends; torch is not imported here."""
         torch = sys.modules.get("torch")
         if torch is not None:
             torch.set_num_threads(self._settings.threads)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.benchmarks.local_server import running
 
 Act = Callable[["Answer"], None]
 
@@ -65,17 +66,9 @@ class Answer(BaseHTTPRequestHandler):
 def opened() -> Iterator[Home]:
     """Run a server as long as the body runs."""
     home = Home()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Answer,), {"home": home}))
-    server.daemon_threads = True
-    home.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with running(Answer, home=home) as address:
+        home.address = address
         yield home
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def serve(

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from silmm_benchmarks.benchmark_options import DpgBenchOptions
 from silmm_benchmarks.dpg_bench.benchmark import L1, DpgBench
-from silmm_benchmarks.dpg_bench.reports import detail_lines, image_line, summary
+from silmm_benchmarks.dpg_bench.official_outputs import detail_lines, image_line, summary
 from silmm_benchmarks.dpg_bench.rules import masked, score_crop
 
-from silmm.contracts.benchmarks import Item, Judged, Mode
+from silmm.contracts.benchmarks import Item, JudgedImage, Mode
 from silmm.errors import DataError
 
-BENCH = DpgBench(official=False, images=2)
+BENCH = DpgBench(DpgBenchOptions(custom=True, images=2))
 KINDS = ("entity - whole", "entity - part", "attribute - color", "relation - spatial", "global -")
 
 
@@ -31,7 +32,7 @@ def _question(
 
 def _rows(item: Item, crops: list[list[str]], mode: Mode) -> list[tuple[Item, int, dict[str, Any]]]:
     return [
-        (item, index, dict(BENCH.score(Judged(item, index, {"vqa": answers}), mode)))
+        (item, index, dict(BENCH.score(JudgedImage(item, index, {"vqa": answers}), mode)))
         for index, answers in enumerate(crops)
     ]
 
@@ -108,11 +109,11 @@ def test_modes_differ_in_the_first_prompt_alone(
     first = [question | {"first_row": place == 0} for place, question in enumerate(first)]
     one_answers, two_answers = (chooser.choices(["yes", "no"], k=len(rows)) for rows in (first, second))
     one, two = (Item(key, "p", "", 1, {"questions": rows}) for key, rows in (("a", first), ("b", second)))
-    official = [BENCH.score(Judged(two, 0, {"vqa": two_answers}), mode) for mode in Mode]
+    official = [BENCH.score(JudgedImage(two, 0, {"vqa": two_answers}), mode) for mode in Mode]
     assert official[0] == official[1]
-    fixed = BENCH.score(Judged(one, 0, {"vqa": one_answers}), Mode.FIXED)
+    fixed = BENCH.score(JudgedImage(one, 0, {"vqa": one_answers}), Mode.FIXED)
     assert "failed" not in fixed
-    hurt = BENCH.score(Judged(one, 0, {"vqa": one_answers}), Mode.OFFICIAL)
+    hurt = BENCH.score(JudgedImage(one, 0, {"vqa": one_answers}), Mode.OFFICIAL)
     assert "failed" in hurt or sum(n for _, n in hurt["by_category"].values()) == len(first) - 1
 
 
@@ -157,7 +158,7 @@ def test_a_lost_first_row_is_told() -> None:
 def test_missing_answers_give_no_number() -> None:
     """Without the judge columns say so; a prompt with a part of its images scored is left out, and told."""
     item = Item("a", "p", "", 2, {"questions": [_question(1, [])]})
-    assert BENCH.score(Judged(item, 0, {}), Mode.OFFICIAL) == {}
+    assert BENCH.score(JudgedImage(item, 0, {}), Mode.OFFICIAL) == {}
     assert BENCH.columns([item], [(item, 0, {})], Mode.OFFICIAL)[0].note == "judge mplug (vqa) needed"
     other = Item("b", "p", "", 2, {"questions": [_question(1, [])]})
     rows = _rows(item, [["yes"]], Mode.FIXED) + _rows(other, [["yes"], ["no"]], Mode.FIXED)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silmm_benchmarks.benchmark_options import DpgBenchOptions
 from silmm_benchmarks.dpg_bench.benchmark import L1, DpgBench
 from silmm_benchmarks.dpg_bench.questions import load_items
 from silmm_benchmarks.dpg_bench.rules import LostQuestionError, score_crop
 
-from silmm.contracts.benchmarks import Column, Judged, Mode
+from silmm.contracts.benchmarks import Column, JudgedImage, Mode
 from tests.conftest import OfficialData
 
 CLOSE = 1e-6
@@ -49,7 +50,7 @@ def _run(golden: Mapping[str, Any], table: Path, images: int, mode: Mode) -> tup
     dict[str, list[float]], list[Column], dict[str, str]
 ]:  # fmt: skip
     """Score the recorded answers: crop scores of each item, columns, and what failed."""
-    benchmark = DpgBench(images=images, official=False)
+    benchmark = DpgBench(DpgBenchOptions(images=images, custom=True))
     items = benchmark.items(table)
     crops: dict[str, list[float]] = {}
     failed: dict[str, str] = {}
@@ -59,7 +60,7 @@ def _run(golden: Mapping[str, Any], table: Path, images: int, mode: Mode) -> tup
         for index in range(images if item.id in golden["images_present"] else 0):
             given = recorded[min(index, len(recorded) - 1)]
             answers = [given[str(question["id"])] for question in item.details["questions"]]
-            scores = benchmark.score(Judged(item, index, {"vqa": answers}), mode)
+            scores = benchmark.score(JudgedImage(item, index, {"vqa": answers}), mode)
             rows.append((item, index, scores))
             if "failed" in scores:
                 failed[item.id] = scores["failed"]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 
-from silmm.bench import judging
-from silmm.bench.selection import first_of_each
+from silmm.bench.judging import judging_session
+from silmm.bench.planning import first_of_each
 from tests.benchmarks.end_to_end.conftest import Done, noise
 
 COUNTING = """
@@ -110,8 +110,8 @@ def test_a_image_is_looked_at_once_by_each_judge(
             image.save(path)
             wanted.update((METHODS[role], image.tobytes()) for role in roles_of(item))
     opened: list[Path] = []
-    real = judging.ImageReader
-    monkeypatch.setattr(judging, "ImageReader", lambda path: opened.append(path) or real(path))
+    real = judging_session.ImageReader
+    monkeypatch.setattr(judging_session, "ImageReader", lambda path: opened.append(path) or real(path))
     named = [word for role in ROLES for word in ("--judge", f"{role}=counting")]
     common = (
         "t2i-compbench", "--images", folder, "--data-dir", official_t2i, "--limit", 24, "--canaries", "off",

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from silmm_benchmarks.judges.blip_vqa import BlipVqa
 from silmm_benchmarks.judges.options import BlipVqaOptions
+from silmm_benchmarks.judges.vqa.blip_vqa import BlipVqa
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
-from silmm_benchmarks.t2i_compbench.three_in_one import PARTS
+from silmm_benchmarks.t2i_compbench.rules.three_in_one import PARTS
 
-from silmm.bench import selection
-from silmm.bench.judge_handle import JudgePool
-from silmm.bench.selection import first_of_each
+from silmm.bench import planning
+from silmm.bench.judging.judge_pool import JudgePool
+from silmm.bench.planning import first_of_each
 from tests.benchmarks.end_to_end.conftest import Done, noise
 
 LIMIT = 16
@@ -152,7 +152,7 @@ def test_shards_on_one_folder_make_the_whole_result(
     score: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two shards of a limited run end with the bytes of one run; the first waits with exit code 75."""
-    monkeypatch.setattr(selection, "BLOCK", 16)  # two blocks of two prompts
+    monkeypatch.setattr(planning, "BLOCK", 16)  # two blocks of two prompts
     limited = ("--limit", "4", "--categories", "non_spatial,color")
     whole = score(*limited, out="whole").results[0].path
     first = score(*limited, "--shard", "0/2", out="shards")

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from PIL import Image
+
+from tests.benchmarks.local_server import running
 
 
 @dataclass
@@ -111,17 +113,9 @@ class Handler(BaseHTTPRequestHandler):
 def opened() -> Iterator[Served]:
     """Run a server as long as the body runs."""
     served = Served()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"served": served}))
-    server.daemon_threads = True
-    served.address = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
+    with running(Handler, served=served) as address:
+        served.address = f"{address}/v1"
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def image(text: str) -> bytes:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from silmm.bench.generating import choose_generator
+from silmm.bench.open_generator import choose_generator
 from silmm.contracts.generators import GenerationFailure, Generator
 from silmm.errors import DataError, UsageError
 from silmm.lora.adapters import new_adapter, save_adapter, trainable_parameters

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from silmm.bench.generating import choose_generator
+from silmm.bench.open_generator import choose_generator
 from silmm.contracts.generators import GenerationFailure, Generator
 from silmm.errors import DataError, UsageError
 from silmm.registry.registry import Registry

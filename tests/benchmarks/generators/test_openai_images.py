@@ -10,7 +10,7 @@ import pytest
 from silmm_benchmarks.generators.openai_images import open_images
 from silmm_benchmarks.generators.options import OpenAIImagesOptions
 
-from silmm.bench.generating import choose_generator
+from silmm.bench.open_generator import choose_generator
 from silmm.contracts.generators import GenerationFailure, Generator
 from silmm.errors import UsageError
 from silmm.registry.registry import Registry

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from silmm_benchmarks.benchmark_options import GenEvalOptions
 from silmm_benchmarks.geneval.benchmark import GenEval
-from silmm_benchmarks.geneval.options import GenEvalOptions
 from silmm_benchmarks.geneval.prompts import TAGS
 from silmm_benchmarks.geneval.rules import overlap
 
-from silmm.bench.answer_codec import from_stored, to_stored
-from silmm.bench.answer_store import AnswerStore
-from silmm.contracts.benchmarks import Column, Item, Judged, Mode
+from silmm.bench.judging.answer_codec import from_stored, to_stored
+from silmm.bench.judging.answer_store import AnswerStore
+from silmm.contracts.benchmarks import Column, Item, JudgedImage, Mode
 from silmm.contracts.judges import Detections
 from silmm.errors import DataError
 
@@ -52,7 +52,10 @@ def test_only_the_objects_that_a_colour_clause_takes_are_asked_about() -> None:
     assert CUSTOM.follow_up(RED_CAR, {"detector": [_detections(("dog", 0, 0.9))]}) == ()
     assert CUSTOM.follow_up(_item([{"class": "car", "count": 1}]), {"detector": [found]}) == ()
     assert CUSTOM.follow_up(RED_CAR, {}) == ()
-    assert [request.judge for request in CUSTOM.requests(RED_CAR)] == ["detector"]
+    assert [(request.judge, request.queries) for request in CUSTOM.requests(RED_CAR)] == [
+        ("detector", ()), ("colours", ()),
+    ]  # fmt: skip
+    assert [request.judge for request in CUSTOM.requests(_item([{"class": "car", "count": 1}]))] == ["detector"]
 
 
 def test_a_detector_without_masks_gives_boxes() -> None:
@@ -67,7 +70,7 @@ def test_cocos_names_are_turned_into_genevals() -> None:
     """A detector that says mouse finds a computer mouse; labels of no class are ignored."""
     found = _detections(("mouse", 0, 0.9), ("wolf", 0, 0.9))
     item = _item([{"class": "computer mouse", "count": 1}])
-    assert CUSTOM.score(Judged(item, 0, {"detector": [found]}), Mode.OFFICIAL) == {"correct": True, "reason": ""}
+    assert CUSTOM.score(JudgedImage(item, 0, {"detector": [found]}), Mode.OFFICIAL) == {"correct": True, "reason": ""}
 
 
 def test_of_equal_scores_the_modes_take_another_object() -> None:
@@ -75,7 +78,7 @@ def test_of_equal_scores_the_modes_take_another_object() -> None:
     found = _detections(("car", 0, 0.5), ("car", 20, 0.5))
     (request,) = CUSTOM.follow_up(RED_CAR, {"detector": [found]})
     assert [query["mask"] for query in request.queries] == ["mask 1", "mask 0"]
-    judged = Judged(RED_CAR, 0, {"detector": [found], "colours": ["blue", "red"]})
+    judged = JudgedImage(RED_CAR, 0, {"detector": [found], "colours": ["blue", "red"]})
     assert CUSTOM.score(judged, Mode.OFFICIAL)["reason"] == "expected red car>=1, found 0 red; and 1 blue"
     assert CUSTOM.score(judged, Mode.FIXED)["correct"] is True
 
@@ -91,17 +94,17 @@ def test_overlaps_of_mode_fixed_are_in_double_precision() -> None:
 def test_missing_judges_leave_out_what_needs_them() -> None:
     """Without colours, prompts with a colour have no number; without the detector, none has."""
     found = _detections(("car", 0, 0.5))
-    assert CUSTOM.score(Judged(RED_CAR, 0, {"detector": [found]}), Mode.OFFICIAL) == {"missing": "colours"}
-    assert CUSTOM.score(Judged(RED_CAR, 0, {}), Mode.OFFICIAL) == {"missing": "detector"}
+    assert CUSTOM.score(JudgedImage(RED_CAR, 0, {"detector": [found]}), Mode.OFFICIAL) == {"missing": "colours"}
+    assert CUSTOM.score(JudgedImage(RED_CAR, 0, {}), Mode.OFFICIAL) == {"missing": "detector"}
     nothing = {"detector": [_detections()]}
-    assert CUSTOM.score(Judged(RED_CAR, 0, nothing), Mode.OFFICIAL)["reason"] == "expected car>=1, found 0"
+    assert CUSTOM.score(JudgedImage(RED_CAR, 0, nothing), Mode.OFFICIAL)["reason"] == "expected car>=1, found 0"
 
 
 def test_colours_of_other_objects_are_refused() -> None:
     """Stored answers that do not fit the detections are an error, not a verdict."""
     answers = {"detector": [_detections(("car", 0, 0.5))], "colours": ["red", "blue"]}
     with pytest.raises(DataError, match="2 stored colours of 1 objects"):
-        CUSTOM.score(Judged(RED_CAR, 0, answers), Mode.OFFICIAL)
+        CUSTOM.score(JudgedImage(RED_CAR, 0, answers), Mode.OFFICIAL)
 
 
 def test_masks_are_stored_with_their_detections(tmp_path: Path) -> None:

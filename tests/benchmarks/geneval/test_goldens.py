@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from silmm_benchmarks.benchmark_options import GenEvalOptions
 from silmm_benchmarks.geneval.benchmark import GenEval
 from silmm_benchmarks.geneval.official_outputs import RESULTS, summary
-from silmm_benchmarks.geneval.options import GenEvalOptions
 from silmm_benchmarks.geneval.prompts import CLASSES, metadata_text
 from silmm_benchmarks.geneval.rules import (
     ClassObjects,
@@ -27,7 +27,7 @@ from silmm_benchmarks.geneval.rules import (
 from silmm_benchmarks.judges.clip_colours import class_texts, region_crop
 from silmm_benchmarks.judges.run_length import encode_mask
 
-from silmm.contracts.benchmarks import ImageFile, Item, Judged, Mode
+from silmm.contracts.benchmarks import ImageFile, Item, JudgedImage, Mode
 from silmm.contracts.judges import Detections, Region
 from silmm.errors import DataError
 from tests.benchmarks.geneval import golden_recipe
@@ -125,13 +125,6 @@ def test_images_are_equal(golden: Mapping[str, Any]) -> None:
         assert asked == case["color_calls"], case
 
 
-def _nearest_colour(image: Any, region: Region) -> str:
-    """Stand in for CLIP as the recording does: the palette colour nearest to the mean of the crop."""
-    mean = np.asarray(region_crop(image, region), dtype=np.float64).mean((0, 1))
-    distance = {name: float(((mean - colour) ** 2).sum()) for name, colour in golden_recipe.PALETTE.items()}
-    return min(distance, key=lambda name: distance[name])
-
-
 def test_painted_images_go_through_benchmark_and_crops_alike(golden: Mapping[str, Any], tmp_path: Path) -> None:
     """From detections with masks over crops to verdict, reason and the official line of an image."""
     for case in golden["end_to_end"]:
@@ -153,8 +146,8 @@ def test_painted_images_go_through_benchmark_and_crops_alike(golden: Mapping[str
                 Region(query["label"], tuple(query["box"]), tuple(query["frame"]), query["mask"])
                 for query in request.queries
             ]
-            answers[request.judge] = [_nearest_colour(image, region) for region in regions]
-        judged = Judged(item, 0, answers)
+            answers[request.judge] = [golden_recipe.nearest_colour(region_crop(image, region)) for region in regions]
+        judged = JudgedImage(item, 0, answers)
         numbers = benchmark.score(judged, Mode.OFFICIAL)
         assert numbers["correct"] == case["correct"], case
         assert _same_reason(case, numbers["reason"]), case
@@ -175,7 +168,7 @@ def test_lines_are_what_pandas_writes(golden: Mapping[str, Any], tmp_path: Path)
     metadata = {"tag": "x", "include": [{"class": "dog", "count": 1}], "prompt": 'a "dog" / naïve'}
     item = Item("00000", metadata["prompt"], "x", 1, {"metadata": metadata})
     empty = Detections((), np.zeros(0, np.float32), np.zeros((0, 4), np.float32), (8, 8))
-    judged = Judged(item, 0, {"detector": [empty]})
+    judged = JudgedImage(item, 0, {"detector": [empty]})
     scored = [(ImageFile(item.id, 0, tmp_path / "0.png"), judged, benchmark.score(judged, Mode.OFFICIAL))]
     text = benchmark.official_files(scored, [], tmp_path, tmp_path)[RESULTS]
     rows = [json.loads(line) for line in text.splitlines()]

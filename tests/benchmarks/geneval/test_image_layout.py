@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silmm_benchmarks.benchmark_options import GenEvalOptions
 from silmm_benchmarks.geneval.benchmark import GenEval
 from silmm_benchmarks.geneval.image_layout import STRAY
-from silmm_benchmarks.geneval.options import GenEvalOptions
 
-from silmm.contracts.benchmarks import Item, Judged, Mode
+from silmm.contracts.benchmarks import Item, JudgedImage, Mode
 from silmm.errors import DataError
 
 BENCHMARK = GenEval(GenEvalOptions(custom=True, images=2))
@@ -116,7 +116,7 @@ def test_a_name_that_only_begins_as_an_images_counts_officially_alone(tmp_path: 
         ("duplicate", "00000/samples/00000.png.bak")
     ]
     assert [image.index for image in found.images] == [0, 1, STRAY]
-    judged = Judged(ITEMS[0], STRAY, {})
+    judged = JudgedImage(ITEMS[0], STRAY, {})
     assert "failed" in BENCHMARK.score(judged, Mode.FIXED)
     assert "failed" not in BENCHMARK.score(judged, Mode.OFFICIAL)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silmm_benchmarks.benchmark_options import GenEvalOptions
 from silmm_benchmarks.geneval.benchmark import GenEval
-from silmm_benchmarks.geneval.options import GenEvalOptions
 from silmm_benchmarks.geneval.prompts import CLASSES, TAGS, load_items, metadata_text
 
 from silmm.errors import DataError, UsageError

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from silmm_benchmarks.judges.transformers_detector import frame_of
-from silmm_benchmarks.judges.weights import digest
+from silmm_benchmarks.judges.weight_files import digest
 
 from silmm.contracts.judges import Detections
 

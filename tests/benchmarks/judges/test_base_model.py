@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from silmm_benchmarks.judges.base_model import BaseModelJudge
+from silmm_benchmarks.judges.base_model_judge import BaseModelJudge
 from silmm_benchmarks.judges.options import BaseModelOptions
 from silmm_benchmarks.shapes.facts import atomic_facts, question
-from silmm_benchmarks.shapes.sampling import sample_scene, sample_spec
+from silmm_benchmarks.shapes.scene_sampling import sample_scene, sample_spec
 from silmm_benchmarks.shapes.world import render
 
 from silmm.contracts.judges import Question, VqaJudge, YesNoJudge
@@ -34,13 +34,13 @@ def scenes():
 
 
 def test_the_probability_is_that_of_the_model(judge, scenes):
-    """p_yes / (p_yes + p_no) of the model's own yes_no on the scaled image, alone and in a batch."""
+    """p(yes) and p(no) are those of the model's own yes_no on the scaled image, alone and in a batch."""
     images, questions = scenes
     model = Registry.load().build("model", "tiny-discrete", {})
-    found = judge.p_yes(images, questions)
-    for image, asked, p in zip(images, questions, found, strict=True):
-        pair = model.yes_no([np.asarray(image.resize((32, 32), Image.Resampling.BICUBIC))], [asked])[0]
-        np.testing.assert_allclose(p, pair[:, 0] / pair.sum(1), atol=2e-4)
+    answers = judge.yes_no(images, questions)
+    for image, asked, pairs in zip(images, questions, answers, strict=True):
+        expected = model.yes_no([np.asarray(image.resize((32, 32), Image.Resampling.BICUBIC))], [asked])[0]
+        np.testing.assert_allclose(pairs, expected, atol=2e-4)
     assert isinstance(judge, YesNoJudge)
     assert isinstance(judge, VqaJudge)
 
@@ -49,18 +49,20 @@ def test_yes_and_no_are_answered_as_the_choices_write_them(judge, scenes):
     """The answer is yes where p_yes is over a half, in the spelling of the choices."""
     images, questions = scenes
     asked = [[Question(text, ("Yes", "No")) for text in group] for group in questions]
-    expected = [["Yes" if p > 0.5 else "No" for p in one] for one in judge.p_yes(images, questions)]
+    pairs = judge.yes_no(images, questions)
+    expected = [["Yes" if yes > no else "No" for yes, no in rows] for rows in pairs]
     assert judge.answer(images, asked) == expected
     plain = judge.answer(images[:1], [[Question(questions[0][0])]])
     assert plain == [[expected[0][0].lower()]]
 
 
 def test_a_choice_is_the_likeliest_of_its_questions(judge, scenes):
-    """A question with choices is put once for each, and the largest p_yes decides."""
+    """A question with choices is asked once for each, and the largest share of yes decides."""
     (image, *_), ((text, *_), *_) = scenes
     stem, _, last = text.rstrip("?").rpartition(" ")
     choices = (last, "cross", "ring")
-    (values,) = judge.p_yes([image], [[f"{stem} {choice}?" for choice in choices]])
+    (pairs,) = judge.yes_no([image], [[f"{stem} {choice}?" for choice in choices]])
+    values = pairs[:, 0] / pairs.sum(1)
     assert judge.answer([image], [[Question(f"{stem}?", choices)]]) == [[choices[int(values.argmax())]]]
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from silmm_benchmarks.judges.blip_checkpoint import load_parts
-from silmm_benchmarks.judges.blip_vqa import LONGEST, BlipVqa, clean
 from silmm_benchmarks.judges.loading import Placement
 from silmm_benchmarks.judges.options import BlipVqaOptions
+from silmm_benchmarks.judges.vqa.blip_checkpoint import load_parts
+from silmm_benchmarks.judges.vqa.blip_vqa import LONGEST, BlipVqa, clean
 
-from silmm.contracts.judges import YesNoJudge
+from silmm.contracts.judges import TwoChoiceJudge
 from silmm.errors import DataError
 from tests.benchmarks.judges import tiny_models
 
@@ -208,7 +208,7 @@ def test_the_identity_names_the_weights(tiny, judge):
     path = tiny("blip_original")
     assert judge.identity["weights_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert len(judge.identity["tokenizer_sha256"]) == 64
-    assert isinstance(judge, YesNoJudge)
+    assert isinstance(judge, TwoChoiceJudge)
     assert all(isinstance(value, str) for value in judge.identity.values())
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from silmm_benchmarks.judges.answer_matching import MpnetMatcher
-from silmm_benchmarks.judges.blip_vqa import BlipVqa
 from silmm_benchmarks.judges.dpt_depth import DptDepth
 from silmm_benchmarks.judges.options import BlipVqaOptions, JudgeOptions, MatcherOptions
+from silmm_benchmarks.judges.vqa.blip_vqa import BlipVqa
 
-from silmm.bench import canaries
+from silmm.bench.judging import canaries
 from silmm.contracts.judges import BadText, Detections, Question
 
 RED = np.array(canaries.RED)

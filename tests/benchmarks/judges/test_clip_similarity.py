@@ -13,7 +13,7 @@ from silmm_benchmarks.judges.loading import Placement
 from silmm_benchmarks.judges.options import JudgeOptions
 from silmm_benchmarks.judges.pixels import CLIP_MEAN, CLIP_STD, centre_squares
 
-from silmm.contracts.judges import BadText, ClipJudge
+from silmm.contracts.judges import BadText, SimilarityJudge
 from silmm.errors import DataError
 from tests.benchmarks.judges import tiny_models
 
@@ -113,7 +113,7 @@ def test_the_real_architecture_loads_from_safetensors(tmp_path, images):
     torch.manual_seed(0)
     save_file(open_clip.create_model(MODEL, pretrained=None, load_weights=False).state_dict(), path)
     judge = ClipSimilarity.load(JudgeOptions(weights=str(tmp_path), device="cpu"))
-    assert isinstance(judge, ClipJudge)
+    assert isinstance(judge, SimilarityJudge)
     assert np.isfinite(judge.similarity(images, TEXTS)).all()
     assert judge.identity["input"] == "short side 224 bicubic, centre crop"
     state = load_file(path)

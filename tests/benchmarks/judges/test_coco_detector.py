@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from silmm.bench import canaries
+from silmm.bench.judging import canaries
 from silmm.contracts.judges import Detector
 from tests.benchmarks.judges import coco_detector
 

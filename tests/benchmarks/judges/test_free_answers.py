@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 import torch
-from silmm_benchmarks.judges.blip2_answers import prompt
 from silmm_benchmarks.judges.options import JudgeOptions
-from silmm_benchmarks.judges.register import _answering
+from silmm_benchmarks.judges.registration import _vqa
+from silmm_benchmarks.judges.vqa.blip2_answers import prompt
 
 from silmm.contracts.judges import Question, VqaJudge
 
@@ -35,7 +35,7 @@ def judge(tiny, family):
 
 def load(tiny, family, **options):
     """Load a judge as the registry does."""
-    build = partial(_answering, family, NAMES[family])
+    build = partial(_vqa, family, NAMES[family])
     return build(JudgeOptions(weights=str(tiny(*MODELS[family])), device="cpu", **options))
 
 
@@ -49,7 +49,7 @@ def test_answers_do_not_depend_on_the_batch(judge, images):
 
 def test_the_batch_size_changes_nothing(tiny, family, images):
     """Images seen one by one and all at once are answered alike."""
-    one, many = (load(tiny, family, batch=size).answer(images, QUESTIONS) for size in (1, 8))
+    one, many = (load(tiny, family, batch_size=size).answer(images, QUESTIONS) for size in (1, 8))
     assert one == many
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
-from silmm_benchmarks.judges.blip_probing import weight_facts
 from silmm_benchmarks.judges.file_facts import header
+from silmm_benchmarks.judges.judge_probing import JudgeProber
 from silmm_benchmarks.judges.mplug.checkpoint import WEIGHTS_FILE
-from silmm_benchmarks.judges.probing import JudgeProber
+from silmm_benchmarks.judges.vqa.blip_probing import weight_facts
 
 from silmm.registry.registry import Registry
 from silmm_cli import main

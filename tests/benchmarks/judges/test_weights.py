@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from silmm_benchmarks.judges.weights import WEIGHTS, digest, fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weight_files import WEIGHTS, digest, fingerprint, locate, weight_files
 
 from silmm.errors import DataError
 from silmm.registry.registry import Registry

@@ -1,8 +1,13 @@
 """The comparisons of judges' speed compare like with like, and say so where they do not."""
 
+import numpy as np
 import pytest
+import torch
+from silmm_benchmarks.judges.mask2former import judge as mask2former_judge
+from silmm_benchmarks.judges.mask2former.inputs import prepared
+from silmm_benchmarks.judges.mask2former.network import Sizes
 
-from benchmarks.perf import blip_vqa_speed, blip_workload, tifa_answers_speed, unidet_pooling
+from benchmarks.perf import blip_vqa_speed, blip_workload, geneval_speed, tifa_answers_speed, unidet_pooling
 from silmm.contracts.judges import Question
 
 
@@ -58,3 +63,33 @@ def test_another_way_of_pooling_is_refused(monkeypatch):
     monkeypatch.setattr(unidet_pooling, "one_by_one", lambda *work: right(*work) + 0.01)
     with pytest.raises(RuntimeError, match="pools something else"):
         unidet_pooling.compare(1, (16,), count=20, channels=3)
+
+
+_TINY = Sizes(
+    swin_width=16, swin_depths=(2, 2, 2, 2), swin_heads=(1, 2, 4, 8), width=32, encoder_layers=1, encoder_hidden=32,
+    decoder_layers=3, decoder_hidden=32, queries=20,
+)  # fmt: skip
+
+
+def test_both_ways_of_genevals_judges_find_the_same(monkeypatch):
+    """Objects, scores and colours of ours and of the official loop are equal, with and without an asked colour."""
+    monkeypatch.setattr(geneval_speed, "prepared", _small_input)
+    monkeypatch.setattr(mask2former_judge, "prepared", _small_input)
+    row = geneval_speed.compare("tiny", _TINY, "ViT-B-32-quickgelu", n_images=2, side=96, repeats=1)
+    assert row.items == 2
+    images = geneval_speed.noise_images(1, 96)
+    network = geneval_speed.random_network(_TINY, images[0])
+    assert len(mask2former_judge.Mask2FormerJudge(network, torch.device("cpu"), {}).detect(images)[0].scores)
+
+
+def test_other_objects_are_refused(monkeypatch):
+    """A way that finds something else is not timed."""
+    monkeypatch.setattr(geneval_speed, "prepared", _small_input)
+    monkeypatch.setattr(mask2former_judge, "prepared", _small_input)
+    monkeypatch.setattr(geneval_speed, "official", lambda *_: [([], np.zeros(0), np.zeros((0, 4)), [])])
+    with pytest.raises(RuntimeError, match="other objects or colours"):
+        geneval_speed.compare("tiny", _TINY, "ViT-B-32-quickgelu", n_images=1, side=96, repeats=1)
+
+
+def _small_input(image):
+    return prepared(image, long_side=333, short_side=160)

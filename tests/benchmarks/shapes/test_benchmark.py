@@ -9,21 +9,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from silmm_benchmarks.shapes.benchmark import (
-    IMAGES,
-    ShapesBenchmark,
-    check_canaries,
-    spread,
-)
+from silmm_benchmarks.benchmark_options import ShapesOptions
+from silmm_benchmarks.shapes.benchmark import Shapes
+from silmm_benchmarks.shapes.evaluation.comparison import IMAGES
+from silmm_benchmarks.shapes.exact_judge import ExactJudge
 from silmm_benchmarks.shapes.facts import holds, parse_question
-from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.language import parse_caption
-from silmm_benchmarks.shapes.options import ShapesOptions
-from silmm_benchmarks.shapes.sampled import adapter_digest
-from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.scene_sampling import sample_scene
+from silmm_benchmarks.shapes.shapes_judge import check_canaries
 from silmm_benchmarks.shapes.splits import report_prompts
 from silmm_benchmarks.shapes.world import render
 
+from silmm.bench.evaluation import adapter_digest
+from silmm.bench.planning import first_of_each
 from silmm.contracts.models import BaseModel
 from silmm.errors import DataError, PluginError, UsageError
 from silmm.storage.json_files import read_json, to_json
@@ -75,7 +73,7 @@ class Decoder(BaseModel):
 
     def yes_no(self, images, questions):
         """Answer right, with probability 0.9."""
-        scenes = Judge().parse(np.stack(images))
+        scenes = ExactJudge().parse(np.stack(images))
         answers = []
         for scene, asked in zip(scenes, questions, strict=True):
             yes = np.array([float(holds(scene, parse_question(text))) for text in asked])
@@ -93,10 +91,10 @@ def adapter(tmp_path):
 
 def evaluate(model, adapters, work, **changes):
     options = ShapesOptions(
-        **{"images": 2, "images_at_temperature_1": 1, "questions": 2, "batch": 8, **changes}
+        **{"images": 2, "images_at_temperature_1": 1, "questions": 2, "batch_size": 8, **changes}
     )
     seen = []
-    result = ShapesBenchmark(options).evaluate(
+    result = Shapes(options).evaluate(
         model,
         adapters,
         work=work,
@@ -249,19 +247,19 @@ def test_a_comparison_needs_two_sides(tmp_path):
 
 def test_the_report_prompts_are_enough_and_all_excluded_from_training():
     """At least 400 held-out prompts, and `excluded` knows each of them, whatever its case."""
-    benchmark = ShapesBenchmark(ShapesOptions())
+    benchmark = Shapes()
     prompts = report_prompts()
     assert len(prompts) >= 400
-    assert all(benchmark.excluded(p.text) and benchmark.excluded(p.text.upper()) for p in prompts)
+    assert all(benchmark.excluded(p.text, ()) and benchmark.excluded(p.text.upper(), ()) for p in prompts)
 
 
 WALLED = """
 import sys
 from pathlib import Path
-sys.modules["silmm_benchmarks.shapes.judge"] = None  # importing it raises ImportError
+sys.modules["silmm_benchmarks.shapes.exact_judge"] = None  # importing it raises ImportError
 from silmm.registry.registry import Registry
 shapes = Registry.load().build("benchmark", "shapes", {})
-print(shapes.excluded("a red cross"), shapes.excluded("a red circle"))
+print(shapes.excluded("a red cross", ()), shapes.excluded("a red circle", ()))
 try:
     shapes.evaluate(None, {"before": None, "1": None}, work=Path("."), seed=0, limit=1, progress=print)
 except ImportError as error:
@@ -273,25 +271,25 @@ def test_what_the_loop_asks_does_not_need_the_judge(silmm_process, fake_distribu
     """Where the judge cannot be imported, `excluded` still answers, and `evaluate` alone fails."""
     site = fake_distribution("copy", {"b": "silmm_benchmarks.plugin"})
     done = silmm_process("-c", WALLED, site=site, env={"SILMM_LOAD_PLUGINS": "copy"})
-    assert done.stdout.split() == ["True", "False", "silmm_benchmarks.shapes.judge"], done.stderr
+    assert done.stdout.split() == ["True", "False", "silmm_benchmarks.shapes.exact_judge"], done.stderr
 
 
 def test_limit_spreads_over_categories():
     """A small limit takes prompts of every category in turn, in the order of the whole set."""
-    few = spread(report_prompts(), LIMIT)
+    few = first_of_each(report_prompts(), LIMIT, at_least=2)
     assert len(few) == LIMIT
     counts = {p.category: 0 for p in report_prompts()}
     for prompt in few:
         counts[prompt.category] += 1
     assert set(counts.values()) == {2}
-    assert spread(report_prompts(), None) == tuple(report_prompts())
-    assert spread(report_prompts(), 10_000) == tuple(report_prompts())
+    assert first_of_each(report_prompts(), None, at_least=2) == report_prompts()
+    assert first_of_each(report_prompts(), 10_000, at_least=2) == report_prompts()
 
 
 def test_the_smallest_limit_still_has_intervals(tmp_path, adapter):
     """With a limit of one every category keeps two prompts, so that each figure can be stored."""
     options = ShapesOptions(images=1, images_at_temperature_1=0, questions=0)
-    result = ShapesBenchmark(options).evaluate(
+    result = Shapes(options).evaluate(
         Decoder(), {"before": None, "1": adapter}, work=tmp_path, seed=0, limit=1,
         progress=lambda *_: None,
     )
@@ -324,10 +322,10 @@ def test_images_are_kept_for_the_report(tmp_path, adapter):
 def test_a_judge_that_fails_its_canaries_does_not_score():
     """A judge that says yes to everything is stopped before it scores; the real one passes."""
 
-    class Yes(Judge):
+    class Yes(ExactJudge):
         def facts(self, images, specs):
             return [np.ones(1, bool) for _ in specs]
 
-    check_canaries(Judge())
+    check_canaries(ExactJudge())
     with pytest.raises(PluginError, match="canaries"):
         check_canaries(Yes())

@@ -7,10 +7,10 @@ from itertools import combinations
 import numpy as np
 import pyarrow as pa
 import pytest
-from silmm_benchmarks.shapes.feedback import Judged, facts_that_differ, self_feedback
-from silmm_benchmarks.shapes.judge import Judge
+from silmm_benchmarks.shapes.evaluation.self_feedback import JudgedCandidate, facts_that_differ, self_feedback
+from silmm_benchmarks.shapes.exact_judge import ExactJudge
 from silmm_benchmarks.shapes.language import parse_caption
-from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.scene_sampling import sample_scene
 from silmm_benchmarks.shapes.world import render
 
 from silmm.contracts.candidates import Prompt
@@ -54,7 +54,7 @@ def candidates_run(folder, scores, iteration=1):
 def test_self_feedback_is_measured_against_the_judge(tmp_path):
     """Scores that agree with the judge but once have that AUC; unscored images are left out."""
     candidates_run(tmp_path, [0.9, -0.5, 0.1, 0.3, 0.8, None])
-    figures = self_feedback(tmp_path, Judge(), tmp_path / "eval")
+    figures = self_feedback(tmp_path, ExactJudge(), tmp_path / "eval")
     assert figures["auc"] == pytest.approx(5 / 6)
     assert figures["auc_within_prompt"] == pytest.approx(5 / 6)
     assert (figures["feedback_images"], figures["feedback_left_out"]) == (5, 1)
@@ -64,7 +64,7 @@ def test_self_feedback_is_measured_against_the_judge(tmp_path):
 
 def test_no_scores_no_feedback_figure(tmp_path):
     """Offline training has no scores, and then no AUC is made up."""
-    assert self_feedback(tmp_path, Judge(), tmp_path / "eval") == {}
+    assert self_feedback(tmp_path, ExactJudge(), tmp_path / "eval") == {}
 
 
 def test_facts_that_differ_is_the_mean_over_pairs_of_candidates():
@@ -73,7 +73,7 @@ def test_facts_that_differ_is_the_mean_over_pairs_of_candidates():
     judged, expected = [], []
     for prompt, (candidates, facts) in enumerate([(5, 3), (2, 7), (1, 4)]):
         verdicts = rng.random((candidates, facts)) < 0.5
-        judged += [Judged(str(prompt), c, row) for c, row in enumerate(verdicts)]
+        judged += [JudgedCandidate(str(prompt), c, row) for c, row in enumerate(verdicts)]
         expected += [[np.mean(a != b) for a, b in combinations(verdicts, 2)]]
     assert facts_that_differ(judged) == pytest.approx(np.mean([np.mean(e) for e in expected if e]))
     assert facts_that_differ(judged[-1:]) is None
@@ -84,13 +84,13 @@ def test_each_iteration_has_its_own_diversity(tmp_path):
     candidates_run(tmp_path, [0.9, -0.5, 0.1, None])
     candidates_run(tmp_path, [0.9, -0.5], iteration=2)
     work = tmp_path / "eval"
-    figures = self_feedback(tmp_path, Judge(), work)
+    figures = self_feedback(tmp_path, ExactJudge(), work)
     assert figures["candidates_facts_differ_1"] == pytest.approx(4 / 6)  # 2 of 4 right: 4 of 6 pairs
     assert figures["candidates_facts_differ_2"] == 1.0
     assert figures["feedback_images"] == 3  # of the first iteration alone
     assert len(list(work.glob("feedback-*.json"))) == 2
 
-    class Gone(Judge):
+    class Gone(ExactJudge):
         def facts(self, images, specs):
             raise AssertionError("judged again")
 

@@ -4,10 +4,10 @@ import time
 
 import numpy as np
 import pytest
+from silmm_benchmarks.shapes.exact_judge import ExactJudge
 from silmm_benchmarks.shapes.facts import atomic_facts, holds
-from silmm_benchmarks.shapes.judge import Judge
 from silmm_benchmarks.shapes.language import CATEGORIES, Mention, Spec, parse_caption
-from silmm_benchmarks.shapes.sampling import random_scene, sample_scene, sample_spec
+from silmm_benchmarks.shapes.scene_sampling import random_scene, sample_scene, sample_spec
 from silmm_benchmarks.shapes.world import PALETTE, SHAPES, Object, Scene, render
 
 LEAST_ACCURACY = 0.97
@@ -15,13 +15,13 @@ SCENES = 200
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def judge() -> ExactJudge:
     """Return one judge for all tests: it has no state but its templates."""
-    return Judge()
+    return ExactJudge()
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
-def test_facts_of_clean_images_are_right(judge: Judge, category: str) -> None:
+def test_facts_of_clean_images_are_right(judge: ExactJudge, category: str) -> None:
     """Of each category at least 97% of a scene's own facts and of another spec's are right."""
     rng = np.random.default_rng(0)
     specs = [sample_spec(rng, category) for _ in range(SCENES)]
@@ -39,7 +39,7 @@ def test_facts_of_clean_images_are_right(judge: Judge, category: str) -> None:
     assert (foreign == truth).mean() >= LEAST_ACCURACY
 
 
-def test_free_scenes_are_parsed_exactly(judge: Judge) -> None:
+def test_free_scenes_are_parsed_exactly(judge: ExactJudge) -> None:
     """At least 97% of free scenes are read back object by object, textures and sizes included."""
     rng = np.random.default_rng(1)
     scenes = [random_scene(rng) for _ in range(500)]
@@ -48,7 +48,7 @@ def test_free_scenes_are_parsed_exactly(judge: Judge) -> None:
     assert np.mean(same) >= LEAST_ACCURACY
 
 
-def test_noise_does_not_change_the_reading(judge: Judge) -> None:
+def test_noise_does_not_change_the_reading(judge: ExactJudge) -> None:
     """Pixel noise as strong as a poor decoder's leaves at least 97% of facts right."""
     rng = np.random.default_rng(2)
     specs = [sample_spec(rng, c) for c in CATEGORIES for _ in range(50)]
@@ -58,7 +58,7 @@ def test_noise_does_not_change_the_reading(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_half_a_shape_does_not_count(judge: Judge, shape: str) -> None:
+def test_half_a_shape_does_not_count(judge: ExactJudge, shape: str) -> None:
     """A shape whose right half is missing is not taken for the whole one."""
     image = render(Scene((Object(shape, "red", "plain", 2, 2, 3),)))
     image[:, 14:] = 0
@@ -66,7 +66,7 @@ def test_half_a_shape_does_not_count(judge: Judge, shape: str) -> None:
     assert not judge.facts(image[None], [spec])[0].any()
 
 
-def test_a_blot_is_no_object(judge: Judge) -> None:
+def test_a_blot_is_no_object(judge: ExactJudge) -> None:
     """A few coloured pixels, and a whole image of one colour, hold no object."""
     blot = np.zeros((32, 32, 3), dtype=np.uint8)
     blot[8:11, 8:11] = PALETTE["red"]
@@ -74,7 +74,7 @@ def test_a_blot_is_no_object(judge: Judge) -> None:
     assert judge.parse(np.stack([blot, flood])) == [Scene(()), Scene(())]
 
 
-def test_depth_is_read_from_who_is_seen(judge: Judge) -> None:
+def test_depth_is_read_from_who_is_seen(judge: ExactJudge) -> None:
     """The order of overlapping objects is found again."""
     rng = np.random.default_rng(3)
     spec = parse_caption("a red circle behind a blue square")
@@ -84,12 +84,12 @@ def test_depth_is_read_from_who_is_seen(judge: Judge) -> None:
     assert not any(facts[-1] for facts in judge.facts(images, [swapped] * 20))
 
 
-def test_no_images_give_no_scenes(judge: Judge) -> None:
+def test_no_images_give_no_scenes(judge: ExactJudge) -> None:
     """An empty batch is read as an empty list."""
     assert judge.parse(np.zeros((0, 32, 32, 3), dtype=np.uint8)) == []
 
 
-def test_wrong_arrays_are_refused(judge: Judge) -> None:
+def test_wrong_arrays_are_refused(judge: ExactJudge) -> None:
     """An array that is no batch of images raises and tells its shape; so do missing specs."""
     with pytest.raises(ValueError, match="float32"):
         judge.parse(np.zeros((1, 32, 32, 3), dtype=np.float32))  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def test_wrong_arrays_are_refused(judge: Judge) -> None:
         judge.facts(np.zeros((1, 32, 32, 3), dtype=np.uint8), [])
 
 
-def test_judging_is_fast(judge: Judge) -> None:
+def test_judging_is_fast(judge: ExactJudge) -> None:
     """At least 500 images are read per second of processor time."""
     rng = np.random.default_rng(4)
     images = np.stack([render(random_scene(rng)) for _ in range(500)])

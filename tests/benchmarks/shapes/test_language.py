@@ -14,7 +14,7 @@ from silmm_benchmarks.shapes.language import (
     template_count,
     tokenize,
 )
-from silmm_benchmarks.shapes.sampling import sample_spec
+from silmm_benchmarks.shapes.scene_sampling import sample_spec
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

@@ -7,8 +7,8 @@ import pytest
 from silmm_benchmarks.shapes.facts import atomic_facts, holds, parse_question
 from silmm_benchmarks.shapes.holdout import is_fact_held_out
 from silmm_benchmarks.shapes.language import CATEGORIES, Mention, Spec, parse_caption
-from silmm_benchmarks.shapes.questions import sample_questions
-from silmm_benchmarks.shapes.sampling import colors_apart, random_scene, sample_scene, sample_spec
+from silmm_benchmarks.shapes.scene_questions import sample_questions
+from silmm_benchmarks.shapes.scene_sampling import colors_apart, random_scene, sample_scene, sample_spec
 from silmm_benchmarks.shapes.world import GRID, RELATIONS, Object, Scene, relates
 
 

@@ -23,7 +23,7 @@ from silmm_benchmarks.shapes.language import (
     parse_caption,
     template_count,
 )
-from silmm_benchmarks.shapes.sampling import sample_scene
+from silmm_benchmarks.shapes.scene_sampling import sample_scene
 from silmm_benchmarks.shapes.splits import contaminated, report_prompts, training_spec, tune_prompts
 from silmm_benchmarks.shapes.world import COLORS, SHAPES, TEXTURES
 

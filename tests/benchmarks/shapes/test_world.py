@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 from silmm_benchmarks.shapes.language import CATEGORIES
-from silmm_benchmarks.shapes.layout import occlusion_offsets
-from silmm_benchmarks.shapes.sampling import random_scene, sample_scene, sample_spec
+from silmm_benchmarks.shapes.object_placement import occlusion_offsets
+from silmm_benchmarks.shapes.scene_sampling import random_scene, sample_scene, sample_spec
 from silmm_benchmarks.shapes.world import (
     COLORS,
     LARGE,

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 from silmm_benchmarks.t2i_compbench.columns import GROUPS, TITLES
-from silmm_benchmarks.t2i_compbench.options import T2ICompBenchOptions
-from silmm_benchmarks.t2i_compbench.scoring import CLIP, DEPTH, DETECTOR, DETECTOR_2D, YES_NO
+from silmm_benchmarks.t2i_compbench.rules.image_scores import CLIP, DEPTH, DETECTOR, DETECTOR_2D, YES_NO
 
-from silmm.contracts.benchmarks import Column, Item, Judged, Mode
+from silmm.contracts.benchmarks import Column, Item, JudgedImage, Mode
 from silmm.contracts.judges import Detections
 
 PAIR = Detections(
@@ -39,13 +39,13 @@ def answers(item: Item, benchmark: T2ICompBench, **others: Sequence[Any]) -> dic
 def benchmark() -> T2ICompBench:
     """Give the benchmark for own prompts."""
     pytest.importorskip("spacy")
-    return T2ICompBench(T2ICompBenchOptions(custom=True))
+    return T2ICompBench(OfficialOptions(custom=True))
 
 
 def scored(benchmark: T2ICompBench, items: Sequence[Item], mode: Mode, without: Sequence[str] = ()) -> Any:
     """Score all ten images of each item."""
     return [
-        (item, index, benchmark.score(Judged(item, index, {
+        (item, index, benchmark.score(JudgedImage(item, index, {
             role: said for role, said in answers(item, benchmark).items() if role not in without
         }), mode))
         for item in items
@@ -147,7 +147,7 @@ def test_answers_that_are_no_numbers_fail(
     """NaN and empty boxes are told and left out of the mean; they are never a zero in it."""
     items = benchmark.items(data, [category])
     scores = scored(benchmark, items, Mode.OFFICIAL)
-    bad = benchmark.score(Judged(items[0], 0, answers(items[0], benchmark) | said), Mode.OFFICIAL)
+    bad = benchmark.score(JudgedImage(items[0], 0, answers(items[0], benchmark) | said), Mode.OFFICIAL)
     assert set(bad) == {"failed"}
     assert re.search(reason, bad["failed"])
     (column,) = benchmark.columns(items, [(items[0], 0, bad), *scores[1:]], Mode.OFFICIAL)
@@ -162,7 +162,7 @@ def test_a_prompt_without_phrases_scores_one(benchmark: T2ICompBench, data: Path
     if item.details["questions"]:
         pytest.fail(f"the parser found phrases: {item.details['questions']}")
     assert not benchmark.requests(item)
-    assert benchmark.score(Judged(item, 0, {}), Mode.OFFICIAL) == {"score": 1.0}
+    assert benchmark.score(JudgedImage(item, 0, {}), Mode.OFFICIAL) == {"score": 1.0}
 
 
 def test_ceilings_are_noted_for_all_official_prompts_and_official_rules_alone() -> None:
@@ -171,7 +171,7 @@ def test_ceilings_are_noted_for_all_official_prompts_and_official_rules_alone() 
     scores = [(item, 0, {"score": 0.5}) for item in items]
     (official,) = T2ICompBench().columns(items, scores, Mode.OFFICIAL)
     (fixed,) = T2ICompBench().columns(items, scores, Mode.FIXED)
-    (own,) = T2ICompBench(T2ICompBenchOptions(custom=True)).columns(items, scores, Mode.OFFICIAL)
+    (own,) = T2ICompBench(OfficialOptions(custom=True)).columns(items, scores, Mode.OFFICIAL)
     (subset,) = T2ICompBench().columns(items[:9], scores[:9], Mode.OFFICIAL)
     assert "0.667" in official.note
     assert not (fixed.note or own.note or subset.note)

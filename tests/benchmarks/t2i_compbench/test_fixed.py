@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from silmm_benchmarks.t2i_compbench.boxes import iou
-from silmm_benchmarks.t2i_compbench.labels import called, names
-from silmm_benchmarks.t2i_compbench.numeracy import RENAMED, numeracy_score
-from silmm_benchmarks.t2i_compbench.objects import person
-from silmm_benchmarks.t2i_compbench.parser import Parser
-from silmm_benchmarks.t2i_compbench.prompts import load_items
-from silmm_benchmarks.t2i_compbench.spatial_2d import score_2d
-from silmm_benchmarks.t2i_compbench.spatial_3d import frame_depth, mean_depth, score_3d
+from silmm_benchmarks.t2i_compbench.prompts.prompt_files import load_items
+from silmm_benchmarks.t2i_compbench.prompts.prompt_parser import Parser
+from silmm_benchmarks.t2i_compbench.prompts.related_objects import person
+from silmm_benchmarks.t2i_compbench.rules.box_geometry import iou
+from silmm_benchmarks.t2i_compbench.rules.label_matching import called, names
+from silmm_benchmarks.t2i_compbench.rules.numeracy import RENAMED, numeracy_score
+from silmm_benchmarks.t2i_compbench.rules.spatial_2d import score_2d
+from silmm_benchmarks.t2i_compbench.rules.spatial_3d import frame_depth, mean_depth, score_3d
 
 from silmm.contracts.benchmarks import Mode
 from silmm.contracts.judges import Detections

@@ -10,26 +10,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from silmm_benchmarks.t2i_compbench import mllm
-from silmm_benchmarks.t2i_compbench.attributes import attribute_score, questions
-from silmm_benchmarks.t2i_compbench.boxes import is_duplicate
-from silmm_benchmarks.t2i_compbench.clip_text import without_adjectives
-from silmm_benchmarks.t2i_compbench.numeracy import numeracy_score, wanted_objects
-from silmm_benchmarks.t2i_compbench.objects import (
+from silmm_benchmarks.t2i_compbench.official_outputs import category_files
+from silmm_benchmarks.t2i_compbench.prompts.grammar import LETTER_OF_TAG, OTHER, Parse, Token, without_adjectives
+from silmm_benchmarks.t2i_compbench.prompts.prompt_files import CATEGORIES, load_items, read_objects
+from silmm_benchmarks.t2i_compbench.prompts.prompt_parser import Parser
+from silmm_benchmarks.t2i_compbench.prompts.related_objects import (
     RELATIONS_2D,
     RELATIONS_3D,
     complex_pair,
     relation,
     simple_pair,
 )
-from silmm_benchmarks.t2i_compbench.parse import LETTER_OF_TAG, OTHER, Parse, Token
-from silmm_benchmarks.t2i_compbench.parser import Parser
-from silmm_benchmarks.t2i_compbench.prompts import CATEGORIES, load_items, read_objects
-from silmm_benchmarks.t2i_compbench.reports import category_files
-from silmm_benchmarks.t2i_compbench.scoring import parts_of
-from silmm_benchmarks.t2i_compbench.spatial_2d import relation_2d, score_2d
-from silmm_benchmarks.t2i_compbench.spatial_3d import relation_3d, score_3d
-from silmm_benchmarks.t2i_compbench.three_in_one import PARTS, three_in_one
+from silmm_benchmarks.t2i_compbench.rules import lmm_replies
+from silmm_benchmarks.t2i_compbench.rules.attribute_binding import attribute_score, questions
+from silmm_benchmarks.t2i_compbench.rules.box_geometry import is_duplicate
+from silmm_benchmarks.t2i_compbench.rules.image_scores import parts_of
+from silmm_benchmarks.t2i_compbench.rules.numeracy import numeracy_score, wanted_objects
+from silmm_benchmarks.t2i_compbench.rules.spatial_2d import relation_2d, score_2d
+from silmm_benchmarks.t2i_compbench.rules.spatial_3d import relation_3d, score_3d
+from silmm_benchmarks.t2i_compbench.rules.three_in_one import PARTS, three_in_one
 
 from silmm.contracts.judges import Detections
 from tests.conftest import OfficialData
@@ -244,18 +243,18 @@ def test_three_in_one_of_all_complex_prompts(goldens: Path, official_data: Offic
 def test_replies_of_gpt4v(goldens: Path) -> None:
     """Only the exact official spelling is a score; no score is 0."""
     for case in golden(goldens, "gpt4v_parse")["cases"]:
-        assert mllm.gpt4v_scores(case["reply"]) == case["scores"]
-        assert mllm.gpt4v_average(case["reply"]) == pytest.approx(case["average"], abs=CLOSE)
+        assert lmm_replies.gpt4v_scores(case["reply"]) == case["scores"]
+        assert lmm_replies.gpt4v_average(case["reply"]) == pytest.approx(case["average"], abs=CLOSE)
 
 
 def test_replies_of_sharegpt4v(goldens: Path) -> None:
     """Levels are mapped and multiplied; a reply that cannot be read changes nothing."""
     recorded = golden(goldens, "sharegpt4v_score")
-    maps = {"attribute": mllm.ATTRIBUTE_LEVELS, "relation": mllm.RELATION_LEVELS}
+    maps = {"attribute": lmm_replies.ATTRIBUTE_LEVELS, "relation": lmm_replies.RELATION_LEVELS}
     for name, levels in recorded["maps"].items():
         assert maps[name] == {int(level): percent for level, percent in levels.items()}
     for case in recorded["cases"]:
-        score = mllm.sharegpt4v_score(case["replies"], maps[case["map"]])
+        score = lmm_replies.sharegpt4v_score(case["replies"], maps[case["map"]])
         assert score == pytest.approx(case["score"], abs=CLOSE), case
 
 

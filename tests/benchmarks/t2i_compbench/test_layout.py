@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
-from silmm_benchmarks.t2i_compbench.layout import find_images, image_path
+from silmm_benchmarks.t2i_compbench.image_layout import find_images, image_path
 
 from silmm.contracts.benchmarks import Item
 from silmm.errors import DataError

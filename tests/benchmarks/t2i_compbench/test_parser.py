@@ -7,11 +7,11 @@ import re
 from importlib import resources
 
 import pytest
-from silmm_benchmarks.t2i_compbench.make_parses import PINNED, table_text
-from silmm_benchmarks.t2i_compbench.objects import complex_pair, simple_pair
-from silmm_benchmarks.t2i_compbench.parse import Parse, Token, decode, encode
-from silmm_benchmarks.t2i_compbench.parser import TABLE, Parser
-from silmm_benchmarks.t2i_compbench.prompts import CATEGORIES, load_items, read_prompts
+from silmm_benchmarks.t2i_compbench.prompts.grammar import Parse, Token, decode, encode
+from silmm_benchmarks.t2i_compbench.prompts.make_parse_table import PINNED, table_text
+from silmm_benchmarks.t2i_compbench.prompts.prompt_files import CATEGORIES, load_items, read_prompts
+from silmm_benchmarks.t2i_compbench.prompts.prompt_parser import TABLE, Parser
+from silmm_benchmarks.t2i_compbench.prompts.related_objects import complex_pair, simple_pair
 
 from silmm.errors import UsageError
 from tests.conftest import OfficialData
@@ -21,9 +21,10 @@ OWN = "a purple walrus on the left of a wooden violin"
 
 def shipped() -> str:
     """Read the table as it is installed."""
-    return (resources.files("silmm_benchmarks.t2i_compbench") / TABLE).read_text(encoding="utf-8")
+    return (resources.files("silmm_benchmarks.t2i_compbench.prompts") / TABLE).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_table_is_what_the_pinned_pipeline_gives(official_data: OfficialData) -> None:
     """Anyone can make the table again, byte for byte but for the versions it names."""
     spacy = pytest.importorskip("spacy")

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.tifa.benchmark import Tifa
-from silmm_benchmarks.tifa.generation import parse_reply
+from silmm_benchmarks.tifa.question_filter import parse_reply
 from silmm_benchmarks.tifa.questions import TYPES
 from silmm_benchmarks.tifa.rules import official_result
 
-from silmm.contracts.benchmarks import Item, Judged, Mode
+from silmm.contracts.benchmarks import Item, JudgedImage, Mode
 from silmm.errors import DataError
 
-TIFA = Tifa(official=False)
+TIFA = Tifa(OfficialOptions(custom=True))
 
 
 def _item(key: str, rows: list[tuple[str, str]]) -> Item:
@@ -31,7 +32,7 @@ def _item(key: str, rows: list[tuple[str, str]]) -> Item:
 
 
 def _score(item: Item, **answers: list[str]) -> dict[str, Any]:
-    return dict(TIFA.score(Judged(item, 0, answers), Mode.OFFICIAL))
+    return dict(TIFA.score(JudgedImage(item, 0, answers), Mode.OFFICIAL))
 
 
 def test_all_questions_are_asked_with_their_choices() -> None:

@@ -326,4 +326,4 @@ def test_the_defaults_are_the_papers() -> None:
         32,
         4,
     )
-    assert (o.rank, o.alpha, o.nll) == (32, 32.0, 0.0)
+    assert (o.rank, o.alpha, o.nll_weight) == (32, 32.0, 0.0)

@@ -18,7 +18,8 @@ from silmm_plugins.training.lora.early_stopping import ValidationWarning
 from silmm_plugins.training.mc_dpo import McDpo, McDpoOptions
 from silmm_plugins.training.sft import Sft, SftOptions
 
-from silmm.contracts.models import BaseModel, Preference, Validate, ValidatingTrainer, ValidationScore
+from silmm.contracts.models import BaseModel, Preference, ValidationScore
+from silmm.contracts.training import Trainer
 from silmm.errors import SilmmError
 from tests.plugins.training.feature_preferences import feature_preferences
 from tests.plugins.training.preferences import preferences
@@ -29,7 +30,7 @@ from tests.toy.tiny_random import TinyRandom
 EVERY = 3
 """QUICK trains 8 steps: validations of the reference and after steps 3, 6 and 8."""
 LIKELIHOODS, DISTANCES = {**QUICK, "warn_drop": 1e9}, {**QUICK, "warn_rise": 1e9}
-Build = Callable[[Mapping[str, Any]], ValidatingTrainer]
+Build = Callable[[Mapping[str, Any]], Trainer]
 DISCRETE: Mapping[str, Build] = {
     "dpo": lambda o: dpo_trainer(DpoOptions(**{**LIKELIHOODS, **o})),
     "sft": lambda o: Sft(SftOptions(**{**LIKELIHOODS, **o})),
@@ -90,21 +91,8 @@ def run(
     """Train in `folder`; return the metrics of each step and what was validated."""
     model, data = fresh(name, features)
     look = Looked(model, scores)
-    trainer = Validated(TRAINERS[name]({"validate_every": EVERY, **options}), look)
-    return train(folder, trainer, model, data, kill_at=kill_at), look
-
-
-class Validated:
-    """A trainer with its validation, called as one without."""
-
-    def __init__(self, trainer: ValidatingTrainer, validate: Validate | None) -> None:
-        """Keep both."""
-        self.trainer = trainer
-        self.validate = validate
-
-    def train(self, *given: Any, **named: Any) -> Mapping[str, float]:
-        """Train with the validation."""
-        return self.trainer.train(*given, **named, validate=self.validate)
+    trainer = TRAINERS[name]({"validate_every": EVERY, **options})
+    return train(folder, trainer, model, data, kill_at=kill_at, validate=look), look
 
 
 @pytest.mark.filterwarnings("ignore::silmm_plugins.training.lora.early_stopping.ValidationWarning")
@@ -201,11 +189,11 @@ def test_killed_after_the_stop_before_the_adapter_is_written(tmp_path, features)
     shutil.rmtree(tmp_path / "adapter")
     model, data = fresh("kc-dpo", features)
     trainer = CONTINUOUS["kc-dpo"]({"validate_every": 1, "patience": 1})
-    seen: list[int] = []
+    steps: list[int] = []
     last = trainer.train(
-        job(tmp_path, model, data, lambda step, metrics: seen.append(step), validate=Looked(model, []))
+        job(tmp_path, model, data, lambda step, metrics: steps.append(step), validate=Looked(model, []))
     )
-    assert seen == []
+    assert steps == []
     assert {"step": 2, **last} == whole[-1]
     assert weights(tmp_path) == expected
 

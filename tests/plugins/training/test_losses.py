@@ -81,3 +81,47 @@ def test_the_gaussian_is_torchs() -> None:
     variance = torch.rand(4, 3, generator=generator) + 0.1
     expected = torch.distributions.Normal(mean, variance.sqrt()).log_prob(z).sum((-2, -1))
     torch.testing.assert_close(losses.gaussian_log_likelihood(z, mean, variance), expected)
+
+
+def test_simpo_by_hand() -> None:
+    """Meng et al., Eq. 6: beta 2, -0.5 against -1.5 nats per token, gamma 1: -log sigmoid(2 - 1)."""
+    loss = losses.simpo_loss(torch.tensor([-0.5]), torch.tensor([-1.5]), 2.0, 1.0)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-1.0)), rel=1e-6)
+
+
+def test_ipo_by_hand() -> None:
+    """Azar et al., Eq. 17: at tau 0.1 the margin should be 5; 0 there, and 4 at a margin of 3."""
+    assert losses.ipo_loss(torch.tensor([5.0, 3.0]), 0.1).tolist() == pytest.approx([0.0, 4.0])
+
+
+def test_advantages_by_hand() -> None:
+    """Scores 1, 2, 3: the mean is taken off, and with `scale` the standard deviation 1 divides."""
+    scores = torch.tensor([1.0, 2.0, 3.0])
+    assert losses.group_advantages(scores, scale=False).tolist() == [-1.0, 0.0, 1.0]
+    assert losses.group_advantages(scores, scale=True).tolist() == pytest.approx([-1.0, 0.0, 1.0], abs=2e-4)
+    assert losses.group_advantages(torch.full((4,), 0.3), scale=True).tolist() == pytest.approx([0.0] * 4, abs=1e-3)
+
+
+def test_the_clipped_ratio_by_hand() -> None:
+    """Ratios 2 and ½, clip 0.2: a good token gains up to 1.2, a bad one is pushed at its full ratio, and back."""
+    log_ratios = torch.tensor([[math.log(2.0), math.log(0.5)]] * 2)
+    loss = losses.clipped_policy_loss(log_ratios, torch.tensor([1.0, -1.0]), 0.2)
+    assert loss.tolist() == [pytest.approx([-1.2, -0.5]), pytest.approx([2.0, 0.8])]
+
+
+def test_beyond_the_clip_no_gradient_flows() -> None:
+    """A token that is already likelier than 1 + clip times is not pushed further."""
+    log_ratios = torch.tensor([[math.log(1.5), 0.0]], requires_grad=True)
+    torch.autograd.backward(losses.clipped_policy_loss(log_ratios, torch.tensor([1.0]), 0.2).sum())
+    assert log_ratios.grad is not None
+    assert log_ratios.grad.tolist() == [[0.0, -1.0]]
+
+
+def test_the_k3_estimate_by_hand_and_unbiased() -> None:
+    """exp(r) - r - 1 with r = log ref - log pi: 0 at the reference; its mean over pi is KL(pi, ref)."""
+    policy, reference = torch.tensor([0.2, 0.8]).log(), torch.tensor([0.5, 0.5]).log()
+    estimate = losses.k3_estimate(policy, reference)
+    assert estimate.tolist() == pytest.approx([2.5 - math.log(2.5) - 1, 0.625 - math.log(0.625) - 1])
+    exact = (policy.exp() * (policy - reference)).sum()
+    assert float((policy.exp() * estimate).sum()) == pytest.approx(float(exact), rel=1e-6)
+    assert losses.k3_estimate(policy, policy).tolist() == [0.0, 0.0]

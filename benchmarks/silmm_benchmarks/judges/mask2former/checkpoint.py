@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from silmm.errors import DataError
-from silmm_benchmarks.judges.mask2former.labels import LABELS
+from silmm_benchmarks.data.geneval_names import LABELS
 from silmm_benchmarks.judges.mask2former.network import Mask2Former, Sizes
 from silmm_benchmarks.judges.unidet.checkpoint import unpack
 
@@ -76,7 +76,7 @@ def _fitting(path: Path, table: Mapping[str, Tensor], wanted: Mapping[str, Tenso
 
 
 def recognised(names: Iterable[str]) -> str:
-    """Say what a file seems to be, by its names."""
+    """Return what a file seems to be, by its names."""
     listed = list(names)
     if any(name.startswith("model.pixel_level_module.") for name in listed):
         return (

@@ -13,14 +13,14 @@ import torch
 from silmm.checkpoint.devices import check_device
 from silmm.contracts.judges import Detections
 from silmm.errors import DataError
+from silmm_benchmarks.data.geneval_names import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former.checkpoint import load_network
 from silmm_benchmarks.judges.mask2former.detections import masked_objects
 from silmm_benchmarks.judges.mask2former.inputs import LONG_SIDE, SHORT_SIDE, prepared
-from silmm_benchmarks.judges.mask2former.labels import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former.network import Mask2Former
 from silmm_benchmarks.judges.options import Mask2FormerOptions
 from silmm_benchmarks.judges.run_length import encode_mask
-from silmm_benchmarks.judges.weights import fingerprint, locate, weight_files
+from silmm_benchmarks.judges.weight_files import fingerprint, locate, weight_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image

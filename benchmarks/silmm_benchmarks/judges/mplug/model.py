@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from silmm_benchmarks.judges.mplug.beam import Hypothesis, beam_search
 from silmm_benchmarks.judges.mplug.config import MPlugConfig
 from silmm_benchmarks.judges.mplug.decoder import Decoder, Decoding
-from silmm_benchmarks.judges.mplug.fusion import FusionEncoder
-from silmm_benchmarks.judges.mplug.text import TextEncoder
+from silmm_benchmarks.judges.mplug.encoders import FusionEncoder, TextEncoder
 from silmm_benchmarks.judges.mplug.visual import ImageTower
 
 

@@ -1,4 +1,4 @@
-"""What settles how the published mPLUG folder is made: its settings, its names, its answers with scores."""
+"""Examines the published mPLUG folder for `silmm probe`: its settings, its names, its answers with scores."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from silmm.checkpoint.weight_files import unpickle
 from silmm.errors import DataError
 from silmm.storage.user_folders import data_root
 from silmm_benchmarks.judges import file_facts
+from silmm_benchmarks.judges.judge_probing import JudgeProber, Open
 from silmm_benchmarks.judges.mplug.checkpoint import (
     FILES,
     WEIGHTS_FILE,
@@ -24,8 +25,7 @@ from silmm_benchmarks.judges.mplug.config import MPlugConfig, read_config
 from silmm_benchmarks.judges.mplug.inputs import LENGTH, Questions
 from silmm_benchmarks.judges.mplug.judge import MPlugJudge
 from silmm_benchmarks.judges.mplug.model import MPlug
-from silmm_benchmarks.judges.mplug.options import MPlugOptions
-from silmm_benchmarks.judges.probing import JudgeProber, Open
+from silmm_benchmarks.judges.options import MPlugOptions
 
 ASKED = ("is there a circle?", "what color is the circle?", "is the circle green?", "what is in the image?")
 RANKED = 3
@@ -54,19 +54,19 @@ class MPlugProber(JudgeProber):
             problems.append(str(error))
         weights = folder / WEIGHTS_FILE
         if weights.is_file():
-            told, wrong = weight_facts(weights, config)
-            facts[WEIGHTS_FILE] |= told
+            of_weights, wrong = weight_facts(weights, config)
+            facts[WEIGHTS_FILE] |= of_weights
             problems += wrong
         return {"folder": str(folder), **facts, "problems": problems}
 
-    def look(self, judge: MPlugJudge, opened: Open, texts: Sequence[str]) -> str:
+    def describe(self, judge: MPlugJudge, opened: Open, texts: Sequence[str]) -> str:
         """Return the best answers to each question with their scores."""
         asked = list(texts or ASKED)
-        told = []
+        lines = []
         for text, ranked in zip(asked, judge.ranked(opened(), asked), strict=True):
             answers = ", ".join(f"{answer!r} {score:.3f}" for answer, score in ranked[:RANKED])
-            told.append(f"{text!r}: {answers}")
-        return "; ".join(told)
+            lines.append(f"{text!r}: {answers}")
+        return "; ".join(lines)
 
 
 def settings_facts(config: MPlugConfig) -> dict[str, Any]:

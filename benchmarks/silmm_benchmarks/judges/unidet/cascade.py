@@ -9,10 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from silmm_benchmarks.judges.unidet.architecture import CASCADE_WEIGHTS, CLASSES, Architecture
-from silmm_benchmarks.judges.unidet.boxes import clip, decode, is_solid
-from silmm_benchmarks.judges.unidet.layers import Conv, Norm
+from silmm_benchmarks.judges.unidet.backbones import Conv, Norm
+from silmm_benchmarks.judges.unidet.boxes import Suppression, clip, decode, grouped_nms, is_solid
 from silmm_benchmarks.judges.unidet.pooling import BINS, pool_boxes
-from silmm_benchmarks.judges.unidet.suppression import Suppression, grouped_nms
 
 LEAST_SCORE = 0.1
 """A score has to be above it: a constant of the official code."""
@@ -124,7 +123,7 @@ def mean_scores(stages: list[Stage]) -> Tensor:
 
 
 def detections(stages: list[Stage], height: int, width: int, rule: Suppression) -> Found:
-    """Return what the cascade found in one image: boxes of the last stage with the mean scores.
+    """Return the detections of one image: boxes of the last stage with the mean scores.
 
     Each class of a box with a score above 0.1 is a candidate; suppression within the classes; the best
     300. What is empty after clipping is dropped at the very end.

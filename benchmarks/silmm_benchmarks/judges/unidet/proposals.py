@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from silmm_benchmarks.judges.unidet.boxes import ANCHORS, clip, decode, grid_anchors, is_solid
-from silmm_benchmarks.judges.unidet.suppression import Suppression, grouped_nms
+from silmm_benchmarks.judges.unidet.boxes import ANCHORS, Suppression, clip, decode, grid_anchors, grouped_nms, is_solid
 
 LEVEL_MOST = 1000
 """Boxes of a level that take part in the suppression."""
@@ -20,7 +19,7 @@ _WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Level:
-    """What the head says of one level: logits (B, 9, H, W) and deltas (B, 36, H, W)."""
+    """The output of the head for one level: logits (B, 9, H, W) and deltas (B, 36, H, W)."""
 
     logits: Tensor
     deltas: Tensor

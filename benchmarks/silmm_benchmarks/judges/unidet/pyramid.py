@@ -7,9 +7,8 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from silmm_benchmarks.judges.unidet import resnest, resnet
 from silmm_benchmarks.judges.unidet.architecture import Architecture
-from silmm_benchmarks.judges.unidet.layers import Conv, Norm
+from silmm_benchmarks.judges.unidet.backbones import Conv, Norm, ResNeSt, build_resnet
 
 
 class TopBlock(nn.Module):
@@ -34,7 +33,7 @@ class Pyramid(nn.Module):
         """Build the backbone that the architecture names."""
         super().__init__()
         attention = architecture.split_attention
-        self.bottom_up = resnest.ResNeSt(architecture) if attention else resnet.build(architecture)
+        self.bottom_up = ResNeSt(architecture) if attention else build_resnet(architecture)
 
         def conv(channels: int, kernel: int) -> Conv:
             norm = Norm(architecture.fpn, counted=True) if attention else None

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from silmm_benchmarks.data.geneval_names import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former import checkpoint
 from silmm_benchmarks.judges.mask2former.checkpoint import load_network
 from silmm_benchmarks.judges.mask2former.detections import masked_objects
 from silmm_benchmarks.judges.mask2former.inputs import prepared
 from silmm_benchmarks.judges.mask2former.judge import Mask2FormerJudge
-from silmm_benchmarks.judges.mask2former.labels import LABELS, LEAST_SCORE
 from silmm_benchmarks.judges.mask2former.network import Mask2Former, Output
+from silmm_benchmarks.judges.mask2former.pixel_decoder import sample_by_grid, sample_by_rows
 from silmm_benchmarks.judges.options import Mask2FormerOptions
 from silmm_benchmarks.judges.run_length import decode_mask
 
@@ -195,3 +196,18 @@ def test_missing_weights_say_where_they_come_from(tmp_path: Path, monkeypatch: p
         Mask2FormerJudge.load(Mask2FormerOptions(device="cpu"))
     with pytest.raises(UsageError, match="device"):
         Mask2FormerJudge.load(Mask2FormerOptions(device="cuda:99"))
+
+
+def test_both_ways_of_sampling_are_bilinear_with_zeros_outside() -> None:
+    """Table rows, which a CPU takes, give what grid_sample gives, also at the borders and outside."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(2, 3), (4, 5), (7, 1)]
+    values = torch.randn(33, 2, 6, generator=generator)
+    locations = torch.rand(11, 2, 3, 4, 2, generator=generator) * 1.6 - 0.3
+    weights = torch.rand(11, 2, 3, 4, generator=generator)
+    rows = sample_by_rows(values, sizes, locations, weights)
+    assert rows.shape == (11, 2, 6)
+    assert torch.allclose(rows, sample_by_grid(values, sizes, locations, weights), atol=1e-5)
+    centre = torch.full((1, 2, 3, 4, 2), -1.0)
+    centre[:, :, 1, 0] = torch.tensor([1.5 / 5, 0.5 / 4])  # the second token of the second level
+    assert torch.allclose(sample_by_rows(values, sizes, centre, weights[:1])[0], values[7] * weights[0, :, 1, :1])

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from silmm_benchmarks.judges.unidet.architecture import R50, RS200
 from silmm_benchmarks.judges.unidet.checkpoint import load_network
-from silmm_benchmarks.judges.unidet.labels import OFFICIAL, digest, read_labels
+from silmm_benchmarks.judges.unidet.unidet_files import OFFICIAL, digest, read_labels
 
 from silmm.errors import DataError
 from tests.benchmarks.judges.unidet import recipe

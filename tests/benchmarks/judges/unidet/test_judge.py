@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from silmm_benchmarks.judges.options import UniDetOptions
 from silmm_benchmarks.judges.unidet import judge as judging
 from silmm_benchmarks.judges.unidet.architecture import R50
 from silmm_benchmarks.judges.unidet.judge import UniDetJudge
-from silmm_benchmarks.judges.unidet.options import UniDetOptions
 
 from silmm.contracts.judges import Detections, Detector
 from silmm.errors import DataError, UsageError

@@ -9,10 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from silmm_benchmarks.judges.unidet.boxes import cell_anchors, clip, decode, grid_anchors, is_solid
+from silmm_benchmarks.judges.unidet.backbones import AttentionBlock
+from silmm_benchmarks.judges.unidet.boxes import (
+    OFFSET_LIMIT,
+    Suppression,
+    cell_anchors,
+    clip,
+    decode,
+    grid_anchors,
+    grouped_nms,
+    is_solid,
+    overlaps,
+)
 from silmm_benchmarks.judges.unidet.pooling import levels_of, roi_align
-from silmm_benchmarks.judges.unidet.resnest import AttentionBlock
-from silmm_benchmarks.judges.unidet.suppression import OFFSET_LIMIT, Suppression, grouped_nms, overlaps
 from torch import Tensor
 
 from tests.benchmarks.judges.unidet import recipe

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from silmm_benchmarks.judges.unidet.boxes import Suppression
 from silmm_benchmarks.judges.unidet.cascade import Stage, detections
 from silmm_benchmarks.judges.unidet.proposals import Level, select
-from silmm_benchmarks.judges.unidet.suppression import Suppression
 
 from tests.benchmarks.judges.unidet import recipe
 

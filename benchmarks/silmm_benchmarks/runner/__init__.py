@@ -1,1 +1,0 @@
-"""Running an image benchmark: generate, check, judge, score, write the result."""

@@ -1,0 +1,1 @@
+"""What only `silmm run` measures on shapes: paired comparisons, VQA accuracy, self-feedback."""
