@@ -64,33 +64,9 @@ class DreamLM(SequenceModel):
         return cls(network, queries[0].to(devices[0], dtype))
 
     @property
-    def text_config(self) -> Any:
-        """The configuration of the transformer."""
-        return self.backbone.config
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.queries.device
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return input embeddings (batch, time, D)."""
-        base: Any = self.backbone
-        vectors: Tensor = base.get_input_embeddings()(ids.to(self.device))
-        return vectors
-
-    def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
-        """Return the hidden states after the final norm, (batch, time, D)."""
-        base: Any = self.backbone
-        out = base.model(
-            inputs_embeds=vectors,
-            attention_mask=None if allowed is None else allowed[:, None],
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        states: Tensor = out.last_hidden_state
-        return states
+    def transformer(self) -> Any:
+        """The transformer without its head."""
+        return self.backbone.model
 
     def logits(self, states: Tensor) -> Tensor:
         """Return float32 logits of the whole vocabulary."""

@@ -11,11 +11,11 @@ import torch
 
 from silmm.checkpoint.devices import dtype_of
 from silmm.checkpoint.folders import checkpoint_folder
-from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
+from silmm.contracts.models import ChatRequest, Image, Latent
 from silmm.errors import DataError
 from silmm_plugins.models._shared.generation import reply
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.representations import checked_features, features_by_prompt
+from silmm_plugins.models._shared.representations import FeatureModel, checked_features
 from silmm_plugins.models._shared.sequences import slices
 from silmm_plugins.models._shared.spreading import check_devices
 from silmm_plugins.models._shared.vqa import ImagePrefix
@@ -27,7 +27,7 @@ from silmm_plugins.models.dreamllm.options import CAPABILITIES, DreamLlmOptions
 from silmm_plugins.models.dreamllm.tokenizer import DreamTokenizer
 
 
-class DreamLlm(BaseModel):
+class DreamLlm(FeatureModel):
     """Vicuna with dream queries, whose hidden states H (64, 4096) condition Stable Diffusion 2.1."""
 
     def __init__(
@@ -39,7 +39,6 @@ class DreamLlm(BaseModel):
         options: DreamLlmOptions,
     ) -> None:
         """Wrap the parts, which are frozen and in eval mode."""
-        self.kind = "continuous"
         self.capabilities = frozenset(CAPABILITIES)
         self.lora_targets = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
         self.backbone = language_model.backbone
@@ -49,6 +48,7 @@ class DreamLlm(BaseModel):
         self.placement.add("vision", vision, device=language_model.device)
         self.placement.add("decoder", decoder, device=language_model.device)
         self._options = options
+        self.sampling_batch_size = options.sampling_batch_size
         self._sources: Mapping[str, str] = {}
 
     @classmethod
@@ -170,13 +170,6 @@ class DreamLlm(BaseModel):
 
     def _fits(self, ids: Sequence[int]) -> bool:
         return len(ids) + len(self.language_model.queries) < self.language_model.longest
-
-    @torch.inference_mode()
-    def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
-    ) -> list[Latent]:
-        """Return H(x), float32 (L, D), of each prompt; it is deterministic, so seeds change nothing."""
-        return features_by_prompt(self.features, prompts, self._options.sampling_batch_size)
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, L, D), after the final norm, before the condition projector.

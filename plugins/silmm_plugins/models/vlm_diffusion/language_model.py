@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from silmm.checkpoint.devices import device_of
 from silmm_plugins.models._shared.sequences import SequenceModel, causal
 from silmm_plugins.models._shared.vqa import ImagePrefix
 
@@ -25,34 +24,16 @@ class QwenLM(SequenceModel):
         self._whole: Any = backbone
 
     @property
-    def device(self) -> torch.device:
-        """Where the language model takes its inputs."""
-        return device_of(self.backbone)
-
-    @property
-    def text_config(self) -> Any:
-        """The configuration of the text half."""
-        return self._whole.config.get_text_config()
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return input embeddings (batch, time, D)."""
-        vectors: Tensor = self._whole.get_input_embeddings()(ids.to(self.device))
-        return vectors
+    def transformer(self) -> Any:
+        """The text half without its head."""
+        return self._whole.model.language_model
 
     def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
         """Return the hidden states after the final norm, (batch, time, D).
 
         `positions` is (batch, time), or (3, batch, time) with an image.
         """
-        out = self._whole.model.language_model(
-            inputs_embeds=vectors,
-            attention_mask=None if allowed is None else allowed[:, None],
-            position_ids=positions if positions.dim() == 3 else positions.expand(3, -1, -1),
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        states: Tensor = out.last_hidden_state
-        return states
+        return super().run(vectors, allowed, positions.expand(3, *positions.shape[-2:]), cache)
 
     def logits(self, states: Tensor) -> Tensor:
         """Return float32 logits of the whole vocabulary."""

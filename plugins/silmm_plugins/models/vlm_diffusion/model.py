@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 
 from silmm.checkpoint.devices import dtype_of
-from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
+from silmm.contracts.models import ChatRequest, Image, Latent
 from silmm.errors import DataError, UsageError
 from silmm_plugins.models._shared.generation import reply
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.representations import checked_features, features_by_prompt
+from silmm_plugins.models._shared.representations import FeatureModel, checked_features
 from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.vlm_diffusion import checkpoint
@@ -28,7 +28,7 @@ except ImportError:  # before transformers 5 the name without a suffix is the on
     from transformers import Qwen2VLImageProcessor as _Processor
 
 
-class VlmDiffusion(BaseModel):
+class VlmDiffusion(FeatureModel):
     """Qwen2.5-VL and the diffusion transformer that its hidden states condition.
 
     H are the pipeline's prompt embeddings: the last hidden states behind the template's fixed start
@@ -42,7 +42,6 @@ class VlmDiffusion(BaseModel):
         Raises:
             UsageError: torch cannot use a device.
         """
-        self.kind = "continuous"
         self.capabilities = frozenset(CAPABILITIES)
         self.lora_targets = (
             r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
@@ -54,6 +53,7 @@ class VlmDiffusion(BaseModel):
             decoder.tokenizer, decoder.prompt_template_encode, decoder.prompt_template_encode_start_idx
         )
         self._options = options
+        self.sampling_batch_size = options.sampling_batch_size
         parts: Any = backbone.model
         devices = check_devices("vlm-diffusion", options.device)
         Spread(backbone, parts.language_model, devices).to(devices[0])
@@ -164,13 +164,6 @@ class VlmDiffusion(BaseModel):
         return self.language_model.image_prefix(before, self.words.image, inputs.pixel_values, grid)
 
     # -- sampling -------------------------------------------------------------------------------------
-
-    @torch.inference_mode()
-    def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
-    ) -> list[Latent]:
-        """Return H(x), float32 (tokens, D), of each prompt; it is deterministic, so seeds change nothing."""
-        return features_by_prompt(self.features, prompts, self._options.sampling_batch_size)
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, tokens, D), with zeros in front of a short prompt's.

@@ -114,7 +114,7 @@ def test_answers_are_those_of_a_full_forward(model: Emu3) -> None:
 def test_an_image_is_read_once(model: Emu3, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many questions there are, the image's tokens go through the judge a single time."""
     read: list[int] = []
-    text = model.judge.model.text
+    text = model.judge.model.transformer
     forward = text.forward
     monkeypatch.setattr(
         text, "forward", lambda **inputs: (read.append(inputs["inputs_embeds"].shape[1]), forward(**inputs))[1]
