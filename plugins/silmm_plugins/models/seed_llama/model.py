@@ -123,7 +123,7 @@ class SeedLlama(BaseModel):
             "sampling": self.template.sampling("a cat"),
             "image side": vision.side,
             "image encoder": {"blocks": len(vision.blocks), "heads": vision.heads},
-            "unused weights": list(self._unused),
+            "unused tensors": list(self._unused),
             "unclip": str(self._folders.unclip or "none"),
         }
 

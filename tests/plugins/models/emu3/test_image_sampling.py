@@ -139,9 +139,9 @@ def test_chunks_of_the_head(written: Path, chunk: int) -> None:
         value = one.log_likelihood(PROMPTS[:2], codes)
         return value.detach(), list(torch.autograd.grad(value.sum(), list(parameters.values())))
 
-    found = value_and_gradients(tiny(written, head_chunk=chunk))
+    actual = value_and_gradients(tiny(written, head_chunk=chunk))
     expected = value_and_gradients(tiny(written, head_chunk=10**6))
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

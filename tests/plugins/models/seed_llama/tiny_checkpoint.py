@@ -111,7 +111,7 @@ def write_unclip(
     words = ["<|startoftext|>", "<|endoftext|>", *ALPHABET, *(f"{letter}</w>" for letter in ALPHABET)]
     own = folder.parent / f"{folder.name}-words"
     own.mkdir(parents=True)
-    (own / "vocab.json").write_text(json.dumps({word: place for place, word in enumerate(words)}))
+    (own / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
     (own / "merges.txt").write_text("#version: 0.2\n")
     normalizer = StableUnCLIPImageNormalizer(embedding)
     torch.nn.init.normal_(normalizer.mean, std=0.1)
