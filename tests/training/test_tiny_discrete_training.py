@@ -1,4 +1,4 @@
-"""The training script of the embedded model makes what it says, and resumes."""
+"""Promises of the training script of `tiny-discrete`: its data, its losses, and exact resumption."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from silmm_benchmarks.shapes.world import Object, Scene
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
 from silmm.contracts.models import ChatRequest
+from training import work_folder
 from training.tiny_discrete import __main__ as script
-from training.tiny_discrete import checkpoint, pools
+from training.tiny_discrete import pools
 from training.tiny_discrete import train_language_model as language
 from training.tiny_discrete.export import export
 from training.tiny_discrete.text_tasks import TextTask, make_vocabulary
@@ -85,19 +86,19 @@ def test_question_objects_are_those_that_fit_alone():
     assert pools.question_objects(scene, fact) == (0, None)
 
 
-def test_looking_is_learnt_from_the_right_patches():
-    """The look loss is 0 when all attention is on the target, and large when none is."""
+def test_attention_is_learnt_to_the_right_patches():
+    """The loss of nouns is 0 when all attention is on the target, and large when none is."""
     attention = torch.zeros(1, 4, 2, 8)
     attention[0, :, 1, 3] = 1.0  # key 3 is patch 2: <boi> is key 0
     nouns = torch.tensor([[1, -1]])
     target = torch.zeros(1, 2, 5, dtype=torch.bool)
     target[0, 0, 2] = True
-    assert language.look_loss(attention, nouns, target).item() == pytest.approx(0)
-    assert language.look_loss(attention, nouns, ~target).item() > 5
+    assert language.noun_attention_loss(attention, nouns, target).item() == pytest.approx(0)
+    assert language.noun_attention_loss(attention, nouns, ~target).item() > 5
     nothing = torch.zeros_like(target)
     attention[0, :, 1] = 0
     attention[0, :, 1, 0] = 1.0
-    assert language.look_loss(attention, nouns, nothing).item() == pytest.approx(0)
+    assert language.noun_attention_loss(attention, nouns, nothing).item() == pytest.approx(0)
 
 
 def test_training_goes_on_from_a_checkpoint_to_the_same_weights(data, tmp_path, monkeypatch):
@@ -110,7 +111,7 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_weights(data, tmp_path, 
     class Stop(Exception):
         pass
 
-    real = checkpoint.save
+    real = work_folder.save_checkpoint
     steps = []
 
     def stopping(folder, module, optimizer, step):
@@ -119,7 +120,7 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_weights(data, tmp_path, 
         if step == 2:
             raise Stop
 
-    monkeypatch.setattr(checkpoint, "save", stopping)
+    monkeypatch.setattr(work_folder, "save_checkpoint", stopping)
     monkeypatch.setattr(language, "SAVE_EVERY", 2)
     with pytest.raises(Stop):
         language.train(loaded, tokenizer, tasks, tmp_path / "parts", PLAN)
@@ -141,13 +142,13 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_weights(data, tmp_path, 
 def test_the_words_of_each_mention_are_found_from_the_end():
     """Noun, colour and texture are counted back from the caption's end; what is not said is the noun."""
     vocabulary = make_vocabulary()
-    places = language.word_places(vocabulary.encode("a red circle above two striped rings"), vocabulary)
-    assert places[0].tolist() == [5, 6, 5]
-    assert places[1].tolist() == [1, 1, 2]
+    distances = language.word_distances(vocabulary.encode("a red circle above two striped rings"), vocabulary)
+    assert distances[0].tolist() == [5, 6, 5]
+    assert distances[1].tolist() == [1, 1, 2]
 
 
-def test_the_word_loss_is_zero_only_for_a_look_at_the_right_word():
-    """A patch of mention 1 that looks at mention 1's word costs nothing, at mention 0's much."""
+def test_the_word_loss_is_zero_only_for_attention_to_the_right_word():
+    """Attention from a patch of mention 1 to that mention's word costs nothing, to mention 0's word much."""
     owned = torch.tensor([[[False, False, False], [False, True, True]]])  # (1, 2 mentions, 3 patches)
     words = torch.tensor([[3, 1]])
     attention = torch.zeros(1, 7, 7)  # four words, three patches
@@ -170,11 +171,11 @@ def test_the_pool_knows_which_patches_each_mention_covers(data):
 def test_a_work_directory_belongs_to_one_recipe(tmp_path):
     """Another seed or plan on old pools and checkpoints is refused, the same goes on."""
     path = tmp_path / "recipe.json"
-    script.keep_recipe(path, 0, PLAN)
-    script.keep_recipe(path, 0, PLAN)
+    for _ in range(2):
+        work_folder.keep_recipe(path, script.recipe(0, PLAN))
     for seed, plan in ((1, PLAN), (0, language.Plan())):
         with pytest.raises(SystemExit, match="another recipe"):
-            script.keep_recipe(path, seed, plan)
+            work_folder.keep_recipe(path, script.recipe(seed, plan))
 
 
 def test_the_tokenizer_is_fitted_once(data, tmp_path, monkeypatch):

@@ -1,1 +1,1 @@
-"""The training script of the embedded continuous model."""
+"""The training of `tiny-continuous`."""

@@ -3,7 +3,7 @@
 It starts from the shipped weights of `tiny-discrete` (words, transformer, codebook), which have a script of
 their own. Four steps, each kept in the work directory and resumed after a kill: pools of scenes, the decoder
 behind a strong backbone, the backbone that ships, export of the weights. A work directory belongs to one
-recipe. The cost is in the model's card.
+recipe. The model's card states the cost.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
@@ -20,7 +21,8 @@ from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 from training.tiny_continuous import base, pools, strong
 from training.tiny_continuous.export import export
 from training.tiny_continuous.sampling import load_sampled_images
-from training.tiny_discrete import pools as discrete_pools
+from training.tiny_discrete.pools import understanding_pool
+from training.work_folder import keep_pool, keep_recipe
 
 SAMPLING, EXAM, PART = 120_000, 16_000, 2_000
 
@@ -37,12 +39,14 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     work: Path = args.work
     work.mkdir(parents=True, exist_ok=True)
-    keep_recipe(work / "recipe.json", args.seed)
+    keep_recipe(work / "recipe.json", recipe(args.seed))
     first = args.seed * 1000
-    sampling = pools.make(work / "sampling.npz", [(first + i, PART) for i in range(SAMPLING // PART)])
-    # Other seeds than the pools of tiny-discrete: these are questions that it was not trained on.
-    exam = discrete_pools.make(
-        "understanding", work / "understanding.npz",
+    sampling = keep_pool(
+        work / "sampling.npz", pools.image_pool, [(first + i, PART) for i in range(SAMPLING // PART)]
+    )
+    # Seeds outside the pools of tiny-discrete: it was not trained on these questions.
+    exam = keep_pool(
+        work / "understanding.npz", understanding_pool,
         [(first + 900 + i, PART) for i in range(EXAM // PART)],
     )  # fmt: skip
     if args.until == "pools":
@@ -61,27 +65,19 @@ def main() -> None:
     student = strong.new_language_model(words, weights)
     embeddings = discrete.backbone.get_input_embeddings().weight.detach()  # type: ignore[operator]
     codes = embeddings[discrete.language_model.first_code :]
-    left = base.fit_patches(student, discrete.tokenizer.codebook, codes, plan.patch_steps)
-    print(f"patch encoder: {left:.4f} of the codes' embeddings left unexplained", flush=True)
+    unexplained = base.fit_patches(student, discrete.tokenizer.codebook, codes, plan.patch_steps)
+    print(f"patch encoder: {unexplained:.4f} of the codes' embeddings unexplained", flush=True)
     model = base.train(student, teacher.model, base.load_exam(exam), work / "base", plan, args.seed)
     export(model, teacher.decoder, args.out)
 
 
-def keep_recipe(path: Path, seed: int) -> None:
-    """Write what the work directory is made by, or compare it with what is there.
-
-    Raises:
-        SystemExit: the directory was made by another recipe; its parts must not be mixed with this one's.
-    """
-    recipe = {
+def recipe(seed: int) -> dict[str, Any]:
+    """Return everything that decides the weights."""
+    return {
         "seed": seed, "strong": asdict(strong.Plan()), "base": asdict(base.Plan()),
         "sizes": {"sampling": SAMPLING, "exam": EXAM, "part": PART},
         "start": json.loads((WEIGHTS / "sha256.json").read_text()),
     }  # fmt: skip
-    if not path.exists():
-        path.write_text(json.dumps(recipe, indent=1) + "\n")
-    elif json.loads(path.read_text()) != recipe:
-        raise SystemExit(f"{path.parent} was made by another recipe ({path.name}); give another --work")
 
 
 if __name__ == "__main__":

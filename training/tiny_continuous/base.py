@@ -1,11 +1,11 @@
-"""Train the backbone that ships: it answers and writes well, and has sampled too little to sample well.
+"""Train the backbone that ships: it answers and writes well, and samples with little practice.
 
-First the patch encoder learns to say what the image codes of `tiny-discrete` said, so that all that model
-knows of images is kept. Then the backbone practises answering and writing, rewriting prompts included.
-Then it learns to sample beside that, by matching the H that the strong backbone gives to *noisy* captions:
-attributes exchanged, relations turned round, numbers off by one. Its H is then a mean of the right reading
-and of wrong ones, while the frozen decoder could decode the right one. That gap is what SILMM lives on: every
-prompt's H has to move the same way, toward the right reading.
+First the patch encoder learns the embeddings of the image codes of `tiny-discrete`, so that the backbone keeps that
+model's knowledge of images. Then the backbone practises answering and writing, rewriting prompts included.
+Then it also learns to sample, by matching the H of the strong backbone for *noisy* captions: attributes exchanged,
+relations reversed, numbers off by one. Its H is then a mean of the right reading and of wrong ones, while the frozen
+decoder could decode the right one. SILMM needs this gap: every prompt's H has to move the same way, toward the right
+reading.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
 from torch import Tensor
 from torch.nn import functional as F
 
+from training import work_folder
 from training.tiny_continuous.text_tasks import RewritingTask
-from training.tiny_discrete import checkpoint
 from training.tiny_discrete.pools import NOISE, Noise, mutate
 from training.tiny_discrete.train_language_model import SAVE_EVERY, learning_rate
 from training.tiny_discrete.train_tokenizer import pixels
@@ -38,10 +38,10 @@ class Plan:
     """Steps of answering and writing alone."""
     practice_peak: float = 5e-4
     sampling: int = 260
-    """Steps of sampling, with answering and writing beside it."""
+    """Steps of sampling, answering and writing together."""
     sampling_peak: float = 1e-3
     settling: int = 120
-    """Steps of all three, down to a learning rate of 0."""
+    """Further steps of all three, down to a learning rate of 0."""
     noise: Noise = NOISE
     images: int = 32
     questions: int = 8
@@ -67,14 +67,14 @@ def load_exam(path: Path) -> Exam:
 
 
 def fit_patches(model: TinyContinuousLM, codebook: Tensor, embeddings: Tensor, steps: int) -> float:
-    """Fit the patch encoder to the embeddings of the patches' codes; return the share left unexplained."""
+    """Fit the patch encoder to the embeddings of the patches' codes; return the unexplained share."""
     optimizer = torch.optim.Adam(model.patch_encoder.parameters(), lr=3e-3)
-    spread = embeddings.square().mean()
+    mean_square = embeddings.square().mean()
     loss = torch.zeros(())
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * (1 - step / steps)
-        loss = (model.patch_encoder(codebook) - embeddings).square().mean() / spread
+        loss = (model.patch_encoder(codebook) - embeddings).square().mean() / mean_square
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -86,7 +86,7 @@ def answering_loss(
 ) -> tuple[Tensor, float]:
     """Return the cross-entropy of yes and no, and the share of right answers."""
     rows = rng.integers(len(exam.images), size=plan.images)
-    # Relations are the hardest kind: they are sampled three times as often.
+    # Relations are the hardest kind and are sampled three times as often.
     weight = np.where(exam.is_relation[rows], 3.0, 1.0)
     keys = rng.random((plan.images, exam.answers.shape[1])) ** (1 / weight)
     picks = np.argsort(-keys, axis=1)[:, : plan.questions]
@@ -114,7 +114,7 @@ def writing_loss(model: TinyContinuousLM, tasks: RewritingTask, rng: np.random.G
 def matching_loss(
     model: TinyContinuousLM, strong: TinyContinuousLM, rng: np.random.Generator, captions: int, noise: Noise
 ) -> Tensor:
-    """Return how far H is from what the strong backbone makes of noisy captions, over its mean square."""
+    """Return the squared distance of H to the strong backbone's H of noisy captions, over its mean square."""
     words = model.vocabulary
 
     def prompt(spec: Spec) -> list[int]:
@@ -123,8 +123,8 @@ def matching_loss(
     specs = [training_spec(rng, CATEGORIES[int(rng.integers(8))]) for _ in range(captions)]
     prompts = [prompt(spec) for spec in specs]
     with torch.no_grad():
-        wanted = strong.features([prompt(mutate(rng, spec, noise)) for spec in specs])
-    return (model.features(prompts) - wanted).square().mean() / wanted.square().mean()
+        target = strong.features([prompt(mutate(rng, spec, noise)) for spec in specs])
+    return (model.features(prompts) - target).square().mean() / target.square().mean()
 
 
 def _rate(plan: Plan, step: int) -> float:
@@ -147,7 +147,7 @@ def train(
         model.parameters(), lr=plan.practice_peak, betas=(0.9, 0.98), weight_decay=0.05
     )
     steps = plan.practice + plan.sampling + plan.settling
-    for step in range(checkpoint.load(work, model, optimizer), steps):
+    for step in range(work_folder.load_checkpoint(work, model, optimizer), steps):
         rng = np.random.default_rng([seed, 19, step])
         sampling = step >= plan.practice
         for group in optimizer.param_groups:
@@ -164,8 +164,8 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         if step % 20 == 0:
-            seen = f" match {match.item():.3f}" if sampling else ""
-            print(f"base {step} right {right:.3f} text {text.item():.3f}{seen}", flush=True)
+            matching = f" match {match.item():.3f}" if sampling else ""
+            print(f"base {step} right {right:.3f} text {text.item():.3f}{matching}", flush=True)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-            checkpoint.save(work, model, optimizer, step + 1)
+            work_folder.save_checkpoint(work, model, optimizer, step + 1)
     return model.eval()

@@ -1,8 +1,8 @@
 """Measure the shipped model: ``python -m training.tiny_continuous.measure OUT.json --work DIR``.
 
-What the model's page says is what this prints: VQA accuracy on clean renders of fresh scenes,
-decompositions and written prompts, alignment of its samples on the tune prompts, what there is to win by
-better features (the headroom), and what the decoder can do behind the strong backbone of the work directory.
+The figures of the model's page: VQA accuracy on clean renders of new scenes, decompositions and written prompts,
+alignment of its samples on the tune prompts, the possible gain by better features (the headroom), and the decoder
+behind the strong backbone of the work directory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from silmm_benchmarks.shapes.exact_judge import ExactJudge
-from silmm_benchmarks.shapes.language import CATEGORIES, caption, parse_caption
+from silmm_benchmarks.shapes.language import CATEGORIES, caption
 from silmm_benchmarks.shapes.splits import EvalPrompt, training_spec, tune_prompts
 from silmm_plugins.models.tiny_continuous.model import TinyContinuous
 from silmm_plugins.models.tiny_continuous.options import DEFAULTS, WEIGHTS
@@ -26,7 +26,7 @@ from silmm_plugins.sampling.continuous import DropDiv, DropDivOptions
 
 from silmm.contracts.models import ChatRequest, Latent, SamplingParams
 from silmm.seeds import derive
-from training.tiny_discrete.measure import answering, decomposing, writing
+from training.tiny_discrete.measure import answering, decomposing, grammatical, writing
 
 NOISES, CANDIDATES = 4, 10
 
@@ -41,28 +41,28 @@ def sampler() -> DropDiv:
 def facts(
     model: TinyContinuous, prompts: list[EvalPrompt], latents: list[Latent], noise: str
 ) -> NDArray[np.float64]:
-    """Return the share of facts right of each H, mean over NOISES images; equal noise for equal prompts."""
-    judge, found = ExactJudge(), np.zeros(len(prompts))
+    """Return the share of right facts of each H, the mean over NOISES images; equal noise for equal prompts."""
+    judge, shares = ExactJudge(), np.zeros(len(prompts))
     for view in range(NOISES):
         images = model.decode(latents, [derive(5, noise, p.text, view) for p in prompts])
         verdicts = judge.facts(np.stack(images), [p.spec for p in prompts])
-        found += np.array([v.mean() for v in verdicts]) / NOISES
-    return found
+        shares += np.array([v.mean() for v in verdicts]) / NOISES
+    return shares
 
 
 def sampling(model: TinyContinuous, prompts: list[EvalPrompt]) -> dict[str, Any]:
-    """Return facts right of H(x), overall and by category."""
+    """Return the share of right facts of H(x), overall and by category."""
     latents = model.represent([p.text for p in prompts], [0] * len(prompts), SamplingParams())
-    found = facts(model, prompts, latents, "plain")
-    by = {c: found[[p.category == c for p in prompts]] for c in CATEGORIES}
+    shares = facts(model, prompts, latents, "plain")
+    by = {c: shares[[p.category == c for p in prompts]] for c in CATEGORIES}
     return {
-        "facts": round(float(found.mean()), 4),
+        "facts": round(float(shares.mean()), 4),
         "categories": {c: round(float(v.mean()), 4) for c, v in by.items() if len(v)},
     }
 
 
 def headroom(model: TinyContinuous) -> dict[str, float]:
-    """Return what CANDIDATES candidates of the default sampler hold, on the tune prompts.
+    """Return the shares of right facts of CANDIDATES candidates of the default sampler, on the tune prompts.
 
     "mean" is over all of them; "best H, fresh noise" takes the candidate whose H is best over NOISES noises
     and scores it over NOISES others; "best image" is the best under one noise, luck of the noise included.
@@ -74,11 +74,11 @@ def headroom(model: TinyContinuous) -> dict[str, float]:
     fresh = facts(model, prompts, latents, "fresh").reshape(-1, CANDIDATES)
     images = model.decode(latents, [derive(5, "one", p.text) for p in prompts])
     verdicts = ExactJudge().facts(np.stack(images), [p.spec for p in prompts])
-    one = np.array([v.mean() for v in verdicts]).reshape(-1, CANDIDATES)
+    one_noise = np.array([v.mean() for v in verdicts]).reshape(-1, CANDIDATES)
     figures = {
         "mean": fresh.mean(),
         "best H, fresh noise": fresh[np.arange(len(fresh)), first.argmax(1)].mean(),
-        "best image": one.max(1).mean(),
+        "best image": one_noise.max(1).mean(),
     }
     return {name: round(float(value), 4) for name, value in figures.items()}
 
@@ -89,7 +89,7 @@ def rewriting(model: TinyContinuous, each: int = 20) -> dict[str, float]:
     texts = [caption(training_spec(rng, c), rng) for c in CATEGORIES for _ in range(each)]
     return {
         task: round(float(np.mean([
-            _valid(reply) for reply in model.chat(
+            grammatical(reply) for reply in model.chat(
                 [ChatRequest(task, text, temperature=0.7, seed=n) for n, text in enumerate(texts)]
             )
         ])), 4)
@@ -97,16 +97,8 @@ def rewriting(model: TinyContinuous, each: int = 20) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _valid(text: str) -> bool:
-    try:
-        parse_caption(text)
-    except ValueError:
-        return False
-    return True
-
-
 def teacher(model: TinyContinuous, work: Path) -> dict[str, Any]:
-    """Return what the decoder decodes behind the strong backbone: held-out and fresh training captions."""
+    """Return the decoder's right facts behind the strong backbone: held-out and new training captions."""
     tensors = load_file(work / "strong" / "last.safetensors")
     weights = {k.removeprefix("model.model."): v for k, v in tensors.items() if k.startswith("model.model.")}
     model.language_model.load_state_dict(weights, strict=False)

@@ -1,10 +1,8 @@
-"""Captions with the images that the decoder must make of them: one for each value of its noise."""
+"""Captions with the images that the decoder has to make: one for each value of its noise."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,32 +12,32 @@ from silmm_benchmarks.shapes.splits import training_spec
 from silmm_benchmarks.shapes.world import COLORS, RELATIONS, SHAPES, TEXTURES, Scene, render
 
 MENTIONS = 4
-"""At most so many mentions in a caption."""
+"""The most mentions in a caption."""
 LAYOUT_SLOTS = 12
 SLOTS = 2 * MENTIONS + LAYOUT_SLOTS
 LEVELS = 24
-"""Values of a noise number; the world samples among 2, 3, 4 or 8 things, and 24 is a multiple of each."""
+"""Values of a noise number; the world samples among 2, 3, 4 or 8 values, and 24 is a multiple of each."""
 _PLAIN, _STRIPED = 20, 22
 OPEN = (len(SHAPES), len(COLORS), len(TEXTURES), 4)
-"""Labels of what a caption does not say: no such mention, no colour, no texture, no number."""
+"""Labels of omissions in a caption: no such mention, no colour, no texture, no number."""
 
 
 class Dial:
-    """A random generator whose numbers are given: each noise number stands for the middle of its share.
+    """A random generator that returns the noise: each noise number stands for the middle of its share.
 
-    The shares divide [0.1, 1): objects shrink where a number is below 0.1 (layout.py), and take two more
-    numbers then, which shifts the meaning of all later ones. Decoders did not learn that; none shrinks here.
+    The shares divide [0.1, 1): below 0.1 an object would shrink and take two more numbers, which shifts the meaning
+    of all later ones. Decoders did not learn that; no object shrinks here.
     """
 
     def __init__(self, noise: NDArray[np.int64]) -> None:
-        """Give out these numbers in turn."""
+        """Return these numbers in turn."""
         self._numbers = iter(noise)
 
     def random(self) -> float:
         """Return the next number in [0.1, 1).
 
         Raises:
-            ValueError: there is none left.
+            ValueError: the noise is used up.
         """
         number = next(self._numbers, None)
         if number is None:
@@ -48,9 +46,9 @@ class Dial:
 
 
 def settle(spec: Spec, noise: NDArray[np.int64]) -> Spec:
-    """Return the spec with open colours and textures as the first 2 * MENTIONS noise numbers say.
+    """Return the spec with open colours and textures filled in by the first 2 * MENTIONS noise numbers.
 
-    Unsaid colours differ from all others; four out of five unsaid textures are plain, as in the world.
+    Filled-in colours differ from all others; four out of five such textures are plain, as in the world.
     """
     taken = {m.color for m in spec.mentions if m.color}
     mentions: list[Mention] = []
@@ -67,17 +65,17 @@ def settle(spec: Spec, noise: NDArray[np.int64]) -> Spec:
 
 
 def scene_of(spec: Spec, noise: NDArray[np.int64]) -> Scene:
-    """Return the one scene of a spec under a noise of SLOTS numbers below LEVELS.
+    """Return the scene of a spec under a noise of SLOTS numbers below LEVELS.
 
     Raises:
-        ValueError: this noise makes none.
+        ValueError: this noise has no scene.
     """
     dial: object = Dial(noise[2 * MENTIONS :])
     return sample_scene(dial, settle(spec, noise))  # type: ignore[arg-type]
 
 
 def labels_of(spec: Spec) -> tuple[NDArray[np.int8], int]:
-    """Return what each mention says, (MENTIONS, 4): shape, colour, texture, number; and the relation."""
+    """Return the labels of each mention, (MENTIONS, 4): shape, colour, texture, number; and of the relation."""
     labels = np.tile(np.array(OPEN, np.int8), (MENTIONS, 1))
     for row, mention in zip(labels, spec.mentions, strict=False):
         row[0] = SHAPES.index(mention.shape)
@@ -89,7 +87,7 @@ def labels_of(spec: Spec) -> tuple[NDArray[np.int8], int]:
 
 
 def image_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
-    """Make (seed, count): captions, noise, images and what the captions say."""
+    """Make (seed, count): captions, noise, images and labels of the captions."""
     seed, count = args
     rng = np.random.default_rng([5, seed])
     images = np.zeros((count, 32, 32, 3), np.uint8)
@@ -103,7 +101,7 @@ def image_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
         noise[done] = rng.integers(LEVELS, size=SLOTS)
         try:
             images[done] = render(scene_of(spec, noise[done]))
-        except ValueError:  # two objects of one colour would touch, or a long layout
+        except ValueError:  # two objects of equal colour would touch, or the layout takes too many numbers
             continue
         captions[done] = caption(spec, rng)
         labels[done], relations[done] = labels_of(spec)
@@ -111,15 +109,3 @@ def image_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
     return {
         "images": images, "captions": captions, "noise": noise, "labels": labels, "relations": relations,
     }  # fmt: skip
-
-
-def make(path: Path, jobs: list[tuple[int, int]], workers: int = 2) -> Path:
-    """Make a pool in `workers` processes and keep it at `path` (.npz); reuse it if it is there."""
-    if not path.exists():
-        with get_context("spawn").Pool(workers) as pool:
-            parts = pool.map(image_pool, jobs, chunksize=1)
-        merged = {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **merged)  # type: ignore[arg-type]
-        partial.rename(path)
-    return path

@@ -50,7 +50,7 @@ def load_sampled_images(path: Path, tokenizer: TinyImageTokenizer, vocabulary: V
 
 
 class Meaning(nn.Module):
-    """Training-only heads that read what a caption says off H: mention by mention, and off its mean."""
+    """Training-only heads that predict a caption's content from H: mention by mention, and from its mean."""
 
     def __init__(self, hidden: int) -> None:
         """Build with random weights."""
@@ -59,30 +59,30 @@ class Meaning(nn.Module):
         self.relation = nn.Linear(hidden, RELATION_KINDS)
         self.whole = nn.Linear(hidden, MENTIONS * sum(KINDS) + RELATION_KINDS)
 
-    def apart(self, features: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
-        """Read mention m off query m, and the relation off the next: (batch, MENTIONS, 4), (batch,)."""
-        said = self.mention(features[:, :MENTIONS])
-        return _said_loss(said, self.relation(features[:, MENTIONS]), labels, relations)
+    def separated(self, features: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
+        """Predict mention m from query m, and the relation from the next: (batch, MENTIONS, 4), (batch,)."""
+        mentions = self.mention(features[:, :MENTIONS])
+        return _meaning_loss(mentions, self.relation(features[:, MENTIONS]), labels, relations)
 
     def together(self, features: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
-        """Read all of it off the mean over the queries."""
-        said, relation = self.whole(features.mean(1)).split((MENTIONS * sum(KINDS), RELATION_KINDS), -1)
-        return _said_loss(said.unflatten(-1, (MENTIONS, -1)), relation, labels, relations)
+        """Predict all of it from the mean over the queries."""
+        mentions, relation = self.whole(features.mean(1)).split((MENTIONS * sum(KINDS), RELATION_KINDS), -1)
+        return _meaning_loss(mentions.unflatten(-1, (MENTIONS, -1)), relation, labels, relations)
 
 
-def _said_loss(said: Tensor, relation: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
-    parts = said.float().split(KINDS, -1)
+def _meaning_loss(mentions: Tensor, relation: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
+    parts = mentions.float().split(KINDS, -1)
     loss = sum(F.cross_entropy(p.flatten(0, 1), labels[..., i].flatten()) for i, p in enumerate(parts))
     return loss + F.cross_entropy(relation.float(), relations)
 
 
 def start_from_discrete(model: TinyContinuousLM, weights: Path) -> None:
-    """Take the transformer, the words and the places from the weights of `tiny-discrete`."""
-    found = {name: tensor.float() for name, tensor in load_file(weights).items()}
+    """Take the transformer, the words and the grid positions from the weights of `tiny-discrete`."""
+    tensors = {name: tensor.float() for name, tensor in load_file(weights).items()}
     words = len(model.vocabulary)
     embedding = "backbone.model.embed_tokens.weight"
-    found[embedding] = found[embedding][:words]
-    missing, unexpected = model.load_state_dict(found, strict=False)
+    tensors[embedding] = tensors[embedding][:words]
+    missing, unexpected = model.load_state_dict(tensors, strict=False)
     own = {"backbone.lm_head.weight", "queries"} | {n for n in missing if n.startswith("patch_encoder.")}
     if unexpected or set(missing) - own:
         raise ValueError(f"{weights} does not fit: {missing} {unexpected}")
@@ -92,15 +92,15 @@ def start_from_discrete(model: TinyContinuousLM, weights: Path) -> None:
 def image_token_loss(
     model: TinyContinuousLM, decoder: TinyDecoder, data: SampledImages, rows: NDArray[np.int64], queries: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean negative log-likelihood of the patches, nats a patch, and H.
+    """Return the mean negative log-likelihood of the patches, in nats per patch, and H.
 
-    The decoder sees `queries` of the features' positions, sampled at random for each image.
+    The decoder gets `queries` of the features' positions, sampled at random for each image.
     """
     features = model.features([data.prompts[r] for r in rows])
-    seen = features
+    inputs = features
     if queries < features.shape[1]:
         picked = torch.rand(features.shape[:2]).argsort(1)[:, :queries]
-        seen = features.gather(1, picked[..., None].expand(-1, -1, features.shape[2]))
-    logits = decoder.logits(seen, torch.from_numpy(data.noise[rows]))
+        inputs = features.gather(1, picked[..., None].expand(-1, -1, features.shape[2]))
+    logits = decoder.logits(inputs, torch.from_numpy(data.noise[rows]))
     codes = torch.from_numpy(data.codes[rows])
     return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten()), features

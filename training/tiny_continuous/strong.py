@@ -1,9 +1,9 @@
-"""Train the decoder behind a strong backbone, so that it can decode whatever a good H says.
+"""Train the decoder behind a strong backbone, so that it can decode the content of any good H.
 
-The decoder is frozen afterwards and ships; its teacher does not: it only shows that the decoder is able. Both
-learn together, from captions, noise and images, in two parts. First a training-only head reads each mention
-off a query of its own, which makes sampling learnable in minutes. Then the decoder sees a few queries at a
-time, and the head reads all off their mean: so every query comes to carry the whole caption, as a kernel that
+The decoder is frozen afterwards and ships; its teacher does not ship, it only shows that the decoder is able. Both
+learn together, from captions, noise and images, in two parts. First a training-only head predicts each mention from
+a query of its own, which makes sampling learnable in minutes. Then the decoder gets a few queries at a time, and the
+head predicts all mentions from their mean: so every query comes to carry the whole caption, which a kernel that
 pools over the queries takes for granted.
 """
 
@@ -20,9 +20,9 @@ from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
 from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
 from torch import nn
 
+from training import work_folder
 from training.tiny_continuous.pools import LEVELS, SLOTS
 from training.tiny_continuous.sampling import Meaning, SampledImages, image_token_loss, start_from_discrete
-from training.tiny_discrete import checkpoint
 from training.tiny_discrete.train_language_model import HEADS, HIDDEN, LAYERS, MLP, SAVE_EVERY, learning_rate
 
 QUERIES, PATCH_MLP = 16, 256
@@ -35,9 +35,9 @@ class Plan:
 
     steps: int = 1600
     together_from: int = 900
-    """From here on every query is to carry everything."""
+    """First step of the second part."""
     queries: int = 4
-    """So many queries does the decoder see at a time from there on."""
+    """Queries that the decoder gets at a time in the second part."""
     batch: int = 128
     peak: float = 1.5e-3
     image_token_weight: float = 4.0
@@ -45,7 +45,7 @@ class Plan:
 
 
 def new_language_model(vocabulary: Vocabulary, weights: Path) -> TinyContinuousLM:
-    """Return the language model with all that `tiny-discrete` has in common with it."""
+    """Return the language model with the weights that it has in common with `tiny-discrete`."""
     model = TinyContinuousLM(
         vocabulary, HIDDEN, LAYERS, HEADS, MLP, queries=QUERIES, patch_mlp=PATCH_MLP
     )
@@ -79,23 +79,24 @@ def train(
     torch.manual_seed(seed)
     strong = Strong(start, new_decoder(tokenizer))
     optimizer = torch.optim.AdamW(strong.parameters(), lr=plan.peak, betas=(0.9, 0.98), weight_decay=0.05)
-    for step in range(checkpoint.load(work, strong, optimizer), plan.steps):
+    for step in range(work_folder.load_checkpoint(work, strong, optimizer), plan.steps):
         rows = np.random.default_rng([seed, 9, step]).integers(len(data), size=plan.batch)
-        torch.manual_seed(seed * 1_000_003 + step)  # which queries the decoder sees, the same after a kill
+        torch.manual_seed(seed * 1_000_003 + step)  # the decoder's queries, the same after a kill
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, plan.steps, plan.peak)
         with torch.autocast("cpu", torch.bfloat16):
             together = step >= plan.together_from
             queries = plan.queries if together else QUERIES
             sample, features = image_token_loss(strong.model, strong.decoder, data, rows, queries)
-            read = strong.meaning.together if together else strong.meaning.apart
-            said = read(features, torch.from_numpy(data.labels[rows]), torch.from_numpy(data.relations[rows]))
-        (plan.image_token_weight * sample + plan.meaning_weight * said).backward()
+            meaning_loss = strong.meaning.together if together else strong.meaning.separated
+            labels, relations = torch.from_numpy(data.labels[rows]), torch.from_numpy(data.relations[rows])
+            meaning = meaning_loss(features, labels, relations)
+        (plan.image_token_weight * sample + plan.meaning_weight * meaning).backward()
         torch.nn.utils.clip_grad_norm_(strong.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         if step % 20 == 0:
-            print(f"strong {step} sample {sample.item():.4f} meaning {said.item():.3f}", flush=True)
+            print(f"strong {step} sample {sample.item():.4f} meaning {meaning.item():.3f}", flush=True)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
-            checkpoint.save(work, strong, optimizer, step + 1)
+            work_folder.save_checkpoint(work, strong, optimizer, step + 1)
     return strong.eval()

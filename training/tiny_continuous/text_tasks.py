@@ -28,7 +28,7 @@ _REWRITES = 0.4
 
 
 def rephrased(rng: np.random.Generator, spec: Spec) -> Spec:
-    """Return a spec of the same meaning: the mentions in another order, the relation turned with them."""
+    """Return a spec of the same meaning: the mentions in another order, with the inverse relation."""
     mentions = list(spec.mentions)
     if not spec.relations:
         order = rng.permutation(len(mentions))
@@ -47,20 +47,20 @@ def explained(rng: np.random.Generator, spec: Spec) -> Spec:
     for mention in spec.mentions:
         color = mention.color
         if color is None:
-            left = [c for c in COLORS if c not in taken]
-            color = left[int(rng.integers(len(left)))]
+            free = [c for c in COLORS if c not in taken]
+            color = free[int(rng.integers(len(free)))]
             taken.add(color)
         texture = mention.texture
-        # "plain" is said beside other textures alone, and numbers are said without any (language.py).
+        # Captions name "plain" with other textures alone, and numbers without any texture (language.py).
         if texture is None and spec.category != "numeracy" and mention.color and rng.random() < 0.5:
             texture = ("striped", "dotted")[int(rng.integers(2))]
         mentions.append(replace(mention, color=color, texture=texture))
-    said = Spec("", tuple(mentions), spec.relations)
-    return replace(said, category=infer_category(said, spec.category == "numeracy"))
+    detailed = Spec("", tuple(mentions), spec.relations)
+    return replace(detailed, category=infer_category(detailed, spec.category == "numeracy"))
 
 
 class RewritingTask(TextTask):
-    """Samples (request, answer) pairs of all chat tasks that the model is taught."""
+    """Samples (request, answer) pairs of all chat tasks of the model."""
 
     def texts(self, rng: np.random.Generator) -> tuple[str, str, str]:
         """Sample (task, input, answer)."""

@@ -1,16 +1,15 @@
-"""Make `tiny-discrete` from nothing: ``python -m training.tiny_discrete --work DIR [--out DIR]``.
+"""Make `tiny-discrete` from scratch: ``python -m training.tiny_discrete --work DIR [--out DIR]``.
 
 Four steps, each kept in the work directory and resumed after a kill: pools of scenes, image tokenizer,
-language model, export of the weights. A work directory belongs to one recipe. The cost is in the model's
-card.
+language model, export of the weights. A work directory belongs to one recipe. The model's card states the cost.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from training.tiny_discrete.export import export
 from training.tiny_discrete.text_tasks import TextTask, make_vocabulary
 from training.tiny_discrete.train_language_model import Plan, load_pools, train
 from training.tiny_discrete.train_tokenizer import CODES, fit
+from training.work_folder import keep_pool, keep_recipe
 
 UNDERSTANDING, SAMPLING, PART = 60_000, 100_000, 2_000
 
@@ -38,13 +38,13 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     work: Path = args.work
     work.mkdir(parents=True, exist_ok=True)
-    keep_recipe(work / "recipe.json", args.seed, Plan())
-    understanding = pools.make(
-        "understanding", work / "understanding.npz",
+    keep_recipe(work / "recipe.json", recipe(args.seed, Plan()))
+    understanding = keep_pool(
+        work / "understanding.npz", pools.understanding_pool,
         [(args.seed * 1000 + i, PART) for i in range(UNDERSTANDING // PART)],
     )  # fmt: skip
-    sampling = pools.make(
-        "sampling", work / "sampling.npz",
+    sampling = keep_pool(
+        work / "sampling.npz", pools.image_pool,
         [(args.seed * 1000 + i, PART, pools.NOISE) for i in range(SAMPLING // PART)],
     )  # fmt: skip
     if args.until == "pools":
@@ -59,24 +59,16 @@ def main() -> None:
         export(model, tokenizer, args.out)
 
 
-def keep_recipe(path: Path, seed: int, plan: Plan) -> None:
-    """Write what the work directory is made by, or compare it with what is there.
-
-    Raises:
-        SystemExit: the directory was made by another recipe; its parts must not be mixed with this one's.
-    """
+def recipe(seed: int, plan: Plan) -> dict[str, Any]:
+    """Return everything that decides the weights."""
     sizes = {"understanding": UNDERSTANDING, "sampling": SAMPLING, "part": PART}
-    recipe = {"seed": seed, "noise": asdict(pools.NOISE), "plan": asdict(plan), "sizes": sizes}
-    if not path.exists():
-        path.write_text(json.dumps(recipe, indent=1) + "\n")
-    elif json.loads(path.read_text()) != recipe:
-        raise SystemExit(f"{path.parent} was made by another recipe ({path.name}); give another --work")
+    return {"seed": seed, "noise": asdict(pools.NOISE), "plan": asdict(plan), "sizes": sizes}
 
 
-def keep_tokenizer(path: Path, pools: tuple[Path, ...]) -> TinyImageTokenizer:
-    """Fit the tokenizer on the pools' images and keep it, or read the one that was kept."""
+def keep_tokenizer(path: Path, pool_files: tuple[Path, ...]) -> TinyImageTokenizer:
+    """Fit the tokenizer to the images of the pools and keep it, or read the kept one."""
     if not path.exists():
-        fitted = fit(np.concatenate([np.load(pool)["images"] for pool in pools]))
+        fitted = fit(np.concatenate([np.load(file)["images"] for file in pool_files]))
         partial = path.with_suffix(".partial")
         save_file(dict(fitted.state_dict()), partial)
         partial.replace(path)

@@ -1,8 +1,8 @@
 """Measure the shipped model: ``python -m training.tiny_discrete.measure OUT.json``.
 
-What the model's page says is what this prints: VQA accuracy on clean renders of fresh scenes,
-alignment of its samples on the tune prompts over temperatures and top_p, best of ten, decompositions,
-self-written prompts, and what the judge and the tokenizer lose.
+The figures of the model's page: VQA accuracy on clean renders of new scenes, alignment of its samples on the tune
+prompts over temperatures and top_p, best of ten, decompositions, self-written prompts, and the losses of the judge
+and the tokenizer.
 """
 
 from __future__ import annotations
@@ -38,10 +38,9 @@ TOP_PS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 
 
 def answering(model: TinyModel, scenes: int = 1600, questions: int = 12) -> dict[str, Any]:
-    """Return the accuracy on questions about clean renders of fresh scenes, overall and by kind.
+    """Return the accuracy on questions about clean renders of new scenes, overall and by kind.
 
-    Half of the scenes are of captions with a held-out combination, half are free; half of all answers
-    are yes.
+    Half of the scenes have captions with a held-out combination, half are free; half of all answers are yes.
     """
     rng = np.random.default_rng(2024)
     sampled = [
@@ -49,15 +48,17 @@ def answering(model: TinyModel, scenes: int = 1600, questions: int = 12) -> dict
         else sample_scene(rng, _held_out_spec(rng, CATEGORIES[n // 2 % len(CATEGORIES)]))
         for n in range(scenes)
     ]  # fmt: skip
-    asked = [sample_questions(rng, scene, questions, allow_held_out=True) for scene in sampled]
-    answers = model.yes_no([render(s) for s in sampled], [[t for t, _ in group] for group in asked])
+    sampled_questions = [sample_questions(rng, scene, questions, allow_held_out=True) for scene in sampled]
+    answers = model.yes_no(
+        [render(scene) for scene in sampled], [[text for text, _ in group] for group in sampled_questions]
+    )
     kinds: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
-    for group, values in zip(asked, answers, strict=True):
+    for group, values in zip(sampled_questions, answers, strict=True):
         for (text, truth), (yes, no) in zip(group, values, strict=True):
             fact = parse_question(text)
             kinds[fact.relation or fact.kind].append((bool(yes > no) == truth, truth))
     return {
-        "overall": _share([one for kind in kinds.values() for one in kind]),
+        "overall": _share([answer for kind in kinds.values() for answer in kind]),
         "kinds": {name: _share(kind) for name, kind in sorted(kinds.items())},
     }
 
@@ -69,20 +70,20 @@ def _held_out_spec(rng: np.random.Generator, category: str) -> Spec:
 
 
 def _share(answered: list[tuple[bool, bool]]) -> dict[str, float]:
-    """Return the share of right ones among (right, truth), their number, and how many are a yes."""
+    """Return the share of right answers among (right, truth), their number, and the share of yes."""
     right, truth = np.array(answered).T
     figures = {"right": float(right.mean()), "n": len(right), "yes": float(truth.mean())}
     return {name: round(value, 4) for name, value in figures.items()}
 
 
 def sampling(model: TinyDiscrete, setting: SamplingParams, images: int) -> dict[str, float]:
-    """Return facts right, all facts correct and the best of `images`, on the tune prompts."""
+    """Return the share of right facts, the best of `images`, and the share of all facts right, on the tune prompts."""
     prompts = [p for p in tune_prompts() for _ in range(images)]
     seeds = [derive(5, p.text, n) for p in tune_prompts() for n in range(images)]
     codes = model.represent([p.text for p in prompts], seeds, setting)
-    found = ExactJudge().facts(np.stack(model.decode(codes, seeds)), [p.spec for p in prompts])
-    soft = np.array([f.mean() for f in found]).reshape(-1, images)
-    strict = np.array([f.all() for f in found]).reshape(-1, images)
+    verdicts = ExactJudge().facts(np.stack(model.decode(codes, seeds)), [p.spec for p in prompts])
+    soft = np.array([v.mean() for v in verdicts]).reshape(-1, images)
+    strict = np.array([v.all() for v in verdicts]).reshape(-1, images)
     return {
         "facts": round(float(soft.mean()), 4),
         "best": round(float(soft.max(1).mean()), 4),
@@ -91,7 +92,7 @@ def sampling(model: TinyDiscrete, setting: SamplingParams, images: int) -> dict[
 
 
 def decomposing(model: TinyModel, each: int = 40) -> float:
-    """Return the share of unseen-seed training-split prompts whose decomposition is exactly right."""
+    """Return the share of new prompts of the training split whose decomposition is exactly right."""
     rng = np.random.default_rng(77)
     specs = [training_spec(rng, category) for category in CATEGORIES for _ in range(each)]
     replies = model.chat([ChatRequest("decompose", caption(spec, rng)) for spec in specs])
@@ -108,10 +109,11 @@ def writing(model: TinyModel, number: int = 300) -> float:
         ChatRequest("write", ("non_spatial", "complex")[n % 2], temperature=1.0, seed=n)
         for n in range(number)
     ]
-    return round(float(np.mean([_valid(text) for text in model.chat(requests)])), 4)
+    return round(float(np.mean([grammatical(text) for text in model.chat(requests)])), 4)
 
 
-def _valid(text: str) -> bool:
+def grammatical(text: str) -> bool:
+    """Say whether the grammar of captions accepts a text."""
     try:
         parse_caption(text)
     except ValueError:
@@ -142,7 +144,7 @@ def losses(model: TinyDiscrete, each: int = 300) -> dict[str, dict[str, float]]:
 def _agreement(
     judge: ExactJudge, images: NDArray[np.uint8], scenes: list[Any], specs: list[Any]
 ) -> float:
-    """Compare verdicts with the true scenes, for the images' own facts and for another spec's."""
+    """Compare verdicts with the true scenes, for the facts of the images and of other specs."""
     twice = np.concatenate([images, images])
     verdicts = judge.facts(twice, specs)
     truths = [

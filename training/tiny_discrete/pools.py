@@ -1,16 +1,13 @@
 """Scenes, captions and questions to train on, made once and kept as arrays in the work directory.
 
 Captions come from the training split alone. The sampling captions are noisy on purpose, as web captions
-are: attributes swap their objects, relations turn round, numbers are off by one. That is the gap between
-what the model understands and what it samples, and the gap is what SILMM lives on; the clean captions of
-VQA accuracy hold no such noise.
+are: attributes change objects, relations are reversed, numbers are off by one. The noise makes the gap between
+understanding and sampling, which SILMM needs; the questions about images have no such noise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +28,7 @@ from silmm_benchmarks.shapes.world import (
 
 QUESTIONS = 24
 MENTIONS = 4
-"""At most so many mentions in a caption."""
+"""The most mentions in a caption."""
 UNKNOWN = -1
 
 
@@ -39,13 +36,13 @@ UNKNOWN = -1
 class Noise:
     """How often each kind of caption noise is tried on the sampling data.
 
-    A try may change nothing: two mentions may have nothing to exchange, a new value may be the old one.
+    A try may be without effect: two mentions may have nothing to exchange, or a new value may be the old one.
     """
 
     swap: float
     """Two mentions exchange one kind of attribute (or their numbers)."""
     turn: float
-    """A relation is replaced: turned round, or another one."""
+    """A relation is replaced: by its opposite, or another one."""
     count: float
     """A number is off by one."""
     attribute: float
@@ -53,11 +50,11 @@ class Noise:
 
 
 NOISE = Noise(swap=0.40, turn=0.40, count=0.30, attribute=0.10)
-"""What both embedded models misread captions by: enough that they sample about half of the facts right."""
+"""Caption noise of both embedded models: with it they sample about half of the facts right."""
 
 
 def mutate(rng: np.random.Generator, spec: Spec, noise: Noise) -> Spec:
-    """Return what the image shows when its caption, which says `spec`, is noisy."""
+    """Return the spec of an image whose noisy caption says `spec`."""
     mentions = list(spec.mentions)
     relations = spec.relations
     if len(mentions) >= 2 and rng.random() < noise.swap:
@@ -104,7 +101,7 @@ def mutate(rng: np.random.Generator, spec: Spec, noise: Noise) -> Spec:
 
 
 def patch_labels(scene: Scene) -> NDArray[np.int8]:
-    """Return what covers each patch, (64, 5): shape, colour, texture (0 = nothing) and the offset, in
+    """Return the labels of each patch, (64, 5): shape, colour and texture of its object (0 = none), and the offset, in
     half patches, from the patch's centre to the object's (x, then y)."""
     labels = np.zeros((GRID, GRID, 5), np.int8)
     for thing in scene.objects:
@@ -121,7 +118,7 @@ def patch_labels(scene: Scene) -> NDArray[np.int8]:
 
 
 def question_objects(scene: Scene, fact: Fact) -> tuple[int | None, int | None]:
-    """Return the objects a fact speaks of, each None unless exactly one fits."""
+    """Return the two objects of a fact, each None unless exactly one object fits."""
     first = matching(scene, fact.mention)
     second = matching(scene, fact.other) if fact.other is not None else []
     return (
@@ -141,15 +138,15 @@ def covered(scene: Scene, indices: list[int]) -> int:
 
 
 def understanding_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
-    """Make (seed, count): images, patch labels, and QUESTIONS questions each with answers and places."""
+    """Make (seed, count): images, patch labels, and per image QUESTIONS questions with answers and centres."""
     seed, count = args
     rng = np.random.default_rng([1, seed])
     images = np.zeros((count, 32, 32, 3), np.uint8)
     labels = np.zeros((count, 64, 5), np.int8)
     questions = np.zeros((count, QUESTIONS), "U96")
     answers = np.zeros((count, QUESTIONS), np.bool_)
-    places = np.full((count, QUESTIONS, 4), UNKNOWN, np.int8)  # twice the centres: x, y of both objects
-    targets = np.zeros((count, QUESTIONS, 2), np.uint64)  # the patches that both mentions speak of
+    centres = np.full((count, QUESTIONS, 4), UNKNOWN, np.int8)  # twice x, y of both objects
+    targets = np.zeros((count, QUESTIONS, 2), np.uint64)  # the patches of both mentions' objects
     for n in range(count):
         if rng.random() < 0.5:
             scene = random_scene(rng)
@@ -167,10 +164,10 @@ def understanding_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
             for slot, index in enumerate(question_objects(scene, fact)):
                 if index is not None:
                     cx, cy = scene.objects[index].center
-                    places[n, k, 2 * slot : 2 * slot + 2] = round(2 * cx), round(2 * cy)
+                    centres[n, k, 2 * slot : 2 * slot + 2] = round(2 * cx), round(2 * cy)
     return {
         "images": images, "labels": labels, "questions": questions,
-        "answers": answers, "places": places, "targets": targets,
+        "answers": answers, "centres": centres, "targets": targets,
     }  # fmt: skip
 
 
@@ -184,27 +181,14 @@ def image_pool(args: tuple[int, int, Noise]) -> dict[str, NDArray[np.generic]]:
     done = 0
     while done < count:
         spec = training_spec(rng, CATEGORIES[int(rng.integers(8))])
-        shown = mutate(rng, spec, noise)
+        mutated = mutate(rng, spec, noise)
         try:
-            scene = sample_scene(rng, shown)
+            scene = sample_scene(rng, mutated)
         except ValueError:  # the mutated spec has no layout, e.g. something inside a cross
             continue
         images[done], captions[done] = render(scene), caption(spec, rng)
-        owned[done, : len(shown.mentions)] = [
-            covered(scene, matching(scene, mention)) for mention in shown.mentions
+        owned[done, : len(mutated.mentions)] = [
+            covered(scene, matching(scene, mention)) for mention in mutated.mentions
         ]
         done += 1
     return {"images": images, "captions": captions, "owned": owned}
-
-
-def make(kind: str, path: Path, jobs: list[tuple[object, ...]], workers: int = 2) -> Path:
-    """Make a pool in `workers` processes and keep it at `path` (.npz); reuse it if it is there."""
-    if not path.exists():
-        worker = {"understanding": understanding_pool, "sampling": image_pool}[kind]
-        with get_context("spawn").Pool(workers) as pool:
-            parts = pool.map(worker, jobs, chunksize=1)  # type: ignore[arg-type]
-        merged = {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
-        partial = path.with_suffix(".partial.npz")
-        np.savez(partial, **merged)  # type: ignore[arg-type]
-        partial.rename(path)
-    return path

@@ -20,7 +20,7 @@ LISTS = {
     "2d spatial relations": tuple(PHRASES[r] for r in ("left", "right", "above", "below")),
     "3d spatial relations": tuple(PHRASES[r] for r in ("in front of", "behind")),
 }  # fmt: skip
-"""What a `list` request may ask for, and what the world holds of it."""
+"""Topic of a `list` request -> the entries in this world."""
 
 WORDS = tuple(dict.fromkeys((
     *VOCABULARY, ";", "shapes", "colors", "textures", "numbers", "2d", "3d", "relations", *CATEGORIES,
@@ -37,7 +37,7 @@ class TextTask:
     """Samples (request, answer) pairs of token ids: <bos> <task> words, and words <eos>."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        """Use this vocabulary."""
+        """Take the vocabulary."""
         self.vocabulary = vocabulary
 
     def texts(self, rng: np.random.Generator) -> tuple[str, str, str]:

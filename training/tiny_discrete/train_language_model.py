@@ -1,15 +1,14 @@
 """Train the language model of `tiny-discrete`: to answer and write, then to sample as well.
 
 Yes/no supervision alone stays at the prior for a long time. Auxiliary losses, used in training only, break
-the plateau. What covers each patch is read after layer 2, early enough for the question's tokens to
-use it. Two heads of layer 3 are told where to look: from a noun to the patches of the objects that it
-speaks of, or to <boi> when there are none. Where the objects of a question stand is read after layer 4 at
-its last word, so that the last two layers only have to compare. For the relations that is not enough: the
-nouns themselves are asked for their object's place after layer 3, and two heads of layer 4 are told to look
-from the last word to the first and to the second noun.
-Sampling starts once answering is under way. Alone it learns to sample shapes and not whose colour is whose: the
-heads left over in layers 3 and 4 are told to look, from each patch, to the noun, the colour and the texture
-of the mention that is sampled there.
+the plateau. The object of each patch is predicted after layer 2, early enough for the question's tokens to
+use it. Two heads of layer 3 are trained to attend from a noun to the patches of its objects, or to <boi> where there
+are none. The centres of a question's objects are predicted after layer 4 at its last word, so that the last two
+layers only have to compare them. The relations need more: the centre of a noun's object is predicted at the noun
+after layer 3, and two heads of layer 4 are trained to attend from the last word to the first and to the second noun.
+Sampling starts once answering is under way. Alone it learns the shapes but not which colour belongs to which: the
+remaining heads of layers 3 and 4 are trained to attend from each patch to the noun, the colour and the texture of
+the mention that is sampled there.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from silmm_plugins.models.tiny_discrete.language_model import TinyDiscreteLM
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.tiny_discrete import checkpoint
+from training import work_folder
 from training.tiny_discrete.pools import MENTIONS
 from training.tiny_discrete.text_tasks import TextTask
 from training.tiny_discrete.train_tokenizer import pixels
 
 HIDDEN, LAYERS, HEADS, MLP = 160, 6, 4, 448
-PATCH_LAYER, LOOK_LAYER, PLACE_LAYER = 2, 3, 4
-LOOK_HEADS = 2
-WORD_HEADS = ((LOOK_LAYER, 2), (LOOK_LAYER, 3), (PLACE_LAYER, 2))
-"""Layer and head that look at a sampled mention's noun, colour and texture."""
+PATCH_LAYER, NOUN_LAYER, CENTRE_LAYER = 2, 3, 4
+NOUN_HEADS = 2
+WORD_HEADS = ((NOUN_LAYER, 2), (NOUN_LAYER, 3), (CENTRE_LAYER, 2))
+"""Layer and head that attend to a sampled mention's noun, colour and texture."""
 SAVE_EVERY = 100
-PLACES = 17  # twice a centre's coordinate, 0 … 16
+CENTRES = 17  # twice a centre's coordinate, 0 … 16
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Plan:
     steps: int = 2300
     sample_from: int = 400
     polish_from: int = 700
-    """From here on answering is all but learnt: fewer images to ask about, more samples and texts."""
+    """From here on answering is nearly learnt: fewer images with questions, more samples and texts."""
     images: int = 64
     questions: int = 8
     sampled_images: int = 64
@@ -68,16 +67,16 @@ class Pools:
     labels: NDArray[np.int8]
     questions: NDArray[np.object_]
     answers: NDArray[np.bool_]
-    places: NDArray[np.int8]
+    centres: NDArray[np.int8]
     targets: NDArray[np.uint64]
     nouns: NDArray[np.int8]
     is_relation: NDArray[np.bool_]
     sample_codes: NDArray[np.int64]
     sample_captions: list[list[int]]
     sample_owned: NDArray[np.bool_]
-    """(N, mentions, patches): what each mention of the caption covers."""
+    """(N, mentions, patches): the patches of each mention of the caption."""
     sample_words: NDArray[np.int64]
-    """(N, mentions, 3): how far before the caption's end the noun, the colour and the texture stand."""
+    """(N, mentions, 3): distance of the noun, the colour and the texture to the caption's end."""
 
 
 def polished(plan: Plan) -> Plan:
@@ -96,8 +95,8 @@ class Auxiliary(nn.Module):
         super().__init__()
         self.kinds = (len(SHAPES) + 1, len(COLORS) + 1, len(TEXTURES) + 1)
         self.patch = nn.Linear(hidden, sum(self.kinds) + 2)
-        self.place = nn.Linear(hidden, 4 * PLACES)
-        self.noun = nn.Linear(hidden, 2 * PLACES)
+        self.centre = nn.Linear(hidden, 4 * CENTRES)
+        self.noun = nn.Linear(hidden, 2 * CENTRES)
 
     def patch_loss(self, states: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of shape, colour and texture, and the squared error of the offset."""
@@ -109,40 +108,40 @@ class Auxiliary(nn.Module):
         miss = ((offset - labels[..., 3:].float() / 2).square() * covered).sum() / covered.sum()
         return loss + 0.3 * miss
 
-    def noun_loss(self, states: Tensor, places: Tensor) -> Tensor:
-        """Cross-entropy of each noun's own place (nouns, 2); unknown ones are -1."""
-        logits = self.noun(states).float().view(-1, PLACES)
-        return F.cross_entropy(logits, places.flatten(), ignore_index=-1)
+    def noun_loss(self, states: Tensor, centres: Tensor) -> Tensor:
+        """Cross-entropy of the centre of each noun's object, (nouns, 2); unknown ones are -1."""
+        logits = self.noun(states).float().view(-1, CENTRES)
+        return F.cross_entropy(logits, centres.flatten(), ignore_index=-1)
 
-    def place_loss(self, states: Tensor, places: Tensor) -> Tensor:
-        """Cross-entropy of the places (questions, 4); unknown ones are -1."""
-        logits = self.place(states).float().view(-1, PLACES)
-        return F.cross_entropy(logits, places.flatten(), ignore_index=-1)
+    def centre_loss(self, states: Tensor, centres: Tensor) -> Tensor:
+        """Cross-entropy of the centres of a question's objects, (questions, 4); unknown ones are -1."""
+        logits = self.centre(states).float().view(-1, CENTRES)
+        return F.cross_entropy(logits, centres.flatten(), ignore_index=-1)
 
 
-def look_loss(attention: Tensor, nouns: Tensor, targets: Tensor) -> Tensor:
-    """Return how little a noun looks at what it speaks of, in nats.
+def noun_attention_loss(attention: Tensor, nouns: Tensor, targets: Tensor) -> Tensor:
+    """Return the negative log-attention from nouns to the patches of their objects, in nats.
 
     Args:
         attention: (questions, heads, words, keys); the keys are <boi>, the patches, <eoi>, the words.
-        nouns: word positions of both nouns, (questions, 2); -1 where there is no second one.
+        nouns: word positions of both nouns, (questions, 2); -1 without a second noun.
         targets: (questions, 2, patches), true where the noun's objects are.
     """
     rows, slots = torch.nonzero(nouns >= 0, as_tuple=True)
-    seen = attention[rows, :LOOK_HEADS, nouns[rows, slots]].float()
-    wanted = targets[rows, slots]
-    none = ~wanted.any(-1, keepdim=True)
-    mass = (seen[..., : wanted.shape[1] + 1] * torch.cat([none, wanted], 1)[:, None]).sum(-1)
+    noun_attention = attention[rows, :NOUN_HEADS, nouns[rows, slots]].float()
+    target = targets[rows, slots]
+    none = ~target.any(-1, keepdim=True)
+    mass = (noun_attention[..., : target.shape[1] + 1] * torch.cat([none, target], 1)[:, None]).sum(-1)
     return -mass.clamp(min=1e-6).log().mean()
 
 
-def hop_loss(attention: Tensor, last: Tensor, nouns: Tensor) -> Tensor:
-    """Return how little the last word looks at the nouns, head 0 at the first and head 1 at the second.
+def last_word_loss(attention: Tensor, last: Tensor, nouns: Tensor) -> Tensor:
+    """Return the negative log-attention from the last word: of head 0 to the first noun, of head 1 to the second.
 
     Args:
         attention: (questions, heads, words, keys); the words are the last keys.
         last: position of each question's last word.
-        nouns: word positions of both nouns, (questions, 2); -1 where there is no second one.
+        nouns: word positions of both nouns, (questions, 2); -1 without a second noun.
     """
     rows, slots = torch.nonzero(nouns >= 0, as_tuple=True)
     before = attention.shape[3] - attention.shape[2]
@@ -151,12 +150,12 @@ def hop_loss(attention: Tensor, last: Tensor, nouns: Tensor) -> Tensor:
 
 
 def word_loss(attention: Tensor, owned: Tensor, words: Tensor) -> Tensor:
-    """Return how little each patch looks at one word of the mention that it samples, in nats.
+    """Return the negative log-attention from each patch to one word of the mention that is sampled there, in nats.
 
     Args:
         attention: one head's (images, time, time); the patches are predicted by the last rows.
         owned: (images, mentions, patches), true where a mention covers a patch.
-        words: how far before the first patch's row each mention's word stands, (images, mentions).
+        words: distance of each mention's word to the first patch's row, (images, mentions).
     """
     patches = owned.shape[2]
     start = attention.shape[1] - patches
@@ -179,23 +178,23 @@ class Student(nn.Module):
     ) -> tuple[Tensor, dict[str, float]]:
         """Answer `questions` questions about each of `images` images."""
         rows = rng.integers(len(pools.codes), size=plan.images)  # (images,)
-        # Relations are the hardest kind and a quarter of the pool: they are sampled three times as often.
+        # Relations are the hardest kind, a quarter of the pool, and are sampled three times as often.
         keys = rng.random((plan.images, pools.answers.shape[1]))
         keys = keys ** (1 / np.where(pools.is_relation[rows], 3.0, 1.0))
         picks = np.argsort(-keys, axis=1)[:, : plan.questions]
         texts = [pools.questions[r, p] for r, ps in zip(rows, picks, strict=True) for p in ps]
         answers = torch.from_numpy(pools.answers[rows[:, None], picks].ravel())
-        places = torch.from_numpy(pools.places[rows[:, None], picks].reshape(-1, 4)).long()
+        centres = torch.from_numpy(pools.centres[rows[:, None], picks].reshape(-1, 4)).long()
         labels = torch.from_numpy(pools.labels[rows]).long()
         model = self.model
-        cache, seen = model.image_prefix(torch.from_numpy(pools.codes[rows]), every_layer=True)
+        cache, image_outputs = model.image_prefix(torch.from_numpy(pools.codes[rows]), every_layer=True)
         owner = torch.arange(plan.images).repeat_interleave(plan.questions)
         out, last = model.question_outputs(cache, owner, texts, every_layer=True)
         each = torch.arange(len(texts))
         bits = pools.targets[rows[:, None], picks].reshape(-1, 2, 1) >> np.arange(64, dtype=np.uint64)
         nouns = torch.from_numpy(pools.nouns[rows[:, None], picks].reshape(-1, 2)).long()
-        look = look_loss(
-            out.attentions[LOOK_LAYER - 1],
+        noun_attention = noun_attention_loss(
+            out.attentions[NOUN_LAYER - 1],
             nouns,
             torch.from_numpy((bits & np.uint64(1)).astype(np.bool_)),
         )
@@ -203,23 +202,24 @@ class Student(nn.Module):
         words = model.vocabulary
         target = torch.where(answers, words.yes, words.no)
         answer = F.cross_entropy(logits, target)
-        patch = self.auxiliary.patch_loss(seen.hidden_states[PATCH_LAYER][:, 1:-1], labels)
-        place = self.auxiliary.place_loss(out.hidden_states[PLACE_LAYER][each, last], places)
+        patch = self.auxiliary.patch_loss(image_outputs.hidden_states[PATCH_LAYER][:, 1:-1], labels)
+        centre = self.auxiliary.centre_loss(out.hidden_states[CENTRE_LAYER][each, last], centres)
         right = ((logits[:, words.yes] > logits[:, words.no]) == answers).float().mean()
         row, slot = torch.nonzero(nouns >= 0, as_tuple=True)
-        states = out.hidden_states[LOOK_LAYER][row, nouns[row, slot]]
-        noun = self.auxiliary.noun_loss(states, places.view(-1, 2, 2)[row, slot])
-        hop = hop_loss(out.attentions[PLACE_LAYER - 1], last, nouns)
+        states = out.hidden_states[NOUN_LAYER][row, nouns[row, slot]]
+        noun = self.auxiliary.noun_loss(states, centres.view(-1, 2, 2)[row, slot])
+        last_word = last_word_loss(out.attentions[CENTRE_LAYER - 1], last, nouns)
         metrics = {
-            "answer": answer.item(), "right": right.item(), "patch": patch.item(), "look": look.item(),
-            "place": place.item(), "noun": noun.item(), "hop": hop.item(),
+            "answer": answer.item(), "right": right.item(), "patch": patch.item(), "centre": centre.item(),
+            "noun": noun.item(), "noun attention": noun_attention.item(), "last word": last_word.item(),
         }  # fmt: skip
-        return answer + 0.5 * patch + 0.5 * look + 0.3 * place + 0.3 * noun + 0.2 * hop, metrics
+        loss = answer + 0.5 * patch + 0.5 * noun_attention + 0.3 * centre + 0.3 * noun + 0.2 * last_word
+        return loss, metrics
 
     def image_token_loss(
         self, pools: Pools, rng: np.random.Generator, plan: Plan
     ) -> tuple[Tensor, dict[str, float]]:
-        """Negative log-likelihood of the image codes, nats per token, and where patches look."""
+        """Negative log-likelihood of the image codes, nats per token, and the patches' attention to words."""
         rows = rng.integers(len(pools.sample_codes), size=plan.sampled_images)
         prompts = [pools.sample_captions[r] for r in rows]
         codes = torch.from_numpy(pools.sample_codes[rows])
@@ -249,7 +249,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> floa
 
 
 def initialise_codes(model: TinyDiscreteLM, tokenizer: TinyImageTokenizer) -> None:
-    """Start the embeddings of image codes from their patches' pixels and colour: near is alike."""
+    """Initialise the embeddings of image codes by the pixels and colours of their patches."""
     patches = tokenizer.codebook.view(-1, 3, PATCH * PATCH)
     ink = patches.amax(1)
     white = patches.amin(1)
@@ -266,21 +266,20 @@ def initialise_codes(model: TinyDiscreteLM, tokenizer: TinyImageTokenizer) -> No
 def encode_all(tokenizer: TinyImageTokenizer, images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the codes (N, 64) of images (N, H, W, 3)."""
     with torch.inference_mode():
-        cuts = range(0, len(images), 1024)
-        parts = [tokenizer.encode(pixels(images[i : i + 1024])) for i in cuts]
+        parts = [tokenizer.encode(pixels(images[i : i + 1024])) for i in range(0, len(images), 1024)]
     return torch.cat(parts).numpy()
 
 
-def word_places(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
-    """Return how far before a caption's end each mention's noun, colour and texture stand, (mentions, 3).
+def word_distances(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
+    """Return the distances of each mention's noun, colour and texture to a caption's end, (mentions, 3).
 
-    An attribute that is not said stands where the noun stands.
+    An attribute that the caption omits has the distance of the noun.
     """
     nouns, colors, textures = (
         {vocabulary.encode(word)[0] for word in words}
         for words in ((*SHAPES, *PLURALS.values()), COLORS, TEXTURES)
     )
-    places = np.ones((MENTIONS, 3), np.int64)
+    distances = np.ones((MENTIONS, 3), np.int64)
     mention, color, texture = 0, 0, 0
     for at, word in enumerate(ids):
         before = len(ids) - at
@@ -289,16 +288,16 @@ def word_places(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
         elif word in textures:
             texture = before
         elif word in nouns:
-            places[mention] = before, color or before, texture or before
+            distances[mention] = before, color or before, texture or before
             mention, color, texture = mention + 1, 0, 0
-    return places
+    return distances
 
 
 def load_pools(
     understanding: Path, sampling: Path, tokenizer: TinyImageTokenizer, vocabulary: Vocabulary
 ) -> Pools:
     """Read the pools and turn images into codes and texts into ids."""
-    known, sampled = np.load(understanding), np.load(sampling)
+    asked, sampled = np.load(understanding), np.load(sampling)
     memo: dict[str, list[int]] = {}
 
     def ids(text: str) -> list[int]:
@@ -306,21 +305,21 @@ def load_pools(
             memo[text] = vocabulary.encode(text)
         return memo[text]
 
-    questions = np.empty(known["questions"].shape, object)
+    questions = np.empty(asked["questions"].shape, object)
     nouns = np.full((*questions.shape, 2), -1, np.int8)
     noun_ids = {vocabulary.encode(word)[0] for word in (*SHAPES, *PLURALS.values())}
-    for index, text in np.ndenumerate(known["questions"]):
+    for index, text in np.ndenumerate(asked["questions"]):
         questions[index] = [vocabulary.ask, *ids(str(text))]
-        found = [at for at, word in enumerate(questions[index]) if word in noun_ids]
-        nouns[index][: len(found)] = found
+        positions = [at for at, word in enumerate(questions[index]) if word in noun_ids]
+        nouns[index][: len(positions)] = positions
     captions = [[vocabulary.bos, vocabulary.sample, *ids(str(t))] for t in sampled["captions"]]
     bits = sampled["owned"][..., None] >> np.arange(64, dtype=np.uint64)
     return Pools(
-        encode_all(tokenizer, known["images"]), known["labels"], questions, known["answers"],
-        known["places"], known["targets"], nouns, np.char.find(known["questions"], "is the ") == 0,
+        encode_all(tokenizer, asked["images"]), asked["labels"], questions, asked["answers"],
+        asked["centres"], asked["targets"], nouns, np.char.find(asked["questions"], "is the ") == 0,
         encode_all(tokenizer, sampled["images"]), captions,
         (bits & np.uint64(1)).astype(np.bool_),
-        np.stack([word_places(caption, vocabulary) for caption in captions]),
+        np.stack([word_distances(caption, vocabulary) for caption in captions]),
     )  # fmt: skip
 
 
@@ -335,7 +334,7 @@ def train(
     optimizer = torch.optim.AdamW(
         student.parameters(), lr=plan.peak, betas=(0.9, 0.98), weight_decay=0.05
     )
-    start = checkpoint.load(work, student, optimizer)
+    start = work_folder.load_checkpoint(work, student, optimizer)
     for step in range(start, plan.steps):
         part = polished(plan) if step >= plan.polish_from else plan
         rng = np.random.default_rng([seed, 3, step])
@@ -345,9 +344,9 @@ def train(
             loss, metrics = student.understanding_loss(pools, rng, part)
             loss.backward()
             if step >= plan.sample_from:
-                sample, seen = student.image_token_loss(pools, rng, part)
+                sample, sample_metrics = student.image_token_loss(pools, rng, part)
                 (part.image_token_weight * sample).backward()
-                metrics |= seen
+                metrics |= sample_metrics
             if step % part.text_every == 0:
                 text = student.text_loss(tasks, rng, part)
                 (part.text_weight * text).backward()
@@ -358,5 +357,5 @@ def train(
         if step % 20 == 0:
             print(f"step {step} " + " ".join(f"{k} {v:.3f}" for k, v in metrics.items()), flush=True)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == plan.steps:
-            checkpoint.save(work, student, optimizer, step + 1)
+            work_folder.save_checkpoint(work, student, optimizer, step + 1)
     return model.eval()

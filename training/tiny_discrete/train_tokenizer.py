@@ -28,7 +28,7 @@ def distinct_patches(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDAr
 
 
 def fit(images: NDArray[np.uint8], codes: int = CODES) -> TinyImageTokenizer:
-    """Start from the commonest patches and let the rare ones move their nearest code (Lloyd's rounds)."""
+    """Start from the commonest patches; the rare ones move their nearest code (Lloyd's algorithm)."""
     patches, counts = distinct_patches(images)
     points = pixels(patches).flatten(1)
     weight = torch.from_numpy(counts).float()[:, None]

@@ -2,8 +2,8 @@
 
 ``silmm run --until pairs --run-dir RUN`` (with its benchmark, which keeps held-out prompts out), then
 ``python -m training.tiny_discrete.tune RUN "" "trainer.nll_weight=5" "trainer=sft trainer.learning_rate=1e-3"``:
-each argument is a variant, options by spaces. Candidates and scores are the run's; pairs and training are
-done anew, and all variants are sampled with the same seeds. The report prompts are never looked at.
+each argument is a variant, with its options separated by spaces. Candidates and scores are the run's; pairs are
+chosen and adapters trained anew, and all variants are sampled with the same seeds. The report prompts are not used.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     registry = Registry.load()
-    made_by, default = read_json(args.run / "run.json")["settings"], resolve_settings(registry)
+    run_settings, default = read_json(args.run / "run.json")["settings"], resolve_settings(registry)
     for key in ("model", "benchmark"):
-        if made_by[key] != getattr(default, key):
-            parser.error(f"{args.run} is a run with {key} {made_by[key]}, not {getattr(default, key)}")
-    folder = RunFolder(args.run, made_by["shard_size"]).iteration(1)
+        if run_settings[key] != getattr(default, key):
+            parser.error(f"{args.run} is a run with {key} {run_settings[key]}, not {getattr(default, key)}")
+    folder = RunFolder(args.run, run_settings["shard_size"]).iteration(1)
     work = args.run / "tuned" / str(args.seed)
     adapters: dict[str, Path] = {}
     ends: dict[str, dict[str, float]] = {}
@@ -61,17 +61,17 @@ def main() -> None:
         ends[name] = json.loads((home / "end.json").read_text())
     settings = resolve_settings(registry, sets=["benchmark.split=tune", "benchmark.questions=24"])
     parts = Components(settings, registry, settings.identity())
-    found = {}
+    results = {}
     for name, adapter in adapters.items():
         result = parts.get("benchmark").evaluate(
             parts.lend_model(), {"before": None, name: adapter},
             work=work, seed=args.seed, limit=None, progress=lambda *_: None,
         )  # fmt: skip
         figures = {"facts": result.overall, **result.secondary}
-        found[name] = {"training": ends[name], **{key: asdict(value) for key, value in figures.items()}}
+        results[name] = {"training": ends[name], **{key: asdict(value) for key, value in figures.items()}}
         answers = result.secondary["VQA accuracy"]
         print(f"{name}: {_described(result.overall)}; answers {_described(answers)}", flush=True)
-    (work / "results.json").write_text(json.dumps(found, indent=1))
+    (work / "results.json").write_text(json.dumps(results, indent=1))
 
 
 def _described(figures: Difference) -> str:

@@ -24,50 +24,24 @@ _MATRIX = (-2, -1)
 
 def register_aggregations(register: Register) -> None:
     """Register `none`, `maxpool` and `avgpool`."""
-    register(
-        NO_AGGREGATION,
-        _no_aggregation,
-        requires=["features"],
-        kinds=["continuous"],
-        paper="Eq. 6, Table 3",
-        summary="The features position by position, as they are.",
-    )
-    register(
-        "maxpool",
-        _maxpool,
-        requires=["features"],
-        kinds=["continuous"],
-        paper="Eq. 6, Table 3",
-        summary="Maximum of each feature over the positions.",
-    )
-    register(
-        "avgpool",
-        _avgpool,
-        requires=["features"],
-        kinds=["continuous"],
-        paper="Eq. 6, Table 3",
-        summary="Mean of each feature over the positions.",
-    )
+    _register(register, NO_AGGREGATION, same, "The features position by position, as they are.")
+    _register(register, "maxpool", maxpool, "Maximum of each feature over the positions.")
+    _register(register, "avgpool", avgpool, "Mean of each feature over the positions.")
 
 
 def register_distances(register: Register) -> None:
     """Register `eucl` and `cos`."""
-    register(
-        "eucl",
-        _eucl,
-        requires=["features"],
-        kinds=["continuous"],
-        paper="Eq. 6, Table 3",
-        summary="Squared Euclidean distance.",
-    )
-    register(
-        "cos",
-        _cos,
-        requires=["features"],
-        kinds=["continuous"],
-        paper="Eq. 6, Table 3",
-        summary="One minus the cosine.",
-    )
+    _register(register, "eucl", squared_euclidean, "Squared Euclidean distance.")
+    _register(register, "cos", one_minus_cosine, "One minus the cosine.")
+
+
+def _register(register: Register, name: str, function: Aggregation | Distance, summary: str) -> None:
+    """Register a function that has no options."""
+
+    def build(options: NoOptions) -> Aggregation | Distance:  # noqa: ARG001 - the factory contract
+        return function
+
+    register(name, build, requires=["features"], kinds=["continuous"], paper="Eq. 6, Table 3", summary=summary)
 
 
 def same(features: Float[Tensor, "*batch length dim"]) -> Float[Tensor, "*batch length dim"]:
@@ -120,23 +94,3 @@ def _direction(features: Float[Tensor, "*batch length dim"]) -> Float[Tensor, "*
     scaled = features / largest.where(largest != 0, torch.inf)
     norm: Tensor = torch.linalg.vector_norm(scaled, dim=_MATRIX, keepdim=True)
     return scaled / norm.clamp_min(1.0)
-
-
-def _no_aggregation(options: NoOptions) -> Aggregation:  # noqa: ARG001 - the factory contract
-    return same
-
-
-def _maxpool(options: NoOptions) -> Aggregation:  # noqa: ARG001 - the factory contract
-    return maxpool
-
-
-def _avgpool(options: NoOptions) -> Aggregation:  # noqa: ARG001 - the factory contract
-    return avgpool
-
-
-def _eucl(options: NoOptions) -> Distance:  # noqa: ARG001 - the factory contract
-    return squared_euclidean
-
-
-def _cos(options: NoOptions) -> Distance:  # noqa: ARG001 - the factory contract
-    return one_minus_cosine

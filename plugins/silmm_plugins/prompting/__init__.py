@@ -1,1 +1,1 @@
-"""Prompters."""
+"""Step 1 of the loop: prompters."""

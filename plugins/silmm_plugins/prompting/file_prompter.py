@@ -18,14 +18,14 @@ class FileOptions(Options):
 
     path: str = option(
         "",
-        "prompt file: .txt (a prompt a line), .jsonl or .parquet (columns prompt and, if there is one, category)",
+        "prompt file: .txt (one prompt per line), .jsonl or .parquet (columns prompt and, optionally, category)",
         file=True,
     )
     max_words: int = option(400, "longest prompt that counts as well formed", ge=1, unit="words")
 
 
 class FilePrompter:
-    """Take prompts in the order of the file; of the model only whether it can read them."""
+    """Take the prompts of a file in their order; the model only decides whether it can read them."""
 
     def __init__(self, options: FileOptions) -> None:
         """Keep the options; see :class:`FileOptions`."""
@@ -41,8 +41,8 @@ class FilePrompter:
         """Return the file's first `count` usable prompts.
 
         Raises:
-            UsageError: no path is given.
-            DataError: the file is missing, malformed or holds too few prompts; says the line.
+            UsageError: there is no path.
+            DataError: the file is missing, malformed (the message names the line) or holds too few prompts.
         """
         from silmm.storage.tables import read_prompts
 
@@ -61,14 +61,14 @@ class FilePrompter:
             if len(prompts) == count:
                 break
         if len(prompts) < count:
-            lost = ", ".join(f"{why} {n}" for why, n in sorted(rejected.items())) or "nothing"
+            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(rejected.items())) or "nothing"
             raise DataError(
                 f"{self.options.path} holds {len(prompts)} usable prompts of {count} "
-                f"(thrown away: {lost}); ask for fewer or add prompts"
+                f"(rejected: {reasons}); ask for fewer or add prompts"
             )
         return PrompterResult(tuple(prompts.values()), dict(sorted(rejected.items())))
 
-    def _refusal(self, text: str, seen: dict[str, Prompt]) -> str | None:
+    def _refusal(self, text: str, accepted: dict[str, Prompt]) -> str | None:
         if not any(c.isalpha() for c in text) or len(text.split()) > self.options.max_words:
             return "malformed"
-        return "duplicate" if text.lower() in seen else None
+        return "duplicate" if text.lower() in accepted else None

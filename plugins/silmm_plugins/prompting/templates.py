@@ -1,4 +1,4 @@
-"""The paper's templates of attribute and layout prompts (App. 6), filled from the model's lists."""
+"""The paper's templates of attribute and layout prompts (App. 6), filled with the model's lists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DEEP = frozenset({"front", "behind", "hidden"})
 
 @dataclass(frozen=True)
 class Concepts:
-    """What the model listed; every list may be empty."""
+    """The model's lists, each perhaps empty."""
 
     nouns: Sequence[str] = ()
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ def relation_kind(relation: str) -> str | None:
 
 
 def writers(concepts: Concepts) -> dict[str, dict[str, Writer]]:
-    """Return the composers that the concepts suffice for: category -> sub-category -> composer."""
+    """Return the composers for which there are concepts: category -> sub-category -> composer."""
     attribute: dict[str, Writer] = {}
     for name, adjectives in concepts.attributes.items():
         if name in concepts.bare and len(concepts.nouns) > 1:

@@ -1,1 +1,1 @@
-"""Questioners."""
+"""Step 3 of the loop: questioners."""

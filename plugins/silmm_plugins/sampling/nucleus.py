@@ -24,7 +24,7 @@ class NucleusOptions(Options):
     )
     top_k: int = option(
         0,
-        "keeps the k likeliest tokens; 0 is off (as nothing in the paper asks for it)",
+        "keeps the k likeliest tokens; 0 is off (the paper does not use it)",
         ge=0, unit="tokens", paper="not used",
     )
 

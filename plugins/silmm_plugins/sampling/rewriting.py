@@ -1,4 +1,4 @@
-"""Step 2, both kinds of model: diversity by rewriting the prompt before it is sampled (Fig. 5)."""
+"""Step 2, both kinds of model: diversity by rewriting the prompt before sampling (Fig. 5)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class RewriteOptions(NucleusOptions):
 
     rewrite_temperature: float = option(
         1.0,
-        "divides the logits of the words while the model rewrites; 1 is its own distribution",
+        "divides the logits of the words of a rewriting; 1 is the model's own distribution",
         gt=0.0, paper="Sec. 4.3, Fig. 5 (no value given)",
     )
-    max_words: int = option(64, "a longer rewriting is not used", ge=2, unit="words")
+    max_words: int = option(64, "a longer rewriting is dropped", ge=2, unit="words")
 
 
 class Rewrite:
-    """Let the model rewrite the prompt for each candidate, and sample from what it wrote."""
+    """Let the model rewrite the prompt for each candidate, and sample from the rewriting."""
 
     def __init__(self, task: Literal["rephrase", "explain"], options: RewriteOptions) -> None:
         """Choose the task; see :class:`RewriteOptions`."""
@@ -40,7 +40,7 @@ class Rewrite:
         self._options = options
         self._sampling = SamplingParams(options.temperature, options.top_p, options.top_k)
         self.dropped: Counter[str] = Counter()
-        """Reason -> candidates that were sampled from the prompt as it stands: malformed, unreadable."""
+        """Reason -> candidates that were sampled from the original prompt: malformed, unreadable."""
 
     def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Sampled]:
         """Return one z or H per (prompt, seed) pair, in order; meta: the prompt that it was sampled from.

@@ -1,1 +1,1 @@
-"""English, instructions and the parsing of replies."""
+"""English grammar, instructions to models, and the parsing of their replies."""

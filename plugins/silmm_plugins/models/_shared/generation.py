@@ -83,16 +83,16 @@ def write(
         chosen = _choose((logits or model.logits)(decoding.states), uniform[rows, step], temperature[rows])
         tokens = chosen if choices is None else choices[chosen]
         open_rows = []
-        for place, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
+        for index, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
             if token != stop:
                 texts[row].append(token)
                 if len(texts[row]) < limits[row]:
-                    open_rows.append(place)
+                    open_rows.append(index)
         if not open_rows:
             break
         if len(open_rows) < len(rows):
             decoding.select(open_rows)
-            rows, tokens = [rows[place] for place in open_rows], tokens[open_rows]
+            rows, tokens = [rows[index] for index in open_rows], tokens[open_rows]
         decoding.step(model.embed(tokens))
     return texts
 

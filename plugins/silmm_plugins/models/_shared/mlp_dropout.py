@@ -47,7 +47,7 @@ class MlpDropoutOptions(Options):
         paper="Sec. 3.1 step 2",
     )
     positions: Literal["queries", "all"] = option(
-        "queries", "which positions: those of the queries alone, or also the prompt's", paper="not said"
+        "queries", "which positions: those of the queries alone, or also the prompt's", paper="not given"
     )
 
     mask: Literal["position", "candidate"] = option(
@@ -55,7 +55,7 @@ class MlpDropoutOptions(Options):
         "position: every position drops values of its own, as plain dropout does; candidate: one mask per layer for "
         "all positions of a candidate (Gal and Ghahramani 2016), which pooling over the positions does not "
         "average away",
-        paper="not said; candidate is ours",
+        paper="not given; candidate is ours",
     )
 
     @field_validator("layers")

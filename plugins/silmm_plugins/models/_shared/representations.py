@@ -1,13 +1,13 @@
-"""Representations that come back from the disk: checked before they are decoded or trained on."""
+"""Representations: the features of continuous models, and checks of stored codes and features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from silmm.contracts.models import Latent
+from silmm.contracts.models import BaseModel, Latent, SamplingParams
 from silmm.errors import DataError
 from silmm_plugins.models._shared.sequences import slices
 
@@ -63,11 +63,21 @@ def checked_features(owner: str, latent: Latent, shape: tuple[int, ...]) -> Late
     return latent.astype(np.float32)
 
 
-def features_by_prompt(
-    features: Callable[[Sequence[str]], torch.Tensor], prompts: Sequence[str], batch_size: int
-) -> list[Latent]:
-    """Return H(x), float32 (L, D), of each prompt; equal prompts go through the model once."""
-    distinct = list(dict.fromkeys(prompts))
-    rows = [row for part in slices(len(distinct), batch_size) for row in features(distinct[part]).float().cpu().numpy()]
-    by_prompt = dict(zip(distinct, rows, strict=True))
-    return [by_prompt[prompt] for prompt in prompts]
+class FeatureModel(BaseModel):
+    """A continuous base model, whose H(x) is a function of the prompt alone."""
+
+    kind = "continuous"
+    sampling_batch_size: int
+    """Prompts whose H is computed at once."""
+
+    @torch.inference_mode()
+    def represent(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
+    ) -> list[Latent]:
+        """Return H(x), float32 (L, D), of each prompt; it is deterministic, so seeds change nothing."""
+        distinct = list(dict.fromkeys(prompts))
+        rows: list[Latent] = []
+        for part in slices(len(distinct), self.sampling_batch_size):
+            rows += list(self.features(distinct[part]).float().cpu().numpy())
+        by_prompt = dict(zip(distinct, rows, strict=True))
+        return [by_prompt[prompt] for prompt in prompts]

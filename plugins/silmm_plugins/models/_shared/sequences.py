@@ -14,25 +14,36 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, StaticCache
 
+from silmm.checkpoint.devices import device_of
+
 
 class SequenceModel(ABC):
-    """What decoding and answering need of a language model."""
+    """A language model as decoding and answering use it: a transformer of transformers with a head."""
 
     @property
     @abstractmethod
+    def transformer(self) -> Any:
+        """The transformer without its head, perhaps changed in place by peft."""
+
+    @abstractmethod
+    def logits(self, states: Tensor) -> Tensor:
+        """Return float32 logits over the text vocabulary, (…, vocabulary)."""
+
+    @property
     def device(self) -> torch.device:
         """Where the model takes its inputs."""
+        return device_of(self.transformer)
 
     @property
-    @abstractmethod
-    def text_config(self) -> Any:
-        """The configuration of the transformer."""
+    def longest(self) -> int:
+        """The number of positions that the model was made for."""
+        return int(self.transformer.config.max_position_embeddings)
 
-    @abstractmethod
     def embed(self, ids: Tensor) -> Tensor:
-        """Return the input embeddings of token ids, (batch, time, D)."""
+        """Return the input embeddings of token ids, (…, D)."""
+        vectors: Tensor = self.transformer.get_input_embeddings()(ids.to(self.device))
+        return vectors
 
-    @abstractmethod
     def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
         """Return the hidden states after the final norm, (batch, time, D).
 
@@ -43,21 +54,25 @@ class SequenceModel(ABC):
             positions: (batch, time).
             cache: keys and values of earlier positions, as :meth:`new_cache` makes it; it grows.
         """
+        out = self.transformer(
+            inputs_embeds=vectors,
+            attention_mask=None if allowed is None else self.attention_mask(allowed, vectors.dtype),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        states: Tensor = out.last_hidden_state
+        return states
 
-    @abstractmethod
-    def logits(self, states: Tensor) -> Tensor:
-        """Return float32 logits over the text vocabulary, (…, vocabulary)."""
-
-    @property
-    def longest(self) -> int:
-        """The number of positions that the model was made for."""
-        return int(self.text_config.max_position_embeddings)
+    def attention_mask(self, allowed: Tensor, dtype: torch.dtype) -> Tensor:  # noqa: ARG002 - for models with a bias
+        """Return the transformer's mask, (batch, 1, time, keys)."""
+        return allowed[:, None]
 
     def new_cache(self, length: int = 0) -> Any:
         """Return an empty cache of keys and values: of a fixed length, or with length 0 one that grows."""
         if length:
-            return StaticCache(config=self.text_config, max_cache_len=length)
-        return DynamicCache(config=self.text_config)
+            return StaticCache(config=self.transformer.config, max_cache_len=length)
+        return DynamicCache(config=self.transformer.config)
 
     def pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
         """Return embeddings (batch, longest, D), validity and positions (batch, longest) of rows of token ids."""
@@ -65,7 +80,7 @@ class SequenceModel(ABC):
         ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
         start = torch.tensor([longest - len(row) for row in rows])
         positions = (torch.arange(longest) - start[:, None]).to(self.device)
-        return self.embed(ids.to(self.device)), positions >= 0, positions.clamp(min=0)
+        return self.embed(ids), positions >= 0, positions.clamp(min=0)
 
 
 def causal(valid: Tensor) -> Tensor:

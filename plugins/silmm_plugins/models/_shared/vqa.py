@@ -62,7 +62,7 @@ class ImagePrefix:
         own = (owners[:, :, None] == owners[:, None, :]) & past
         allowed = torch.cat([own.new_ones(len(questions), longest, self._length), own], -1)
         states = self._model.run(
-            self._model.embed(ids.to(device)), allowed, self._next + offsets.to(device), self._cache
+            self._model.embed(ids), allowed, self._next + offsets.to(device), self._cache
         )
         self._cache.crop(-longest)
         rows = [row for row, group in enumerate(questions) for _ in group]

@@ -1,1 +1,1 @@
-"""DreamLLM: a language model whose dream queries' hidden states a frozen Stable Diffusion 2.1 decodes."""
+"""DreamLLM: a language model; a frozen Stable Diffusion 2.1 decodes the hidden states of its dream queries."""

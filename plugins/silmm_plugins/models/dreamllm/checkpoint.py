@@ -1,6 +1,6 @@
 """The configuration of a DreamLLM folder and the names of its plugin files.
 
-The `_target_` import paths of config.json are never looked at (docs/spec/base-models.md 1.2).
+The `_target_` import paths of config.json are ignored (docs/spec/base-models.md 1.2).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from silmm.errors import DataError
 DREAM, VISION, DIFFUSION = "dream_embedding", "clip_vision_embedding", "stable_diffusion_head"
 """The plugins of the original, each with a file `NAME.bin` and an entry in `plugins_init_kwargs`."""
 FILES = ["*.json", "*.safetensors", "*.bin", "tokenizer.model"]
-"""What a download from the hub takes."""
+"""Files that are fetched from the hub."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if kind != "dreamllm":
         raise DataError(
             f"{folder / 'config.json'}: model_type is {kind!r}, expected 'dreamllm'; take the folder of a "
-            "DreamLLM checkpoint or the model that this one is of (`silmm plugins`)"
+            "DreamLLM checkpoint, or the adapter of this model (`silmm plugins`)"
         )
     for key in ("special_tokens2ids_dict", "plugins_init_kwargs"):
         if not isinstance(config.get(key), dict):

@@ -1,8 +1,8 @@
-"""Configurations of the two public models inside DreamLLM: from companion folders, or the known facts.
+"""Configurations of the two public models inside DreamLLM: from companion folders, or the published values.
 
-The checkpoint holds the weights of CLIP's image tower and of Stable Diffusion, and only names the models
-whose configuration they have. The hub's repository of Stable Diffusion 2.1 is gone, so what its
-configurations said stands here (docs/spec/base-models.md 0.9, 1.2).
+The checkpoint holds the weights of CLIP's image tower and of Stable Diffusion, but only the names of the models
+whose configuration they have. The hub's repository of Stable Diffusion 2.1 is gone, so its configurations are
+repeated here (docs/spec/base-models.md 0.9, 1.2).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ SCHEDULE_2_1: Mapping[str, Any] = {
     "steps_offset": 1,
     "clip_sample": False,
 }
-"""Recalled, not read in the original file: the specification marks it so."""
+"""Recalled, not read in the original file, as the specification says."""
 
 
 REMEDY = "give the folder of its configuration by model.companions, or copy the file again"
@@ -68,26 +68,26 @@ REMEDY = "give the folder of its configuration by model.companions, or copy the 
 
 @dataclass(frozen=True)
 class Companions:
-    """What the networks are built from."""
+    """The configurations of the networks."""
 
     clip: Mapping[str, Any]
     unet: Mapping[str, Any]
     vae: Mapping[str, Any]
     schedule: Mapping[str, Any]
     sources: Mapping[str, str]
-    """Where each was read: a file, or "known facts"."""
+    """The source of each: a file, or "published values"."""
 
 
-def find(folder: Path, config: Mapping[str, Any], given: str) -> Companions:
+def find(folder: Path, config: Mapping[str, Any], directory: str) -> Companions:
     """Return the configurations, each from its companion folder where there is one.
 
     Args:
         folder: the checkpoint.
         config: its config.json; the last part of `*_name_or_path` is the name of a companion folder.
-        given: the folder that holds the companions, or nothing: `companions` in the checkpoint or beside it.
+        directory: the folder that holds the companions; empty: `companions` in the checkpoint or beside it.
 
     Raises:
-        DataError: a given companion is missing, or a file cannot be read.
+        DataError: `directory` lacks a companion, or a file cannot be read.
     """
     clip = _name(plugin(config, VISION).get("clip_vision_model_name_or_path"), "clip-vit-large-patch14")
     diffusion = _name(plugin(config, DIFFUSION).get("diffusion_name_or_path"), "stable-diffusion-2-1-base")
@@ -97,18 +97,19 @@ def find(folder: Path, config: Mapping[str, Any], given: str) -> Companions:
         "vae": (f"{diffusion}/vae/config.json", VAE_2_1),
         "schedule": (f"{diffusion}/scheduler/scheduler_config.json", SCHEDULE_2_1),
     }
-    places = [Path(given).expanduser()] if given else [folder / "companions", folder.parent / "companions"]
-    found: dict[str, Mapping[str, Any]] = {}
+    nearby = [folder / "companions", folder.parent / "companions"]
+    folders = [Path(directory).expanduser()] if directory else nearby
+    configs: dict[str, Mapping[str, Any]] = {}
     sources = {}
-    for part, (name, facts) in files.items():
-        path = next((place / name for place in places if (place / name).is_file()), None)
-        if path is None and given:
-            raise DataError(f"{places[0] / name} is missing; model.companions has to hold all of "
-                            f"{', '.join(one for one, _ in files.values())}")  # fmt: skip
-        sources[part] = str(path or "known facts")
-        found[part] = facts if path is None else _public(read_json(path, f"the configuration of {part}"))
-    found["clip"] = found["clip"].get("vision_config", found["clip"])  # a whole CLIP has it one level down
-    return Companions(**found, sources=sources)
+    for part, (name, published) in files.items():
+        path = next((parent / name for parent in folders if (parent / name).is_file()), None)
+        if path is None and directory:
+            raise DataError(f"{folders[0] / name} is missing; model.companions has to hold all of "
+                            f"{', '.join(file for file, _ in files.values())}")  # fmt: skip
+        sources[part] = str(path or "published values")
+        configs[part] = published if path is None else _public(read_json(path, f"the configuration of {part}"))
+    configs["clip"] = configs["clip"].get("vision_config", configs["clip"])  # one level down in a whole CLIP
+    return Companions(**configs, sources=sources)
 
 
 def _public(config: Mapping[str, Any]) -> dict[str, Any]:

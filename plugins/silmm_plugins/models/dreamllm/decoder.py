@@ -23,11 +23,11 @@ _SCHEDULE = (
     *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas"),
     *("prediction_type", "steps_offset", "clip_sample"),
 )
-"""What ancestral sampling needs of the scheduler's configuration, which may be of another scheduler."""
+"""Keys of the scheduler's configuration, perhaps another scheduler's, that ancestral sampling needs."""
 
 
 class DreamDecoder:
-    """H in, images out; nothing in it is ever trained."""
+    """Features H in, images out; always frozen."""
 
     def __init__(
         self, condition: nn.Module, unet: nn.Module, vae: nn.Module, schedule: dict[str, Any]
@@ -70,7 +70,7 @@ class DreamDecoder:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the latents of an image."""
+        """Channels, height and width of an image's latents."""
         config: Any = self.unet.config
         return (config.in_channels, config.sample_size, config.sample_size)
 
@@ -82,14 +82,14 @@ class DreamDecoder:
 
         Args:
             features: H, (batch, L, D).
-            unconditional: H of the prompt to lead away from, (1, L, D).
+            unconditional: H of the negative prompt, (1, L, D).
             seeds: of each image: a generator on the CPU samples first its latents, then its noises, so that
-                neither company nor device changes them.
+                neither the other images nor the device change them.
             steps: denoising steps.
             guidance: scale; 1 is none.
         """
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        latents = torch.stack([torch.randn(self.latent_shape, generator=one) for one in generators])
+        latents = torch.stack([torch.randn(self.latent_shape, generator=generator) for generator in generators])
         final = self.denoise(features, unconditional, latents, generators, steps=steps, guidance=guidance)
         return self.images(final)
 
@@ -111,8 +111,8 @@ class DreamDecoder:
             condition = torch.cat([self.project(unconditional).expand_as(condition), condition])
         latents = latents.to(condition.device, condition.dtype) * scheduler.init_noise_sigma
         for step in scheduler.timesteps:
-            given = latents if guidance == 1.0 else torch.cat([latents, latents])
-            noise = self.noise(given, step, condition)
+            inputs = latents if guidance == 1.0 else torch.cat([latents, latents])
+            noise = self.noise(inputs, step, condition)
             if guidance != 1.0:
                 without, with_prompt = noise.chunk(2)
                 noise = without + guidance * (with_prompt - without)
@@ -126,9 +126,9 @@ class DreamDecoder:
         return condition
 
     def noise(self, latents: Tensor, step: Tensor | int, condition: Tensor) -> Tensor:
-        """Return the noise that the UNet sees in the latents."""
-        found: Tensor = self.unet(latents, step, encoder_hidden_states=condition, return_dict=False)[0]
-        return found
+        """Return the UNet's prediction of the noise in the latents."""
+        noise: Tensor = self.unet(latents, step, encoder_hidden_states=condition, return_dict=False)[0]
+        return noise
 
     def images(self, latents: Tensor) -> Tensor:
         """Return the images of latents, float32 (batch, 3, height, width) in [0, 1], on the CPU."""
@@ -138,5 +138,5 @@ class DreamDecoder:
 
 
 def _new_name(name: str) -> str:
-    """Return today's name of a weight; diffusers once called a VAE's attention otherwise."""
-    return _OLD_NAME.sub(lambda found: f"{found[1]}.{_OLD_ATTENTION[found[2]]}.", name)
+    """Return today's name of a weight; old versions of diffusers had other names for a VAE's attention."""
+    return _OLD_NAME.sub(lambda match: f"{match[1]}.{_OLD_ATTENTION[match[2]]}.", name)

@@ -1,4 +1,4 @@
-"""How DreamLLM sees: CLIP's image tower, one layer before its last, and the visual projector."""
+"""DreamLLM's image encoder: CLIP's image tower up to its last layer but one, and the visual projector."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _KEYS = (
 
 
 class DreamImageEncoder:
-    """Images of any size in, one vector a patch in the language model's space out."""
+    """Images of any size in, one vector per patch in the language model's space out."""
 
     def __init__(self, tower: nn.Module, visual_projector: nn.Module, layer: int) -> None:
-        """Wrap the networks; `layer` counts CLIP's hidden states, -2 is before the last layer."""
+        """Wrap the networks; `layer` is an index of CLIP's hidden states, -2 is before the last layer."""
         self.tower = tower
         self.projector = visual_projector
         self.layer = layer
         config: Any = tower.config
         self.tokens: int = (config.image_size // config.patch_size) ** 2
-        """Vectors of an image."""
+        """Vectors per image."""
         side = int(config.image_size)
         self._processor = _Processor(
             size={"shortest_edge": side}, crop_size={"height": side, "width": side}
@@ -58,7 +58,7 @@ class DreamImageEncoder:
         """Load `clip_vision_embedding.bin` into main memory (docs/spec/base-models.md 1.2, 1.5).
 
         Raises:
-            DataError: the file does not fit, or its variant is not known.
+            DataError: the file does not fit, or is of an unknown variant.
         """
         path, arguments = folder / f"{VISION}.bin", plugin(config, VISION)
         if arguments.get("use_additional_post_layernorm"):
@@ -76,7 +76,7 @@ class DreamImageEncoder:
             for name, tensor in weights.items()
             if name.startswith(_TOWER)
         }
-        own.pop(f"{inside}embeddings.position_ids", None)  # a buffer that old versions wrote
+        own.pop(f"{inside}embeddings.position_ids", None)  # a buffer of old versions
         refuse_unknown(path, "CLIPVisionModel", fill(tower, own, path, dtype=dtype, remedy=REMEDY), REMEDY)
         return cls(tower, projector(weights, path, dtype), int(arguments.get("select_layer", -2)))
 
@@ -86,11 +86,9 @@ class DreamImageEncoder:
         self.projector.to(device)
 
     def pixels(self, images: Sequence[Image]) -> Tensor:
-        """Return what CLIP sees, float32 (N, 3, side, side): shorter edge scaled, middle cut out."""
-        done = self._processor(
-            list(images), input_data_format="channels_last", return_tensors="np"
-        ).pixel_values
-        return torch.from_numpy(np.asarray(done, dtype=np.float32))
+        """Return CLIP's inputs, float32 (N, 3, side, side): shorter edge scaled, centre cropped."""
+        outputs = self._processor(list(images), input_data_format="channels_last", return_tensors="np")
+        return torch.from_numpy(np.asarray(outputs.pixel_values, dtype=np.float32))
 
     def vectors(self, pixels: Tensor) -> Tensor:
         """Return (N, tokens, hidden) vectors of images, without the class position."""

@@ -1,8 +1,7 @@
-"""DreamLLM's language model on ids and vectors: features, answers about images, and text.
+"""DreamLLM's language model on ids and vectors: stock Llama with learnable queries.
 
-Stock Llama. Every sequence has the positions that it would have alone: prompts are padded on the left under a
-mask, with their own position ids, so that nothing stands between a prompt and the queries. The original pads
-on the right instead, where H of a short prompt depends on the longest of its batch (docs/spec/base-models.md 1.4).
+Prompts are padded on the left, so that nothing stands between a prompt and the queries. The original pads on the
+right, where H of a short prompt depends on the longest of its batch (docs/spec/base-models.md 1.4).
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class DreamLM(SequenceModel):
     def load(
         cls, folder: Path, config: Mapping[str, Any], devices: Sequence[torch.device], dtype: torch.dtype
     ) -> DreamLM:
-        """Load the language model's weights and `dream_embedding.bin`; put it on its devices.
+        """Load the language model's weights and `dream_embedding.bin`, and move it to its devices.
 
         Raises:
             DataError: a file is missing, damaged, or does not fit config.json.
@@ -58,40 +57,16 @@ class DreamLM(SequenceModel):
         queries = read_pickle(path).get("dream_queries")
         if queries is None or queries.dim() != 3 or queries.shape[::2] != (1, options.hidden_size):
             raise DataError(
-                f"{path}: expected dream_queries of the shape (1, queries, {options.hidden_size}), found "
+                f"{path}: expected dream_queries of the shape (1, queries, {options.hidden_size}), not "
                 f"{'none' if queries is None else tuple(queries.shape)}"
             )
         Spread(network, network.model, devices).to(devices[0])
         return cls(network, queries[0].to(devices[0], dtype))
 
     @property
-    def text_config(self) -> Any:
-        """The configuration of the transformer."""
-        return self.backbone.config
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.queries.device
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return input embeddings (batch, time, D)."""
-        base: Any = self.backbone
-        vectors: Tensor = base.get_input_embeddings()(ids.to(self.device))
-        return vectors
-
-    def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
-        """Return the hidden states after the final norm, (batch, time, D)."""
-        base: Any = self.backbone
-        out = base.model(
-            inputs_embeds=vectors,
-            attention_mask=None if allowed is None else allowed[:, None],
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        states: Tensor = out.last_hidden_state
-        return states
+    def transformer(self) -> Any:
+        """The transformer without its head."""
+        return self.backbone.model
 
     def logits(self, states: Tensor) -> Tensor:
         """Return float32 logits of the whole vocabulary."""
@@ -100,11 +75,11 @@ class DreamLM(SequenceModel):
         return logits.float()
 
     def features(self, prompts: Sequence[Sequence[int]], offsets: Tensor | None = None) -> Tensor:
-        """Return H, (batch, L, D): the states behind the queries, after the final norm.
+        """Return H, (batch, L, D): the states of the queries after the final norm.
 
         Args:
-            prompts: ids up to and with <dream_start>.
-            offsets: added to the queries, (batch, L, D); None is none.
+            prompts: ids up to <dream_start>, included.
+            offsets: added to the queries, (batch, L, D); None adds nothing.
         """
         words, valid, positions = self.pad_left(prompts)
         length = len(self.queries)

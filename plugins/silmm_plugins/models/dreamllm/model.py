@@ -11,11 +11,11 @@ import torch
 
 from silmm.checkpoint.devices import dtype_of
 from silmm.checkpoint.folders import checkpoint_folder
-from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
+from silmm.contracts.models import ChatRequest, Image, Latent
 from silmm.errors import DataError
 from silmm_plugins.models._shared.generation import reply
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.representations import checked_features, features_by_prompt
+from silmm_plugins.models._shared.representations import FeatureModel, checked_features
 from silmm_plugins.models._shared.sequences import slices
 from silmm_plugins.models._shared.spreading import check_devices
 from silmm_plugins.models._shared.vqa import ImagePrefix
@@ -27,7 +27,7 @@ from silmm_plugins.models.dreamllm.options import CAPABILITIES, DreamLlmOptions
 from silmm_plugins.models.dreamllm.tokenizer import DreamTokenizer
 
 
-class DreamLlm(BaseModel):
+class DreamLlm(FeatureModel):
     """Vicuna with dream queries, whose hidden states H (64, 4096) condition Stable Diffusion 2.1."""
 
     def __init__(
@@ -39,7 +39,6 @@ class DreamLlm(BaseModel):
         options: DreamLlmOptions,
     ) -> None:
         """Wrap the parts, which are frozen and in eval mode."""
-        self.kind = "continuous"
         self.capabilities = frozenset(CAPABILITIES)
         self.lora_targets = r"model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
         self.backbone = language_model.backbone
@@ -49,11 +48,12 @@ class DreamLlm(BaseModel):
         self.placement.add("vision", vision, device=language_model.device)
         self.placement.add("decoder", decoder, device=language_model.device)
         self._options = options
+        self.sampling_batch_size = options.sampling_batch_size
         self._sources: Mapping[str, str] = {}
 
     @classmethod
     def load(cls, options: DreamLlmOptions) -> DreamLlm:
-        """Load a checkpoint folder as the original code writes it.
+        """Load a checkpoint folder in its original layout.
 
         Raises:
             UsageError: no path, a device that torch cannot use, or sentencepiece is missing.
@@ -68,7 +68,7 @@ class DreamLlm(BaseModel):
         stored = config.get("torch_dtype") or config.get("dtype")
         dtype = dtype_of(options.dtype, stored, folder / "config.json")
         tokenizer = DreamTokenizer(folder, config)
-        found = companions.find(folder, config, options.companions)
+        configs = companions.find(folder, config, options.companions)
         language_model = DreamLM.load(folder, config, devices, dtype)
         rows = len(language_model.backbone.get_input_embeddings().weight)  # type: ignore[operator]
         if tokenizer.size > rows:
@@ -76,10 +76,10 @@ class DreamLlm(BaseModel):
                 f"{folder}: the tokenizer has {tokenizer.size} tokens, but the language model embeds {rows}; "
                 "tokenizer.model, config.json and the weights are of different checkpoints"
             )
-        vision = DreamImageEncoder.load(folder, config, found.clip, dtype)
-        decoder = DreamDecoder.load(folder, found, dtype)
+        vision = DreamImageEncoder.load(folder, config, configs.clip, dtype)
+        decoder = DreamDecoder.load(folder, configs, dtype)
         model = cls(tokenizer, language_model, vision, decoder, options)
-        model._sources = {"checkpoint": str(folder), **found.sources}
+        model._sources = {"checkpoint": str(folder), **configs.sources}
         return model
 
     def probe(self) -> dict[str, Any]:
@@ -88,12 +88,12 @@ class DreamLlm(BaseModel):
         return {
             "sources": dict(self._sources),
             "special tokens": dict(sorted(words.special.items())),
-            "yes": {words.piece(one): one for one in words.yes},
-            "no": {words.piece(one): one for one in words.no},
+            "yes": {words.piece(token): token for token in words.yes},
+            "no": {words.piece(token): token for token in words.no},
             "tokenizer legacy": words.legacy,
             "vocabulary": config.vocab_size,  # type: ignore[union-attr]
             "H": list(self.language_model.queries.shape),
-            "tokens of a seen image": self.vision.tokens,
+            "tokens per image": self.vision.tokens,
             "latents": list(self.decoder.latent_shape),
             "dtype": str(self.language_model.queries.dtype).removeprefix("torch."),
             "schedule": self.decoder.schedule,
@@ -107,7 +107,7 @@ class DreamLlm(BaseModel):
         """Answer each request; examples are earlier turns of the conversation.
 
         Raises:
-            DataError: a request is longer than the model reads.
+            DataError: a request is too long.
         """
         self.placement.need()
         return reply(
@@ -124,7 +124,7 @@ class DreamLlm(BaseModel):
         return ids
 
     def reads(self, prompt: str) -> bool:
-        """Say whether there is room for the prompt and the queries."""
+        """Say whether the model has room for the prompt and the queries."""
         return self._fits(self._prompt_ids(prompt))
 
     # -- understanding -------------------------------------------------------------------------------
@@ -133,10 +133,10 @@ class DreamLlm(BaseModel):
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Sum the probabilities of the ways to begin with yes and with no, after `ASSISTANT:`.
+        """Sum the probabilities of the tokens that begin with yes or no, behind `ASSISTANT:`.
 
-        The softmax is over the whole vocabulary (docs/spec/base-models.md 1.5). An image is read once for all
-        its questions.
+        The softmax is over the whole vocabulary (docs/spec/base-models.md 1.5). Each image is read once for all its
+        questions.
         """
         self.placement.need("vision")
         results = [np.zeros((0, 2)) for _ in questions]
@@ -171,20 +171,13 @@ class DreamLlm(BaseModel):
     def _fits(self, ids: Sequence[int]) -> bool:
         return len(ids) + len(self.language_model.queries) < self.language_model.longest
 
-    @torch.inference_mode()
-    def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
-    ) -> list[Latent]:
-        """Return H(x), float32 (L, D), of each prompt; it is deterministic, so seeds change nothing."""
-        return features_by_prompt(self.features, prompts, self._options.sampling_batch_size)
-
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, L, D), after the final norm, before the condition projector.
 
         While gradients are asked for, image tower and decoder wait in main memory.
 
         Raises:
-            DataError: a prompt is longer than the model reads.
+            DataError: a prompt is too long.
         """
         rows = [self._prompt_ids(prompt) for prompt in prompts]
         for prompt, ids in zip(prompts, rows, strict=True):
@@ -209,8 +202,7 @@ class DreamLlm(BaseModel):
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
         """Decode each H (L, D) under the noise of its seed; real checkpoints give (512, 512, 3).
 
-        Guidance leads away from H of the negative prompt under the backbone as it stands, as the original
-        pipeline does.
+        Guidance leads away from H of the negative prompt under the present backbone, as in the original pipeline.
 
         Raises:
             DataError: a representation has another shape than this model's H, or is not finite.

@@ -23,7 +23,7 @@ DEFAULTS: dict[str, object] = {
 
 
 class DreamLlmOptions(LoadingOptions):
-    """Options of `dreamllm`; the ways of decoding are those that the original repository uses."""
+    """Options of `dreamllm`; values of decoding are from the original repository."""
 
     path: str = option(
         "",
@@ -33,13 +33,13 @@ class DreamLlmOptions(LoadingOptions):
     companions: str = option(
         "",
         "folder that holds the configurations of CLIP and Stable Diffusion, each in a folder named as in "
-        "config.json; empty: a folder `companions` in the checkpoint or beside it, else those of CLIP ViT-L/14 "
-        "and Stable Diffusion 2.1 base, which silmm knows",
+        "config.json; empty: a folder `companions` in the checkpoint or beside it, else the published values of CLIP "
+        "ViT-L/14 and Stable Diffusion 2.1 base",
         checkpoint={"beside": ["companions"]},
     )
     steps: int = option(
         50,
-        "denoising steps of an image (the repository uses 50, 100 and 150)",
+        "denoising steps per image (the repository uses 50, 100 and 150)",
         ge=1, le=1000, unit="steps", paper="not given",
     )
     guidance: float = option(

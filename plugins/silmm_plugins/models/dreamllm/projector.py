@@ -15,7 +15,7 @@ _PREFIX = "projector.projector."
 
 
 def projector(weights: Mapping[str, Tensor], source: Path, dtype: torch.dtype) -> nn.Module:
-    """Build the projector that a plugin file holds: one linear map, or linear maps with GELU between them.
+    """Build the projector of a plugin file: one linear map, or linear maps with GELU between them.
 
     Its form is read from the names: `projector.projector.weight`, or `projector.projector.{0,2,…}.weight`
     (docs/spec/base-models.md 1.1).
@@ -23,12 +23,12 @@ def projector(weights: Mapping[str, Tensor], source: Path, dtype: torch.dtype) -
     Raises:
         DataError: the file holds another kind of projector, or none.
     """
-    own = {name.removeprefix(_PREFIX): one for name, one in weights.items() if name.startswith(_PREFIX)}
+    own = {name.removeprefix(_PREFIX): tensor for name, tensor in weights.items() if name.startswith(_PREFIX)}
     if "weight" in own:
         network: nn.Module = empty_network(lambda: _linear(own, ""))
     else:
-        places = [name.partition(".")[0] for name in own if name.endswith(".weight")]
-        numbers = sorted(int(place) for place in places if place.isdigit())
+        prefixes = [name.partition(".")[0] for name in own if name.endswith(".weight")]
+        numbers = sorted(int(prefix) for prefix in prefixes if prefix.isdigit())
         if not numbers or numbers != list(range(0, 2 * len(numbers), 2)):
             raise DataError(
                 f"{source}: {_PREFIX}weight is missing, and no {_PREFIX}0.weight, …2.weight either; expected "
@@ -46,6 +46,6 @@ def _mlp(own: Mapping[str, Tensor], numbers: list[int]) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-def _linear(own: Mapping[str, Tensor], place: str) -> nn.Module:
-    rows, columns = own[f"{place}weight"].shape
-    return nn.Linear(columns, rows, bias=f"{place}bias" in own)
+def _linear(own: Mapping[str, Tensor], prefix: str) -> nn.Module:
+    rows, columns = own[f"{prefix}weight"].shape
+    return nn.Linear(columns, rows, bias=f"{prefix}bias" in own)

@@ -1,4 +1,4 @@
-"""DreamLLM's conversation template, Vicuna 1.1 as its evaluation code writes it (docs/spec/base-models.md 1.3)."""
+"""DreamLLM's conversation template, Vicuna 1.1 as in its evaluation code (docs/spec/base-models.md 1.3)."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ SYSTEM = (
     " A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, "
     "detailed, and polite answers to the user's questions."
 )
-"""With the space in front that the evaluation code has."""
+"""With a leading space, as in the evaluation code."""
 USER = " USER: "
 ASSISTANT = " ASSISTANT:"
 
 
 def turns(request: ChatRequest) -> list[str]:
-    """Return the texts of a conversation: all but the last are closed by </s>, the last is to be answered.
+    """Return the texts of a conversation: all but the last end with </s>, the last is to be answered.
 
-    Each in-context example is an earlier turn; the instruction stands in every turn, before its input.
+    Each in-context example is an earlier turn; every turn begins with the instruction.
     """
 
-    def asked(text: str) -> str:
+    def turn(text: str) -> str:
         return f"{request.instruction}\n{text}" if request.instruction else text
 
-    before = [f"USER: {asked(given)}{ASSISTANT} {answer}" for given, answer in request.examples]
-    texts = [*before, f"USER: {asked(request.input)}{ASSISTANT}"]
+    before = [f"USER: {turn(text)}{ASSISTANT} {answer}" for text, answer in request.examples]
+    texts = [*before, f"USER: {turn(request.input)}{ASSISTANT}"]
     return [f"{SYSTEM} {texts[0]}", *texts[1:]]
 
 
 def question(text: str) -> str:
-    """Return what follows an image."""
+    """Return the text behind an image."""
     return f"{text}{ASSISTANT}"

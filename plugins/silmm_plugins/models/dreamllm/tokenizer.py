@@ -1,8 +1,8 @@
-"""DreamLLM's words: the checkpoint's sentencepiece model as transformers 4.35 used it, and special tokens.
+"""DreamLLM's tokenizer: the checkpoint's sentencepiece model as in transformers 4.35, and special tokens.
 
-Each stretch of text between special tokens is encoded by itself, with the space that sentencepiece puts in
-front (`legacy`). Newer tokenizers of transformers give other ids. Text never becomes a special token,
-whatever it holds. The ids of the special tokens are read, never derived (docs/spec/base-models.md 0.1, 0.2, 1.3).
+Each stretch of text between special tokens is encoded by itself, with the leading space of sentencepiece
+(`legacy`). Newer tokenizers of transformers give other ids. Text never becomes a special token. The ids of the
+special tokens are read, never derived (docs/spec/base-models.md 0.1, 0.2, 1.3).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from silmm.checkpoint.folders import read_json
 from silmm.errors import DataError, UsageError
 
 IMAGE_TOKENS = ("<im_patch>", "<im_start>", "<im_end>", "<dream_start>", "<dream_end>")
-"""The special tokens that sampling and looking need."""
+"""The special tokens of images."""
 YES, NO = ("▁Yes", "▁yes", "Yes", "yes"), ("▁No", "▁no", "No", "no")
-"""How an answer can begin; those count that are single pieces of the vocabulary."""
+"""Beginnings of an answer; those count that are single pieces of the vocabulary."""
 _NO_SPACE_IN_FRONT = b"\x1a\x02\x18\x00"
-"""A model file that only says `normalizer_spec { add_dummy_prefix: false }`; behind another, merged in."""
+"""A model file with `normalizer_spec { add_dummy_prefix: false }` alone; appended to another, it is merged."""
 
 
 class DreamTokenizer:
@@ -45,8 +45,8 @@ class DreamTokenizer:
         """Return the ids of a stretch of text, without <s>.
 
         Args:
-            text: any text; names of special tokens in it are letters like others.
-            after_special: whether a special token stands before it; no difference unless the checkpoint's
+            text: any text; names of special tokens in it are plain text.
+            after_special: whether a special token comes before it; without effect unless the checkpoint's
                 tokenizer_config.json says ``"legacy": false``.
         """
         start = "" if self.legacy or after_special else "▁"
@@ -54,46 +54,46 @@ class DreamTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids; special tokens give nothing."""
-        known = set(self.special.values())
-        text: str = self._pieces.decode([one for one in ids if one not in known])
+        """Return the text of ids without special tokens."""
+        special = set(self.special.values())
+        text: str = self._pieces.decode([token for token in ids if token not in special])
         return text
 
     def piece(self, token: int) -> str:
-        """Return how a token is written in the vocabulary."""
+        """Return the spelling of a token in the vocabulary."""
         names = {number: name for name, number in self.special.items()}
         return names.get(token) or str(self._pieces.id_to_piece(token))
 
     def _single(self, folder: Path, forms: Sequence[str]) -> list[int]:
         ids = [self._pieces.piece_to_id(form) for form in forms]
-        found = sorted({one for one in ids if one != self._pieces.unk_id()})
-        if not found:
+        single = sorted({token for token in ids if token != self._pieces.unk_id()})
+        if not single:
             raise DataError(
-                f"{folder / 'tokenizer.model'} holds none of {', '.join(forms)} as a single piece; answers "
-                "to yes/no questions cannot be read. Expected the tokenizer of LLaMA"
+                f"{folder / 'tokenizer.model'} holds none of {', '.join(forms)} as a single piece, so yes/no "
+                "answers cannot be read; expected the tokenizer of LLaMA"
             )
-        return found
+        return single
 
 
 def _special(folder: Path, config: Mapping[str, Any]) -> dict[str, int]:
     table = config["special_tokens2ids_dict"]
     further = table.get("additional_special_tokens", {})
-    found = {str(name): one for name, one in {**table, **further}.items() if isinstance(one, int)}
-    missing = [name for name in ("<s>", "</s>", *IMAGE_TOKENS) if name not in found]
+    special = {str(name): token for name, token in {**table, **further}.items() if isinstance(token, int)}
+    missing = [name for name in ("<s>", "</s>", *IMAGE_TOKENS) if name not in special]
     if missing:
         raise DataError(
             f"{folder / 'config.json'}: special_tokens2ids_dict does not name {', '.join(missing)}; expected "
-            f"<s>, </s>, {', '.join(IMAGE_TOKENS)}. Take a checkpoint that was trained to sample"
+            f"<s>, </s>, {', '.join(IMAGE_TOKENS)}. Take a checkpoint that was trained to sample images"
         )
     path = folder / "added_tokens.json"
     added = read_json(path, "the added tokens of the tokenizer", required=False)
     for name, token in added.items():
-        if name in found and token != found[name]:
+        if name in special and token != special[name]:
             raise DataError(
-                f"{path}: {name} is {token}, but {found[name]} in special_tokens2ids_dict of config.json; "
+                f"{path}: {name} is {token}, but {special[name]} in special_tokens2ids_dict of config.json; "
                 "the files are of different checkpoints"
             )
-    return found
+    return special
 
 
 def _sentencepiece(path: Path, legacy: bool) -> Any:

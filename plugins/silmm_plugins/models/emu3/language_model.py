@@ -33,41 +33,14 @@ class Emu3LM(SequenceModel):
         self.head_chunk = head_chunk
 
     @property
-    def text(self) -> Any:
+    def transformer(self) -> Any:
         """The transformer without its head."""
         return getattr(self.backbone.model, "text_model", self.backbone.model)
 
-    @property
-    def text_config(self) -> Any:
-        """The configuration of the transformer."""
-        return self.text.config
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        device: torch.device = self.text.embed_tokens.weight.device
-        return device
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return the embeddings of token ids, (…, hidden)."""
-        vectors: Tensor = self.text.embed_tokens(ids)
-        return vectors
-
-    def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
-        """Return final hidden states (batch, time, hidden)."""
-        bias = None
-        if allowed is not None:
-            bias = torch.zeros(allowed.shape, dtype=vectors.dtype, device=allowed.device)
-            bias = bias.masked_fill_(~allowed, torch.finfo(vectors.dtype).min)[:, None]
-        out = self.text(
-            inputs_embeds=vectors,
-            position_ids=positions,
-            attention_mask=bias,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        states: Tensor = out.last_hidden_state
-        return states
+    def attention_mask(self, allowed: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the mask as what is added to attention scores, (batch, 1, time, keys)."""
+        bias = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+        return bias.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 
     def logits(self, states: Tensor) -> Tensor:
         """Return logits over the whole vocabulary, (…, vocabulary), float32."""
@@ -93,7 +66,7 @@ class Emu3LM(SequenceModel):
             [*prefix, *grammar.body(tokens, codes)[:-1]]
             for prefix, codes in zip(prefixes, images, strict=True)
         ]
-        states = self.text(input_ids=self._padded(sequences), use_cache=False).last_hidden_state
+        states = self.transformer(input_ids=self._padded(sequences), use_cache=False).last_hidden_state
         predicting = [
             (row, len(prefix) - 1 + position)
             for row, (prefix, codes) in enumerate(zip(prefixes, images, strict=True))

@@ -240,11 +240,11 @@ def _placed(
     """Place the parts that share the policy's devices, the policy first; a judge elsewhere stays there."""
     devices = check_devices("emu3", options.device)
     placement = Placement(options.offload)
-    placement.add("policy", Spread(policy.backbone, policy.text, devices), device=devices[0])
+    placement.add("policy", Spread(policy.backbone, policy.transformer, devices), device=devices[0])
     placement.add("vision", vision, device=devices[0])
     if judge.model is not policy:
         judge_devices = check_devices("emu3", options.judge_device or options.device)
-        spread = Spread(judge.model.backbone, judge.model.text, judge_devices)
+        spread = Spread(judge.model.backbone, judge.model.transformer, judge_devices)
         if set(judge_devices) & set(devices):
             placement.add("judge", spread, device=judge_devices[0])
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -21,37 +20,14 @@ class JanusNetwork(SequenceModel):
         self.codes = int(stock.config.vq_config.num_embeddings)
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        device: torch.device = self.stock.lm_head.weight.device
-        return device
-
-    @property
-    def text_config(self) -> Any:
-        """The configuration of the language model."""
-        return self.stock.config.text_config
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return the embeddings of text tokens, (…, hidden)."""
-        vectors: Tensor = self.stock.model.language_model.embed_tokens(ids)
-        return vectors
+    def transformer(self) -> Any:
+        """The language model without its head."""
+        return self.stock.model.language_model
 
     def embed_codes(self, codes: Tensor) -> Tensor:
         """Return the embeddings of image codes as the language model reads them, (…, hidden)."""
         vectors: Tensor = self.stock.prepare_embeddings_for_image_generation(codes)
         return vectors
-
-    def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
-        """Return final hidden states (batch, time, hidden)."""
-        out = self.stock.model.language_model(
-            inputs_embeds=vectors,
-            attention_mask=None if allowed is None else allowed[:, None],
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        states: Tensor = out.last_hidden_state
-        return states
 
     def code_logits(self, states: Tensor) -> Tensor:
         """Return the generation head's logits over image codes, float32 (…, codes)."""

@@ -13,7 +13,7 @@ class Attention(nn.Module):
     """Attention of every position to every position; `split_bias` learns none for the keys."""
 
     def __init__(self, width: int, heads: int, *, split_bias: bool = False) -> None:
-        """Make the projections; `heads` divides `width`."""
+        """Build the projections; `heads` divides `width`."""
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width, bias=not split_bias)
@@ -38,7 +38,7 @@ class Mlp(nn.Module):
     """Two linear maps with the exact GELU between them."""
 
     def __init__(self, width: int, hidden: int) -> None:
-        """Make the maps."""
+        """Build the maps."""
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
         self.fc2 = nn.Linear(hidden, width)
@@ -53,7 +53,7 @@ class Block(nn.Module):
     """A pre-norm transformer block."""
 
     def __init__(self, width: int, heads: int, hidden: int, *, split_bias: bool = False) -> None:
-        """Make the two halves."""
+        """Build the two halves."""
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=_EPS)
         self.attn = Attention(width, heads, split_bias=split_bias)
@@ -71,7 +71,7 @@ class PatchEmbedding(nn.Module):
     """Square patches to vectors."""
 
     def __init__(self, width: int, patch: int) -> None:
-        """Make the projection of patches of `patch` pixels a side."""
+        """Build the projection of patches with `patch` pixels per side."""
         super().__init__()
         self.proj = nn.Conv2d(3, width, patch, stride=patch)
 
@@ -82,10 +82,10 @@ class PatchEmbedding(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Pixels to one vector a patch and one for the whole, without a last norm (docs/spec/base-models.md 2.1)."""
+    """Pixels to one vector per patch and one for the image, without a final norm (docs/spec/base-models.md 2.1)."""
 
     def __init__(self, *, width: int, depth: int, heads: int, hidden: int, patch: int, grid: int) -> None:
-        """Make the network for images of `grid` patches a side; real sizes: 1408, 39, 16, 6144, 14, 16."""
+        """Build the network for images of `grid` patches per side; real sizes: 1408, 39, 16, 6144, 14, 16."""
         super().__init__()
         self.side, self.heads = grid * patch, heads
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))

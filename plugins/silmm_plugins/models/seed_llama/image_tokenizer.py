@@ -1,4 +1,4 @@
-"""SEED tokenizer 2: an image to 32 codes, and codes to the CLIP embedding that unCLIP samples from."""
+"""SEED tokenizer 2: an image to 32 codes, and codes to the CLIP embedding that unCLIP decodes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _VISION_EPS = 1e-5
 class SeedImageTokenizer(nn.Module):
     """Image encoder, causal Q-Former, codebook and decoder (docs/spec/base-models.md 2.3).
 
-    Attributes carry the names of the published weights.
+    Attributes have the names of the published weights.
     """
 
     def __init__(self, sizes: Sizes) -> None:
-        """Make the network with the sizes of a checkpoint."""
+        """Build the network with the sizes of a checkpoint."""
         super().__init__()
         width, vision = sizes.width, sizes.vision
         self.visual_encoder = VisionTransformer(
@@ -53,8 +53,8 @@ class SeedImageTokenizer(nn.Module):
         )
         down = [width, *sizes.down]
         maps: list[nn.Module] = []
-        for given, wanted in pairwise(down):
-            maps += [nn.Linear(given, wanted, bias=False), nn.ReLU()]
+        for width_in, width_out in pairwise(down):
+            maps += [nn.Linear(width_in, width_out, bias=False), nn.ReLU()]
         self.image_down = nn.Sequential(*maps[:-1])
         self.distill_image_proj = nn.Linear(sizes.length * down[-1], sizes.embedding)
 
@@ -90,18 +90,18 @@ class SeedImageTokenizer(nn.Module):
         states: Tensor = self.ln_vision(self.visual_encoder(pixels))
         return states
 
-    def read(self, states: Tensor) -> Tensor:
-        """Return what is quantised, (batch, 32, code width), from the states of :meth:`image_states`."""
+    def code_vectors(self, states: Tensor) -> Tensor:
+        """Return the vectors to quantise, (batch, 32, code width), of the states of :meth:`image_states`."""
         queries = self.Qformer(self.query_tokens.expand(len(states), -1, -1), states)
         out: Tensor = self.encode_task_layer(queries)
         return out
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the codes (batch, 32): the nearest row of the codebook by squared distance."""
-        read = self.read(self.image_states(pixels)).float()
+        vectors = self.code_vectors(self.image_states(pixels)).float()
         book = self._codebook.float()
         # |z - e|² without |z|², which is the same for all rows
-        return (book.square().sum(1) - 2 * read @ book.T).argmin(-1)
+        return (book.square().sum(1) - 2 * vectors @ book.T).argmin(-1)
 
     def embed(self, codes: Tensor) -> Tensor:
         """Return the CLIP image embeddings (batch, embedding) of codes (batch, 32)."""

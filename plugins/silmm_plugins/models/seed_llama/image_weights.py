@@ -1,4 +1,4 @@
-"""Weights of the SEED tokenizer from seed_quantizer.pt and, where it lacks them, eva_vit_g.pth."""
+"""Weights of the SEED tokenizer from seed_quantizer.pt and, where the file lacks them, eva_vit_g.pth."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Weights: TypeAlias = dict[str, torch.Tensor]
 _VISION = "visual_encoder."
 _LAYER = "Qformer.bert.encoder.layer."
 _VIT_HEADS = {1408: 16}
-"""Width of the published image encoder to its attention heads, which no shape tells."""
+"""Width of the published image encoder -> its attention heads, which no shape shows."""
 _HEADS = 12
-"""Of the Q-Former and of the blocks behind the codebook; in no file, the original fixes it."""
+"""Of the Q-Former and of the blocks behind the codebook: a constant of the original."""
 _UNUSED = re.compile(
     r"pos_embed$|blocks\.|Qformer\.cls\.|Qformer\.bert\.embeddings\.(position_ids|word_|position_emb)"
     r"|Qformer\.bert\.encoder\.layer\.\d+\.(intermediate|output)\."
@@ -32,23 +32,19 @@ _UNUSED = re.compile(
 """Parts of the file that only its training used."""
 
 
-
-
-
-
 def load_image_tokenizer(
     folder: Path, vit: Path | None, vit_heads: int, guess: int
 ) -> tuple[SeedImageTokenizer, tuple[str, ...]]:
-    """Return the tokenizer in float32, frozen and in eval mode, and the names of weights without a place.
+    """Return the tokenizer in float32, frozen and in eval mode, and the names of unused weights.
 
     Args:
         folder: holds seed_quantizer.pt.
-        vit: eva_vit_g.pth, read only if the other file holds no image encoder; its last block is not used.
+        vit: eva_vit_g.pth, read only if the other file holds no image encoder, without its last block.
         vit_heads: attention heads of the image encoder; 0 is 16 at the published width, else `guess`.
         guess: for an image encoder of another width.
 
     Raises:
-        DataError: a file is damaged or of something else, or the image encoder is in neither.
+        DataError: a file is damaged or another one, or the image encoder is in neither.
     """
     from silmm_plugins.models.seed_llama.image_tokenizer import SeedImageTokenizer
 
@@ -73,14 +69,14 @@ def _vision(path: Path, vit: Path | None) -> Weights:
     if vit is None:
         raise DataError(
             f"{path} holds no image encoder and there is no {VIT} beside it; get that file (LAVIS, EVA-CLIP "
-            f"ViT-g) and give it as --set model.vit=FILE"
+            "ViT-g) and give it as --set model.vit=FILE"
         )
-    found = {_VISION + name: value for name, value in read_pickle(vit, ["model"]).items()}
+    weights = {_VISION + name: value for name, value in read_pickle(vit, ["model"]).items()}
     try:
-        last = f"{_VISION}blocks.{_numbers(found, f'{_VISION}blocks.')[-1]}."
+        last = f"{_VISION}blocks.{_numbers(weights, f'{_VISION}blocks.')[-1]}."
     except KeyError as error:
         raise DataError(f"{vit} holds no image encoder: {error} is missing") from error
-    return {name: value for name, value in found.items() if not name.startswith(last)}
+    return {name: value for name, value in weights.items() if not name.startswith(last)}
 
 
 def _sizes(weights: Weights, vit_heads: int, guess: int) -> Sizes:
@@ -103,9 +99,9 @@ def _sizes(weights: Weights, vit_heads: int, guess: int) -> Sizes:
     )
 
 
-def _vision_sizes(weights: Weights, given: int, guess: int) -> VisionSizes:
+def _vision_sizes(weights: Weights, vit_heads: int, guess: int) -> VisionSizes:
     patches = weights[f"{_VISION}patch_embed.proj.weight"]
-    heads = given or _VIT_HEADS.get(len(patches), guess)
+    heads = vit_heads or _VIT_HEADS.get(len(patches), guess)
     if patches.shape[0] % heads:
         raise ValueError(f"a width that {heads} heads divide (model.vit_heads)")
     return VisionSizes(
@@ -120,10 +116,10 @@ def _vision_sizes(weights: Weights, given: int, guess: int) -> VisionSizes:
 
 def _numbers(weights: Weights, prefix: str) -> list[int]:
     """Return the numbers that follow a prefix in the names, in order."""
-    found = {int(name[len(prefix) :].split(".")[0]) for name in weights if name.startswith(prefix)}
-    if not found:
+    numbers = {int(name[len(prefix) :].split(".")[0]) for name in weights if name.startswith(prefix)}
+    if not numbers:
         raise KeyError(prefix + "0")
-    return sorted(found)
+    return sorted(numbers)
 
 
 def _number(name: str) -> int:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from silmm.checkpoint.devices import device_of
 from silmm_plugins.models._shared.sequences import SequenceModel
 
 
@@ -21,31 +20,9 @@ class SeedLM(SequenceModel):
         self.backbone = backbone
 
     @property
-    def device(self) -> torch.device:
-        """Where the model takes its inputs."""
-        return device_of(self.backbone)
-
-    @property
-    def text_config(self) -> Any:
-        """The configuration of the transformer."""
-        return self.backbone.config
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return the embeddings of token ids, (…, hidden)."""
-        vectors: Tensor = self.backbone.get_input_embeddings()(ids)
-        return vectors
-
-    def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
-        """Return final hidden states (batch, time, hidden)."""
-        out = self.backbone.model(
-            inputs_embeds=vectors,
-            attention_mask=None if allowed is None else allowed[:, None],
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        states: Tensor = out.last_hidden_state
-        return states
+    def transformer(self) -> Any:
+        """The transformer without its head."""
+        return self.backbone.model
 
     def logits(self, states: Tensor) -> Tensor:
         """Return float32 logits over the whole vocabulary."""
@@ -63,7 +40,7 @@ class SeedLM(SequenceModel):
         rows = [[*prompt, *ids] for prompt, ids in zip(prompts, tokens.tolist(), strict=True)]
         longest, length = max(map(len, rows)), tokens.shape[1]
         ids = torch.tensor([[*row, *([0] * (longest - len(row)))] for row in rows], device=self.device)
-        states = self.backbone.model(input_ids=ids, use_cache=False).last_hidden_state
+        states = self.transformer(input_ids=ids, use_cache=False).last_hidden_state
         ends = torch.tensor([len(row) - 1 for row in rows], device=states.device)
         predicting = ends[:, None] + torch.arange(-length, 0, device=states.device)
         following: Tensor = states[torch.arange(len(rows), device=states.device)[:, None], predicting]

@@ -1,8 +1,8 @@
-"""Where the parts of a SEED-LLaMA lie: language model, tokenizer, image encoder and unCLIP decoder."""
+"""Finds the parts of a SEED-LLaMA: language model, tokenizer, image encoder and unCLIP decoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ QUANTIZER = "seed_quantizer.pt"
 PIECES = "tokenizer.model"
 VIT = "eva_vit_g.pth"
 TOKENIZER_ID = "AILab-CVC/seed-tokenizer-2"
-_WANTED = ["*.json", "*.bin", "*.safetensors", "*.model", "*.pt", "*.txt"]
+_FILES = ["*.json", "*.bin", "*.safetensors", "*.model", "*.pt", "*.txt"]
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,22 @@ class Folders:
 
 
 def find(options: SeedLlamaOptions) -> Folders:
-    """Return the parts that the options name, or that lie in or beside the folder `path`.
+    """Return the parts that the options name, or that are in or beside the folder `path`.
 
     Raises:
-        UsageError: `path` is not given, or fits more than one language model.
+        UsageError: there is no `path`, or it holds several language models.
         DataError: a part is missing, or a hub id cannot be fetched.
     """
     root = checkpoint_folder(
-        options.path, _WANTED, owner="seed-llama",
+        options.path, _FILES, owner="seed-llama",
         expected="the folder of the language model, or one that holds it and the other parts",
         revision=options.revision,
     )  # fmt: skip
     from_hub = not Path(options.path).expanduser().is_dir()
     model = _language_model(root)
-    places = [root] if model != root else [root, root.parent]
-    given = options.tokenizer or (TOKENIZER_ID if from_hub else "")
-    tokenizer = checkpoint_folder(given, _WANTED, option="tokenizer") if given else _tokenizer(places)
+    nearby = [root] if model != root else [root, root.parent]
+    source = options.tokenizer or (TOKENIZER_ID if from_hub else "")
+    tokenizer = checkpoint_folder(source, _FILES, option="tokenizer") if source else _tokenizer(nearby)
     for name in (PIECES, QUANTIZER):
         if not (tokenizer / name).is_file():
             raise DataError(
@@ -58,14 +58,14 @@ def find(options: SeedLlamaOptions) -> Folders:
                 f"{QUANTIZER} ({TOKENIZER_ID}): --set model.tokenizer=DIR"
             )
     vit = _file(options.vit, "model.vit") if options.vit else _first(
-        place / sub / VIT for place in [tokenizer, *places] for sub in (".", "companions")
+        folder / sub / VIT for folder in [tokenizer, *nearby] for sub in (".", "companions")
     )
-    unclip = checkpoint_folder(options.unclip, _WANTED, option="unclip") if options.unclip else _first(
-        child for place in places for child in _children(place) if _is_unclip(child)
+    unclip = checkpoint_folder(options.unclip, _FILES, option="unclip") if options.unclip else _first(
+        child for folder in nearby for child in _children(folder) if _is_unclip(child)
     )
     if unclip is not None and not _is_unclip(unclip):
         raise DataError(
-            f"{unclip} is no unCLIP pipeline: its model_index.json is missing or of another class; give the "
+            f"{unclip} is no unCLIP pipeline: its model_index.json is missing or names another class; give the "
             "folder of stable-diffusion-2-1-unclip as --set model.unclip=DIR"
         )
     return Folders(model, tokenizer, vit, unclip)
@@ -79,11 +79,11 @@ def _language_model(root: Path) -> Path:
                 "Give the folder of seed-llama-8b-sft or one like it"
             )
         return root
-    found = [c for c in _children(root) if (c / "config.json").is_file() and _type(c) == "llama"]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(folder.name for folder in found)
+    models = [c for c in _children(root) if (c / "config.json").is_file() and _type(c) == "llama"]
+    if len(models) == 1:
+        return models[0]
+    if models:
+        names = ", ".join(folder.name for folder in models)
         raise UsageError(f"{root} holds several language models ({names}); give the folder of one of them")
     raise DataError(
         f"{root} is no SEED-LLaMA: neither it nor a folder in it holds the config.json of a Llama with its "
@@ -95,16 +95,14 @@ def _type(folder: Path) -> object:
     return read_json(folder / "config.json").get("model_type")
 
 
-def _tokenizer(places: Iterable[Path]) -> Path:
-    looked = list(places)
-    found = _first(f / QUANTIZER for p in looked for f in [p, *_children(p)])
-    if found is None:
-        where = " and ".join(str(place) for place in looked)
+def _tokenizer(folders: Sequence[Path]) -> Path:
+    path = _first(folder / QUANTIZER for parent in folders for folder in [parent, *_children(parent)])
+    if path is None:
         raise DataError(
-            f"no {QUANTIZER} in {where} or a folder there; it comes with {TOKENIZER_ID}: "
-            "--set model.tokenizer=DIR"
+            f"there is no {QUANTIZER} in {' and '.join(map(str, folders))} or a folder there; it comes with "
+            f"{TOKENIZER_ID}: --set model.tokenizer=DIR"
         )
-    return found.parent
+    return path.parent
 
 
 def _is_unclip(folder: Path) -> bool:
@@ -114,7 +112,7 @@ def _is_unclip(folder: Path) -> bool:
 
 def _file(path: str, option: str) -> Path:
     if not Path(path).expanduser().is_file():
-        raise DataError(f"no file {path!r}; check --set {option}")
+        raise DataError(f"there is no file {path!r}; check --set {option}")
     return Path(path).expanduser()
 
 

@@ -66,13 +66,13 @@ class SeedLlama(BaseModel):
         self._decoder: Unclip | None = None
         if images.codes != text.codes:
             raise DataError(
-                f"{folders.tokenizer}: seed_quantizer.pt has {images.codes} codes and the tokenizer names "
-                f"{text.codes}; they are of two models"
+                f"{folders.tokenizer}: seed_quantizer.pt has {images.codes} codes and the tokenizer "
+                f"{text.codes}; they are of different models"
             )
         if len(text) > self._vocabulary:
             raise DataError(
                 f"{folders.language_model} has {self._vocabulary} tokens and the tokenizer in "
-                f"{folders.tokenizer} numbers {len(text)}; a Llama without image tokens is no SEED-LLaMA"
+                f"{folders.tokenizer} {len(text)}; a Llama without image tokens is no SEED-LLaMA"
             )
         self._codes = slice(text.first_code, text.first_code + text.codes)
         devices = check_devices("seed-llama", options.device)
@@ -107,11 +107,11 @@ class SeedLlama(BaseModel):
 
     @property
     def device(self) -> torch.device:
-        """Where the language model takes what it reads."""
+        """Where the language model takes its inputs."""
         return self.language_model.device
 
     def probe(self) -> Mapping[str, object]:
-        """Return what the checkpoint says, as JSON-able data (docs/spec/base-models.md 8)."""
+        """Return what the checkpoint says, JSON-able (docs/spec/base-models.md 8)."""
         text, vision = self.text, self.images.visual_encoder
         return {
             "template": self.template.name,
@@ -123,7 +123,7 @@ class SeedLlama(BaseModel):
             "sampling": self.template.sampling("a cat"),
             "image side": vision.side,
             "image encoder": {"blocks": len(vision.blocks), "heads": vision.heads},
-            "weights without a place": list(self._unused),
+            "unused tensors": list(self._unused),
             "unclip": str(self._folders.unclip or "none"),
         }
 
@@ -133,7 +133,7 @@ class SeedLlama(BaseModel):
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer with text alone: image tokens are never written.
 
-        An answer is empty where the request holds a special token or leaves no room for an answer.
+        The answer is empty where the request holds a special token or leaves no room for an answer.
         """
         self.placement.need()
         answers = [""] * len(requests)
@@ -162,7 +162,7 @@ class SeedLlama(BaseModel):
         return 2 * len(self._encoded(prompt)) + self.images.length <= self.language_model.longest
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Return the ids in front of a sampling's codes, ``<img>`` included.
+        """Return the ids before an image's codes, ``<img>`` included.
 
         Raises:
             DataError: the prompt holds a special token, or is too long.
@@ -182,7 +182,7 @@ class SeedLlama(BaseModel):
     def _check_words(self, text: str) -> None:
         special = self.text.special_in(text)
         if special is not None:
-            raise DataError(f"{text!r} holds {special}, which is a sign of seed-llama's own; take it out")
+            raise DataError(f"{text!r} holds {special}, which is a special token of seed-llama; take it out")
 
     # -- sampling -------------------------------------------------------------------------------------
 
@@ -201,11 +201,11 @@ class SeedLlama(BaseModel):
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
-        """Turn codes into images with unCLIP; `seeds` are those of its noise.
+        """Decode codes as images with unCLIP; `seeds` are those of its noise.
 
         Raises:
             UsageError: there is no decoder.
-            DataError: codes are not this model's, or the decoder cannot be loaded.
+            DataError: the codes are not this model's, or the decoder cannot be loaded.
         """
         codes = self._checked(latents, [f"image {i}" for i in range(len(latents))])
         decoder = self._loaded_decoder()
@@ -223,7 +223,7 @@ class SeedLlama(BaseModel):
         While gradients are asked for, decoder and image tokenizer wait in main memory.
 
         Raises:
-            DataError: the model cannot read a prompt, or codes are not its own.
+            DataError: the model cannot read a prompt, or the codes are not its own.
         """
         codes = self._checked(latents, [f"prompt {p!r}" for p in prompts])
         self.placement.need(training=torch.is_grad_enabled())
@@ -235,7 +235,7 @@ class SeedLlama(BaseModel):
         folder = self._folders.unclip
         if folder is None:
             raise UsageError(
-                f"seed-llama has no decoder: no unCLIP pipeline lies beside {self._folders.language_model}. "
+                f"seed-llama has no decoder: there is no unCLIP pipeline beside {self._folders.language_model}. "
                 "Give the folder of stable-diffusion-2-1-unclip: --set model.unclip=DIR"
             )
         if self._decoder is None:
@@ -244,8 +244,8 @@ class SeedLlama(BaseModel):
             width = self.images.distill_image_proj.out_features
             if decoder.embedding != width:
                 raise DataError(
-                    f"{folder} samples from embeddings of width {decoder.embedding} and SEED's have {width}; "
-                    "take stable-diffusion-2-1-unclip"
+                    f"{folder} decodes embeddings of width {decoder.embedding} and SEED's have {width}; take "
+                    "stable-diffusion-2-1-unclip"
                 )
             self._decoder = decoder
             self.placement.add("unCLIP", decoder, device=self.device)
@@ -260,7 +260,7 @@ class SeedLlama(BaseModel):
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Read p(yes), p(no) at the first answer token; an image goes through the model once.
+        """Read p(yes), p(no) at the first answer token; each image is read once.
 
         Raises:
             DataError: a question holds a special token.

@@ -1,4 +1,4 @@
-"""What SEED-LLaMA is told: the three templates of its releases (docs/spec/base-models.md 2.4)."""
+"""SEED-LLaMA's prompts: the three templates of its releases (docs/spec/base-models.md 2.4)."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ Name = Literal["8b", "14b", "pretrain"]
 _REQUEST = "Please generate an image of {prompt}."
 """One of the wordings of the instruction data."""
 _REPLY = " Here is an image."
-"""What stands in the place of the sentence that the model would write itself before an image."""
+"""Replaces the sentence that the model would write before an image."""
 _WIDTH_14B = 5120
 
 
 @dataclass(frozen=True)
 class Template:
-    """The text around a turn; an image stands before the words of the turn."""
+    """The text around a turn; an image comes before the words of the turn."""
 
     name: Name
     before: str
     after: str
     ask: str = "{text}"
-    """How a turn with a question or a request is worded."""
+    """The wording of a turn with a question or a request."""
     instructed: bool = True
-    """Whether samples are asked for in words; else the caption alone stands before an image."""
+    """Whether images are requested in words; else the caption alone comes before an image."""
 
     def sampling(self, prompt: str) -> str:
-        """Return what stands before the codes of a sampling, ``<img>`` included."""
+        """Return the text before an image's codes, ``<img>`` included."""
         if not self.instructed:
             return f"{self.before}{prompt}{BOI}"
         request = _REQUEST.format(prompt=prompt.strip().rstrip(". "))
@@ -43,15 +43,15 @@ class Template:
         return f"{self.before}{BOI}{''.join(map(CODE.format, codes))}{EOI}"
 
     def question(self, text: str) -> str:
-        """Return what follows :meth:`image_turn`; the answer comes next."""
+        """Return the text behind :meth:`image_turn`; the answer comes next."""
         return self.ask.format(text=text) + self.after
 
     def chat(self, request: ChatRequest) -> str:
         """Return a turn with the instruction, the examples and the input; the answer comes next."""
-        shown = "".join(f"Input: {given}\nOutput: {wanted}\n" for given, wanted in request.examples)
+        examples = "".join(f"Input: {text}\nOutput: {answer}\n" for text, answer in request.examples)
         start = f"{request.instruction}\n" if request.instruction else ""
-        asked = f"Input: {request.input}\nOutput:" if shown else request.input
-        return self.before + self.ask.format(text=start + shown + asked) + self.after
+        end = f"Input: {request.input}\nOutput:" if examples else request.input
+        return self.before + self.ask.format(text=start + examples + end) + self.after
 
 
 TEMPLATES: Mapping[Name, Template] = MappingProxyType({
@@ -59,7 +59,7 @@ TEMPLATES: Mapping[Name, Template] = MappingProxyType({
     "14b": Template("14b", "<s>[INST] ", " [/INST]\n"),
     "pretrain": Template("pretrain", "<s>", "\nAnswer:", ask="Question: {text}", instructed=False),
 })
-"""8B and 14B differ by the language model that they were made from: Vicuna, and LLaMA2-chat."""
+"""8B and 14B come from different language models: Vicuna, and LLaMA2-chat."""
 
 
 def template_of(folder: str, width: int) -> Template:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -20,7 +16,7 @@ class VisionSizes:
     hidden: int
     patch: int
     grid: int
-    """Patches along a side."""
+    """Patches per side."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class Sizes:
     hidden: int
     heads: int
     layers: Mapping[int, bool]
-    """Q-Former layer -> whether it looks at the image."""
+    """Q-Former layer -> whether it has cross-attention to the image."""
     codes: int
     code: int
     blocks: int

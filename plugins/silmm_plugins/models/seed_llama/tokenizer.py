@@ -1,7 +1,7 @@
-"""Text to token ids and back as SEED-LLaMA was trained with it: raw sentencepiece, split at added tokens.
+"""Text to token ids and back as in SEED-LLaMA's training: raw sentencepiece, split at added tokens.
 
-Newer tokenizers leave out the space marker behind a special token and keep spaces in front of one
-(docs/spec/base-models.md 0.2), so the rules are spelled out here.
+Newer tokenizers omit the space marker behind a special token and keep spaces before one
+(docs/spec/base-models.md 0.2), so the rules are written out here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SeedTokenizer:
     def __init__(
         self, pieces: sentencepiece.SentencePieceProcessor, added: Mapping[str, int], home: str
     ) -> None:
-        """Take the sentencepiece model and the added tokens; `home` names them in errors.
+        """Take the sentencepiece model and the added tokens; `home` names their folder in errors.
 
         Raises:
             DataError: an image token is missing, or the codes' ids do not follow one another.
@@ -79,31 +79,31 @@ class SeedTokenizer:
         return max(int(self._pieces.get_piece_size()), 1 + max(self._ids.values()))
 
     def special_in(self, text: str) -> str | None:
-        """Return a special token that stands in `text`, which users' text may not hold."""
-        found = self._special.search(text)
-        return found.group() if found else None
+        """Return a special token in `text`, which is not allowed in users' texts, or None."""
+        match = self._special.search(text)
+        return match.group() if match else None
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text with special tokens written out, nothing added to it.
+        """Return the ids of a text with special tokens spelled out; nothing is added.
 
-        Each piece of text between special tokens is encoded by itself. Added tokens take the white space
-        on both their sides away, ``<s>`` and ``</s>`` do not.
+        Each stretch of text between special tokens is encoded by itself. Added tokens remove the white space
+        on both sides, ``<s>`` and ``</s>`` do not.
         """
         parts = self._special.split(text)  # text, token, text, token, … text
         ids: list[int] = []
-        for place, part in enumerate(parts):
-            if place % 2:
+        for index, part in enumerate(parts):
+            if index % 2:
                 ids.append(self._ids[part])
                 continue
-            chunk = part.lstrip() if place > 0 and parts[place - 1] in self._added else part
-            if place + 1 < len(parts) and parts[place + 1] in self._added:
+            chunk = part.lstrip() if index > 0 and parts[index - 1] in self._added else part
+            if index + 1 < len(parts) and parts[index + 1] in self._added:
                 chunk = chunk.rstrip()
             if chunk:
                 ids += self._pieces.encode(chunk)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, special and added tokens left out."""
+        """Return the text of ids without special and added tokens."""
         pieces = self._pieces
         text = [i for i in ids if i < pieces.get_piece_size() and not pieces.is_control(i)]
         return str(pieces.decode(text))
@@ -132,8 +132,8 @@ def _added_tokens(folder: Path) -> dict[str, int]:
             else:
                 table = data.get("added_tokens_decoder", {})
                 assert isinstance(table, dict)  # noqa: S101 - caught below
-                found = {str(token["content"]): int(i) for i, token in table.items()}
-                added |= {t: i for t, i in found.items() if t in (BOI, EOI) or t.startswith("<img_")}
+                listed = {str(token["content"]): int(i) for i, token in table.items()}
+                added |= {t: i for t, i in listed.items() if t in (BOI, EOI) or t.startswith("<img_")}
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{path} does not list tokens and ids ({error!r}); copy it again") from error
     return added

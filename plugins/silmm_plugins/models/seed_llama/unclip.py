@@ -16,7 +16,7 @@ from silmm.errors import DataError
 
 
 class Unclip:
-    """The parts of a diffusers pipeline that sampling needs: no text but the empty one, no image encoder."""
+    """The parts of a diffusers pipeline that decoding needs: neither text encoder nor image encoder."""
 
     def __init__(
         self,
@@ -34,8 +34,8 @@ class Unclip:
             unet: predicts the noise.
             vae: turns latents into pixels.
             scheduler: of the denoising.
-            noising: the scheduler that noises the embeddings.
-            normal: mean and standard deviation of CLIP embeddings, (1, embedding) each.
+            noising: the scheduler that adds noise to the embeddings.
+            normal: mean and standard deviation of CLIP embeddings, each (1, embedding).
             empty: text states of "", (1, time, width).
         """
         self._unet, self._vae = unet.requires_grad_(False), vae.requires_grad_(False)
@@ -65,7 +65,7 @@ class Unclip:
             entry = index.get(name)
             kind = str(entry[-1]) if isinstance(entry, list) and entry else ""
             if not kind.endswith("Scheduler"):
-                raise ValueError(f"model_index.json names no scheduler for it but {entry!r}")
+                raise ValueError(f"model_index.json names {entry!r}, which is no scheduler")
             return getattr(diffusers, kind).from_pretrained(path(name))
 
         try:
@@ -89,7 +89,7 @@ class Unclip:
 
     @property
     def embedding(self) -> int:
-        """Width of the CLIP embeddings that it takes."""
+        """Width of the CLIP embeddings."""
         return int(self._unet.config.projection_class_embeddings_input_dim) // 2
 
     def to(self, device: torch.device) -> None:
@@ -101,28 +101,28 @@ class Unclip:
 
     @torch.inference_mode()
     def decode(self, embeddings: Tensor, seeds: Sequence[int], *, steps: int, guidance: float) -> list[Image]:
-        """Sample one image for each embedding (batch, embedding), with noise of its own seed.
+        """Return one image for each embedding (batch, embedding), with noise of its own seed.
 
-        The text is empty, the noise level of the embedding 0, and the other side of the guidance has a class
+        The text is empty, the noise level of the embedding 0, and the unconditional side of the guidance has a class
         label of zeros (docs/spec/base-models.md 2.3).
         """
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        given = embeddings.to(self._empty)
-        labels = self._labels(given, _noise(generators, given.shape[1:], given))
+        embeddings = embeddings.to(self._empty)
+        labels = self._labels(embeddings, _noise(generators, embeddings.shape[1:], embeddings))
         labels = torch.cat([torch.zeros_like(labels), labels])
         config = self._unet.config
-        latents = _noise(generators, (config.in_channels, config.sample_size, config.sample_size), given)
-        self._scheduler.set_timesteps(steps, device=given.device)
+        latents = _noise(generators, (config.in_channels, config.sample_size, config.sample_size), embeddings)
+        self._scheduler.set_timesteps(steps, device=embeddings.device)
         latents = latents * self._scheduler.init_noise_sigma
-        texts = self._empty.expand(2 * len(given), -1, -1)
-        takes = inspect.signature(self._scheduler.step).parameters
-        chance = {"generator": generators} if "generator" in takes else {}
+        texts = self._empty.expand(2 * len(embeddings), -1, -1)
+        parameters = inspect.signature(self._scheduler.step).parameters
+        randomness = {"generator": generators} if "generator" in parameters else {}
         for time in self._scheduler.timesteps:
             both = self._scheduler.scale_model_input(torch.cat([latents, latents]), time)
             out = self._unet(both, time, encoder_hidden_states=texts, class_labels=labels).sample
-            without, towards = out.chunk(2)
-            guided = without + guidance * (towards - without)
-            latents = self._scheduler.step(guided, time, latents, **chance).prev_sample
+            unconditional, conditional = out.chunk(2)
+            guided = unconditional + guidance * (conditional - unconditional)
+            latents = self._scheduler.step(guided, time, latents, **randomness).prev_sample
         images = self._vae.decode(latents / self._vae.config.scaling_factor).sample.float()
         levels = ((images / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
         return list(levels.movedim(1, -1).cpu().numpy())
@@ -151,6 +151,6 @@ def _empty_text(tokenizer: Any, text: Any) -> Tensor:
 
 
 def _noise(generators: Sequence[torch.Generator], shape: Sequence[int], like: Tensor) -> Tensor:
-    """Return standard normal noise (batch, *shape), made on the CPU so that all devices get the same."""
-    rows = [torch.randn(tuple(shape), generator=one, dtype=like.dtype) for one in generators]
+    """Return standard normal noise (batch, *shape), sampled on the CPU so that all devices get the same."""
+    rows = [torch.randn(tuple(shape), generator=generator, dtype=like.dtype) for generator in generators]
     return torch.stack(rows).to(like.device)

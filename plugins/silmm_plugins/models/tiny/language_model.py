@@ -62,15 +62,9 @@ class TinyLM(SequenceModel, nn.Module):
         return self.places.device
 
     @property
-    def text_config(self) -> Any:
-        """The configuration of the transformer."""
-        return self.backbone.config
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return input embeddings (batch, time, hidden)."""
-        base: Any = self.backbone
-        vectors: Tensor = base.get_input_embeddings()(ids)
-        return vectors
+    def transformer(self) -> Any:
+        """The decoder stack without its head."""
+        return self.backbone.model
 
     def hidden(
         self,
@@ -82,9 +76,8 @@ class TinyLM(SequenceModel, nn.Module):
         every_layer: bool = False,
     ) -> Any:
         """Run the decoder stack; `mask` is boolean (batch, time, keys), true where attention is allowed."""
-        base: Any = self.backbone
         bias = torch.zeros_like(mask, dtype=vectors.dtype).masked_fill(~mask, -1e4)
-        return base.model(
+        return self.transformer(
             inputs_embeds=vectors,
             attention_mask=bias[:, None],
             position_ids=positions,

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from silmm.contracts.models import Image, Latent, SamplingParams
-from silmm_plugins.models._shared.representations import checked_features, features_by_prompt
+from silmm.contracts.models import Image, Latent
+from silmm_plugins.models._shared.representations import FeatureModel, checked_features
 from silmm_plugins.models._shared.sequences import slices
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
@@ -17,20 +17,18 @@ from silmm_plugins.models.tiny_continuous.decoder import TinyDecoder, sample_noi
 from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
 from silmm_plugins.models.tiny_continuous.options import CAPABILITIES, WEIGHTS
 
-_SAMPLING_BATCH_SIZE = 256
 
-
-class TinyContinuous(TinyModel):
+class TinyContinuous(FeatureModel, TinyModel):
     """A continuous LMM of toy size: learnable queries, their hidden states H, and a frozen decoder."""
 
     name = "tiny-continuous"
     weights = WEIGHTS
     declared = CAPABILITIES
+    sampling_batch_size = 256
     taught = ("list", "write", "decompose", "question", "rephrase", "explain")
 
     def __init__(self, language_model: TinyContinuousLM, decoder: TinyDecoder) -> None:
         """Wrap the two networks, in eval mode."""
-        self.kind = "continuous"
         super().__init__(language_model, decoder)
         self.language_model, self.decoder = language_model, decoder
 
@@ -48,13 +46,6 @@ class TinyContinuous(TinyModel):
         return cache
 
     # -- sampling -------------------------------------------------------------------------------------
-
-    @torch.inference_mode()
-    def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
-    ) -> list[Latent]:
-        """Return H(x), float32 (L, D), of each prompt; it is deterministic, so seeds change nothing."""
-        return features_by_prompt(self.features, prompts, _SAMPLING_BATCH_SIZE)
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
         """Return H of shape (batch, L, D), differentiable in the backbone.
@@ -82,7 +73,7 @@ class TinyContinuous(TinyModel):
         """
         shape = tuple(self.language_model.queries.shape)
         images: list[Image] = []
-        for part in slices(len(latents), _SAMPLING_BATCH_SIZE):
+        for part in slices(len(latents), self.sampling_batch_size):
             features = torch.from_numpy(np.stack([checked_features(self.name, z, shape) for z in latents[part]]))
             noise = sample_noise(seeds[part], self.decoder.noise_slots, self.decoder.noise_levels)
             decoded = self.decoder.decode(features.to(self.device), noise.to(self.device))

@@ -1,1 +1,1 @@
-"""A vision-language model whose hidden states condition a diffusion pipeline, by stock classes."""
+"""A vision-language model whose hidden states condition a diffusion pipeline; stock classes."""

@@ -1,4 +1,4 @@
-"""Loading a diffusers pipeline in two halves: its vision-language model, and what decodes."""
+"""Loads a diffusers pipeline in two halves: its vision-language model, and its decoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PIPELINES = ("QwenImagePipeline",)
 _TEXT_ENCODER = "Qwen2_5_VLForConditionalGeneration"
 _PARTS = ("text_encoder", "tokenizer", "transformer", "vae", "scheduler")
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja")
-"""What is fetched from the hub."""
+"""Files that are fetched from the hub."""
 
 
 def locate(path: str, revision: str | None) -> Path:
@@ -38,7 +38,7 @@ def locate(path: str, revision: str | None) -> Path:
     kind, encoder = stored.get("_class_name"), (stored.get("text_encoder") or [None])[-1]
     if kind not in PIPELINES or encoder != _TEXT_ENCODER:
         raise DataError(
-            f"{index}: a {kind} with the text encoder {encoder}; vlm-diffusion knows "
+            f"{index}: a {kind} with the text encoder {encoder}; vlm-diffusion loads "
             f"{', '.join(PIPELINES)} with {_TEXT_ENCODER}"
         )
     missing = [part for part in _PARTS if not (folder / part).is_dir()]
@@ -49,7 +49,7 @@ def locate(path: str, revision: str | None) -> Path:
 
 
 def stored_dtype(folder: Path) -> tuple[object, Path]:
-    """Return the number format that the vision-language model says it is stored in, and where it says so.
+    """Return the stored number format of the vision-language model, and the file that states it.
 
     Raises:
         DataError: the file cannot be read.
@@ -79,7 +79,7 @@ def load_decoder(folder: Path, dtype: torch.dtype) -> Any:
         DataError: weights are missing, damaged or of other sizes.
     """
     try:
-        with warnings.catch_warnings():  # the old name of `dtype`, which every version of diffusers takes
+        with warnings.catch_warnings():  # the old name of `dtype`, which every version of diffusers accepts
             warnings.filterwarnings("ignore", "`torch_dtype` is deprecated", FutureWarning)
             pipeline = QwenImagePipeline.from_pretrained(
                 folder, text_encoder=None, torch_dtype=dtype, use_safetensors=True, local_files_only=True

@@ -1,8 +1,6 @@
-"""A Qwen2.5-VL model on ids and images: features, answers about images, and text.
+"""A Qwen2.5-VL model on ids and images, by stock classes.
 
-Stock classes. Every sequence has the positions that it would have alone: rows are padded on the left under a
-mask with their own position ids. Positions are those of M-RoPE: three equal ones for words, and time, row and
-column for images.
+Positions are those of M-RoPE: three equal ones for words, and time, row and column for images.
 """
 
 from __future__ import annotations
@@ -13,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from silmm.checkpoint.devices import device_of
 from silmm_plugins.models._shared.sequences import SequenceModel, causal
 from silmm_plugins.models._shared.vqa import ImagePrefix
 
 
 class QwenLM(SequenceModel):
-    """The text half of the vision-language model, and its way to see."""
+    """The text half of the vision-language model, with images as inputs."""
 
     def __init__(self, backbone: nn.Module) -> None:
         """Wrap the whole vision-language model."""
@@ -27,34 +24,16 @@ class QwenLM(SequenceModel):
         self._whole: Any = backbone
 
     @property
-    def device(self) -> torch.device:
-        """Where the language model takes what it reads."""
-        return device_of(self.backbone)
-
-    @property
-    def text_config(self) -> Any:
-        """The configuration of the text half."""
-        return self._whole.config.get_text_config()
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return input embeddings (batch, time, D)."""
-        vectors: Tensor = self._whole.get_input_embeddings()(ids.to(self.device))
-        return vectors
+    def transformer(self) -> Any:
+        """The text half without its head."""
+        return self._whole.model.language_model
 
     def run(self, vectors: Tensor, allowed: Tensor | None, positions: Tensor, cache: Any = None) -> Tensor:
         """Return the hidden states after the final norm, (batch, time, D).
 
         `positions` is (batch, time), or (3, batch, time) with an image.
         """
-        out = self._whole.model.language_model(
-            inputs_embeds=vectors,
-            attention_mask=None if allowed is None else allowed[:, None],
-            position_ids=positions if positions.dim() == 3 else positions.expand(3, -1, -1),
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )
-        states: Tensor = out.last_hidden_state
-        return states
+        return super().run(vectors, allowed, positions.expand(3, *positions.shape[-2:]), cache)
 
     def logits(self, states: Tensor) -> Tensor:
         """Return float32 logits of the whole vocabulary."""
@@ -62,7 +41,7 @@ class QwenLM(SequenceModel):
         return logits.float()
 
     def states(self, rows: Sequence[Sequence[int]], skip: int, length: int) -> Tensor:
-        """Return (batch, length, D): each row's final states without its first `skip`, zeros in front."""
+        """Return (batch, length, D): each row's final states without its first `skip`, with zeros in front."""
         vectors, valid, positions = self.pad_left(rows)
         states = self.run(vectors, causal(valid), positions)
         kept = valid & (positions >= skip)
@@ -95,9 +74,9 @@ class QwenLM(SequenceModel):
         rows, columns = int(grid[0, 1]) // merge, int(grid[0, 2]) // merge
         first, count = int(placeholders[0]), len(placeholders)
         positions = torch.arange(length).repeat(3, 1)
-        inside = torch.arange(count)
+        tokens = torch.arange(count)
         positions[:, first : first + count] = first + torch.stack(
-            [torch.zeros_like(inside), inside // columns, inside % columns]
+            [torch.zeros_like(tokens), tokens // columns, tokens % columns]
         )
         behind = torch.arange(length - first - count)
         positions[:, first + count :] = first + max(rows, columns) + behind

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 
 from silmm.checkpoint.devices import dtype_of
-from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
+from silmm.contracts.models import ChatRequest, Image, Latent
 from silmm.errors import DataError, UsageError
 from silmm_plugins.models._shared.generation import reply
 from silmm_plugins.models._shared.placement import Placement
-from silmm_plugins.models._shared.representations import checked_features, features_by_prompt
+from silmm_plugins.models._shared.representations import FeatureModel, checked_features
 from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.vlm_diffusion import checkpoint
@@ -28,21 +28,20 @@ except ImportError:  # before transformers 5 the name without a suffix is the on
     from transformers import Qwen2VLImageProcessor as _Processor
 
 
-class VlmDiffusion(BaseModel):
+class VlmDiffusion(FeatureModel):
     """Qwen2.5-VL and the diffusion transformer that its hidden states condition.
 
-    H is what the pipeline calls prompt embeddings: the last hidden states behind the template's fixed start
-    (docs/spec/base-models.md 5.2). Prompts have different numbers of them; so that H has one shape, zeros stand in
-    front, and they are taken away before decoding.
+    H are the pipeline's prompt embeddings: the last hidden states behind the template's fixed start
+    (docs/spec/base-models.md 5.2). Their number depends on the prompt; so that H has one shape, it is padded with
+    zeros in front, which are removed before decoding.
     """
 
     def __init__(self, backbone: torch.nn.Module, decoder: Any, options: VlmDiffusionOptions) -> None:
-        """Wrap the two halves and put them on their devices; the backbone is the whole vision-language model.
+        """Wrap the two halves and move them to their devices; the backbone is the whole vision-language model.
 
         Raises:
             UsageError: torch cannot use a device.
         """
-        self.kind = "continuous"
         self.capabilities = frozenset(CAPABILITIES)
         self.lora_targets = (
             r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
@@ -54,11 +53,12 @@ class VlmDiffusion(BaseModel):
             decoder.tokenizer, decoder.prompt_template_encode, decoder.prompt_template_encode_start_idx
         )
         self._options = options
-        inside: Any = backbone.model
+        self.sampling_batch_size = options.sampling_batch_size
+        parts: Any = backbone.model
         devices = check_devices("vlm-diffusion", options.device)
-        Spread(backbone, inside.language_model, devices).to(devices[0])
+        Spread(backbone, parts.language_model, devices).to(devices[0])
         self.placement = Placement(options.offload)
-        self.placement.add("vision", inside.visual, device=devices[0], present=True)
+        self.placement.add("vision", parts.visual, device=devices[0], present=True)
         self.placement.add("decoder", decoder.transformer, decoder.vae, device=devices[0])
         config: Any = backbone.config
         self._width = int(config.get_text_config().hidden_size)
@@ -88,7 +88,7 @@ class VlmDiffusion(BaseModel):
         multiple = 2 * self.decoder.vae_scale_factor
         if self._options.side % multiple:
             raise UsageError(
-                f"model.side={self._options.side} is not a multiple of {multiple}, the patch of the pipeline"
+                f"model.side={self._options.side} is not a multiple of {multiple}, the pipeline's patch"
             )
 
     @property
@@ -104,7 +104,7 @@ class VlmDiffusion(BaseModel):
             "sampling template": self.decoder.prompt_template_encode,
             "question template": self.words.before_question_text("IMAGE") + self.words.question_text("QUESTION"),
             "end of a turn": self.words.end,
-            "template tokens left out": self.words.start,
+            "template tokens before H": self.words.start,
             "H": list(self.shape),
             "dtype": str(next(self.backbone.parameters()).dtype).removeprefix("torch."),
             "scheduler": type(self.decoder.scheduler).__name__,
@@ -134,9 +134,9 @@ class VlmDiffusion(BaseModel):
     def yes_no(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]]
     ) -> list[npt.NDArray[np.float64]]:
-        """Sum the probabilities of the ways to begin with yes and with no, over the whole vocabulary.
+        """Sum the probabilities of the tokens that begin with yes or no, over the whole vocabulary.
 
-        An image is read once for all its questions.
+        Each image is read once for all its questions.
         """
         self.placement.need("vision")
         results = [np.zeros((0, 2)) for _ in questions]
@@ -165,20 +165,13 @@ class VlmDiffusion(BaseModel):
 
     # -- sampling -------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
-    def represent(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
-    ) -> list[Latent]:
-        """Return H(x), float32 (tokens, D), of each prompt; it has no chance in it."""
-        return features_by_prompt(self.features, prompts, self._options.sampling_batch_size)
-
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:
-        """Return H of shape (batch, tokens, D), zeros in front of a short prompt's.
+        """Return H of shape (batch, tokens, D), with zeros in front of a short prompt's.
 
         While gradients are asked for, image tower and decoder wait in main memory.
 
         Raises:
-            DataError: a prompt has too many tokens, or there are offsets: the model has no queries.
+            DataError: a prompt has too many tokens, or there are offsets, but the model has no queries.
         """
         if query_offsets is not None:
             raise DataError("vlm-diffusion has no query embeddings to add offsets to; take --sampler dropdiv")
@@ -204,10 +197,10 @@ class VlmDiffusion(BaseModel):
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
         """Decode each H (tokens, D) under the noise of its seed, one image at a time.
 
-        Guidance leads away from H of the negative prompt under the backbone as it stands.
+        Guidance leads away from H of the negative prompt under the present backbone.
 
         Raises:
-            DataError: a representation has another shape than this model's H, is not finite, or is empty.
+            DataError: a representation has another shape than this model's H, is not finite, or is all 0.
         """
         features = [self._checked(latent) for latent in latents]
         if not features:
@@ -228,12 +221,12 @@ class VlmDiffusion(BaseModel):
             )
         return features
 
-    def _inputs(self, which: str, h: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _inputs(self, prefix: str, h: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the pipeline's arguments for H without the zeros in front."""
         transformer = self.decoder.transformer
         kept = h[int((h != 0).any(-1).float().argmax()) :][None].to(transformer.device, transformer.dtype)
         mask = torch.ones(kept.shape[:2], dtype=torch.long, device=kept.device)
-        return {f"{which}prompt_embeds": kept, f"{which}prompt_embeds_mask": mask}
+        return {f"{prefix}prompt_embeds": kept, f"{prefix}prompt_embeds_mask": mask}
 
     def _decoded(self, conditions: dict[str, torch.Tensor], seed: int) -> Image:
         if self._options.guidance <= 1:

@@ -20,19 +20,19 @@ DEFAULTS: dict[str, object] = {
 
 
 class VlmDiffusionOptions(LoadingOptions):
-    """Options of `vlm-diffusion`; those of decoding are the defaults of diffusers' QwenImagePipeline."""
+    """Options of `vlm-diffusion`; values of decoding are the defaults of diffusers' QwenImagePipeline."""
 
     path: str = option(
         "", "folder of a diffusers pipeline (with model_index.json), or its hub id", checkpoint={"revision": "revision"}
     )
     tokens: int = option(
         128,
-        "positions of H: prompts of more tokens are left out, those of fewer have zeros in front",
+        "positions of H: prompts of more tokens are dropped, those of fewer have zeros in front",
         ge=8, le=1024, unit="tokens",
     )
     side: int = option(1024, "side of a decoded image", ge=16, unit="pixels")
-    steps: int = option(50, "denoising steps of an image", ge=1, unit="steps")
-    guidance: float = option(4.0, "scale of classifier-free guidance; 1 is none", ge=1.0)
+    steps: int = option(50, "denoising steps per image", ge=1, unit="steps")
+    guidance: float = option(4.0, "scale of classifier-free guidance, 1 is none", ge=1.0)
     negative_prompt: str = option(" ", "the prompt that guidance leads away from")
     vqa_max_pixels: int = option(
         448 * 448, "most pixels of an image that is asked about; a larger one is scaled down", ge=56 * 56, unit="pixels"

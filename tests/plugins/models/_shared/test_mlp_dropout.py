@@ -167,7 +167,7 @@ def test_no_hook_is_left_behind(model):
 
 
 def test_what_cannot_work_is_an_error(model):
-    """Too many layers, an unknown choice and a batch of other rows are told, not guessed at."""
+    """Too many layers, an unknown choice and a batch of other rows are reported, not guessed at."""
     with pytest.raises(UsageError, match="4 MLP blocks"), mlp_dropout(
         model, [1], MlpDropoutOptions(layers="last:5"), QUERIES
     ):

@@ -51,10 +51,10 @@ def test_bfloat16_is_near_and_trains(every_model: EveryModel, name: str, tmp_pat
     trainer = every_model.registry.build(
         "trainer", "dpo" if exact.kind == "discrete" else "kc-dpo", {**STEPS, "gradient_checkpointing": True}
     )
-    seen: list[Mapping[str, float]] = train(tmp_path, trainer, rough, data)
-    assert len(seen) == 2
-    assert all(math.isfinite(value) for step in seen for value in step.values())
-    assert seen[0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
+    metrics: list[Mapping[str, float]] = train(tmp_path, trainer, rough, data)
+    assert len(metrics) == 2
+    assert all(math.isfinite(value) for step in metrics for value in step.values())
+    assert metrics[0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
 
 
 def layers(model: BaseModel) -> list[torch.nn.Parameter]:

@@ -67,7 +67,7 @@ def test_an_index_that_points_elsewhere(own):
 
 
 def test_weights_that_config_json_does_not_describe(own):
-    """A shape that does not fit is told with both shapes; a layer too many or too few by name."""
+    """A shape that does not fit is reported with both shapes; a layer too many or too few, by its name."""
     rewrite(own / "config.json", lambda value: value.update(intermediate_size=40))
     refused(own, "mlp.", "(48, 32)", "(40, 32)")
     rewrite(own / "config.json", lambda value: value.update(intermediate_size=48, num_hidden_layers=3))

@@ -55,9 +55,9 @@ def image(golden, name):
     return np.asarray(Image.open(golden / "inputs" / name).convert("RGB"))
 
 
-def close(found, recorded):
+def close(actual, recorded):
     """Compare within the tolerance of the recordings; return nothing."""
-    np.testing.assert_allclose(np.asarray(found), recorded, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(actual), recorded, rtol=1e-5, atol=1e-5)
 
 
 def test_ids_of_prompts_and_of_special_tokens(model, expected):

@@ -50,8 +50,8 @@ def test_old_names_of_the_vaes_attention(own):
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     renamed = {}
     for name, tensor in weights.items():
-        found = re.fullmatch(r"(vae\..*attentions\.\d+\.)(to_q|to_k|to_v|to_out\.0)(\..*)", name)
-        renamed[f"{found[1]}{old[found[2]]}{found[3]}" if found else name] = tensor
+        match = re.fullmatch(r"(vae\..*attentions\.\d+\.)(to_q|to_k|to_v|to_out\.0)(\..*)", name)
+        renamed[f"{match[1]}{old[match[2]]}{match[3]}" if match else name] = tensor
     assert set(renamed) != set(weights)
     torch.save(renamed, path)
     assert np.array_equal(sampled(load(own))[1], expected)
@@ -86,11 +86,11 @@ def test_replies_keep_to_their_length_and_their_seed(written):
 
 def test_what_a_bug_report_needs(written):
     """`probe` tells ids, pieces, shapes and where each configuration came from."""
-    told = load(written).probe()
-    assert told["H"] == [5, 32]
-    assert "▁Yes" in told["yes"]
-    assert told["special tokens"]["<im_patch>"] > told["special tokens"]["<dream_start>"]
-    assert all("companions" in told["sources"][part] for part in ("clip", "unet", "vae", "schedule"))
+    report = load(written).probe()
+    assert report["H"] == [5, 32]
+    assert "▁Yes" in report["yes"]
+    assert report["special tokens"]["<im_patch>"] > report["special tokens"]["<dream_start>"]
+    assert all("companions" in report["sources"][part] for part in ("clip", "unet", "vae", "schedule"))
 
 
 @pytest.mark.parametrize(

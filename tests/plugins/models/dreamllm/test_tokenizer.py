@@ -67,7 +67,7 @@ def test_files_that_contradict_each_other_are_refused(own):
 
 @pytest.mark.parametrize("how", ["missing", "noise"])
 def test_a_broken_sentencepiece_model_is_refused(own, how):
-    """A missing file and a file of other content are told apart, both by name."""
+    """A missing file and a file of other content give two errors, each with the file's name."""
     path = own / "tokenizer.model"
     path.unlink() if how == "missing" else path.write_bytes(b"\x12\xff\x00 no model")
     with pytest.raises(DataError, match=r"tokenizer\.model is (missing|no sentencepiece model)"):

@@ -147,9 +147,9 @@ def _plugins(checkpoint: Path, projector: str) -> None:
     torch.save({"dream_queries": torch.randn(1, QUERIES, HIDDEN)}, checkpoint / "dream_embedding.bin")
     tower = CLIPVisionModel(CLIPVisionConfig(**CLIP)).state_dict()
     inside = {name.removeprefix("vision_model."): tensor for name, tensor in tower.items()}
-    seen = {f"clip_vision_model.vision_model.{name}": tensor for name, tensor in inside.items()}
+    eyes = {f"clip_vision_model.vision_model.{name}": tensor for name, tensor in inside.items()}
     torch.save(
-        seen | _projector(CLIP["hidden_size"], HIDDEN, projector, bias=True),
+        eyes | _projector(CLIP["hidden_size"], HIDDEN, projector, bias=True),
         checkpoint / "clip_vision_embedding.bin",
     )
     unet, vae = UNet2DConditionModel.from_config(UNET), AutoencoderKL.from_config(VAE)

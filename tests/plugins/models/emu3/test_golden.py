@@ -153,11 +153,11 @@ def test_answers(model: Emu3, golden: Path, expected: dict[str, Any], arrays: An
     asked = [case["question"] for case in expected["vqa"]]
     for index, case in enumerate(expected["vqa"]):
         image = golden_image(golden, case["image"])
-        seen = model.vision.encode(image)
-        ids = [*model.judge.image_ids(seen), *model.judge.question_ids(case["question"])]
+        encoded = model.vision.encode(image)
+        ids = [*model.judge.image_ids(encoded), *model.judge.question_ids(case["question"])]
         assert ids == case["input_ids"]
         with torch.no_grad():
-            prefix = model.judge.image_prefix(seen)
+            prefix = model.judge.image_prefix(encoded)
             (alone,) = prefix.logits([[model.judge.question_ids(case["question"])]])
             (beside,) = prefix.logits([list(map(model.judge.question_ids, asked))])
         for logits in (alone[0], beside[index]):

@@ -114,7 +114,7 @@ def test_answers_are_those_of_a_full_forward(model: Emu3) -> None:
 def test_an_image_is_read_once(model: Emu3, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many questions there are, the image's tokens go through the judge a single time."""
     read: list[int] = []
-    text = model.judge.model.text
+    text = model.judge.model.transformer
     forward = text.forward
     monkeypatch.setattr(
         text, "forward", lambda **inputs: (read.append(inputs["inputs_embeds"].shape[1]), forward(**inputs))[1]
@@ -139,9 +139,9 @@ def test_chunks_of_the_head(written: Path, chunk: int) -> None:
         value = one.log_likelihood(PROMPTS[:2], codes)
         return value.detach(), list(torch.autograd.grad(value.sum(), list(parameters.values())))
 
-    found = value_and_gradients(tiny(written, head_chunk=chunk))
+    actual = value_and_gradients(tiny(written, head_chunk=chunk))
     expected = value_and_gradients(tiny(written, head_chunk=10**6))
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_an_unknown_id(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_of_another_model(own: Path) -> None:
-    """Another model's folder, or none, is told from a damaged one."""
+    """Another model's folder, or none, has an error of its own, other than a damaged one."""
     file = own / "Emu3-Gen-hf" / "config.json"
     file.write_text(json.dumps({"model_type": "llama"}))
     with pytest.raises(DataError, match=r"config\.json is of a model of type 'llama'"):
@@ -92,8 +92,8 @@ def test_a_config_of_another_size(own: Path) -> None:
     """A config that does not fit the weights is refused."""
     file = own / "Emu3-Gen" / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"intermediate_size": 40}))
-    told = r"Emu3-Gen: .*other shapes than config\.json says, .*mlp.*48.*40"
-    with pytest.raises(DataError, match=told):
+    message = r"Emu3-Gen: .*other shapes than config\.json says, .*mlp.*48.*40"
+    with pytest.raises(DataError, match=message):
         tiny(own, "Emu3-Gen")
 
 
@@ -106,11 +106,11 @@ def test_no_preprocessor(own: Path) -> None:
 
 def test_the_probe_tells_what_the_checkpoint_says(written: Path, own: Path) -> None:
     """`silmm probe` is given ids, templates and sizes as JSON, and a judge of other ids is a problem."""
-    told = json.loads(json.dumps(tiny(written).probe()))
+    report = json.loads(json.dumps(tiny(written).probe()))
     names = vocabulary()
-    assert told["token ids"]["boi"] == names["<|image start|>"]
-    assert set(told["yes ids"]) == {" yes", " Yes"}
-    assert (told["rows and columns"], told["tokens per image"], told["problems"]) == ([4, 4], 20, [])
+    assert report["token ids"]["boi"] == names["<|image start|>"]
+    assert set(report["yes ids"]) == {" yes", " Yes"}
+    assert (report["rows and columns"], report["tokens per image"], report["problems"]) == ([4, 4], 20, [])
     file = own / "Emu3-Chat" / "emu3_vision_tokens.txt"
     first, second, *rest = file.read_text().splitlines()
     file.write_text("\n".join([second, first, *rest]))

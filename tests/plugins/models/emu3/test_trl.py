@@ -47,9 +47,9 @@ def with_codes_first(model: Emu3) -> Any:
     """
     first = model.tokenizer.tokens.visual
     own = causal(seed=0)
-    own.model = copy.copy(model.policy.text)
-    own.model._modules = dict(model.policy.text._modules)
-    rows = model.policy.text.embed_tokens.weight
+    own.model = copy.copy(model.policy.transformer)
+    own.model._modules = dict(model.policy.transformer._modules)
+    rows = model.policy.transformer.embed_tokens.weight
     own.model.embed_tokens = torch.nn.Embedding.from_pretrained(torch.cat([rows[first:], rows[:first]]))
     own.lm_head = torch.nn.Linear(rows.shape[1], CODES, bias=False)
     own.lm_head.weight = torch.nn.Parameter(model.backbone.lm_head.weight[first:], requires_grad=False)

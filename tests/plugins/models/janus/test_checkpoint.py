@@ -88,7 +88,7 @@ def test_a_bin_file_is_as_good(load, folder, copy):
 
 
 def test_another_model_is_refused(copy):
-    """A folder of another model type is told apart by config.json."""
+    """A folder of another model type is recognised by its config.json."""
     edit(copy / "config.json", model_type="llama")
     message = refused(copy)
     assert "config.json" in message
@@ -178,7 +178,7 @@ def test_a_missing_folder_is_not_looked_up(tmp_path):
 
 
 def test_an_unknown_hub_id_says_both(monkeypatch):
-    """An id that the hub does not give is told with the hub's reason; here the network is off."""
+    """An id that the hub does not give is reported with the hub's reason; here the network is off."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="no folder 'nobody/no-such-janus', and the hub does not give"):
         open_checkpoint("nobody/no-such-janus", dtype="auto", revision=None)
@@ -186,8 +186,8 @@ def test_an_unknown_hub_id_says_both(monkeypatch):
 
 def test_original_names_become_transformers_names():
     """The names of every part of the original layout, and what is split, squeezed and left out."""
-    found = renamed({name: torch.zeros(1) for name in NAMES})
-    assert sorted(found) == sorted(NAMES.values())
+    tensors = renamed({name: torch.zeros(1) for name in NAMES})
+    assert sorted(tensors) == sorted(NAMES.values())
     tower = "vision_model.vision_tower."
     more = renamed(
         {
@@ -215,12 +215,12 @@ def test_preprocessing_is_read_from_the_checkpoint(load, copy):
 
 
 def test_the_probe_tells_what_the_folder_says(load, folder, copy):
-    """Ids, templates and sizes are told; an image token on which two files differ is a problem."""
-    found = load(folder).probe()
-    assert found["problems"] == []
-    assert found["sampling template"].endswith("<|User|>: PROMPT\n\n<|Assistant|>:<begin_of_image>")
-    assert set(found["yes ids"]) & {"yes", "Yes", " yes", " Yes"}
-    assert found["image tokenizer"]["codes per image"] == 16
-    assert json.loads(json.dumps(found))["unused tensors"] == []
+    """Ids, templates and sizes are reported; an image token on which two files differ is a problem."""
+    report = load(folder).probe()
+    assert report["problems"] == []
+    assert report["sampling template"].endswith("<|User|>: PROMPT\n\n<|Assistant|>:<begin_of_image>")
+    assert set(report["yes ids"]) & {"yes", "Yes", " yes", " Yes"}
+    assert report["image tokenizer"]["codes per image"] == 16
+    assert json.loads(json.dumps(report))["unused tensors"] == []
     edit(copy / "config.json", image_token_id=3)
     assert "image_token_id 3" in load(copy).probe()["problems"][0]

@@ -65,9 +65,9 @@ def recorded_images(recorded):
     return {path.name: np.asarray(Image.open(path).convert("RGB")) for path in paths}
 
 
-def close(found, expected, tolerance=TOLERANCE):
-    """Assert |found - expected| <= tolerance * (1 + |expected|)."""
-    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=tolerance, rtol=tolerance)
+def close(actual, expected, tolerance=TOLERANCE):
+    """Assert |actual - expected| <= tolerance * (1 + |expected|)."""
+    np.testing.assert_allclose(np.asarray(actual), np.asarray(expected), atol=tolerance, rtol=tolerance)
 
 
 def log_likelihoods(model, prompts, codes):
@@ -86,8 +86,8 @@ def test_ids_are_the_originals(model, expected):
     )
     assert (words.yes, words.no) == (expected["yes_ids"], expected["no_ids"])
     for case in expected["vqa"]:
-        seen = [words.image] * model.network.image_length
-        assert words.before_image() + seen + words.question(case["question"]) == case["input_ids"]
+        image_ids = [words.image] * model.network.image_length
+        assert words.before_image() + image_ids + words.question(case["question"]) == case["input_ids"]
     for case in expected["logp"]:
         assert words.sampling(case["prompt"]) == case["input_ids"]
 

@@ -98,7 +98,7 @@ def test_weights_that_are_not_there_are_named(copy):
 
 
 def test_weights_of_another_size_are_named(copy):
-    """Shapes that config.json does not describe are told, with the first weight and both shapes."""
+    """Shapes that config.json does not describe are reported with the first weight and both shapes."""
     path = copy / LLM / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 40}))
     with pytest.raises(DataError, match=r"other shapes than config\.json says.*mlp.*48.*40"):

@@ -37,7 +37,7 @@ class Golden:
     """The recorded folder: images, texts and numbers."""
 
     folder: Path
-    told: Any
+    expected: Any
     arrays: Any
     images: list[np.ndarray]
 
@@ -49,8 +49,8 @@ def golden(goldens):
     images = [
         np.asarray(PIL.Image.open(folder / "inputs" / f"img{i}.png").convert("RGB")) for i in range(3)
     ]
-    told = json.loads((folder / "expected.json").read_text())
-    return Golden(folder, told, np.load(folder / "expected.npz"), images)
+    expected = json.loads((folder / "expected.json").read_text())
+    return Golden(folder, expected, np.load(folder / "expected.npz"), images)
 
 
 @pytest.fixture(scope="module", params=["as it is", "under an adapter of plain peft"])
@@ -73,14 +73,14 @@ def read(folder: Path, **changes: object) -> SeedLlama:
     return SeedLlama.load(SeedLlamaOptions(path=str(folder), device="cpu", **changes))
 
 
-def near(found: object, expected: object) -> Any:
+def near(actual: object, expected: object) -> Any:
     """Check a float by the README's tolerance, abs <= 1e-5 + 1e-5 |x|."""
-    return np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=1e-5, rtol=1e-5)
+    return np.testing.assert_allclose(np.asarray(actual), np.asarray(expected), atol=1e-5, rtol=1e-5)
 
 
 def test_images_become_the_recorded_codes(golden, model):
     """Pixels, image states, and the codes of images alone and all together are the recorded ones."""
-    cases = golden.told["encode"]
+    cases = golden.expected["encode"]
     with torch.no_grad():
         for i in PLACES:
             pixels = model.images.pixels([golden.images[i]])
@@ -100,14 +100,14 @@ def test_what_is_quantised_is_the_recorded(golden, model):
         image = PIL.Image.fromarray(golden.images[i]).resize((side, side), PIL.Image.Resampling.BICUBIC)
         with torch.no_grad():
             states = model.images.image_states(model.images.pixels([np.asarray(image)]))
-            near(model.images.read(states)[0], golden.arrays[f"pre_quantization{i}"])
+            near(model.images.code_vectors(states)[0], golden.arrays[f"pre_quantization{i}"])
             codes = model.image_codes([np.asarray(image)])[0].tolist()
-        assert codes == golden.told["encode"][i]["codes_with_the_built_in_bicubic_processor"]
+        assert codes == golden.expected["encode"][i]["codes_with_the_built_in_bicubic_processor"]
 
 
 def test_codes_become_the_recorded_embeddings(golden, model):
     """The CLIP embedding of given codes is the recorded one, alone and together."""
-    codes = torch.tensor([case["codes"] for case in golden.told["decode"]])
+    codes = torch.tensor([case["codes"] for case in golden.expected["decode"]])
     with torch.no_grad():
         for i in PLACES:
             near(model.images.embed(codes[i : i + 1])[0], golden.arrays[f"image_embedding{i}"])
@@ -116,24 +116,24 @@ def test_codes_become_the_recorded_embeddings(golden, model):
 
 def test_text_becomes_the_recorded_ids(golden, model):
     """Templates and tokenizer give the recorded texts and ids; so do special and answer ids."""
-    for case in golden.told["vqa"]:
-        codes = golden.told["encode"][int(case["image"][3])]["codes"]
+    for case in golden.expected["vqa"]:
+        codes = golden.expected["encode"][int(case["image"][3])]["codes"]
         text = model.template.image_turn(codes) + model.template.question(case["question"])
         assert text == case["prompt"]
         assert model.text.encode(text) == case["input_ids"]
-    for case in golden.told["logp"]:
+    for case in golden.expected["logp"]:
         assert model.template.sampling(case["prompt"]) == case["prompt_text"]
         assert model.prompt_ids(case["prompt"]) == case["prompt_ids"]
-    special, text = golden.told["special"], model.text
+    special, text = golden.expected["special"], model.text
     names = ("boi", "eoi", "image_id_shift", "num_codes", "vocab", "eos")
-    found = (text.boi, text.eoi, text.first_code, text.codes, len(text), text.eos)
-    assert dict(zip(names, found, strict=True)) == {name: special[name] for name in names}
-    assert [list(text.yes), list(text.no)] == [golden.told["yes_ids"], golden.told["no_ids"]]
+    actual = (text.boi, text.eoi, text.first_code, text.codes, len(text), text.eos)
+    assert dict(zip(names, actual, strict=True)) == {name: special[name] for name in names}
+    assert [list(text.yes), list(text.no)] == [golden.expected["yes_ids"], golden.expected["no_ids"]]
 
 
 def test_answers_are_the_recorded(golden, model):
     """Logits and p(yes), p(no) are the recorded ones, alone and among other images and questions."""
-    cases = golden.told["vqa"]
+    cases = golden.expected["vqa"]
     expected = [[case["p_yes"], case["p_no"]] for case in cases]
     for i, case in enumerate(cases):
         with torch.no_grad():
@@ -173,16 +173,16 @@ def test_an_image_is_read_once_for_all_its_questions(golden, model, monkeypatch)
 
 def test_likelihoods_are_the_recorded(golden, model):
     """Log-probabilities of each code over the codes and over all tokens, and of the end, are recorded."""
-    cases = golden.told["logp"]
+    cases = golden.expected["logp"]
     codes = torch.tensor([case["codes"] for case in cases])
     span = slice(model.text.first_code, model.text.first_code + model.text.codes)
     with torch.no_grad():
         for i, case in enumerate(cases):
             for full, name in ((False, "logp_codes_only"), (True, "logp_full_vocab")):
                 ids = [case["prompt_ids"]]
-                found = code_log_probabilities(model.language_model, ids, codes[i : i + 1], span, full=full)[0]
-                near(found, case[name])
-                assert float(found.sum()) == pytest.approx(case[f"{name}_sum"], abs=SUM)
+                actual = code_log_probabilities(model.language_model, ids, codes[i : i + 1], span, full=full)[0]
+                near(actual, case[name])
+                assert float(actual.sum()) == pytest.approx(case[f"{name}_sum"], abs=SUM)
             tokens = torch.cat([codes[i] + span.start, torch.tensor([model.text.eoi])])[None]
             last = model.language_model.following_states([case["prompt_ids"]], tokens)[:, -1]
             near(model.language_model.logits(last).log_softmax(-1)[0, model.text.eoi], case["logp_eoi"])
@@ -194,7 +194,7 @@ def test_likelihoods_are_the_recorded(golden, model):
 
 def likelihoods(model: SeedLlama, golden: Golden) -> list[float]:
     """Return log pi(z|x) of all prompts in one batch."""
-    latents = [np.array(golden.told["logp"][i % 2]["codes"]) for i in range(len(PROMPTS))]
+    latents = [np.array(golden.expected["logp"][i % 2]["codes"]) for i in range(len(PROMPTS))]
     with torch.no_grad():
         return model.log_likelihood(PROMPTS, latents).tolist()
 
@@ -232,14 +232,14 @@ def test_numbers_survive_plain_peft(golden, tmp_path):
     assert likelihoods(model, golden) == tuned
     load_adapter(model, None)
     assert np.abs(np.subtract(base, tuned)).max() > 0.1
-    case = golden.told["logp"][1]
+    case = golden.expected["logp"][1]
     fresh = load_pretrained(LlamaForCausalLM, golden.folder / "seed-llama-8b-sft", torch.float32)
     span = slice(model.text.first_code, model.text.first_code + model.text.codes)
     plain = PeftModel.from_pretrained(fresh, tmp_path / "adapter").base_model.model.eval()
     with torch.no_grad():
         codes = torch.tensor([case["codes"]])
-        found = code_log_probabilities(SeedLM(plain), [case["prompt_ids"]], codes, span).sum().item()
-    assert found == pytest.approx(tuned[1], abs=SUM)
+        actual = code_log_probabilities(SeedLM(plain), [case["prompt_ids"]], codes, span).sum().item()
+    assert actual == pytest.approx(tuned[1], abs=SUM)
 
 
 def test_bfloat16_stays_near(golden, model):
@@ -259,7 +259,7 @@ def test_the_image_encoder_may_lie_in_its_own_file(golden, tmp_path):
     weights = torch.load(path, weights_only=True)
     torch.save({k: v for k, v in weights.items() if not k.startswith("visual_encoder.")}, path)
     model = read(golden.folder, tokenizer=str(tmp_path / "tokenizer"))
-    for image, case in zip(golden.images, golden.told["encode"], strict=False):
+    for image, case in zip(golden.images, golden.expected["encode"], strict=False):
         assert model.image_codes([image])[0].tolist() == case["codes"]
 
 
@@ -275,5 +275,5 @@ def test_the_published_image_encoder_has_16_heads():
 def test_the_language_models_own_folder_is_enough(golden):
     """Given the folder of the language model, the other parts are found beside it."""
     model = read(golden.folder / "seed-llama-8b-sft")
-    assert model.image_codes([golden.images[0]])[0].tolist() == golden.told["encode"][0]["codes"]
-    assert model.probe()["weights without a place"] == []
+    assert model.image_codes([golden.images[0]])[0].tolist() == golden.expected["encode"][0]["codes"]
+    assert model.probe()["unused tensors"] == []

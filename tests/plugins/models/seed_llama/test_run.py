@@ -6,15 +6,17 @@ import torch
 from silmm_plugins.models.seed_llama.model import SeedLlama
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 
-import silmm.engine.run
 from silmm.contracts.models import SamplingParams
-from silmm.engine.settings_resolution import resolve_settings
 from silmm.lora.loading import load_adapter
-from silmm.registry.registry import Registry
-from silmm.storage.paths import RunFolder
 from tests.plugins.models.seed_llama.tiny_checkpoint import UNCLIP, write_unclip
+from tests.plugins.models.short_run import PROMPTS, short_run
 
-PROMPTS = ["a cat", "the red cube is on the left of the blue sphere", "two dogs and a chair"]
+SETS = (
+    "trainer.max_steps=3",
+    "trainer.learning_rate=0.001",
+    "trainer.gradient_accumulation_steps=1",
+    "trainer.batch_size=3",
+)
 
 
 @pytest.fixture(params=["written", "recorded"])
@@ -30,32 +32,15 @@ def parts(request, tmp_path) -> dict[str, str]:
 @pytest.mark.slow
 def test_an_iteration_through_all_stages(parts, tmp_path):
     """It samples, asks, scores, pairs and trains from margin 0; the adapter changes the likelihoods."""
-    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
-    registry = Registry.load()
-    settings = resolve_settings(
-        registry,
-        flags={
-            "model": "seed-llama", "questioner": "prompt-q", "prompts": str(tmp_path / "prompts.txt"),
-            "images_per_prompt": 4, "shard_size": 2,
-        },
-        sets=[
-            *(f"model.{name}={value}" for name, value in parts.items()), "model.device=cpu",
-            "model.steps=2", "trainer.max_steps=3", "trainer.warmup_steps=1",
-            "trainer.learning_rate=0.001", "trainer.gradient_accumulation_steps=1", "trainer.batch_size=3",
-            "trainer.rank=2",
-        ],
-    )  # fmt: skip
-    run = tmp_path / "run"
-    assert silmm.engine.run.start(settings, run, registry=registry).summary is not None
-    folder = RunFolder(run, 2).iteration(1)
-    candidates = pq.read_table(run / "iter-1" / "candidates" / "shard-00000.parquet")
-    scores = pq.read_table(run / "iter-1" / "scores" / "shard-00000.parquet")["score"].to_pylist()
+    iteration = short_run(tmp_path, "seed-llama", {**parts, "device": "cpu", "steps": 2}, SETS).iteration(1)
+    candidates = pq.read_table(iteration.path / "candidates" / "shard-00000.parquet")
+    scores = pq.read_table(iteration.path / "scores" / "shard-00000.parquet")["score"].to_pylist()
     assert len(candidates) == len(scores) == 8
     assert len(set(scores)) > 4
     model = SeedLlama.load(SeedLlamaOptions(**parts, device="cpu"))
-    codes = model.represent(PROMPTS, range(3), SamplingParams())
+    codes = model.represent(PROMPTS, range(len(PROMPTS)), SamplingParams())
     with torch.no_grad():
         before = model.log_likelihood(PROMPTS, codes)
-        load_adapter(model, folder.adapter)
+        load_adapter(model, iteration.adapter)
         after = model.log_likelihood(PROMPTS, codes)
     assert (before - after).abs().min() > 1e-6

@@ -57,7 +57,7 @@ def test_images_are_the_stock_pipelines(folder, embeddings):
     assert ours.std() > 5  # not one flat colour
 
 
-def test_a_image_has_its_own_seed(folder, embeddings):
+def test_an_image_has_its_own_seed(folder, embeddings):
     """An image alone equals itself in a batch; another seed, and another embedding, sample another one."""
     together = sample(folder, embeddings, SEEDS)
     alone = sample(folder, embeddings[1:2], SEEDS[1:2])

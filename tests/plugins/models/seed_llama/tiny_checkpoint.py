@@ -84,7 +84,7 @@ def write_image_tokenizer(folder: Path) -> None:
     network.load_state_dict(weights)
     pixels = torch.randn(CODES, 3, network.visual_encoder.side, network.visual_encoder.side)
     with torch.no_grad():  # rows that images come near to, so that they do not all get one code
-        read_of = network.read(network.image_states(pixels))
+        read_of = network.code_vectors(network.image_states(pixels))
     weights["quantize.embedding.weight"] = read_of[torch.arange(CODES), torch.arange(CODES)].clone()
     weights["pos_embed"] = torch.zeros(1, 32, SIZES.width)
     weights["Qformer.bert.embeddings.position_ids"] = torch.arange(8)[None]
@@ -111,7 +111,7 @@ def write_unclip(
     words = ["<|startoftext|>", "<|endoftext|>", *ALPHABET, *(f"{letter}</w>" for letter in ALPHABET)]
     own = folder.parent / f"{folder.name}-words"
     own.mkdir(parents=True)
-    (own / "vocab.json").write_text(json.dumps({word: place for place, word in enumerate(words)}))
+    (own / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
     (own / "merges.txt").write_text("#version: 0.2\n")
     normalizer = StableUnCLIPImageNormalizer(embedding)
     torch.nn.init.normal_(normalizer.mean, std=0.1)
