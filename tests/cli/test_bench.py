@@ -167,8 +167,8 @@ def kill_at(command, line):
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
                           env=environment) as process:
-        for told in process.stderr:
-            if line in " ".join(told.split()):
+        for printed in process.stderr:
+            if line in " ".join(printed.split()):
                 process.send_signal(signal.SIGKILL)
                 break
         process.communicate()

@@ -141,14 +141,14 @@ def test_the_trainer_says_how_far_is_away(run, chosen, warned):
 def test_the_warning_names_guards_that_are_not_on(run):
     """It proposes gamma=auto only where gamma is a number, and guards only to trainers that have them."""
     log(run, {**DISTANCES, "chosen_distance": 0.05})
-    for options, told in (
+    for options, messages in (
         ({"gamma": 3.0, "chosen_weight": 0.0}, "A trainer.chosen_weight above 0.0, trainer.gamma=auto, a smaller"),
         ({"gamma": "auto", "reference_weight": 0.2, "chosen_weight": 0.5},
          "A trainer.reference_weight above 0.2, a trainer.chosen_weight above 0.5, a smaller"),
         ({"beta": 0.2, "sigma": 1.0}, "0.04. A smaller trainer.learning_rate"),
     ):
         settings(run, options={"trainer": options})
-        assert told in text(run)
+        assert messages in text(run)
 
 
 @pytest.mark.parametrize(

@@ -129,21 +129,21 @@ def test_training_goes_on_from_a_checkpoint_to_the_same_weights(data, tmp_path, 
         assert torch.equal(value, parts.state_dict()[name]), name
     export(whole, tokenizer, tmp_path / "export")
     model = TinyDiscrete.load(tmp_path / "export")
-    ours = TinyDiscrete(whole, tokenizer)
+    actual = TinyDiscrete(whole, tokenizer)
     codes = [np.arange(64, dtype=np.int32)]
     request = [ChatRequest("list", "shapes")]
     assert torch.equal(
-        model.log_likelihood(["a red circle"], codes), ours.log_likelihood(["a red circle"], codes)
+        model.log_likelihood(["a red circle"], codes), actual.log_likelihood(["a red circle"], codes)
     )
-    assert model.chat(request) == ours.chat(request)
+    assert model.chat(request) == actual.chat(request)
 
 
 def test_the_words_of_each_mention_are_found_from_the_end():
     """Noun, colour and texture are counted back from the caption's end; what is not said is the noun."""
     vocabulary = make_vocabulary()
-    places = language.word_places(vocabulary.encode("a red circle above two striped rings"), vocabulary)
-    assert places[0].tolist() == [5, 6, 5]
-    assert places[1].tolist() == [1, 1, 2]
+    paths = language.word_places(vocabulary.encode("a red circle above two striped rings"), vocabulary)
+    assert paths[0].tolist() == [5, 6, 5]
+    assert paths[1].tolist() == [1, 1, 2]
 
 
 def test_the_word_loss_is_zero_only_for_a_look_at_the_right_word():

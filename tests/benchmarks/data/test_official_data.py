@@ -103,7 +103,7 @@ def test_check_counts_by_the_loader(official, tmp_path):
     data = OfficialData([file], load)
     assert states(data.check(tmp_path)) == ["missing"]
     data.pull(tmp_path, unwatched)
-    assert [(one.state, one.detail) for one in data.check(tmp_path)][1:] == [("ok", "2 prompts")]
+    assert [(item.state, item.detail) for item in data.check(tmp_path)][1:] == [("ok", "2 prompts")]
 
     def refuse(folder):
         raise DataError("a.txt has other counts")

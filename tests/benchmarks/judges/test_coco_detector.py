@@ -27,10 +27,10 @@ def test_the_weights_are_the_pinned_ones(detector):
 ])
 def test_a_photo_shows_its_object(detector, name, label):
     """The best detection of each photo is its subject, and its box lies in the image's frame."""
-    (found,) = detector.detect([coco_detector.photo(name)])
-    assert found.labels[0] == label
-    assert (found.boxes <= [*found.frame, *found.frame]).all()
-    assert (found.boxes[:, :2] < found.boxes[:, 2:]).all()
+    (detection,) = detector.detect([coco_detector.photo(name)])
+    assert detection.labels[0] == label
+    assert (detection.boxes <= [*detection.frame, *detection.frame]).all()
+    assert (detection.boxes[:, :2] < detection.boxes[:, 2:]).all()
 
 
 def test_boxes_are_where_the_objects_are(detector):
@@ -39,11 +39,11 @@ def test_boxes_are_where_the_objects_are(detector):
     both = Image.new("RGB", (600, 300))
     both.paste(cat, (0, 0))
     both.paste(cup, (300, 0))
-    (found,) = detector.detect([both])
-    centres = {label: (box[0] + box[2]) / 2 for label, box in zip(found.labels, found.boxes, strict=True)}
-    assert centres["cat"] < found.frame[0] / 2 < centres["cup"]
+    (detection,) = detector.detect([both])
+    centres = {label: (box[0] + box[2]) / 2 for label, box in zip(detection.labels, detection.boxes, strict=True)}
+    assert centres["cat"] < detection.frame[0] / 2 < centres["cup"]
 
 
 def test_it_passes_the_canaries(detector):
     """It sees nothing on a blank image."""
-    assert all(one.passed for one in canaries.check(detector))
+    assert all(item.passed for item in canaries.check(detector))

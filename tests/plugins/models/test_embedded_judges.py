@@ -37,8 +37,8 @@ def test_tiny_continuous_judges_tiny_discrete(tmp_path):
     shown = [row for row in candidates if row["prompt_id"] in asked]
     images = [decode_png(row["image"]) for row in shown]
     texts = [asked[row["prompt_id"]] for row in shown]
-    told = np.array([(row["p_yes"], row["p_no"]) for row in answers])
+    messages = np.array([(row["p_yes"], row["p_no"]) for row in answers])
     for name, same in (("tiny-continuous", True), ("tiny-discrete", False)):
         model = registry.build("model", name, {})
         expected = np.concatenate(model.yes_no(images, texts))
-        assert np.allclose(told, expected, atol=1e-6) is same
+        assert np.allclose(messages, expected, atol=1e-6) is same

@@ -45,16 +45,16 @@ def test_bfloat16_is_near_and_trains(every_model: EveryModel, name: str, tmp_pat
     assert 0 < far < (NATS if exact.kind == "discrete" else SHARE)
     data = preferences(rough)
     answers = rough.yes_no(rough.decode([p.latents[0] for p in data], [0, 1]), [["is it red ?"]] * 2)
-    assert all(np.isfinite(one).all() for one in answers)
+    assert all(np.isfinite(option).all() for option in answers)
     new_adapter(rough, rank=2, alpha=2, seed=0)
     assert {p.dtype for p in trainable_parameters(rough).values()} == {torch.float32}
     trainer = every_model.registry.build(
         "trainer", "dpo" if exact.kind == "discrete" else "kc-dpo", {**STEPS, "gradient_checkpointing": True}
     )
-    seen: list[Mapping[str, float]] = train(tmp_path, trainer, rough, data)
-    assert len(seen) == 2
-    assert all(math.isfinite(value) for step in seen for value in step.values())
-    assert seen[0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
+    steps: list[Mapping[str, float]] = train(tmp_path, trainer, rough, data)
+    assert len(steps) == 2
+    assert all(math.isfinite(value) for step in steps for value in step.values())
+    assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-3)
 
 
 def layers(model: BaseModel) -> list[torch.nn.Parameter]:
@@ -76,6 +76,6 @@ def test_every_adapter_spells_it_alike(every_model: EveryModel) -> None:
     """The place of the weights comes first, then their device and format: one name and choice everywhere."""
     options = [every_model.registry.entry("model", name).options.model_fields for name in ADAPTERS]
     same = ["path", "revision", "device", "dtype", "offload"]
-    assert [list(one)[: len(same)] for one in options] == [same] * len(options)
+    assert [list(option)[: len(same)] for option in options] == [same] * len(options)
     for field in same:
-        assert len({(str(one[field].annotation), one[field].default) for one in options}) == 1
+        assert len({(str(option[field].annotation), option[field].default) for option in options}) == 1

@@ -29,8 +29,8 @@ def sampled(model):
 def test_one_pickled_file_gives_what_shards_give(written, tmp_path):
     """`pytorch_model.bin` and sharded safetensors of the same weights sample the same."""
     pickled = write(tmp_path / "pickled", pickled=True)
-    for one, other in zip(sampled(load(pickled)), sampled(load(written)), strict=True):
-        assert np.array_equal(one, other)
+    for item, other in zip(sampled(load(pickled)), sampled(load(written)), strict=True):
+        assert np.array_equal(item, other)
 
 
 def test_deep_projectors_are_read_from_their_names(tmp_path):
@@ -50,8 +50,8 @@ def test_old_names_of_the_vaes_attention(own):
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     renamed = {}
     for name, tensor in weights.items():
-        found = re.fullmatch(r"(vae\..*attentions\.\d+\.)(to_q|to_k|to_v|to_out\.0)(\..*)", name)
-        renamed[f"{found[1]}{old[found[2]]}{found[3]}" if found else name] = tensor
+        match = re.fullmatch(r"(vae\..*attentions\.\d+\.)(to_q|to_k|to_v|to_out\.0)(\..*)", name)
+        renamed[f"{match[1]}{old[match[2]]}{match[3]}" if match else name] = tensor
     assert set(renamed) != set(weights)
     torch.save(renamed, path)
     assert np.array_equal(sampled(load(own))[1], expected)
@@ -86,11 +86,11 @@ def test_replies_keep_to_their_length_and_their_seed(written):
 
 def test_what_a_bug_report_needs(written):
     """`probe` tells ids, pieces, shapes and where each configuration came from."""
-    told = load(written).probe()
-    assert told["H"] == [5, 32]
-    assert "▁Yes" in told["yes"]
-    assert told["special tokens"]["<im_patch>"] > told["special tokens"]["<dream_start>"]
-    assert all("companions" in told["sources"][part] for part in ("clip", "unet", "vae", "schedule"))
+    messages = load(written).probe()
+    assert messages["H"] == [5, 32]
+    assert "▁Yes" in messages["yes"]
+    assert messages["special tokens"]["<im_patch>"] > messages["special tokens"]["<dream_start>"]
+    assert all("companions" in messages["sources"][part] for part in ("clip", "unet", "vae", "schedule"))
 
 
 @pytest.mark.parametrize(

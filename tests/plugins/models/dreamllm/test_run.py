@@ -21,8 +21,8 @@ PROMPTS = ["a cat", "the red cube is on the left of the blue sphere", "no cat an
 @pytest.fixture(params=["written", "golden"])
 def folder(request) -> Path:
     """The checkpoint of these tests, and the recorded one where it is at hand."""
-    found: Path = request.getfixturevalue(request.param)
-    return found / "original" if request.param == "golden" else found
+    actual: Path = request.getfixturevalue(request.param)
+    return actual / "original" if request.param == "golden" else actual
 
 
 @pytest.mark.slow

@@ -147,9 +147,9 @@ def _plugins(checkpoint: Path, projector: str) -> None:
     torch.save({"dream_queries": torch.randn(1, QUERIES, HIDDEN)}, checkpoint / "dream_embedding.bin")
     tower = CLIPVisionModel(CLIPVisionConfig(**CLIP)).state_dict()
     inside = {name.removeprefix("vision_model."): tensor for name, tensor in tower.items()}
-    seen = {f"clip_vision_model.vision_model.{name}": tensor for name, tensor in inside.items()}
+    tensors = {f"clip_vision_model.vision_model.{name}": tensor for name, tensor in inside.items()}
     torch.save(
-        seen | _projector(CLIP["hidden_size"], HIDDEN, projector, bias=True),
+        tensors | _projector(CLIP["hidden_size"], HIDDEN, projector, bias=True),
         checkpoint / "clip_vision_embedding.bin",
     )
     unet, vae = UNet2DConditionModel.from_config(UNET), AutoencoderKL.from_config(VAE)
@@ -160,7 +160,7 @@ def _plugins(checkpoint: Path, projector: str) -> None:
     )
 
 
-def _projector(given: int, wanted: int, kind: str, *, bias: bool) -> dict[str, torch.Tensor]:
-    first = nn.Linear(given, wanted, bias)
+def _projector(width_in: int, wanted: int, kind: str, *, bias: bool) -> dict[str, torch.Tensor]:
+    first = nn.Linear(width_in, wanted, bias)
     network = first if kind == "linear" else nn.Sequential(first, nn.GELU(), nn.Linear(wanted, wanted, bias))
     return {f"projector.projector.{name}": tensor for name, tensor in network.state_dict().items()}

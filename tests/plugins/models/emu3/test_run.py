@@ -22,8 +22,8 @@ PROMPTS = ["a cat", "the red cube is on the left of the blue sphere", "no cat an
 @pytest.fixture(params=["written", "golden"])
 def folder(request: pytest.FixtureRequest) -> Path:
     """The -hf folder of the checkpoints of these tests, and the recorded one where it is at hand."""
-    found: Path = request.getfixturevalue(request.param)
-    return found / "Emu3-Gen-hf"
+    actual: Path = request.getfixturevalue(request.param)
+    return actual / "Emu3-Gen-hf"
 
 
 @pytest.mark.slow

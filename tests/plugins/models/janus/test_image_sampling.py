@@ -35,9 +35,9 @@ def stock_logits(model, ids, codes):
 def test_each_step_samples_from_the_stated_distribution(load, folder, monkeypatch, guidance):
     """What the sampler samples from, in a mixed batch, is u + g (c - u) of the stock classes, unbatched."""
     model = load(folder, guidance=guidance)
-    seen = []
+    calls = []
     real = generation.pick
-    monkeypatch.setattr(generation, "pick", lambda logits, *rest: seen.append(logits) or real(logits, *rest))
+    monkeypatch.setattr(generation, "pick", lambda logits, *rest: calls.append(logits) or real(logits, *rest))
     codes = model.represent(PROMPTS, SEEDS, SamplingParams())
     for row, (prompt, z) in enumerate(zip(PROMPTS, codes, strict=True)):
         ids = model.prompts.sampling(prompt)
@@ -45,19 +45,19 @@ def test_each_step_samples_from_the_stated_distribution(load, folder, monkeypatc
         u = stock_logits(model, [ids[0], *[model.prompts.pad] * (len(ids) - 2), ids[-1]], z)
         expected = u + guidance * (c - u)
         assert (c - u).abs().max() > 0.1  # or guidance would change nothing
-        torch.testing.assert_close(torch.stack([step[row] for step in seen]), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(torch.stack([step[row] for step in calls]), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_likelihood_knows_no_guidance(model):
     """log pi(z | x) is the sum of the stock classes' conditional log-softmax, whatever the guidance."""
     codes = model.represent(PROMPTS, SEEDS, SamplingParams())
     with torch.no_grad():
-        found = model.log_likelihood(PROMPTS, codes)
-    for prompt, z, value in zip(PROMPTS, codes, found, strict=True):
+        likelihoods = model.log_likelihood(PROMPTS, codes)
+    for prompt, z, value in zip(PROMPTS, codes, likelihoods, strict=True):
         logits = stock_logits(model, model.prompts.sampling(prompt), z).log_softmax(-1)
         expected = logits.gather(-1, torch.from_numpy(z[:, None]).long()).sum()
         assert float(value) == pytest.approx(float(expected), abs=1e-4)
-    assert len({round(value, 2) for value in found.tolist()}) == len(PROMPTS)
+    assert len({round(value, 2) for value in likelihoods.tolist()}) == len(PROMPTS)
 
 
 def test_top_k_keeps_the_likeliest(model):
@@ -71,17 +71,17 @@ def test_top_k_keeps_the_likeliest(model):
 
 def test_batch_sizes_change_nothing(load, folder, model):
     """One row at a time gives the same codes, answers and texts as all together; images within a level."""
-    one = load(folder, **dict.fromkeys(BATCH_SIZES, 1))
+    single = load(folder, **dict.fromkeys(BATCH_SIZES, 1))
     codes = model.represent(PROMPTS, SEEDS, SamplingParams())
-    assert all(map(np.array_equal, codes, one.represent(PROMPTS, SEEDS, SamplingParams())))
+    assert all(map(np.array_equal, codes, single.represent(PROMPTS, SEEDS, SamplingParams())))
     images = model.decode(codes, SEEDS)
-    for a, b in zip(images, one.decode(codes, SEEDS), strict=True):
+    for a, b in zip(images, single.decode(codes, SEEDS), strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1  # fractions are cut off, so rounding may show as a level
     asked = [["Is it?"], [], ["Is there a cat?", "Is it red?"], ["No?"]]
-    for a, b in zip(model.yes_no(images, asked), one.yes_no(images, asked), strict=True):
+    for a, b in zip(model.yes_no(images, asked), single.yes_no(images, asked), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     requests = [ChatRequest("write", PROMPTS[i], "Write.", temperature=1, seed=i) for i in range(4)]
-    assert model.chat(requests) == one.chat(requests)
+    assert model.chat(requests) == single.chat(requests)
 
 
 def test_a_prompt_that_spells_a_special_token_stays_text(model):
@@ -120,9 +120,9 @@ def test_bfloat16_weights_sample_look_and_learn(load, folder):
     model, rough = load(folder), load(folder, dtype="bfloat16")
     codes = model.represent(PROMPTS, SEEDS, SamplingParams())
     with torch.no_grad():
-        exact, found = (m.log_likelihood(PROMPTS, codes) for m in (model, rough))
-    assert found.dtype == torch.float32
-    assert float((exact - found).abs().max()) / codes[0].size < 0.05
+        exact, actual = (m.log_likelihood(PROMPTS, codes) for m in (model, rough))
+    assert actual.dtype == torch.float32
+    assert float((exact - actual).abs().max()) / codes[0].size < 0.05
     images = rough.decode(rough.represent(PROMPTS, SEEDS, SamplingParams()), SEEDS)
     exact_p, found_p = (np.stack(m.yes_no(images, [["Is it?"]] * 4)) for m in (model, rough))
     assert float(np.abs(exact_p - found_p).max()) < 0.02

@@ -65,9 +65,9 @@ def recorded_images(recorded):
     return {path.name: np.asarray(Image.open(path).convert("RGB")) for path in paths}
 
 
-def close(found, expected, tolerance=TOLERANCE):
+def close(actual, expected, tolerance=TOLERANCE):
     """Assert |found - expected| <= tolerance * (1 + |expected|)."""
-    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=tolerance, rtol=tolerance)
+    np.testing.assert_allclose(np.asarray(actual), np.asarray(expected), atol=tolerance, rtol=tolerance)
 
 
 def log_likelihoods(model, prompts, codes):
@@ -86,8 +86,8 @@ def test_ids_are_the_originals(model, expected):
     )
     assert (words.yes, words.no) == (expected["yes_ids"], expected["no_ids"])
     for case in expected["vqa"]:
-        seen = [words.image] * model.network.image_length
-        assert words.before_image() + seen + words.question(case["question"]) == case["input_ids"]
+        calls = [words.image] * model.network.image_length
+        assert words.before_image() + calls + words.question(case["question"]) == case["input_ids"]
     for case in expected["logp"]:
         assert words.sampling(case["prompt"]) == case["input_ids"]
 
@@ -173,10 +173,10 @@ def test_an_adapter_gives_the_stock_classs_numbers(load, recorded, expected, arr
     case = expected["vqa"][1]
     pixels = torch.from_numpy(arrays["vqa1_pixel_values"])[None]
     p = tuned(input_ids=torch.tensor([case["input_ids"]]), pixel_values=pixels).logits[0, -1].softmax(-1)
-    theirs = [float(p[model.prompts.yes].sum()), float(p[model.prompts.no].sum())]
+    reference = [float(p[model.prompts.yes].sum()), float(p[model.prompts.no].sum())]
     recorded_ones = [case["p_yes"], case["p_no"]]
-    assert np.abs(np.subtract(theirs, recorded_ones)).max() > 1e-3
-    for folder, answers in ((tmp_path / "adapter", theirs), (None, recorded_ones)):
+    assert np.abs(np.subtract(reference, recorded_ones)).max() > 1e-3
+    for folder, answers in ((tmp_path / "adapter", reference), (None, recorded_ones)):
         load_adapter(model, folder)
         close(model.yes_no([recorded_images[case["image"]]], [[case["question"]]])[0], [answers])
 

@@ -41,7 +41,7 @@ def align(checkpoint: Path, folder: Path, iterations: int) -> Path:
 def first_step(run: Path, iteration: int) -> dict[str, float]:
     """Return the metrics of an iteration's first step."""
     lines = (run / f"iter-{iteration}" / "metrics.jsonl").read_text().splitlines()
-    return next(found for found in map(json.loads, lines) if found.get("step") == 1)
+    return next(item for item in map(json.loads, lines) if item.get("step") == 1)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft asks transformers so

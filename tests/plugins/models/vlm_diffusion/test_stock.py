@@ -64,17 +64,17 @@ def test_answers_are_those_of_a_full_pass(stock, model):
     """Logits after a question, the image read once for all, are those of the whole model on one text."""
     image = np.random.default_rng(0).integers(0, 256, (90, 60, 3), dtype=np.uint8)
     questions = ["Is there a cat?", "Is the red cube on the left of it?"]
-    seen = model._processor(image, input_data_format="channels_last", return_tensors="pt")
-    count = int(seen.image_grid_thw.prod()) // 4
-    (found,) = model.image_prefix(image).logits([list(map(model.words.question, questions))])
+    calls = model._processor(image, input_data_format="channels_last", return_tensors="pt")
+    count = int(calls.image_grid_thw.prod()) // 4
+    (actual,) = model.image_prefix(image).logits([list(map(model.words.question, questions))])
     for row, question in enumerate(questions):
         text = f"{SYSTEM}{USER}{SEEN_START}{IMAGE * count}{SEEN_END}{question}{END}\n{ASSISTANT}"
         ids = stock.tokenizer(text, return_tensors="pt").input_ids
         logits = stock.text_encoder(
-            input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=seen.pixel_values,
-            image_grid_thw=seen.image_grid_thw, mm_token_type_ids=(ids == model.words.image).int(),
+            input_ids=ids, attention_mask=torch.ones_like(ids), pixel_values=calls.pixel_values,
+            image_grid_thw=calls.image_grid_thw, mm_token_type_ids=(ids == model.words.image).int(),
         ).logits[0, -1]  # fmt: skip
-        np.testing.assert_allclose(found[row], logits, atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(actual[row], logits, atol=1e-4, rtol=1e-4)
 
 
 def test_texts_cannot_hold_special_tokens(model):
