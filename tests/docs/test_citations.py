@@ -79,9 +79,12 @@ def test_all_forms_of_a_citation_are_read() -> None:
 
 
 def test_sources_of_the_fidelity_table_are_sections() -> None:
-    """The numbers beside the benchmarks' rules are sections of docs/spec/benchmarks.md."""
+    """The numbers beside the benchmarks' rules are sections of docs/spec/benchmarks.md, GenEval's of geneval.md."""
     page = (REPOSITORY / "docs" / "fidelity.md").read_text(encoding="utf-8").partition("\n## The benchmarks")[2]
-    rows = re.findall(rf"^\| [^|]+ \| ((?:{NUMBER}(?:, )?)+) \|", page.partition("\n## ")[0], re.MULTILINE)
-    assert len(rows) > 30
-    known = sections("benchmarks.md")
-    assert {number for row in rows for number in row.split(", ")} - known == set()
+    count = 0
+    for part in page.partition("\n## ")[0].split("\n### "):
+        rows = re.findall(rf"^\| [^|]+ \| ((?:{NUMBER}(?:, )?)+) \|", part, re.MULTILINE)
+        known = sections("geneval.md" if part.startswith("GenEval\n") else "benchmarks.md")
+        assert {number for row in rows for number in row.split(", ")} - known == set()
+        count += len(rows)
+    assert count > 30

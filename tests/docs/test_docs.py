@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -19,6 +19,8 @@ import pytest
 import silmm
 import silmm.engine.run
 from silmm.contracts import hookspecs
+from silmm.contracts.models import Capability
+from silmm.contracts.registration import Need
 from silmm.engine import capabilities
 from silmm.engine.settings import RunSettings
 from silmm.engine.settings_resolution import resolve_settings
@@ -131,6 +133,13 @@ def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
     for owner, method, text in documented:
         assert split(text) == arguments(getattr(getattr(silmm, owner), method)), owner
     assert {method for owner, method, _ in documented if owner == "Benchmark"} == silmm.Benchmark.__abstractmethods__
+
+
+def test_the_guide_lists_all_capabilities_and_needs() -> None:
+    """What a registration may require and need is what the guide says."""
+    capabilities_listed = GUIDE.split("**Capabilities** are ")[1].split(". ")[0]
+    assert set(re.findall(r"`(\w+)`", capabilities_listed)) == set(get_args(Capability))
+    assert set(re.findall(r'^\| `"(\w+)"` \|', GUIDE, re.MULTILINE)) == set(get_args(Need))
 
 
 def test_every_name_of_silmm_on_a_page_exists() -> None:
