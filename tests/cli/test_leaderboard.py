@@ -219,18 +219,18 @@ def test_a_table_of_another_result_is_noticed(write, tmp_path):
         compare_results([read_result(path)], [read_result(path)])
 
 
-@pytest.mark.parametrize(("content", "told"), [
+@pytest.mark.parametrize(("content", "message"), [
     ("{}", "no result"), ("[1]", "no JSON object"), ("{", "not valid JSON"),
     (json.dumps({"kind": KIND, "format": 99}), "format 99"),
     (json.dumps({"kind": KIND, "format": 1}), "another SHA-256"),
     (to_json({"kind": KIND, "format": 1, SEAL: seal({"kind": KIND, "format": 1})}).decode(), "card"),
     ('{"a": ' * 100_000, "not valid JSON"),
 ])
-def test_files_that_are_no_results_are_told(tmp_path, content, told):
+def test_files_that_are_no_results_are_told(tmp_path, content, message):
     """Foreign, broken and newer files are data errors that name the file."""
     path = tmp_path / "x.json"
     path.write_text(content)
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         read_result(path)
     assert "x.json" in str(caught.value)
 

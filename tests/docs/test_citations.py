@@ -42,8 +42,8 @@ def found(page: str, section: str) -> bool:
     """Say whether a page has a section; a title may be followed by the rest of its sentence."""
     if not (SPEC / page).is_file():
         return False
-    known = sections(page)
-    return section in {"", *known} or any(section.startswith(name) for name in known if not re.match(NUMBER, name))
+    titles = sections(page)
+    return section in {"", *titles} or any(section.startswith(name) for name in titles if not re.match(NUMBER, name))
 
 
 def test_each_cited_section_is_in_its_page() -> None:
@@ -84,7 +84,7 @@ def test_sources_of_the_fidelity_table_are_sections() -> None:
     count = 0
     for part in page.partition("\n## ")[0].split("\n### "):
         rows = re.findall(rf"^\| [^|]+ \| ((?:{NUMBER}(?:, )?)+) \|", part, re.MULTILINE)
-        known = sections("geneval.md" if part.startswith("GenEval\n") else "benchmarks.md")
-        assert {number for row in rows for number in row.split(", ")} - known == set()
+        known_sections = sections("geneval.md" if part.startswith("GenEval\n") else "benchmarks.md")
+        assert {number for row in rows for number in row.split(", ")} - known_sections == set()
         count += len(rows)
     assert count > 30

@@ -74,8 +74,8 @@ def test_a_home_without_ranges_starts_over(home, official, tmp_path):
     assert (tmp_path / "big.bin").read_bytes() == BIG
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_changed_version_is_never_mixed_with_the_old_bytes(home, official, tmp_path, known):
+@pytest.mark.parametrize("with_digest", [True, False])
+def test_a_changed_version_is_never_mixed_with_the_old_bytes(home, official, tmp_path, with_digest):
     """When the home's file changes between two requests, the result is one version, not a mixture."""
     old, new = BIG, BIG[::-1]
     official("big.bin", old)
@@ -87,7 +87,7 @@ def test_a_changed_version_is_never_mixed_with_the_old_bytes(home, official, tmp
         serve()(answer)
 
     home.acts["big.bin"] = [serve(cut_after=300_000), change]
-    file = replace(official("big.bin", old), sha256=hashlib.sha256(new).hexdigest() if known else None)
+    file = replace(official("big.bin", old), sha256=hashlib.sha256(new).hexdigest() if with_digest else None)
     pull(tmp_path, file)
     assert (tmp_path / "big.bin").read_bytes() == new
 

@@ -131,8 +131,8 @@ def test_query_offsets_are_added_to_the_queries(model):
         other.queries += offset
         ids = [model.prompt_ids(p) for p in PROMPTS]
         expected = other.features(ids)
-        found = model.features(PROMPTS, offset.expand(len(PROMPTS), -1, -1))
-    torch.testing.assert_close(found, expected, atol=ATOL, rtol=1e-4)
+        actual = model.features(PROMPTS, offset.expand(len(PROMPTS), -1, -1))
+    torch.testing.assert_close(actual, expected, atol=ATOL, rtol=1e-4)
 
 
 def test_dropout_reaches_h_and_leaves_no_trace(either):

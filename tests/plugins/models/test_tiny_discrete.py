@@ -99,17 +99,17 @@ def test_likelihood_does_not_depend_on_padding(either):
 
 def test_likelihood_is_the_samplers_own_distribution(either, monkeypatch):
     """Summed log-probabilities of the sampled codes, as sampled step by step, equal log_likelihood."""
-    seen = []
+    counts = []
     real = generation.pick
 
     def recording(logits, uniform, sampling):
         chosen = real(logits, uniform, sampling)
-        seen.append(logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0])
+        counts.append(logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0])
         return chosen
 
     monkeypatch.setattr(generation, "pick", recording)
     codes = sample(either, PROMPTS, [5, 6, 7, 8])
-    expected = torch.stack(seen).sum(0)
+    expected = torch.stack(counts).sum(0)
     actual = either.log_likelihood(PROMPTS, list(codes))
     assert actual.tolist() == pytest.approx(expected.tolist(), abs=ATOL, rel=1e-5)
 
@@ -259,13 +259,13 @@ def test_the_model_says_what_it_can_read(model, prompt, readable):
 @pytest.mark.parametrize("method", ["decode", "log_likelihood"])
 def test_image_tokens_of_another_model_are_refused(model, method):
     """Tokens of a wrong number or range are an error that names the prompt and the value."""
-    given = {"decode": [0, 0], "log_likelihood": PROMPTS[:2]}[method]
+    arguments = {"decode": [0, 0], "log_likelihood": PROMPTS[:2]}[method]
     named = {"decode": "image 1", "log_likelihood": f"prompt '{PROMPTS[1]}'"}[method]
     right = np.zeros(64, np.int32)
 
     def call(other):
         both = [right, other]
-        return model.decode(both, given) if method == "decode" else model.log_likelihood(given, both)
+        return model.decode(both, arguments) if method == "decode" else model.log_likelihood(arguments, both)
 
     call(right)
     for value in (20, -1):

@@ -142,8 +142,8 @@ def test_guided_sampling(model: Emu3, expected: dict[str, Any]) -> None:
     tokens = model.tokenizer.tokens
     greedy = SamplingParams(temperature=0.0)
     together = sample(model.policy, canvases, greedy, guidance=3.0)
-    for canvas, case, beside in zip(canvases, expected["cfg"], together, strict=True):
-        for sampled in (sample(model.policy, [canvas], greedy, guidance=3.0)[0], beside):
+    for canvas, case, other in zip(canvases, expected["cfg"], together, strict=True):
+        for sampled in (sample(model.policy, [canvas], greedy, guidance=3.0)[0], other):
             ids = [*grammar.body(tokens, sampled), *grammar.closing(tokens), tokens.eos]
             assert ids == case["argmax_token_ids"]
 
@@ -153,14 +153,14 @@ def test_answers(model: Emu3, golden: Path, expected: dict[str, Any], arrays: An
     asked = [case["question"] for case in expected["vqa"]]
     for index, case in enumerate(expected["vqa"]):
         image = golden_image(golden, case["image"])
-        seen = model.vision.encode(image)
-        ids = [*model.judge.image_ids(seen), *model.judge.question_ids(case["question"])]
+        images = model.vision.encode(image)
+        ids = [*model.judge.image_ids(images), *model.judge.question_ids(case["question"])]
         assert ids == case["input_ids"]
         with torch.no_grad():
-            prefix = model.judge.image_prefix(seen)
+            prefix = model.judge.image_prefix(images)
             (alone,) = prefix.logits([[model.judge.question_ids(case["question"])]])
-            (beside,) = prefix.logits([list(map(model.judge.question_ids, asked))])
-        for logits in (alone[0], beside[index]):
+            (other,) = prefix.logits([list(map(model.judge.question_ids, asked))])
+        for logits in (alone[0], other[index]):
             np.testing.assert_allclose(logits, arrays[f"vqa{index}_logits"], **CLOSE)
         (answers,) = model.yes_no([image], [asked])
         np.testing.assert_allclose(answers[index], [case["p_yes"], case["p_no"]], **CLOSE)
@@ -172,9 +172,9 @@ def test_an_adapter_of_plain_peft(
     golden: Path, expected: dict[str, Any], layout: str, tmp_path: Path
 ) -> None:
     """A LoRA of plain peft on the stock class of a layout gives that class's numbers here, and goes again."""
-    ours = load(golden / layout)
+    actual = load(golden / layout)
     stock = _stock(golden / layout)
-    settings = LoraConfig(r=4, target_modules=ours.lora_targets, lora_dropout=0.0)
+    settings = LoraConfig(r=4, target_modules=actual.lora_targets, lora_dropout=0.0)
     torch.manual_seed(0)
     wrapped = get_peft_model(stock, settings).eval()
     for name, parameter in wrapped.named_parameters():
@@ -184,17 +184,17 @@ def test_an_adapter_of_plain_peft(
     case = expected["gen"][0]
     before = case["logp_codes_only_visual_sum"]
     ids = torch.tensor([[*case["input_ids"], *case["image_token_ids"]]])
-    first = ours.tokenizer.tokens.visual
+    first = actual.tokenizer.tokens.visual
     logits = wrapped(input_ids=ids).logits[0, :-1, first : first + expected["codebook"]]
-    places = [len(case["input_ids"]) - 1 + i for i in grammar.code_positions(*codes(case).shape)]
+    positions = [len(case["input_ids"]) - 1 + i for i in grammar.code_positions(*codes(case).shape)]
     chosen = torch.from_numpy(codes(case).reshape(-1)).long()
-    theirs = float(logits[places].log_softmax(-1).gather(1, chosen[:, None]).sum())
-    assert abs(theirs - before) > 0.1
-    load_adapter(ours, tmp_path / "adapter")
+    reference = float(logits[positions].log_softmax(-1).gather(1, chosen[:, None]).sum())
+    assert abs(reference - before) > 0.1
+    load_adapter(actual, tmp_path / "adapter")
     z = codes(case).reshape(-1)
-    assert float(ours.log_likelihood([case["prompt"]], [z])) == pytest.approx(theirs, abs=1e-4)
-    load_adapter(ours, None)
-    assert float(ours.log_likelihood([case["prompt"]], [z])) == pytest.approx(before, abs=1e-4)
+    assert float(actual.log_likelihood([case["prompt"]], [z])) == pytest.approx(reference, abs=1e-4)
+    load_adapter(actual, None)
+    assert float(actual.log_likelihood([case["prompt"]], [z])) == pytest.approx(before, abs=1e-4)
     again = PeftModel.from_pretrained(_stock(golden / layout), str(tmp_path / "adapter")).eval()
     torch.testing.assert_close(again(input_ids=ids).logits, wrapped(input_ids=ids).logits)
 

@@ -92,8 +92,8 @@ def test_a_config_of_another_size(own: Path) -> None:
     """A config that does not fit the weights is refused."""
     file = own / "Emu3-Gen" / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"intermediate_size": 40}))
-    told = r"Emu3-Gen: .*other shapes than config\.json says, .*mlp.*48.*40"
-    with pytest.raises(DataError, match=told):
+    facts = r"Emu3-Gen: .*other shapes than config\.json says, .*mlp.*48.*40"
+    with pytest.raises(DataError, match=facts):
         tiny(own, "Emu3-Gen")
 
 
@@ -106,11 +106,11 @@ def test_no_preprocessor(own: Path) -> None:
 
 def test_the_probe_tells_what_the_checkpoint_says(written: Path, own: Path) -> None:
     """`silmm probe` is given ids, templates and sizes as JSON, and a judge of other ids is a problem."""
-    told = json.loads(json.dumps(tiny(written).probe()))
+    facts = json.loads(json.dumps(tiny(written).probe()))
     names = vocabulary()
-    assert told["token ids"]["boi"] == names["<|image start|>"]
-    assert set(told["yes ids"]) == {" yes", " Yes"}
-    assert (told["rows and columns"], told["tokens per image"], told["problems"]) == ([4, 4], 20, [])
+    assert facts["token ids"]["boi"] == names["<|image start|>"]
+    assert set(facts["yes ids"]) == {" yes", " Yes"}
+    assert (facts["rows and columns"], facts["tokens per image"], facts["problems"]) == ([4, 4], 20, [])
     file = own / "Emu3-Chat" / "emu3_vision_tokens.txt"
     first, second, *rest = file.read_text().splitlines()
     file.write_text("\n".join([second, first, *rest]))
@@ -143,7 +143,7 @@ def test_precision(written: Path) -> None:
         assert near == pytest.approx(float(exact.log_likelihood(["a cat"], [z])) / len(z), abs=0.05)
     image = exact.decode([z], [1])[0]
     assert (model.vision.encode(image) == exact.vision.encode(image)).all()
-    p, q = (one.yes_no([image], [["Is it a cat?"]])[0] for one in (model, exact))
+    p, q = (option.yes_no([image], [["Is it a cat?"]])[0] for option in (model, exact))
     assert abs(p - q).max() < 0.02
 
 

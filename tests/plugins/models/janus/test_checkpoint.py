@@ -186,8 +186,8 @@ def test_an_unknown_hub_id_says_both(monkeypatch):
 
 def test_original_names_become_transformers_names():
     """The names of every part of the original layout, and what is split, squeezed and left out."""
-    found = renamed({name: torch.zeros(1) for name in NAMES})
-    assert sorted(found) == sorted(NAMES.values())
+    actual = renamed({name: torch.zeros(1) for name in NAMES})
+    assert sorted(actual) == sorted(NAMES.values())
     tower = "vision_model.vision_tower."
     more = renamed(
         {
@@ -216,11 +216,11 @@ def test_preprocessing_is_read_from_the_checkpoint(load, copy):
 
 def test_the_probe_tells_what_the_folder_says(load, folder, copy):
     """Ids, templates and sizes are told; an image token on which two files differ is a problem."""
-    found = load(folder).probe()
-    assert found["problems"] == []
-    assert found["sampling template"].endswith("<|User|>: PROMPT\n\n<|Assistant|>:<begin_of_image>")
-    assert set(found["yes ids"]) & {"yes", "Yes", " yes", " Yes"}
-    assert found["image tokenizer"]["codes per image"] == 16
-    assert json.loads(json.dumps(found))["unused tensors"] == []
+    actual = load(folder).probe()
+    assert actual["problems"] == []
+    assert actual["sampling template"].endswith("<|User|>: PROMPT\n\n<|Assistant|>:<begin_of_image>")
+    assert set(actual["yes ids"]) & {"yes", "Yes", " yes", " Yes"}
+    assert actual["image tokenizer"]["codes per image"] == 16
+    assert json.loads(json.dumps(actual))["unused tensors"] == []
     edit(copy / "config.json", image_token_id=3)
     assert "image_token_id 3" in load(copy).probe()["problems"][0]

@@ -46,13 +46,13 @@ def test_answers_are_those_of_whole_forward_passes(model, images):
 
 def test_an_image_is_read_once(model, images, monkeypatch):
     """However many questions there are, the vision tower sees each image once."""
-    seen = []
+    batches = []
     real = type(model.network).encode_images
     monkeypatch.setattr(
-        type(model.network), "encode_images", lambda self, pixels: seen.append(len(pixels)) or real(self, pixels)
+        type(model.network), "encode_images", lambda self, pixels: batches.append(len(pixels)) or real(self, pixels)
     )
     model.yes_no(images, [ASKED * 30, ASKED, []])
-    assert sum(seen) == len(images)
+    assert sum(batches) == len(images)
 
 
 def test_many_questions_go_in_turns(model, images):
@@ -60,8 +60,8 @@ def test_many_questions_go_in_turns(model, images):
     many = [f"Is it number {i}?" for i in range(70)]
     rows = model.yes_no(images[:1], [many])[0]
     assert rows.shape == (70, 2)
-    for place in (0, 31, 32, 69):
-        np.testing.assert_allclose(rows[place], model.yes_no(images[:1], [[many[place]]])[0][0], atol=1e-6)
+    for number in (0, 31, 32, 69):
+        np.testing.assert_allclose(rows[number], model.yes_no(images[:1], [[many[number]]])[0][0], atol=1e-6)
 
 
 def test_no_questions_and_no_images(model, images):
@@ -86,7 +86,7 @@ def test_an_answer_has_at_most_its_words(model):
         for i in range(4)
     ])
     assert all(len(text.split()) <= 1 + i for i, text in enumerate(texts))
-    one = model.prompts.chat(ChatRequest("write", "a cat", "Write."))
-    two = model.prompts.chat(ChatRequest("write", "a cat", "Write.", (("a", "b"),)))
-    assert one.count(model.prompts.eos) == 0
-    assert two.count(model.prompts.eos) == 1
+    first = model.prompts.chat(ChatRequest("write", "a cat", "Write."))
+    second = model.prompts.chat(ChatRequest("write", "a cat", "Write.", (("a", "b"),)))
+    assert first.count(model.prompts.eos) == 0
+    assert second.count(model.prompts.eos) == 1
