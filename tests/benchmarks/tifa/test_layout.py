@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.tifa.benchmark import Tifa
 
 from silmm.contracts.benchmarks import Item
@@ -59,7 +60,7 @@ def test_paths_that_leave_the_folder_are_not_followed(tmp_path: Path, name: obje
 
 
 def test_what_is_no_map_is_refused(tmp_path: Path) -> None:
-    """A list, and a place that is not there, are data errors."""
+    """A list, and a folder that is not there, are data errors."""
     (tmp_path / "map.json").write_text("[]")
     with pytest.raises(DataError, match="expected an object of id"):
         Tifa().find(tmp_path / "map.json", ITEMS)
@@ -80,9 +81,9 @@ def test_what_is_generated_is_found(tmp_path: Path) -> None:
 
 def test_the_official_sample_layout(official_data: OfficialData) -> None:
     """The sample's JSON of paths is read as the official script reads it."""
-    path = official_data("tifa/sample_imgs.json").parent
-    items = Tifa(official=False).items(path / "sample_question_answers.json")
-    names = json.loads((path / "sample_imgs.json").read_text())
-    actual = Tifa().find(path / "sample_images", items)
+    folder = official_data("tifa/sample_imgs.json").parent
+    items = Tifa(OfficialOptions(custom=True)).items(folder / "sample_question_answers.json")
+    names = json.loads((folder / "sample_imgs.json").read_text())
+    actual = Tifa().find(folder / "sample_images", items)
     assert {image.item: image.path.name for image in actual.images} == names
     assert [(problem.kind, problem.where) for problem in actual.problems] == [("extra", "drawbench_8.jpg")]
