@@ -69,20 +69,20 @@ def gains(title: str, runs: list[Path]) -> None:
 
 def prompt_means(run: Path) -> dict[str, list[Any]]:
     """Return each model's means by prompt, one array for each measure."""
-    found = {}
+    means = {}
     for name, folder in read_run(run).images.items():
         shards = stored_shards(folder).tables(["prompt_id", "category", "holds"])
         rows = pa.concat_tables(list(shards))
         prompts = rows.column("prompt_id").to_pylist()
-        found[name] = [cluster_means(measure(rows), prompts)[1] for measure in MEASURES.values()]
-    return found
+        means[name] = [cluster_means(measure(rows), prompts)[1] for measure in MEASURES.values()]
+    return means
 
 
 def told(figures: dict[str, Any]) -> str:
     """Write one difference with its interval."""
-    one = Difference(**figures)
-    interval = f"[{one.ci_low:+.3f}, {one.ci_high:+.3f}]"
-    return f"{one.before:.3f} → {one.after:.3f}, {one.diff:+.3f} {interval}"
+    difference = Difference(**figures)
+    interval = f"[{difference.ci_low:+.3f}, {difference.ci_high:+.3f}]"
+    return f"{difference.before:.3f} → {difference.after:.3f}, {difference.diff:+.3f} {interval}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> None:

@@ -35,8 +35,8 @@ def again(judge: BlipVqa, images: Sequence[Image], asked: Sequence[str]) -> Answ
 def official(judge: BlipVqa, images: Sequence[Image], asked: Sequence[str]) -> Answers:
     """Make eight passes over the images; answers to the empty questions are thrown away."""
     rows = [
-        [judge.p_yes([image], [[asked[place] if place < len(asked) else ""]])[0][0] for image in images]
-        for place in range(PASSES)
+        [judge.p_yes([image], [[asked[index] if index < len(asked) else ""]])[0][0] for image in images]
+        for index in range(PASSES)
     ]
     return np.array(rows[: len(asked)]).T.reshape(-1)
 

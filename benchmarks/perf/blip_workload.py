@@ -57,10 +57,10 @@ def questions(count: int) -> list[str]:
 
 def write_vocabulary(path: Path) -> Path:
     """Write a vocabulary of BERT's size with its special tokens, yes and no at their places."""
-    lines = [f"[unused{place}]" for place in range(DECODE)]
+    lines = [f"[unused{index}]" for index in range(DECODE)]
     fixed = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", YES: "yes", NO: "no"}
     words = ("a", "?", *NOUNS, *COLORS)
-    for place, word in {**fixed, **{1000 + index: word for index, word in enumerate(words)}}.items():
-        lines[place] = word
+    for position, word in {**fixed, **{1000 + index: word for index, word in enumerate(words)}}.items():
+        lines[position] = word
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

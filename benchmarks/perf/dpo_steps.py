@@ -138,16 +138,16 @@ def gradients(training: Training) -> dict[str, torch.Tensor]:
 
 
 def check_same_gradients(
-    ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor], tolerance: float = 1e-3
+    own: dict[str, torch.Tensor], other: dict[str, torch.Tensor], tolerance: float = 1e-3
 ) -> None:
     """Refuse to time ways that do not compute the same thing.
 
     Raises:
-        RuntimeError: |ours - theirs| > tolerance * |theirs|, in the norm over all weights, or no gradient.
+        RuntimeError: |own - other| > tolerance * |other|, in the norm over all weights, or no gradient.
     """
-    difference = math.sqrt(sum(float((ours[n] - theirs[n]).square().sum()) for n in theirs))
-    norm = math.sqrt(sum(float(g.square().sum()) for g in theirs.values()))
-    if ours.keys() != theirs.keys() or not 0 <= difference <= tolerance * norm or norm == 0:
+    difference = math.sqrt(sum(float((own[n] - other[n]).square().sum()) for n in other))
+    norm = math.sqrt(sum(float(g.square().sum()) for g in other.values()))
+    if own.keys() != other.keys() or not 0 <= difference <= tolerance * norm or norm == 0:
         raise RuntimeError(
             f"the gradients differ by {difference:.3g} where their norm is {norm:.3g}; the two ways do "
             "not compute the same step, so their times cannot be compared"

@@ -138,17 +138,17 @@ def random_colours(model: str) -> ClipColours:
 
 def ours(judge: Mask2FormerJudge, colours: ClipColours, images: Sequence[Image.Image]) -> Answer:
     """Detect, then name the colours of all images' first objects in one call."""
-    found = judge.detect(images)
+    detections = judge.detect(images)
     regions = [
         [
             Region(each.labels[row], tuple(map(float, each.boxes[row])), each.frame, each.masks[row])
             for row in _asked(number, each.scores)
         ]
-        for number, each in enumerate(found)
+        for number, each in enumerate(detections)
     ]
     names = colours.colours(images, regions)
     return [
-        (list(each.labels), each.scores, each.boxes, of_image) for each, of_image in zip(found, names, strict=True)
+        (list(each.labels), each.scores, each.boxes, of_image) for each, of_image in zip(detections, names, strict=True)
     ]
 
 
@@ -182,8 +182,8 @@ def official(network: Mask2Former, colours: ClipColours, images: Sequence[Image.
         labels = [LABELS[int(label)] for label in index % probabilities.shape[1]]
         kept = [row for row in range(len(labels)) if scores[row] >= LEAST_SCORE]
         named = [
-            _colour(colours, Crops(image, [(boxes[kept[place]].tolist(), arrays[kept[place]])]), labels[kept[place]])
-            for place in _asked(number, scores[kept].numpy())
+            _colour(colours, Crops(image, [(boxes[kept[row]].tolist(), arrays[kept[row]])]), labels[kept[row]])
+            for row in _asked(number, scores[kept].numpy())
         ]
         answer.append(([labels[row] for row in kept], scores[kept].numpy(), boxes[kept].numpy(), named))
     return answer
@@ -239,8 +239,8 @@ def compare(case: str, sizes: Sizes, model: str, n_images: int, side: int, repea
         "as the official loop": partial(official, twin, colours, images),
     }
     answers = [way() for way in ways.values()]
-    for mine, theirs in zip(*answers, strict=True):
-        if mine[0] != theirs[0] or mine[3] != theirs[3] or np.abs(mine[1] - theirs[1]).max(initial=0) > TOLERANCE:
+    for own, expected in zip(*answers, strict=True):
+        if own[0] != expected[0] or own[3] != expected[3] or np.abs(own[1] - expected[1]).max(initial=0) > TOLERANCE:
             raise RuntimeError("the two ways find other objects or colours; their times cannot be compared")
     return measure.Comparison(case, n_images, measure.interleaved(ways, repeats))
 

@@ -13,17 +13,17 @@ CASES = ((8, 1), (8, 2), (8, 3), (2, 10))
 def compare(model: TinyDiscrete, prompts: int, k: int, repeats: int) -> measure.Comparison:
     """Check that all ways give the same gradients, then time them on the same pairs."""
     preferences = workload.preferences(model, prompts, k)
-    ours = dpo_steps.prepare(model, preferences)
+    training = dpo_steps.prepare(model, preferences)
     single = dpo_steps.prepare(model, dpo_steps.pair_by_pair(preferences))
-    dpo_steps.step(ours)
-    expected = dpo_steps.gradients(ours)
+    dpo_steps.step(training)
+    expected = dpo_steps.gradients(training)
     dpo_steps.step_and_reference(single)
     dpo_steps.check_same_gradients(expected, dpo_steps.gradients(single))
     pairs = prompts * k * k
     seconds = measure.interleaved(
         {
-            measure.OURS: lambda: dpo_steps.step(ours),
-            "ours, reference not yet stored": lambda: dpo_steps.step_and_reference(ours),
+            measure.OURS: lambda: dpo_steps.step(training),
+            "ours, reference not yet stored": lambda: dpo_steps.step_and_reference(training),
             "pair by pair, reference stored": lambda: dpo_steps.step(single),
             "pair by pair, reference each time": lambda: dpo_steps.step_and_reference(single),
         },

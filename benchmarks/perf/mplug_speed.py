@@ -71,15 +71,15 @@ class Uncached:
         self._written = last if self._written is None else torch.cat([self._written, last], dim=-1)
         written = self._written.expand(-1, self._beams, -1)
         questions, beams, length = written.shape
-        fused, mask = (one.repeat_interleave(beams, dim=0) for one in (self._fused, self._mask))
+        fused, mask = (tensor.repeat_interleave(beams, dim=0) for tensor in (self._fused, self._mask))
         causal = torch.ones(length, length, dtype=torch.bool, device=self.device).tril()
         states: Tensor = self._decoder.bert["embeddings"](written.flatten(0, 1))
         for layer in self._decoder.layers:
             states = layer.attention(states, causal)
             states = _attend(layer.crossattention, states, fused, mask[:, None, None, :])
             states = layer.feed_forward(states)
-        found: Tensor = self._decoder.cls["predictions"](states)[:, -1]
-        return found.unflatten(0, (questions, beams))[:, :asked]
+        next_logits: Tensor = self._decoder.cls["predictions"](states)[:, -1]
+        return next_logits.unflatten(0, (questions, beams))[:, :asked]
 
     def keep(self, questions: Tensor, parents: Tensor) -> None:
         """Go on with some questions."""
@@ -104,8 +104,8 @@ def together(model: MPlug, asked: Asked) -> Answers:
     """Encode each image once and ask all its questions at once, as the judge does."""
     answers: Answers = []
     for pixels, tokens, mask in zip(asked.pixels, asked.tokens, asked.masks, strict=True):
-        found = model.answer(model.encode_images(pixels[None]), tokens, mask)
-        answers += [ranked[0] for ranked in found]
+        rankings = model.answer(model.encode_images(pixels[None]), tokens, mask)
+        answers += [ranked[0] for ranked in rankings]
     return answers
 
 
@@ -130,8 +130,8 @@ def official(model: MPlug, asked: Asked) -> Answers:
             image = model.encode_images(pixels[None])
             fused = model.fuse(image, tokens[row : row + 1], mask[row : row + 1])
             writer = Uncached(model.text_decoder, *fused, rule.beam_size)
-            found = beam_search(writer, rule.beam_size, rule.max_length, rule.min_length)
-            answers.append(found[0][0])
+            ranked = beam_search(writer, rule.beam_size, rule.max_length, rule.min_length)
+            answers.append(ranked[0][0])
     return answers
 
 
@@ -159,13 +159,13 @@ def questions(config: MPlugConfig, counts: Sequence[int]) -> Asked:
     tokens = [torch.randint(*words, (count, LENGTH), generator=generator) for count in counts]
     lengths = [torch.randint(6, LENGTH + 1, (count, 1), generator=generator) for count in counts]
     masks = [(torch.arange(LENGTH) < length).long() for length in lengths]
-    return Asked(pixels, [one * mask for one, mask in zip(tokens, masks, strict=True)], masks)
+    return Asked(pixels, [tensor * mask for tensor, mask in zip(tokens, masks, strict=True)], masks)
 
 
 def same(answers: Answers, others: Answers) -> bool:
     """Say whether all tokens are equal, and scores to :data:`TOLERANCE`."""
-    return [one.tokens for one in answers] == [one.tokens for one in others] and all(
-        abs(one.score - other.score) <= TOLERANCE for one, other in zip(answers, others, strict=True)
+    return [tensor.tokens for tensor in answers] == [tensor.tokens for tensor in others] and all(
+        abs(tensor.score - other.score) <= TOLERANCE for tensor, other in zip(answers, others, strict=True)
     )
 
 

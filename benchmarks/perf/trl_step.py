@@ -129,19 +129,19 @@ def compare(
     training = dpo_steps.prepare(model, preferences, BETA)
     rows = trl_rows(model, training)
 
-    def theirs(stored: bool) -> Callable[[], None]:
+    def trl_step(stored: bool) -> Callable[[], None]:
         return lambda: trl_step(trainer, rows, training, stored=stored)
 
     dpo_steps.step(training)
     expected = dpo_steps.gradients(training)
     for stored in (True, False):
-        theirs(stored)()
+        trl_step(stored)()
         dpo_steps.check_same_gradients(expected, dpo_steps.gradients(training))
     seconds = measure.interleaved(
         {
             measure.OURS: lambda: dpo_steps.step(training),
-            "TRL, reference stored": theirs(True),
-            "TRL, reference each time": theirs(False),
+            "TRL, reference stored": trl_step(True),
+            "TRL, reference each time": trl_step(False),
         },
         repeats,
     )

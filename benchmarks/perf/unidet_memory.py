@@ -45,8 +45,8 @@ def apart(name: str, chunk: int, threads: int) -> dict[str, float]:
         f"from benchmarks.perf.unidet_memory import one; print(json.dumps(one({name!r}, {chunk})))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, check=True)  # noqa: S603
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    megabytes: dict[str, float] = json.loads(done.stdout)
+    return megabytes
 
 
 def main() -> None:
@@ -60,10 +60,10 @@ def main() -> None:
     print("| --- | ---: | ---: | ---: | ---: |")
     for name in [options.only] if options.only else list(NETWORKS):
         for chunk in (cascade.CHUNK, ALL):
-            found = apart(name, chunk, options.threads)
-            added = found["image"] - found["loaded"]
-            rows.append({"network": name, "chunk": chunk, **found})
-            megabytes = f"{found['loaded']:.0f} | {found['image']:.0f} | {added:.0f}"
+            measured = apart(name, chunk, options.threads)
+            added = measured["image"] - measured["loaded"]
+            rows.append({"network": name, "chunk": chunk, **measured})
+            megabytes = f"{measured['loaded']:.0f} | {measured['image']:.0f} | {added:.0f}"
             print(f"| {name} | {chunk} | {megabytes} |", flush=True)
     torch.set_num_threads(options.threads)
     print(measure.MARK + json.dumps({"name": "unidet_memory", "rows": rows, "machine": measure.machine()}))

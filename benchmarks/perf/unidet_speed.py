@@ -88,9 +88,9 @@ def detect(network: UniDet, image: torch.Tensor, precision: torch.dtype) -> Foun
     """Run one image to its end; on a GPU, reading the number of detections waits for it."""
     device = network.proposal_generator.rpn_head.conv.weight.device
     with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
-        found: Found = network([image])[0]
-    found.scores.cpu()
-    return found
+        detections: Found = network([image])[0]
+    detections.scores.cpu()
+    return detections
 
 
 def compare(architecture: Architecture, device: str, repeats: int) -> measure.Comparison:

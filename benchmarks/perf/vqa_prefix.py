@@ -60,11 +60,11 @@ def once(model: Janus, images: Sequence[Image], asked: Sequence[str]) -> npt.NDA
 def whole_passes(model: Janus, images: Sequence[Image], asked: Sequence[str]) -> npt.NDArray[np.float64]:
     """Answer by the stock class, one forward pass over image and question for each answer."""
     words = model.prompts
-    seen = [words.image] * (model.network.stock.config.vision_config.num_image_tokens)
+    image_tokens = [words.image] * (model.network.stock.config.vision_config.num_image_tokens)
     rows = []
     for image in images:
         for text in asked:
-            ids = torch.tensor([[*words.before_image(), *seen, *words.question(text)]])
+            ids = torch.tensor([[*words.before_image(), *image_tokens, *words.question(text)]])
             pixels = model.processor.pixels([image])
             out = model.network.stock(input_ids=ids, pixel_values=pixels, logits_to_keep=1)
             p = out.logits[0, -1].double().softmax(-1)

@@ -113,7 +113,7 @@ def unusable_images(scored: Sequence[ScoredImage]) -> list[ScoredImage]:
 
 def unusable_error(unusable: Sequence[ScoredImage]) -> DataError:
     """Return the error that lists which answers cannot be used; nothing was scored."""
-    lines = [f"  {one.item.id}, image {one.image.index}: {one.failed}" for one in unusable[:SHOWN]]
+    lines = [f"  {image.item.id}, image {image.image.index}: {image.failed}" for image in unusable[:SHOWN]]
     more = [f"  … and {len(unusable) - SHOWN} more"] if len(unusable) > SHOWN else []
     return DataError("\n".join([
         f"{len(unusable)} images have answers that cannot be used.", *lines, *more,

@@ -104,10 +104,10 @@ class Lazy:
             ImportError, AttributeError: there is no such module or attribute.
         """
         module, _, path = self.target.partition(":")
-        found: Any = import_module(module)
+        target: Any = import_module(module)
         for name in path.split("."):
-            found = getattr(found, name)
-        return found  # type: ignore[no-any-return]
+            target = getattr(target, name)
+        return target  # type: ignore[no-any-return]
 
     def __call__(self, *options: object, **parts: object) -> Any:
         """Call the target with its own arguments, the options unless they are :class:`NoOptions`, and parts."""

@@ -53,8 +53,8 @@ class Stamp:
         """
         with disk_errors(path, "reading"):
             real = path.resolve(strict=True)
-            seen = real.stat()
-        return cls(str(real), seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
+            stat = real.stat()
+        return cls(str(real), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
 _known: dict[Stamp, str] = {}
@@ -72,16 +72,16 @@ def file_digests(paths: Sequence[Path], announce: Announce = lambda _: None) -> 
         DataError: a file is missing, unreadable, or changes while it is read.
     """
     stamps = [Stamp.of(path) for path in paths]
-    found = [_kept(stamp) for stamp in stamps]
+    cached = [_kept(stamp) for stamp in stamps]
     unread = sum(
-        stamp.size for stamp, digest in zip(stamps, found, strict=True)
+        stamp.size for stamp, digest in zip(stamps, cached, strict=True)
         if digest is None and stamp.size >= LARGE
     )
     if unread >= LONG:
         where = os.path.commonpath([path.absolute() for path in paths])
         announce(f"reading {unread / 1e9:.1f} GB of {where} to know what they are; the next start need not")
     with ThreadPoolExecutor(READERS) as readers:
-        return list(readers.map(_digest, paths, stamps, found))
+        return list(readers.map(_digest, paths, stamps, cached))
 
 
 def _digest(path: Path, stamp: Stamp, kept: str | None) -> str:

@@ -164,8 +164,8 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         if step % 20 == 0:
-            seen = f" match {match.item():.3f}" if sampling else ""
-            print(f"base {step} right {right:.3f} text {text.item():.3f}{seen}", flush=True)
+            matching = f" match {match.item():.3f}" if sampling else ""
+            print(f"base {step} right {right:.3f} text {text.item():.3f}{matching}", flush=True)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
             checkpoint.save(work, model, optimizer, step + 1)
     return model.eval()

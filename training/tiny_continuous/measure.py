@@ -42,21 +42,21 @@ def facts(
     model: TinyContinuous, prompts: list[EvalPrompt], latents: list[Latent], noise: str
 ) -> NDArray[np.float64]:
     """Return the share of facts right of each H, mean over NOISES images; equal noise for equal prompts."""
-    judge, found = ExactJudge(), np.zeros(len(prompts))
+    judge, shares = ExactJudge(), np.zeros(len(prompts))
     for view in range(NOISES):
         images = model.decode(latents, [derive(5, noise, p.text, view) for p in prompts])
         verdicts = judge.facts(np.stack(images), [p.spec for p in prompts])
-        found += np.array([v.mean() for v in verdicts]) / NOISES
-    return found
+        shares += np.array([v.mean() for v in verdicts]) / NOISES
+    return shares
 
 
 def sampling(model: TinyContinuous, prompts: list[EvalPrompt]) -> dict[str, Any]:
     """Return facts right of H(x), overall and by category."""
     latents = model.represent([p.text for p in prompts], [0] * len(prompts), SamplingParams())
-    found = facts(model, prompts, latents, "plain")
-    by = {c: found[[p.category == c for p in prompts]] for c in CATEGORIES}
+    shares = facts(model, prompts, latents, "plain")
+    by = {c: shares[[p.category == c for p in prompts]] for c in CATEGORIES}
     return {
-        "facts": round(float(found.mean()), 4),
+        "facts": round(float(shares.mean()), 4),
         "categories": {c: round(float(v.mean()), 4) for c, v in by.items() if len(v)},
     }
 
@@ -74,11 +74,11 @@ def headroom(model: TinyContinuous) -> dict[str, float]:
     fresh = facts(model, prompts, latents, "fresh").reshape(-1, CANDIDATES)
     images = model.decode(latents, [derive(5, "one", p.text) for p in prompts])
     verdicts = ExactJudge().facts(np.stack(images), [p.spec for p in prompts])
-    one = np.array([v.mean() for v in verdicts]).reshape(-1, CANDIDATES)
+    single = np.array([v.mean() for v in verdicts]).reshape(-1, CANDIDATES)
     figures = {
         "mean": fresh.mean(),
         "best H, fresh noise": fresh[np.arange(len(fresh)), first.argmax(1)].mean(),
-        "best image": one.max(1).mean(),
+        "best image": single.max(1).mean(),
     }
     return {name: round(float(value), 4) for name, value in figures.items()}
 

@@ -78,11 +78,11 @@ def _said_loss(said: Tensor, relation: Tensor, labels: Tensor, relations: Tensor
 
 def start_from_discrete(model: TinyContinuousLM, weights: Path) -> None:
     """Take the transformer, the words and the places from the weights of `tiny-discrete`."""
-    found = {name: tensor.float() for name, tensor in load_file(weights).items()}
+    state = {name: tensor.float() for name, tensor in load_file(weights).items()}
     words = len(model.vocabulary)
     embedding = "backbone.model.embed_tokens.weight"
-    found[embedding] = found[embedding][:words]
-    missing, unexpected = model.load_state_dict(found, strict=False)
+    state[embedding] = state[embedding][:words]
+    missing, unexpected = model.load_state_dict(state, strict=False)
     own = {"backbone.lm_head.weight", "queries"} | {n for n in missing if n.startswith("patch_encoder.")}
     if unexpected or set(missing) - own:
         raise ValueError(f"{weights} does not fit: {missing} {unexpected}")
@@ -97,10 +97,10 @@ def image_token_loss(
     The decoder sees `queries` of the features' positions, sampled at random for each image.
     """
     features = model.features([data.prompts[r] for r in rows])
-    seen = features
+    selected = features
     if queries < features.shape[1]:
         picked = torch.rand(features.shape[:2]).argsort(1)[:, :queries]
-        seen = features.gather(1, picked[..., None].expand(-1, -1, features.shape[2]))
-    logits = decoder.logits(seen, torch.from_numpy(data.noise[rows]))
+        selected = features.gather(1, picked[..., None].expand(-1, -1, features.shape[2]))
+    logits = decoder.logits(selected, torch.from_numpy(data.noise[rows]))
     codes = torch.from_numpy(data.codes[rows])
     return F.cross_entropy(logits.float().flatten(0, 1), codes.flatten()), features

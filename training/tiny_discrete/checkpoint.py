@@ -49,10 +49,10 @@ def load(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> i
 
 def _unique(module: nn.Module) -> dict[str, torch.Tensor]:
     """Return the state dict without the second name of a tied tensor."""
-    seen: set[int] = set()
+    pointers: set[int] = set()
     kept = {}
     for name, tensor in module.state_dict().items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
+        if tensor.data_ptr() not in pointers:
+            pointers.add(tensor.data_ptr())
             kept[name] = tensor
     return kept

@@ -57,7 +57,7 @@ def answering(model: TinyModel, scenes: int = 1600, questions: int = 12) -> dict
             fact = parse_question(text)
             kinds[fact.relation or fact.kind].append((bool(yes > no) == truth, truth))
     return {
-        "overall": _share([one for kind in kinds.values() for one in kind]),
+        "overall": _share([answer for kind in kinds.values() for answer in kind]),
         "kinds": {name: _share(kind) for name, kind in sorted(kinds.items())},
     }
 
@@ -80,9 +80,9 @@ def sampling(model: TinyDiscrete, setting: SamplingParams, images: int) -> dict[
     prompts = [p for p in tune_prompts() for _ in range(images)]
     seeds = [derive(5, p.text, n) for p in tune_prompts() for n in range(images)]
     codes = model.represent([p.text for p in prompts], seeds, setting)
-    found = ExactJudge().facts(np.stack(model.decode(codes, seeds)), [p.spec for p in prompts])
-    soft = np.array([f.mean() for f in found]).reshape(-1, images)
-    strict = np.array([f.all() for f in found]).reshape(-1, images)
+    facts = ExactJudge().facts(np.stack(model.decode(codes, seeds)), [p.spec for p in prompts])
+    soft = np.array([f.mean() for f in facts]).reshape(-1, images)
+    strict = np.array([f.all() for f in facts]).reshape(-1, images)
     return {
         "facts": round(float(soft.mean()), 4),
         "best": round(float(soft.max(1).mean()), 4),

@@ -44,7 +44,7 @@ class Noise:
 
     swap: float
     """Two mentions exchange one kind of attribute (or their numbers)."""
-    turn: float
+    reverse: float
     """A relation is replaced: turned round, or another one."""
     count: float
     """A number is off by one."""
@@ -52,7 +52,7 @@ class Noise:
     """One attribute of one mention is another one."""
 
 
-NOISE = Noise(swap=0.40, turn=0.40, count=0.30, attribute=0.10)
+NOISE = Noise(swap=0.40, reverse=0.40, count=0.30, attribute=0.10)
 """What both embedded models misread captions by: enough that they sample about half of the facts right."""
 
 
@@ -71,7 +71,7 @@ def mutate(rng: np.random.Generator, spec: Spec, noise: Noise) -> Spec:
             a, b = getattr(mentions[i], name), getattr(mentions[j], name)
             mentions[i] = replace(mentions[i], **{name: b})
             mentions[j] = replace(mentions[j], **{name: a})
-    if relations and rng.random() < noise.turn:
+    if relations and rng.random() < noise.reverse:
         (i, name, j), *_ = relations
         opposite = {"left": "right", "above": "below", "in front of": "behind"}
         opposite |= {v: k for k, v in opposite.items()}
@@ -148,7 +148,7 @@ def understanding_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
     labels = np.zeros((count, 64, 5), np.int8)
     questions = np.zeros((count, QUESTIONS), "U96")
     answers = np.zeros((count, QUESTIONS), np.bool_)
-    places = np.full((count, QUESTIONS, 4), UNKNOWN, np.int8)  # twice the centres: x, y of both objects
+    centres = np.full((count, QUESTIONS, 4), UNKNOWN, np.int8)  # twice the centres: x, y of both objects
     targets = np.zeros((count, QUESTIONS, 2), np.uint64)  # the patches that both mentions speak of
     for n in range(count):
         if rng.random() < 0.5:
@@ -167,10 +167,10 @@ def understanding_pool(args: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
             for slot, index in enumerate(question_objects(scene, fact)):
                 if index is not None:
                     cx, cy = scene.objects[index].center
-                    places[n, k, 2 * slot : 2 * slot + 2] = round(2 * cx), round(2 * cy)
+                    centres[n, k, 2 * slot : 2 * slot + 2] = round(2 * cx), round(2 * cy)
     return {
         "images": images, "labels": labels, "questions": questions,
-        "answers": answers, "places": places, "targets": targets,
+        "answers": answers, "places": centres, "targets": targets,
     }  # fmt: skip
 
 

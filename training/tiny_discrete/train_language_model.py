@@ -68,7 +68,7 @@ class Pools:
     labels: NDArray[np.int8]
     questions: NDArray[np.object_]
     answers: NDArray[np.bool_]
-    places: NDArray[np.int8]
+    centres: NDArray[np.int8]
     targets: NDArray[np.uint64]
     nouns: NDArray[np.int8]
     is_relation: NDArray[np.bool_]
@@ -109,18 +109,18 @@ class Auxiliary(nn.Module):
         miss = ((offset - labels[..., 3:].float() / 2).square() * covered).sum() / covered.sum()
         return loss + 0.3 * miss
 
-    def noun_loss(self, states: Tensor, places: Tensor) -> Tensor:
+    def noun_loss(self, states: Tensor, centres: Tensor) -> Tensor:
         """Cross-entropy of each noun's own place (nouns, 2); unknown ones are -1."""
         logits = self.noun(states).float().view(-1, PLACES)
-        return F.cross_entropy(logits, places.flatten(), ignore_index=-1)
+        return F.cross_entropy(logits, centres.flatten(), ignore_index=-1)
 
-    def place_loss(self, states: Tensor, places: Tensor) -> Tensor:
-        """Cross-entropy of the places (questions, 4); unknown ones are -1."""
+    def position_loss(self, states: Tensor, centres: Tensor) -> Tensor:
+        """Cross-entropy of the centres (questions, 4); unknown ones are -1."""
         logits = self.place(states).float().view(-1, PLACES)
-        return F.cross_entropy(logits, places.flatten(), ignore_index=-1)
+        return F.cross_entropy(logits, centres.flatten(), ignore_index=-1)
 
 
-def look_loss(attention: Tensor, nouns: Tensor, targets: Tensor) -> Tensor:
+def attention_loss(attention: Tensor, nouns: Tensor, targets: Tensor) -> Tensor:
     """Return how little a noun looks at what it speaks of, in nats.
 
     Args:
@@ -129,10 +129,10 @@ def look_loss(attention: Tensor, nouns: Tensor, targets: Tensor) -> Tensor:
         targets: (questions, 2, patches), true where the noun's objects are.
     """
     rows, slots = torch.nonzero(nouns >= 0, as_tuple=True)
-    seen = attention[rows, :LOOK_HEADS, nouns[rows, slots]].float()
+    weights = attention[rows, :LOOK_HEADS, nouns[rows, slots]].float()
     wanted = targets[rows, slots]
     none = ~wanted.any(-1, keepdim=True)
-    mass = (seen[..., : wanted.shape[1] + 1] * torch.cat([none, wanted], 1)[:, None]).sum(-1)
+    mass = (weights[..., : wanted.shape[1] + 1] * torch.cat([none, wanted], 1)[:, None]).sum(-1)
     return -mass.clamp(min=1e-6).log().mean()
 
 
@@ -185,16 +185,16 @@ class Student(nn.Module):
         picks = np.argsort(-keys, axis=1)[:, : plan.questions]
         texts = [pools.questions[r, p] for r, ps in zip(rows, picks, strict=True) for p in ps]
         answers = torch.from_numpy(pools.answers[rows[:, None], picks].ravel())
-        places = torch.from_numpy(pools.places[rows[:, None], picks].reshape(-1, 4)).long()
+        centres = torch.from_numpy(pools.centres[rows[:, None], picks].reshape(-1, 4)).long()
         labels = torch.from_numpy(pools.labels[rows]).long()
         model = self.model
-        cache, seen = model.image_prefix(torch.from_numpy(pools.codes[rows]), every_layer=True)
+        cache, prefix = model.image_prefix(torch.from_numpy(pools.codes[rows]), every_layer=True)
         owner = torch.arange(plan.images).repeat_interleave(plan.questions)
         out, last = model.question_outputs(cache, owner, texts, every_layer=True)
         each = torch.arange(len(texts))
         bits = pools.targets[rows[:, None], picks].reshape(-1, 2, 1) >> np.arange(64, dtype=np.uint64)
         nouns = torch.from_numpy(pools.nouns[rows[:, None], picks].reshape(-1, 2)).long()
-        look = look_loss(
+        attending = attention_loss(
             out.attentions[LOOK_LAYER - 1],
             nouns,
             torch.from_numpy((bits & np.uint64(1)).astype(np.bool_)),
@@ -203,18 +203,18 @@ class Student(nn.Module):
         words = model.vocabulary
         target = torch.where(answers, words.yes, words.no)
         answer = F.cross_entropy(logits, target)
-        patch = self.auxiliary.patch_loss(seen.hidden_states[PATCH_LAYER][:, 1:-1], labels)
-        place = self.auxiliary.place_loss(out.hidden_states[PLACE_LAYER][each, last], places)
+        patch = self.auxiliary.patch_loss(prefix.hidden_states[PATCH_LAYER][:, 1:-1], labels)
+        position_loss = self.auxiliary.position_loss(out.hidden_states[PLACE_LAYER][each, last], centres)
         right = ((logits[:, words.yes] > logits[:, words.no]) == answers).float().mean()
         row, slot = torch.nonzero(nouns >= 0, as_tuple=True)
         states = out.hidden_states[LOOK_LAYER][row, nouns[row, slot]]
-        noun = self.auxiliary.noun_loss(states, places.view(-1, 2, 2)[row, slot])
+        noun = self.auxiliary.noun_loss(states, centres.view(-1, 2, 2)[row, slot])
         hop = hop_loss(out.attentions[PLACE_LAYER - 1], last, nouns)
         metrics = {
-            "answer": answer.item(), "right": right.item(), "patch": patch.item(), "look": look.item(),
-            "place": place.item(), "noun": noun.item(), "hop": hop.item(),
+            "answer": answer.item(), "right": right.item(), "patch": patch.item(), "look": attending.item(),
+            "place": position_loss.item(), "noun": noun.item(), "hop": hop.item(),
         }  # fmt: skip
-        return answer + 0.5 * patch + 0.5 * look + 0.3 * place + 0.3 * noun + 0.2 * hop, metrics
+        return answer + 0.5 * patch + 0.5 * attending + 0.3 * position_loss + 0.3 * noun + 0.2 * hop, metrics
 
     def image_token_loss(
         self, pools: Pools, rng: np.random.Generator, plan: Plan
@@ -271,7 +271,7 @@ def encode_all(tokenizer: TinyImageTokenizer, images: NDArray[np.uint8]) -> NDAr
     return torch.cat(parts).numpy()
 
 
-def word_places(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
+def word_positions(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
     """Return how far before a caption's end each mention's noun, colour and texture stand, (mentions, 3).
 
     An attribute that is not said stands where the noun stands.
@@ -280,7 +280,7 @@ def word_places(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
         {vocabulary.encode(word)[0] for word in words}
         for words in ((*SHAPES, *PLURALS.values()), COLORS, TEXTURES)
     )
-    places = np.ones((MENTIONS, 3), np.int64)
+    positions = np.ones((MENTIONS, 3), np.int64)
     mention, color, texture = 0, 0, 0
     for at, word in enumerate(ids):
         before = len(ids) - at
@@ -289,16 +289,16 @@ def word_places(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
         elif word in textures:
             texture = before
         elif word in nouns:
-            places[mention] = before, color or before, texture or before
+            positions[mention] = before, color or before, texture or before
             mention, color, texture = mention + 1, 0, 0
-    return places
+    return positions
 
 
 def load_pools(
     understanding: Path, sampling: Path, tokenizer: TinyImageTokenizer, vocabulary: Vocabulary
 ) -> Pools:
     """Read the pools and turn images into codes and texts into ids."""
-    known, sampled = np.load(understanding), np.load(sampling)
+    asked, sampled = np.load(understanding), np.load(sampling)
     memo: dict[str, list[int]] = {}
 
     def ids(text: str) -> list[int]:
@@ -306,21 +306,21 @@ def load_pools(
             memo[text] = vocabulary.encode(text)
         return memo[text]
 
-    questions = np.empty(known["questions"].shape, object)
+    questions = np.empty(asked["questions"].shape, object)
     nouns = np.full((*questions.shape, 2), -1, np.int8)
     noun_ids = {vocabulary.encode(word)[0] for word in (*SHAPES, *PLURALS.values())}
-    for index, text in np.ndenumerate(known["questions"]):
+    for index, text in np.ndenumerate(asked["questions"]):
         questions[index] = [vocabulary.ask, *ids(str(text))]
-        found = [at for at, word in enumerate(questions[index]) if word in noun_ids]
-        nouns[index][: len(found)] = found
+        positions = [at for at, word in enumerate(questions[index]) if word in noun_ids]
+        nouns[index][: len(positions)] = positions
     captions = [[vocabulary.bos, vocabulary.sample, *ids(str(t))] for t in sampled["captions"]]
     bits = sampled["owned"][..., None] >> np.arange(64, dtype=np.uint64)
     return Pools(
-        encode_all(tokenizer, known["images"]), known["labels"], questions, known["answers"],
-        known["places"], known["targets"], nouns, np.char.find(known["questions"], "is the ") == 0,
+        encode_all(tokenizer, asked["images"]), asked["labels"], questions, asked["answers"],
+        asked["places"], asked["targets"], nouns, np.char.find(asked["questions"], "is the ") == 0,
         encode_all(tokenizer, sampled["images"]), captions,
         (bits & np.uint64(1)).astype(np.bool_),
-        np.stack([word_places(caption, vocabulary) for caption in captions]),
+        np.stack([word_positions(caption, vocabulary) for caption in captions]),
     )  # fmt: skip
 
 
@@ -345,9 +345,9 @@ def train(
             loss, metrics = student.understanding_loss(pools, rng, part)
             loss.backward()
             if step >= plan.sample_from:
-                sample, seen = student.image_token_loss(pools, rng, part)
+                sample, sampling_metrics = student.image_token_loss(pools, rng, part)
                 (part.image_token_weight * sample).backward()
-                metrics |= seen
+                metrics |= sampling_metrics
             if step % part.text_every == 0:
                 text = student.text_loss(tasks, rng, part)
                 (part.text_weight * text).backward()

@@ -61,17 +61,17 @@ def main() -> None:
         ends[name] = json.loads((home / "end.json").read_text())
     settings = resolve_settings(registry, sets=["benchmark.split=tune", "benchmark.questions=24"])
     parts = Components(settings, registry, settings.identity())
-    found = {}
+    results = {}
     for name, adapter in adapters.items():
         result = parts.get("benchmark").evaluate(
             parts.lend_model(), {"before": None, name: adapter},
             work=work, seed=args.seed, limit=None, progress=lambda *_: None,
         )  # fmt: skip
         figures = {"facts": result.overall, **result.secondary}
-        found[name] = {"training": ends[name], **{key: asdict(value) for key, value in figures.items()}}
+        results[name] = {"training": ends[name], **{key: asdict(value) for key, value in figures.items()}}
         answers = result.secondary["VQA accuracy"]
         print(f"{name}: {_described(result.overall)}; answers {_described(answers)}", flush=True)
-    (work / "results.json").write_text(json.dumps(found, indent=1))
+    (work / "results.json").write_text(json.dumps(results, indent=1))
 
 
 def _described(figures: Difference) -> str:

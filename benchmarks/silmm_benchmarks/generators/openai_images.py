@@ -56,10 +56,10 @@ class ImagesGenerator:
         if self._stopped is not None:
             raise self._stopped
         with ThreadPoolExecutor(self.batch_size) as pool:
-            found = list(pool.map(self._unless_stopped, prompts, seeds))
-        if self._stopped is not None and all(isinstance(one, GenerationFailure) for one in found):
+            images = list(pool.map(self._unless_stopped, prompts, seeds))
+        if self._stopped is not None and all(isinstance(image, GenerationFailure) for image in images):
             raise self._stopped
-        return found
+        return images
 
     def _unless_stopped(self, prompt: str, seed: int) -> Image | GenerationFailure:
         try:

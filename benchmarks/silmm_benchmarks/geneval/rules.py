@@ -101,8 +101,8 @@ def overlap(first: Sequence[Any] | Box, second: Sequence[Any] | Box, mode: Mode 
     if mode is Mode.FIXED:
         first, second = [float(edge) for edge in first], [float(edge) for edge in second]
     inner = [pick(a, b) for pick, a, b in zip((max, max, min, min), first, second, strict=True)]
-    shared, one, other = _area(inner), _area(first), _area(second)
-    union = one + other - shared
+    shared, area, other = _area(inner), _area(first), _area(second)
+    union = area + other - shared
     return shared / union if union else 0.0
 
 
@@ -186,8 +186,8 @@ def _included(
         wanted, colours = clause["color"], list(colours_of(name, taken.source[:count]))
         if colours.count(wanted) < count:
             others = ", ".join(f"{colours.count(colour)} {colour}" for colour in COLOURS if colour in colours)
-            found = f"found {colours.count(wanted)} {wanted}; and {others}"
-            return f"expected {wanted} {name}>={count}, {found}", rows
+            counted = f"found {colours.count(wanted)} {wanted}; and {others}"
+            return f"expected {wanted} {name}>={count}, {counted}", rows
     if "position" in clause:
         relation, number = clause["position"]
         target = groups[number]

@@ -166,5 +166,5 @@ class ClipColours:
         from PIL.Image import Resampling
 
         pixels = centre_squares(crops, self._size, Resampling.BICUBIC, CLIP_MEAN, CLIP_STD)
-        placed = pixels.to(self._placement.device, self._placement.dtype)
-        return F.normalize(self._model.encode_image(placed), dim=-1)
+        pixels_on_device = pixels.to(self._placement.device, self._placement.dtype)
+        return F.normalize(self._model.encode_image(pixels_on_device), dim=-1)

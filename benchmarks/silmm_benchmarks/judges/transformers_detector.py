@@ -154,11 +154,11 @@ class TransformersDetector(ABC):
         """
         import torch
 
-        placed = {
+        to_by_name = {
             name: value.to(self.placement.dtype) if torch.is_floating_point(value) else value
             for name, value in inputs.to(self.placement.device).items()
         }
-        output = self.model(**placed)
+        output = self.model(**to_by_name)
         output.logits, output.pred_boxes = output.logits.float(), output.pred_boxes.float()
         # Grounding DINO gives -inf for the positions behind its text.
         if torch.isnan(output.logits).any() or not torch.isfinite(output.pred_boxes).all():

@@ -97,22 +97,22 @@ def related_placements(
     rng: np.random.Generator, relation: str, shapes: tuple[str, str], third: bool
 ) -> list[Placement]:
     """Return the placements of a related pair (subject, object) and, with `third`, of a third object."""
-    beside: Placement = (5, pick(rng, (2, 3)), LARGE)
-    beneath: Placement = transpose(beside)
+    neighbour: Placement = (5, pick(rng, (2, 3)), LARGE)
+    beneath: Placement = transpose(neighbour)
     if relation in ("left", "right", "above", "below"):
         first, second = row_pair(rng, third)
         if relation in ("right", "below"):
             first, second = second, first
         if relation in ("above", "below"):
-            return [transpose(first), transpose(second), *([beside] if third else [])]
+            return [transpose(first), transpose(second), *([neighbour] if third else [])]
         return [first, second, *([beneath] if third else [])]
     if relation == "touching":
         first, second = _touching_pair(rng, third)
         if _chance(rng, 0.3):
-            return [transpose(first), transpose(second), *([beside] if third else [])]
+            return [transpose(first), transpose(second), *([neighbour] if third else [])]
         return [first, second, *([beneath] if third else [])]
     if relation == "inside":
-        return [*_inside_pair(rng, third), *([beside] if third else [])]
+        return [*_inside_pair(rng, third), *([neighbour] if third else [])]
     if relation == "in front of":
         first, second = _occluding_pair(rng, *shapes, third)
     elif relation == "behind":

@@ -66,8 +66,8 @@ class DecoderLayer(nn.Module):
     def forward(self, queries: Tensor, position: Tensor, key: Tensor, value: Tensor, forbidden: Tensor) -> Tensor:
         """Return the queries, shape (n_queries, width); `key` has its position added, `value` has not."""
         queries = self.norms[0](queries + self.attentions[0](queries + position, key, value, forbidden))
-        placed = queries + position
-        queries = self.norms[1](queries + self.attentions[1](placed, placed, queries))
+        positioned = queries + position
+        queries = self.norms[1](queries + self.attentions[1](positioned, positioned, queries))
         normed: Tensor = self.norms[2](queries + self.ffns[0](queries))
         return normed
 

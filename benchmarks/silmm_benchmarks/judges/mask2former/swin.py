@@ -45,8 +45,8 @@ def shift_bias(height: int, width: int, device: torch.device) -> Tensor:
     for number, (rows, columns) in enumerate((rows, columns) for rows in cuts for columns in cuts):
         region[rows, columns] = number
     of_token = windows(region).squeeze(-1)
-    apart = of_token[:, None, :] != of_token[:, :, None]
-    return torch.zeros_like(apart, dtype=torch.float32).masked_fill_(apart, _FORBIDDEN)[:, None]
+    separated = of_token[:, None, :] != of_token[:, :, None]
+    return torch.zeros_like(separated, dtype=torch.float32).masked_fill_(separated, _FORBIDDEN)[:, None]
 
 
 class WindowAttention(nn.Module):

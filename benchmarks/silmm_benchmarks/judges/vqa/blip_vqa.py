@@ -39,8 +39,8 @@ def clean(question: str) -> str:
 
 def vocabulary_of(options: BlipVqaOptions, path: Path) -> Path:
     """Return where bert-base-uncased's vocab.txt belongs: in the named folder, or beside the weights."""
-    beside = Path(options.tokenizer).expanduser() if options.tokenizer else path
-    return (beside if beside.is_dir() else beside.parent) / "vocab.txt"
+    location = Path(options.tokenizer).expanduser() if options.tokenizer else path
+    return (location if location.is_dir() else location.parent) / "vocab.txt"
 
 
 class BlipVqa:
