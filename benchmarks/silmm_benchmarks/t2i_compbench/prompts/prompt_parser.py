@@ -62,7 +62,7 @@ class Parser:
 
     @cached_property
     def _bytes(self) -> bytes:
-        return (resources.files("silmm_benchmarks.t2i_compbench.prompts.prompt_files") / TABLE).read_bytes()
+        return (resources.files("silmm_benchmarks.t2i_compbench.prompts") / TABLE).read_bytes()
 
     @cached_property
     def _digest(self) -> str:
