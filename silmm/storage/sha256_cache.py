@@ -57,7 +57,7 @@ class Stamp:
         return cls(str(real), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
-_known: dict[Stamp, str] = {}
+_digest_by_stamp: dict[Stamp, str] = {}
 """What this process has read, for where the cache folder cannot be written."""
 
 
@@ -103,19 +103,19 @@ def _record(stamp: Stamp) -> Path:
 
 def _kept(stamp: Stamp) -> str | None:
     """Return what is kept for a file as it is now."""
-    if stamp in _known:
-        return _known[stamp]
+    if stamp in _digest_by_stamp:
+        return _digest_by_stamp[stamp]
     with suppress(SilmmError):  # nothing is kept, or what is kept is damaged: the file is read
         record = read_json(_record(stamp))
         digest = record.pop("sha256", None)
         if isinstance(digest, str) and record == asdict(stamp):
-            _known[stamp] = digest
+            _digest_by_stamp[stamp] = digest
             return digest
     return None
 
 
 def _keep(stamp: Stamp, digest: str) -> None:
-    _known[stamp] = digest
+    _digest_by_stamp[stamp] = digest
     with suppress(SilmmError):  # a full or read-only home stops no run
         atomic_write(_record(stamp), to_json({**asdict(stamp), "sha256": digest}))
 

@@ -38,7 +38,7 @@ def cited(text: str) -> Iterator[tuple[str, str]]:
             yield match["page"], name
 
 
-def found(page: str, section: str) -> bool:
+def has_section(page: str, section: str) -> bool:
     """Say whether a page has a section; a title may be followed by the rest of its sentence."""
     if not (SPEC / page).is_file():
         return False
@@ -50,7 +50,7 @@ def test_each_cited_section_is_in_its_page() -> None:
     """Every citation in the code, by number or by title, names a heading of its page."""
     citations = [(path, citation) for path in CODE for citation in cited(path.read_text(encoding="utf-8"))]
     assert len(citations) > 100
-    assert [f"{path}: {citation}" for path, citation in citations if not found(*citation)] == []
+    assert [f"{path}: {citation}" for path, citation in citations if not has_section(*citation)] == []
 
 
 def test_each_page_is_cited_by_its_whole_path() -> None:
@@ -66,7 +66,7 @@ def test_each_page_is_cited_by_its_whole_path() -> None:
 @pytest.mark.parametrize("citation", [("method.md", "step 9"), ("benchmarks.md", "1.99"), ("nowhere.md", "1")])
 def test_a_section_that_has_gone_is_noticed(citation: tuple[str, str]) -> None:
     """A page, a number or a title that does not exist is noticed."""
-    assert not found(*citation)
+    assert not has_section(*citation)
 
 
 def test_all_forms_of_a_citation_are_read() -> None:

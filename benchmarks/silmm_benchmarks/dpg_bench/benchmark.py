@@ -71,11 +71,11 @@ class DpgBench(Benchmark):
         if not (data / "prompts").is_dir():
             return items
         prompts = read_prompts(data / "prompts")
-        apart = sorted(prompts.keys() ^ {item.id for item in items})
-        if apart:
-            where = "no prompt file" if apart[0] not in prompts else "no question"
+        unmatched = sorted(prompts.keys() ^ {item.id for item in items})
+        if unmatched:
+            where = "no prompt file" if unmatched[0] not in prompts else "no question"
             raise DataError(
-                f"{data}: {apart[0]!r} has {where} ({len(apart)} ids differ between {QUESTIONS} and "
+                f"{data}: {unmatched[0]!r} has {where} ({len(unmatched)} ids differ between {QUESTIONS} and "
                 "prompts/); fetch both with `silmm data pull dpg-bench`."
             )
         return [replace(item, prompt=prompts[item.id]) for item in items]

@@ -68,15 +68,15 @@ class Looked:
         """Score `model` by a list, or by how far it has moved: best where that is the number given."""
         self.model = model
         self.scores = scores
-        self.seen: list[dict[str, torch.Tensor]] = []
+        self.weights_seen: list[dict[str, torch.Tensor]] = []
 
     def __call__(self) -> ValidationScore:
         """Return the next score; sample random numbers as a model's own sampling may."""
         torch.rand(3)
-        self.seen.append(tuned(self.model))
+        self.weights_seen.append(tuned(self.model))
         if isinstance(self.scores, list):
-            return ValidationScore(self.scores[len(self.seen) - 1], 0.25, 7)
-        return ValidationScore(-abs(moved(self.seen[-1]) - self.scores), 0.25, 7)
+            return ValidationScore(self.scores[len(self.weights_seen) - 1], 0.25, 7)
+        return ValidationScore(-abs(moved(self.weights_seen[-1]) - self.scores), 0.25, 7)
 
 
 def fresh(name: str, features: list[Preference]) -> tuple[BaseModel, list[Preference]]:
@@ -107,7 +107,7 @@ def test_the_series_is_in_the_metrics(tmp_path, features, name):
     assert (last["validation_error"], last["validation_prompts"]) == (0.25, 7.0)
     assert (last["validation_reference"], last["validation_best_step"]) == (0.5, 3.0)
     assert not any("validation" in metric for row in steps if row["step"] not in score_by_step for metric in row)
-    assert not any(w.any() for n, w in validation.seen[0].items() if "lora_B" in n)
+    assert not any(w.any() for n, w in validation.weights_seen[0].items() if "lora_B" in n)
 
 
 @pytest.mark.parametrize("name", BOTH_KINDS)
@@ -117,10 +117,10 @@ def test_the_best_weights_are_written(tmp_path, features, name):
         folder = tmp_path / str(keep)
         _, validation = run(folder, name, features, scores=[0.5, 0.75, 0.25, -0.5], keep_best=keep)
         written = load_file(folder / "adapter" / "adapter_model.safetensors")
-        for key, value in validation.seen[expected].items():
+        for key, value in validation.weights_seen[expected].items():
             assert torch.equal(written["base_model.model." + key.replace(".default", "")], value)
             assert torch.equal(tuned(validation.model)[key], value)
-        assert not trained_alike(validation.seen[1], validation.seen[3])
+        assert not trained_alike(validation.weights_seen[1], validation.weights_seen[3])
 
 
 def trained_alike(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
@@ -135,7 +135,7 @@ def test_patience_stops(tmp_path, features, name):
     steps, validation = run(tmp_path, name, features, scores=scores, validate_every=1, patience=2)
     assert [row["step"] for row in steps] == [1, 2, 3, 4]
     assert steps[-1]["validation_best_step"] == 2.0
-    assert trained_alike(tuned(validation.model), validation.seen[2])
+    assert trained_alike(tuned(validation.model), validation.weights_seen[2])
 
 
 def test_a_better_score_renews_the_patience(tmp_path, features):
@@ -169,7 +169,7 @@ def test_a_score_that_sees_nothing_changes_nothing(tmp_path, features, name):
 def test_a_killed_training_ends_in_the_same_bytes(tmp_path, features, name, kill_at, patience):
     """Stopped after any step and called again: the same series, the same best weights, the same stop."""
     _, plain = run(tmp_path / "plain", name, features, scores=[0.0] * 5, validate_every=2)
-    options = {"validate_every": 2, "patience": patience, "scores": moved(plain.seen[2])}
+    options = {"validate_every": 2, "patience": patience, "scores": moved(plain.weights_seen[2])}
     whole, validation = run(tmp_path / "whole", name, features, **options)
     assert whole[-1]["validation_best_step"] == 4.0
     assert len(whole) == (6 if patience else 8)
@@ -177,7 +177,7 @@ def test_a_killed_training_ends_in_the_same_bytes(tmp_path, features, name, kill
         run(tmp_path / "killed", name, features, kill_at=kill_at, **options)
     rest, again = run(tmp_path / "killed", name, features, **options)
     assert rest == whole[-len(rest) :]
-    assert len(again.seen) < len(validation.seen) or kill_at <= QUICK["checkpoint_every"]
+    assert len(again.weights_seen) < len(validation.weights_seen) or kill_at <= QUICK["checkpoint_every"]
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 

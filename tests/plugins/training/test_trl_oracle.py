@@ -86,7 +86,7 @@ def trl_trainer(policy: torch.nn.Module, reference: torch.nn.Module, folder: Pat
     )
 
 
-def ours(model: TinyRandom, reference: TinyRandom, data: list[Preference], nll: float) -> torch.Tensor:
+def silmm_losses(model: TinyRandom, reference: TinyRandom, data: list[Preference], nll: float) -> torch.Tensor:
     """Return our mean loss over all pairs, grouped by prompt."""
     stored = []
     for p in data:
@@ -111,7 +111,7 @@ def test_loss_and_gradients_are_trls(tmp_path: Path, nll: float) -> None:
     with torch.no_grad():
         for parameter in parameters.values():
             parameter.add_(0.6 * torch.randn(parameter.shape, generator=generator))
-    loss = ours(model, reference, data, nll)
+    loss = silmm_losses(model, reference, data, nll)
     own = torch.autograd.grad(loss, list(parameters.values()))
     assert abs(float(loss) - math.log(2)) > 0.01
 

@@ -34,12 +34,12 @@ def root() -> Path | None:
 
 
 @contextmanager
-def original(place: Path) -> Iterator[Any]:
+def original(folder: Path) -> Iterator[Any]:
     """Import the original's module, shimmed; afterwards nothing of it stays imported."""
     before = set(sys.modules)
     for name in PACKAGES:
         package = types.ModuleType(name)
-        package.__path__ = [str(place / name.replace(".", "/"))]
+        package.__path__ = [str(folder / name.replace(".", "/"))]
         sys.modules[name] = package
     video = types.ModuleType(VIDEO)
     video.MViTv2 = video.MViTv2_Base_config = None

@@ -124,7 +124,7 @@ def begin() -> list[torch.device]:
     return [torch.device(NAME, number) for number in range(2)]
 
 
-def place(network: torch.nn.Module, device: torch.device) -> None:
+def put_on(network: torch.nn.Module, device: torch.device) -> None:
     """Label the weights of a network that have no label yet."""
     for module in network.modules():
         for name, weight in module._parameters.items():
@@ -153,12 +153,12 @@ def spread(model: Any, devices: list[torch.device]) -> list[str]:
     stack = getattr(inside, "language_model", getattr(inside, "text_model", inside))
     Spread(model.backbone, stack, devices)  # its hooks
     for number, layer in enumerate(stack.layers):
-        place(layer, devices[2 * number // len(stack.layers)])
-    place(model.backbone, devices[0])
+        put_on(layer, devices[2 * number // len(stack.layers)])
+    put_on(model.backbone, devices[0])
     for part in model.placement.parts.values():
         for item in part.networks:
             for network in networks(item):
-                place(network, devices[0])
+                put_on(network, devices[0])
             if hasattr(item, "_empty"):  # unCLIP moves tensors with its networks
                 item._empty = Labelled(item._empty, devices[0])
                 item._normal = tuple(Labelled(each, devices[0]) for each in item._normal)

@@ -71,7 +71,7 @@ def row(model: Emu3, preference: Preference, pair: tuple[int, int]) -> dict[str,
     return {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
 
 
-def ours(model: Emu3, reference: Emu3, data: list[Preference]) -> torch.Tensor:
+def silmm_losses(model: Emu3, reference: Emu3, data: list[Preference]) -> torch.Tensor:
     """Return our mean loss over all pairs, grouped by prompt."""
     stored = []
     for p in data:
@@ -92,7 +92,7 @@ def test_loss_and_gradients_are_trls(written: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in parameters.values():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    loss = ours(model, reference, data)
+    loss = silmm_losses(model, reference, data)
     own = torch.autograd.grad(loss, list(parameters.values()))
     assert abs(float(loss) - math.log(2)) > 0.01
 
