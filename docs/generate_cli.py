@@ -106,7 +106,7 @@ def _help() -> Iterator[str]:
             context = click.Context(command)
             inner = [(name, command.get_command(context, name))
                      for name in command.list_commands(context)]
-            waiting[:0] = [([*words, name], one) for name, one in inner if one is not None]
+            waiting[:0] = [([*words, name], subcommand) for name, subcommand in inner if subcommand is not None]
 
 
 def _settings() -> str:

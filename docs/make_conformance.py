@@ -49,12 +49,12 @@ UNITS = {
 def results(path: Path) -> dict[str, dict[str, str]]:
     """Return model -> test -> what stands in its cell, from a junit file."""
     names = {node.replace("/", ".").replace(".py::", "."): model for model, node in CLASSES.items()}
-    found: dict[str, dict[str, str]] = {model: {} for model in CLASSES}
+    result_by_model: dict[str, dict[str, str]] = {model: {} for model in CLASSES}
     for case in ET.parse(path).getroot().iter("testcase"):  # noqa: S314 - pytest wrote it just now
         model = names.get(case.get("classname", ""))
         if model:
-            found[model][case.get("name", "")] = _cell(case)
-    return found
+            result_by_model[model][case.get("name", "")] = _cell(case)
+    return result_by_model
 
 
 def _cell(case: ET.Element) -> str:
@@ -62,25 +62,25 @@ def _cell(case: ET.Element) -> str:
         return "**fails**"
     if case.find("skipped") is not None:
         return "–"
-    for told in case.iter("property"):
-        value = float(told.get("value", ""))
+    for recorded in case.iter("property"):
+        value = float(recorded.get("value", ""))
         return f"{value:.1e}" if 0 < abs(value) < 0.1 else f"{value:.3g}"
     return "ok"
 
 
-def page(found: Mapping[str, Mapping[str, str]]) -> str:
+def page(result_by_model: Mapping[str, Mapping[str, str]]) -> str:
     """Return the page: a row for each check, a column for each model."""
     checks = {
         name: inspect.getdoc(test) or name
         for name, test in vars(BaseModelConformance).items()
         if name.startswith("test_")
     }
-    head = ["promise", *(f"`{model}`" for model in found)]
+    head = ["promise", *(f"`{model}`" for model in result_by_model)]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    for name, told in checks.items():
-        promise = told.rstrip(".").replace("|", r"\|")
+    for name, docstring in checks.items():
+        promise = docstring.rstrip(".").replace("|", r"\|")
         unit = f" ({UNITS[name]})" if name in UNITS else ""
-        cells = [of_model.get(name, "not run") for of_model in found.values()]
+        cells = [of_model.get(name, "not run") for of_model in result_by_model.values()]
         lines.append(f"| {promise}{unit} | " + " | ".join(cells) + " |")
     return HEAD + "\n" + "\n".join(lines) + "\n"
 

@@ -31,9 +31,9 @@ def main(run: Path) -> None:
     band = TEXT + 2 * (SIDE + 24) + GAP
     sheet = Image.new("RGB", (LABEL + columns * (SIDE + GAP), ROWS * band), "white")
     pen = ImageDraw.Draw(sheet)
-    for place, pair in enumerate(zip(*sides, strict=True)):
-        x = LABEL + place // ROWS * (SIDE + GAP)
-        top = place % ROWS * band
+    for index, pair in enumerate(zip(*sides, strict=True)):
+        x = LABEL + index // ROWS * (SIDE + GAP)
+        top = index % ROWS * band
         text = "\n".join(textwrap.wrap(pair[0]["prompt"], 20)[:5])
         pen.multiline_text((x, top + 4), text, INK, font)
         for number, row in enumerate(pair):
@@ -43,7 +43,7 @@ def main(run: Path) -> None:
             right, facts = sum(row["holds"]), len(row["holds"])
             colour = GREEN if right == facts else RED
             pen.text((x, y + SIDE + 3), f"{right} of {facts} right", colour, font)
-            if place < ROWS:
+            if index < ROWS:
                 pen.text((8, y + SIDE // 2 - 10), ("before", "after")[number], PALE, font)
     OUT.parent.mkdir(exist_ok=True)
     sheet.save(OUT, optimize=True)
@@ -51,12 +51,12 @@ def main(run: Path) -> None:
 
 def _firsts(folder: Path) -> list[dict]:
     """Return the first image of the first prompts of each category, category by category."""
-    found: dict[str, dict[str, dict]] = {}
+    rows_by_category: dict[str, dict[str, dict]] = {}
     for row in all_rows(folder):
-        prompts = found.setdefault(row["category"], {})
+        prompts = rows_by_category.setdefault(row["category"], {})
         if len(prompts) < ROWS:
             prompts.setdefault(row["prompt_id"], row)
-    return [row for prompts in found.values() for row in prompts.values()]
+    return [row for prompts in rows_by_category.values() for row in prompts.values()]
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def main() -> None:
     print("Base against the last iteration:\n")
     for part in ("secondary", "categories"):
         names = list(summaries[0][part])
-        table(["", *seeds], [[n, *(told(s[part][n]) for s in summaries)] for n in names])
+        table(["", *seeds], [[n, *(worded(s[part][n]) for s in summaries)] for n in names])
     print("The self-feedback against the judge, candidates of the first iteration:\n")
     rows = [[text, *(f"{s['extra'][key]:.3f}" for s in summaries)] for key, text in FEEDBACK.items()]
     table(["", *seeds], rows)
@@ -55,34 +55,34 @@ def gains(title: str, runs: list[Path]) -> None:
     rows = []
     for run, mean in zip(runs, means, strict=True):
         pairs = [paired_difference(mean["before"][0], mean[name][0]) for name in names]
-        rows.append([run.name, *(told(vars(pair)) for pair in pairs)])
+        rows.append([run.name, *(worded(vars(pair)) for pair in pairs)])
     for index, measure in enumerate(MEASURES):
         before = np.mean([mean["before"][index] for mean in means], axis=0)
         pairs = [
             paired_difference(before, np.mean([mean[name][index] for mean in means], axis=0))
             for name in names
         ]
-        rows.append([f"{measure}, mean of {len(runs)}", *(told(vars(pair)) for pair in pairs)])
+        rows.append([f"{measure}, mean of {len(runs)}", *(worded(vars(pair)) for pair in pairs)])
     print(f"{title}:\n")
     table(["", *(f"iteration {name}" for name in names)], rows)
 
 
 def prompt_means(run: Path) -> dict[str, list[Any]]:
     """Return each model's means by prompt, one array for each measure."""
-    found = {}
+    means = {}
     for name, folder in read_run(run).images.items():
         shards = stored_shards(folder).tables(["prompt_id", "category", "holds"])
         rows = pa.concat_tables(list(shards))
         prompts = rows.column("prompt_id").to_pylist()
-        found[name] = [cluster_means(measure(rows), prompts)[1] for measure in MEASURES.values()]
-    return found
+        means[name] = [cluster_means(measure(rows), prompts)[1] for measure in MEASURES.values()]
+    return means
 
 
-def told(figures: dict[str, Any]) -> str:
+def worded(figures: dict[str, Any]) -> str:
     """Write one difference with its interval."""
-    one = Difference(**figures)
-    interval = f"[{one.ci_low:+.3f}, {one.ci_high:+.3f}]"
-    return f"{one.before:.3f} → {one.after:.3f}, {one.diff:+.3f} {interval}"
+    difference = Difference(**figures)
+    interval = f"[{difference.ci_low:+.3f}, {difference.ci_high:+.3f}]"
+    return f"{difference.before:.3f} → {difference.after:.3f}, {difference.diff:+.3f} {interval}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> None:

@@ -38,10 +38,10 @@ def run_blocks(sources: Sequence[str]) -> Iterator[str]:
 
 def with_outputs(page: str, outputs: Sequence[str]) -> str:
     """Return the page with new outputs behind its blocks."""
-    found = iter(outputs)
+    remaining = iter(outputs)
 
     def block(match: re.Match[str]) -> str:
-        output = next(found)
+        output = next(remaining)
         return f"```python\n{match[1]}```\n" + (f"\n```text\n{output}```\n" if output else "")
 
     return BLOCK.sub(block, page)

@@ -104,8 +104,8 @@ def silmm_process() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         *arguments: str, site: Path | None = None, env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        places = [REPOSITORY, REPOSITORY / "plugins", REPOSITORY / "benchmarks"]
-        path = os.pathsep.join(str(place) for place in ([site] if site else []) + places)
+        roots = [REPOSITORY, REPOSITORY / "plugins", REPOSITORY / "benchmarks"]
+        path = os.pathsep.join(str(root) for root in ([site] if site else []) + roots)
         return subprocess.run(
             [sys.executable, *arguments],
             env=os.environ | {"PYTHONPATH": path} | dict(env or {}),
@@ -128,8 +128,8 @@ class OfficialData:
     """Finds files that benchmarks publish and that are not ours to pass on; skips where they are not here."""
 
     def __init__(self) -> None:
-        beside = Path(os.environ.get("SILMM_SHARED", REPOSITORY.parent / "shared"))
-        self._roots = (beside / "data", data_root())
+        shared = Path(os.environ.get("SILMM_SHARED", REPOSITORY.parent / "shared"))
+        self._roots = (shared / "data", data_root())
 
     def __call__(self, path: str) -> Path:
         """Return the file or folder `DATASET[/FILE]`.

@@ -28,8 +28,8 @@ def test_a_library_that_does_not_fit_is_declared(foreign, silmm_process):
     alone = silmm_process("-c", code, site=foreign)
     assert alone.returncode == 1
     assert "nms" in alone.stderr
-    ours = silmm_process("-W", "error", "-c", f"import silmm; {code}", site=foreign)
-    assert ours.returncode == 0, ours.stderr
+    actual = silmm_process("-W", "error", "-c", f"import silmm; {code}", site=foreign)
+    assert actual.returncode == 0, actual.stderr
 
 
 def test_asking_for_torchvision_imports_nothing(silmm_process):

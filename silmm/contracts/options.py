@@ -192,37 +192,37 @@ def _bound(constraint: object) -> str:
 
 
 def complete(
-    options: type[BaseModel], owner: str, given: Mapping[str, Given]
+    options: type[BaseModel], owner: str, entries: Mapping[str, Given]
 ) -> dict[str, Any]:
     """Return every option of a class as JSON-able data: its defaults under the given values.
 
     Args:
         options: The option class of the component.
         owner: What a message calls the component, for example ``sampler 'nucleus'``.
-        given: Field name to value; later layers must already have replaced earlier ones.
+        entries: Field name to value; later layers must already have replaced earlier ones.
 
     Raises:
         UsageError: An unknown key (with a suggestion) or a value that the class refuses.
     """
-    for key, entry in given.items():
+    for key, entry in entries.items():
         if key not in options.model_fields:
-            known = options.model_fields
+            fields = options.model_fields
             raise UsageError(
                 f"{owner} has no option {key!r} (given by {entry.source})"
-                f"{did_you_mean(key, known)} Its options: {listed(known)}."
+                f"{did_you_mean(key, fields)} Its options: {listed(fields)}."
             )
-    values = {key: _read(options, key, entry) for key, entry in given.items()}
+    values = {key: _read(options, key, entry) for key, entry in entries.items()}
     try:
         return options.model_validate(values).model_dump(mode="json")
     except ValidationError as error:
-        raise UsageError(_explain(options, owner, given, error)) from None
+        raise UsageError(_explain(options, owner, entries, error)) from None
 
 
-def _read(options: type[BaseModel], key: str, given: Given) -> object:
+def _read(options: type[BaseModel], key: str, entry: Given) -> object:
     """Return command-line text as the first reading that the field accepts, else as it stands."""
-    if not (given.text and isinstance(given.value, str)):
-        return given.value
-    text = given.value
+    if not (entry.text and isinstance(entry.value, str)):
+        return entry.value
+    text = entry.value
     readings: list[object] = [text]
     if text.lower() in ("none", "null"):
         readings.insert(0, None)
@@ -240,32 +240,32 @@ def _accepts(options: type[BaseModel], key: str, value: object) -> bool:
 
 
 def _explain(
-    options: type[BaseModel], owner: str, given: Mapping[str, Given], error: ValidationError
+    options: type[BaseModel], owner: str, entries: Mapping[str, Given], error: ValidationError
 ) -> str:
     lines = []
     for problem in error.errors():
         key = str(problem["loc"][0]) if problem["loc"] else ""
-        if key in given and key in options.model_fields:
+        if key in entries and key in options.model_fields:
             field = options.model_fields[key]
             lines.append(
-                f"{owner}, option {key!r}: {given[key].value!r} (from {given[key].source}) is not "
+                f"{owner}, option {key!r}: {entries[key].value!r} (from {entries[key].source}) is not "
                 f"accepted: {problem['msg']}. It takes {type_name(field)}"
                 f"{' [' + field.description + ']' if field.description else ''}."
             )
         else:
             named = ", ".join(
-                f"{key}={given[key].value!r} (from {given[key].source})"
-                for key in _blamed(options, given, problem["msg"])
+                f"{key}={entries[key].value!r} (from {entries[key].source})"
+                for key in _blamed(options, entries, problem["msg"])
             )
             lines.append(f"{owner} does not accept {named or 'its values'}: {problem['msg']}.")
     return "\n".join(lines)
 
 
-def _blamed(options: type[BaseModel], given: Mapping[str, Given], message: str) -> list[str]:
+def _blamed(options: type[BaseModel], entries: Mapping[str, Given], message: str) -> list[str]:
     """Return the given options without which the class as a whole would not say `message`."""
-    values = {key: _read(options, key, entry) for key, entry in given.items()}
+    values = {key: _read(options, key, entry) for key, entry in entries.items()}
     blamed = []
-    for key in given:
+    for key in entries:
         try:
             options.model_validate({name: value for name, value in values.items() if name != key})
         except ValidationError as error:

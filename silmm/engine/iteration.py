@@ -22,7 +22,7 @@ from silmm.engine.workers.run_components import Components
 from silmm.errors import DataError, Incomplete, UsageError
 from silmm.lora.adapter_record import check_adapter, finished_adapter, seal_adapter
 from silmm.storage.atomic_files import atomic_folder, make_folder
-from silmm.storage.lock import turn
+from silmm.storage.lock import exclusive_lock
 from silmm.storage.paths import BEFORE_PAIRS, FEATURES, SHARDED, STAGES, IterationFolder
 from silmm.storage.shards import Shards
 
@@ -48,7 +48,7 @@ class Iteration:
         """Step 1: have the prompts of this iteration, from the prompter or the user's file."""
         if self._offline():
             return
-        with self._until("prompts"), turn(self._session.folder.turn):
+        with self._until("prompts"), exclusive_lock(self._session.folder.lock_file):
             if self._folder.prompts.missing():
                 self._require_allowed("prompts", "the prompts")
                 with self._timed("prompts"):
@@ -74,7 +74,7 @@ class Iteration:
         with self._until("pairs"):
             if not self._offline():
                 self._require_all_shards()
-            with turn(self._session.folder.turn):
+            with exclusive_lock(self._session.folder.lock_file):
                 if self._folder.pairs.missing():
                     self._require_allowed("pairs", "the pairs")
                     with self._timed("pairs"):
@@ -88,22 +88,22 @@ class Iteration:
 
         Whoever comes first does all shards: with `--shard` the pairs are made by one process too.
         """
-        with self._until(FEATURES), turn(self._session.folder.turn):
+        with self._until(FEATURES), exclusive_lock(self._session.folder.lock_file):
             if keeps_features(self._settings, self._session.components):
                 self._shards(FEATURES, self._folder.missing(FEATURES))
 
     def train_adapter(self) -> Path:
         """Step 5: have the tuned adapter; return its folder."""
-        with self._until("train"), turn(self._session.folder.turn):
+        with self._until("train"), exclusive_lock(self._session.folder.lock_file):
             if not finished_adapter(self._folder.adapter):
                 self._session.executor.close()  # the models of its processes make room for the training
                 with self._timed("train"):
                     self._train()
                 self._announce("train", None)
             metrics = check_adapter(self._folder.adapter)
-            known = {name: value for name, value in metrics.items() if value is not None}
+            logged = {name: value for name, value in metrics.items() if value is not None}
             self._session.observers.iteration_finished(
-                self._session.folder.path, self._number, known
+                self._session.folder.path, self._number, logged
             )
         return self._folder.adapter
 

@@ -27,7 +27,7 @@ from silmm.errors import PluginError, SettingsChanged, UsageError
 from silmm.report import PAGE
 from silmm.storage.atomic_files import atomic_write, full_disk, make_folder, unfinished
 from silmm.storage.json_files import read_json, to_json
-from silmm.storage.lock import hold, turn
+from silmm.storage.lock import exclusive_lock, hold
 from silmm.storage.paths import STAGES, RunFolder
 from silmm.storage.timings import Timings, total_seconds
 
@@ -161,7 +161,7 @@ def _evaluate(session: Session, evaluation: RunEvaluation, adapters: Mapping[str
     folder = session.folder.evaluation
     make_folder(folder)
     measured = session.timings.measure("evaluate")
-    with measured, turn(session.folder.turn), full_disk(folder, "evaluating in"):
+    with measured, exclusive_lock(session.folder.lock_file), full_disk(folder, "evaluating in"):
         return evaluation.evaluate(
             session.components.lend_model(),
             {"before": None, **adapters},
@@ -282,7 +282,7 @@ def _open_identity(
         "partial": settings.limit is not None,
         "settings": identity,
     }
-    with turn(folder.turn):
+    with exclusive_lock(folder.lock_file):
         if not folder.identity.exists():
             atomic_write(folder.identity, to_json(record))
             return
@@ -306,8 +306,8 @@ def _sources(settings: RunSettings, registry: Registry) -> dict[str, dict[str, s
     """Return where each chosen component comes from: the same name may hide other code or weights."""
     entries = {kind: settings.entry(registry, kind) for kind in settings.options}
     return {
-        kind: {"distribution": one.distribution, "revision": one.revision, "version": one.version}
-        for kind, one in entries.items()
+        kind: {"distribution": entry.distribution, "revision": entry.revision, "version": entry.version}
+        for kind, entry in entries.items()
     }
 
 

@@ -125,8 +125,8 @@ class RunSettings(Options):
             if path := data["options"][kind][name]:
                 data["options"][kind][name] = file_content(path, f"--set {kind}.{name}")
         for kind, name, mark in self._checkpoints:
-            given = self.options[kind]
-            data["options"][kind] |= checkpoint_content(given, name, mark, kind, announce)
+            component_options = self.options[kind]
+            data["options"][kind] |= checkpoint_content(component_options, name, mark, kind, announce)
         return data
 
     def require(self, identity: Mapping[str, Any]) -> None:

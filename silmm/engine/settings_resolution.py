@@ -111,8 +111,8 @@ def _from_table(path: Path, kind: str, table: Mapping[str, object]) -> Layer:
     """Read ``[sampler]``; its key ``name`` picks the component."""
     layer: Layer = {}
     for key, value in table.items():
-        place = ("", FIELD_OF_KIND.get(kind, kind)) if key == NAME_KEY else (kind, key)
-        layer[place] = Given(value, f"{path} [{kind}]")
+        target = ("", FIELD_OF_KIND.get(kind, kind)) if key == NAME_KEY else (kind, key)
+        layer[target] = Given(value, f"{path} [{kind}]")
     return layer
 
 
@@ -141,16 +141,16 @@ def _paths_apart(registry: Registry, layer: Layer) -> Layer:
     """Return the layer with the PATH of a model's NAME:PATH as the model's option."""
     layer = dict(layer)
     for kind in ("model", "judge_model"):
-        given = layer.get(("", kind))
-        if given is None:
+        entry = layer.get(("", kind))
+        if entry is None:
             continue
-        name, options = split_path(registry, str(given.value), flag=given.source)
-        layer["", kind] = replace(given, value=name)
+        name, options = split_path(registry, str(entry.value), flag=entry.source)
+        layer["", kind] = replace(entry, value=name)
         for option, path in options.items():
             twice = layer.get((kind, option))
             if twice is not None:
-                raise UsageError(f"{given.source} {given.value} and {twice.source} both give the path; leave one out")
-            layer[kind, option] = replace(given, value=path)
+                raise UsageError(f"{entry.source} {entry.value} and {twice.source} both give the path; leave one out")
+            layer[kind, option] = replace(entry, value=path)
     return layer
 
 
@@ -173,27 +173,27 @@ def _from_model(model: Entry) -> Layer:
 
 def _check_kinds(layer: Layer) -> None:
     """Refuse option tables of unknown kinds and attempts to set `options` as a whole."""
-    known = [name for name in RunSettings.model_fields if name != "options"]
-    for (kind, field), given in layer.items():
+    fields = [name for name in RunSettings.model_fields if name != "options"]
+    for (kind, field), entry in layer.items():
         if kind in ("aggregation", "distance"):
             raise UsageError(
                 f"options of an aggregation or a distance are options of the kernel: write kernel.{field} "
-                f"(given by {given.source})"
+                f"(given by {entry.source})"
             )
         if kind and kind not in FIELD_OF_KIND:
             raise UsageError(
-                f"there is no kind of component {kind!r} (given by {given.source})"
+                f"there is no kind of component {kind!r} (given by {entry.source})"
                 f"{did_you_mean(kind, FIELD_OF_KIND)} Kinds: {listed(FIELD_OF_KIND)}."
             )
-        if not kind and field not in known:
+        if not kind and field not in fields:
             raise UsageError(
-                f"there is no setting {field!r} (given by {given.source})"
-                f"{did_you_mean(field, known)} Settings: {listed(known)}."
+                f"there is no setting {field!r} (given by {entry.source})"
+                f"{did_you_mean(field, fields)} Settings: {listed(fields)}."
             )
 
 
 def _of_kind(layer: Layer, kind: str) -> dict[str, Given]:
-    return {field: given for (layer_kind, field), given in layer.items() if layer_kind == kind}
+    return {field: entry for (layer_kind, field), entry in layer.items() if layer_kind == kind}
 
 
 def _component_options(
@@ -202,16 +202,16 @@ def _component_options(
     """Return the complete options of every chosen component by kind."""
     chosen: dict[str, dict[str, Any]] = {}
     for kind, field in FIELD_OF_KIND.items():
-        name, given = values[field], _of_kind(user, kind)
+        name, entries = values[field], _of_kind(user, kind)
         if name is None or (kind == "benchmark" and name == NO_BENCHMARK):
-            if given:
-                source = next(iter(given.values())).source
+            if entries:
+                source = next(iter(entries.values())).source
                 flag = field.replace("_", "-")
                 raise UsageError(f"{source} sets a {kind} option, but no --{flag} is chosen")
             continue
         entry = registry.entry(REGISTERED_AS.get(kind, kind), name)
         presets = _presets_of(preset, kind, entry, model)
-        chosen[kind] = complete(entry.options, f"{kind} {name!r}", presets | given)
+        chosen[kind] = complete(entry.options, f"{kind} {name!r}", presets | entries)
     return chosen
 
 

@@ -47,13 +47,13 @@ class TrainingLog:
             return []
         with disk_errors(self._path, "reading"):
             data = self._path.read_bytes()
-        found = []
+        steps = []
         for line in data.splitlines(keepends=True):
             step = _step(line)
             if step is None:
                 break  # cut short by a kill, or damaged: the trainer will say the steps again
-            found.append((step, line))
-        return found
+            steps.append((step, line))
+        return steps
 
 
 def _step(line: bytes) -> int | None:

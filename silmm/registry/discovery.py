@@ -108,24 +108,24 @@ def load(
 
 
 def _selected(wanted: str | None) -> list[tuple[Origin, metadata.EntryPoint]]:
-    found = sorted(
+    points = sorted(
         ((_origin(point), point) for point in metadata.entry_points(group=GROUP)),
         key=lambda pair: (pair[0].distribution, pair[0].name),
     )
     if wanted is None:
-        return found
+        return points
     names = {name.strip() for name in wanted.split(",")} - {""}
-    known = {name for origin, _ in found for name in (origin.name, origin.distribution)}
+    installed_names = {name for origin, _ in points for name in (origin.name, origin.distribution)}
     for name in sorted(names):
-        if _normal(name) not in {_normal(one) for one in known}:
+        if _normal(name) not in {_normal(installed) for installed in installed_names}:
             raise UsageError(
                 f"{LOAD_VARIABLE} names {name!r}, which is not an installed plugin"
-                f"{did_you_mean(name, known)} Installed: {listed(known)}."
+                f"{did_you_mean(name, installed_names)} Installed: {listed(installed_names)}."
             )
     normal = {_normal(name) for name in names}
     return [
         (origin, point)
-        for origin, point in found
+        for origin, point in points
         if normal & {_normal(origin.name), _normal(origin.distribution)}
     ]
 
@@ -206,8 +206,8 @@ def _broken(origin: Origin, error: BaseException) -> BrokenPlugin:
 
 def _plugin_traceback(error: BaseException) -> str:
     """Return the traceback without the frames of this loader and of the import system."""
-    told = traceback.TracebackException.from_exception(error)
+    report = traceback.TracebackException.from_exception(error)
     machinery = (__file__, metadata.__file__, importlib.__file__, "<frozen importlib")
-    frames = [frame for frame in told.stack if not frame.filename.startswith(machinery)]
-    told.stack = traceback.StackSummary.from_list(frames)
-    return "".join(told.format())
+    frames = [frame for frame in report.stack if not frame.filename.startswith(machinery)]
+    report.stack = traceback.StackSummary.from_list(frames)
+    return "".join(report.format())

@@ -95,17 +95,17 @@ def _options(aggregation: Entry, distance: Entry) -> tuple[type[pydantic.BaseMod
 
     The class inherits both, validators included. A name that both define would hide one of the two.
     """
-    one, two = aggregation.options, distance.options
-    shared = sorted(one.model_fields.keys() & two.model_fields.keys())
+    pooling, measure = aggregation.options, distance.options
+    shared = sorted(pooling.model_fields.keys() & measure.model_fields.keys())
     if shared:
-        return two, f"{_named(aggregation)} and {_named(distance)} both have an option {shared[0]!r}"
-    if not one.model_fields or not two.model_fields:
-        return (one if one.model_fields else two), ""
-    hidden = sorted(_own_names(one, two) & _own_names(two, one))
+        return measure, f"{_named(aggregation)} and {_named(distance)} both have an option {shared[0]!r}"
+    if not pooling.model_fields or not measure.model_fields:
+        return (pooling if pooling.model_fields else measure), ""
+    hidden = sorted(_own_names(pooling, measure) & _own_names(measure, pooling))
     if hidden:
         reason = f"the option classes of {_named(aggregation)} and {_named(distance)} both define"
-        return two, f"{reason} {hidden[0]!r}"
-    made = pydantic.create_model(f"{one.__name__}And{two.__name__}", __base__=(one, two))
+        return measure, f"{reason} {hidden[0]!r}"
+    made = pydantic.create_model(f"{pooling.__name__}And{measure.__name__}", __base__=(pooling, measure))
     return made, ""
 
 

@@ -113,10 +113,10 @@ def _plugins(manager: pluggy.PluginManager, hook: str) -> list[_Listener]:
 
 
 def _methods(observers: Sequence[object], name: str) -> list[_Listener]:
-    found = []
+    listeners = []
     for observer in observers:
         method = getattr(observer, name, None)
         if callable(method):
             arguments = tuple(inspect.signature(method).parameters)
-            found.append(_Listener(type(observer).__qualname__, method, arguments))
-    return found
+            listeners.append(_Listener(type(observer).__qualname__, method, arguments))
+    return listeners

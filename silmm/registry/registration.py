@@ -119,7 +119,7 @@ def _problem(entry: Entry, collected: Sequence[Entry]) -> str:
             entry.name
         ),
         "this plugin registers the name twice": any(
-            (one.kind, one.name) == (entry.kind, entry.name) for one in collected
+            (earlier.kind, earlier.name) == (entry.kind, entry.name) for earlier in collected
         ),
         "the factory cannot be called": not callable(entry.factory),
         "the summary is empty or has more than one line": len(entry.summary.splitlines()) != 1,

@@ -128,8 +128,8 @@ class Registry:
     def entries(self, kind: str) -> tuple[Entry, ...]:
         """Return the entries of a kind by name; two of one name stand side by side."""
         word = canonical_kind(kind)
-        found = self._kernels if word == COMPOSED else self._entries[word]
-        return tuple(sorted(found, key=lambda entry: (entry.name, entry.distribution)))
+        registered = self._kernels if word == COMPOSED else self._entries[word]
+        return tuple(sorted(registered, key=lambda entry: (entry.name, entry.distribution)))
 
     @cached_property
     def _kernels(self) -> list[Entry]:
@@ -147,28 +147,28 @@ class Registry:
         """
         word = canonical_kind(kind)
         entries = self.entries(word)
-        found = [entry for entry in entries if name in (entry.name, entry.qualified)] or [
+        matches = [entry for entry in entries if name in (entry.name, entry.qualified)] or [
             entry for entry in entries
             if name in [f"{half.distribution}/{entry.name}" for half in entry.halves]
         ]
-        if not found:
+        if not matches:
             raise self._unknown(word, name, [entry.name for entry in entries])
-        if len(found) > 1:
-            raise PluginError(_ambiguous(word, name, found))
-        if found[0].problem:
+        if len(matches) > 1:
+            raise PluginError(_ambiguous(word, name, matches))
+        if matches[0].problem:
             raise PluginError(
-                f"the {word} {name!r} cannot be used: {found[0].problem}. Take another {word}, or ask "
+                f"the {word} {name!r} cannot be used: {matches[0].problem}. Take another {word}, or ask "
                 "the author of one half to rename it."
             )
-        return found[0]
+        return matches[0]
 
-    def _unknown(self, kind: str, name: str, known: list[str]) -> PluginError | UsageError:
+    def _unknown(self, kind: str, name: str, names: list[str]) -> PluginError | UsageError:
         message = (
-            f"there is no {kind} {name!r}{did_you_mean(name, known)} Known: {listed(known)}."
+            f"there is no {kind} {name!r}{did_you_mean(name, names)} Known: {listed(names)}."
         )
         if not self.broken:
             return UsageError(f"{message} `silmm plugins --kind {kind}` describes them.")
-        reports = "\n".join(f"{one.origin}:\n{one.traceback}" for one in self.broken)
+        reports = "\n".join(f"{plugin.origin}:\n{plugin.traceback}" for plugin in self.broken)
         return PluginError(f"{message} These plugins are broken and may hold it:\n{reports}")
 
     def build(self, kind: str, name: str, options: Mapping[str, Any], **parts: object) -> Any:
@@ -184,11 +184,11 @@ class Registry:
         return entry.factory(entry.options.model_validate(dict(options)), **parts)
 
 
-def _ambiguous(kind: str, name: str, found: Sequence[Entry]) -> str:
-    owners = " and ".join(map(_owner, found))
-    forms = sorted({repr(one.qualified) for one in found})
+def _ambiguous(kind: str, name: str, matches: Sequence[Entry]) -> str:
+    owners = " and ".join(map(_owner, matches))
+    forms = sorted({repr(broken.qualified) for broken in matches})
     # One distribution may offer a name twice; its qualified form tells nothing apart then.
-    way_out = f"ask for {' or '.join(forms)}" if len(forms) == len(found) else "rename one of them"
+    way_out = f"ask for {' or '.join(forms)}" if len(forms) == len(matches) else "rename one of them"
     return (
         f"the {kind} {name!r} is offered by {owners}; {way_out}, or leave one out "
         f"with {plugin_loader.LOAD_VARIABLE}"

@@ -26,14 +26,14 @@ def write_report(run_dir: Path, out: Path | None = None) -> Path:
     """
     from silmm.report.reading import require_run
     from silmm.storage.atomic_files import clean_report
-    from silmm.storage.lock import turn
+    from silmm.storage.lock import exclusive_lock
     from silmm.storage.paths import RunFolder  # imported late: this package is named in the help
 
     require_run(run_dir)
     if out is not None:
         return _write(run_dir, out)
     run = RunFolder(run_dir, shard_size=1)
-    with turn(run.report_turn):
+    with exclusive_lock(run.report_lock_file):
         clean_report(run_dir)
         return _write(run_dir, run.report)
 

@@ -204,9 +204,9 @@ def clean_leftovers(run_dir: Path) -> None:
 
 def clean_report(run_dir: Path) -> None:
     """Delete what a killed process left of a half-written report, under the lock of the report."""
-    for found in sorted(run_dir.glob(f"{TEMPORARY}*")):
-        if unfinished(found.name) == REPORT:
-            _delete(found)
+    for path in sorted(run_dir.glob(f"{TEMPORARY}*")):
+        if unfinished(path.name) == REPORT:
+            _delete(path)
 
 
 def _delete(path: Path) -> None:

@@ -70,14 +70,14 @@ class FeatureReader:
         if index not in self._files:
             self._files[index] = self._shards.open(index)
         try:
-            found: Latent = self._files[index].get_tensor(_key(prompt_id, candidate)).float().numpy()
+            features: Latent = self._files[index].get_tensor(_key(prompt_id, candidate)).float().numpy()
         except SafetensorError as error:
             raise DataError(
                 f"{self._shards.data(index)} holds no features of candidate {candidate} of prompt "
                 f"{prompt_id}, which a pair uses. Delete the folder {self._shards.folder} and run the same "
                 "command again: the features will be sampled again."
             ) from error
-        return found
+        return features
 
 
 class KeptFeatures(Sequence["Latent"]):

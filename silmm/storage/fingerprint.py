@@ -62,30 +62,30 @@ def checkpoint_content(
     """
     value, flag = options[option], f"--set {kind}.{option}"
     if not value:
-        beside = _beside(options.get(PATH), mark)
-        return {option: _digests(beside, flag, announce) if beside else value}
+        neighbours = _beside(options.get(PATH), mark)
+        return {option: _digests(neighbours, flag, announce) if neighbours else value}
     if value in mark.words:
         return {option: value}
-    place = Path(value).expanduser()
+    path = Path(value).expanduser()
     revision = options.get(mark.revision)
-    if revision and place.exists():
+    if revision and path.exists():
         raise DataError(
-            f"{str(place)!r} is here, so that it has no revisions; leave --set {kind}.{mark.revision} out"
+            f"{str(path)!r} is here, so that it has no revisions; leave --set {kind}.{mark.revision} out"
         )
-    if place.is_dir():
-        files = _files(place, flag)
+    if path.is_dir():
+        files = _files(path, flag)
         if not files:
-            raise DataError(f"the folder {str(place)!r} holds no files; check {flag}")
-        name = {".": place.absolute().name} if mark.named else {}
+            raise DataError(f"the folder {str(path)!r} holds no files; check {flag}")
+        name = {".": path.absolute().name} if mark.named else {}
         return {option: name | _digests(files, flag, announce)}
-    if place.is_file():
-        (digest,) = _digests({place.name: place}, flag, announce).values()
+    if path.is_file():
+        (digest,) = _digests({path.name: path}, flag, announce).values()
         return {option: f"sha256:{digest}"}
     if not is_hub_id(value):
         raise DataError(f"there is no folder {value!r}; check {flag}")
     # The commit says all: a branch, or the same commit by its own name, is the same model.
-    known = {mark.revision: None} if mark.revision else {}
-    return {option: f"hub:{value}@{_commit(value, revision, flag)}", **known}
+    default_revision = {mark.revision: None} if mark.revision else {}
+    return {option: f"hub:{value}@{_commit(value, revision, flag)}", **default_revision}
 
 
 def _digests(files: Mapping[str, Path], flag: str, announce: Announce) -> dict[str, str]:
@@ -106,13 +106,13 @@ def _walk(folder: Path, flag: str) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise DataError(f"cannot read the folder {error.filename!r}: {error.strerror}; check {flag}")
 
-    seen: set[str] = set()
+    visited: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         real = os.path.realpath(parent)
-        if real in seen:  # a link in a circle
+        if real in visited:  # a link in a circle
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in names if not name.startswith("."))
 
@@ -123,13 +123,13 @@ def _beside(path: object, mark: CheckpointMark) -> dict[str, Path]:
     if not path or not folder.is_dir():
         return {}
     home = folder.absolute().parent
-    places = sorted({place for pattern in mark.beside for place in home.glob(pattern)})
-    found: dict[str, Path] = {}
-    for place in places:
-        files = _files(place, f"what lies beside {folder}") if place.is_dir() else {"": place}
+    paths = sorted({position for pattern in mark.beside for position in home.glob(pattern)})
+    files_by_name: dict[str, Path] = {}
+    for neighbour in paths:
+        files = _files(neighbour, f"what lies beside {folder}") if neighbour.is_dir() else {"": neighbour}
         for name, file in files.items():
-            found[Path("..", place.relative_to(home), name).as_posix()] = file
-    return found
+            files_by_name[Path("..", neighbour.relative_to(home), name).as_posix()] = file
+    return files_by_name
 
 
 def _commit(repository: str, revision: str | None, flag: str) -> str:
@@ -141,13 +141,13 @@ def _commit(repository: str, revision: str | None, flag: str) -> str:
     with suppress(Exception):  # not in the cache, for whatever reason: the hub is asked
         return Path(snapshot_download(repository, revision=revision, local_files_only=True)).name
     try:
-        told = HfApi().model_info(repository, revision=revision, timeout=_SECONDS).sha
+        commit = HfApi().model_info(repository, revision=revision, timeout=_SECONDS).sha
     except Exception as error:  # an unknown id, no network, no access: many kinds, one remedy
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{repository!r} is no folder here, not in the hub's cache, and the hub does not tell its commit "
             f"({reason}). Check {flag} and the network, or give a folder"
         ) from error
-    if not told:
+    if not commit:
         raise DataError(f"the hub tells no commit of {repository!r}; give a folder by {flag}")
-    return told
+    return commit

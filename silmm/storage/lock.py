@@ -52,7 +52,7 @@ def hold(run_dir: Path, shard: tuple[int, int] | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def turn(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """Wait for the lock `path` and hold it: one process works, the others then find it done."""
     with _opened(path) as descriptor:
         with disk_errors(path, "locking"):

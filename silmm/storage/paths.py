@@ -118,12 +118,12 @@ class RunFolder:
         return self.path / REPORT
 
     @property
-    def report_turn(self) -> Path:
+    def report_lock_file(self) -> Path:
         """The lock of the report, which may be written beside a run."""
         return self.path / "lock-report"
 
     @property
-    def turn(self) -> Path:
+    def lock_file(self) -> Path:
         """The lock of work that one process does for all shards."""
         return self.path / "lock-turn"
 

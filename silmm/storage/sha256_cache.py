@@ -53,11 +53,11 @@ class Stamp:
         """
         with disk_errors(path, "reading"):
             real = path.resolve(strict=True)
-            seen = real.stat()
-        return cls(str(real), seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
+            stat = real.stat()
+        return cls(str(real), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
-_known: dict[Stamp, str] = {}
+_digest_by_stamp: dict[Stamp, str] = {}
 """What this process has read, for where the cache folder cannot be written."""
 
 
@@ -72,16 +72,16 @@ def file_digests(paths: Sequence[Path], announce: Announce = lambda _: None) -> 
         DataError: a file is missing, unreadable, or changes while it is read.
     """
     stamps = [Stamp.of(path) for path in paths]
-    found = [_kept(stamp) for stamp in stamps]
+    cached = [_kept(stamp) for stamp in stamps]
     unread = sum(
-        stamp.size for stamp, digest in zip(stamps, found, strict=True)
+        stamp.size for stamp, digest in zip(stamps, cached, strict=True)
         if digest is None and stamp.size >= LARGE
     )
     if unread >= LONG:
         where = os.path.commonpath([path.absolute() for path in paths])
         announce(f"reading {unread / 1e9:.1f} GB of {where} to know what they are; the next start need not")
     with ThreadPoolExecutor(READERS) as readers:
-        return list(readers.map(_digest, paths, stamps, found))
+        return list(readers.map(_digest, paths, stamps, cached))
 
 
 def _digest(path: Path, stamp: Stamp, kept: str | None) -> str:
@@ -103,19 +103,19 @@ def _record(stamp: Stamp) -> Path:
 
 def _kept(stamp: Stamp) -> str | None:
     """Return what is kept for a file as it is now."""
-    if stamp in _known:
-        return _known[stamp]
+    if stamp in _digest_by_stamp:
+        return _digest_by_stamp[stamp]
     with suppress(SilmmError):  # nothing is kept, or what is kept is damaged: the file is read
         record = read_json(_record(stamp))
         digest = record.pop("sha256", None)
         if isinstance(digest, str) and record == asdict(stamp):
-            _known[stamp] = digest
+            _digest_by_stamp[stamp] = digest
             return digest
     return None
 
 
 def _keep(stamp: Stamp, digest: str) -> None:
-    _known[stamp] = digest
+    _digest_by_stamp[stamp] = digest
     with suppress(SilmmError):  # a full or read-only home stops no run
         atomic_write(_record(stamp), to_json({**asdict(stamp), "sha256": digest}))
 

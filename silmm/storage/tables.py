@@ -100,8 +100,8 @@ def latent_columns(latent: Latent) -> dict[str, Any]:
 def prompt_table(prompts: Sequence[Prompt]) -> pa.Table:
     """Return prompts as a table with their content ids."""
     rows = [
-        {"prompt_id": prompt_id(one.text), "prompt": one.text, "category": one.category}
-        for one in prompts
+        {"prompt_id": prompt_id(prompt.text), "prompt": prompt.text, "category": prompt.category}
+        for prompt in prompts
     ]
     return pa.Table.from_pylist(rows, schema=PROMPTS)
 

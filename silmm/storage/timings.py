@@ -46,10 +46,10 @@ def total_seconds(run_dir: Path) -> dict[str, float]:
 
 def _stored(path: Path) -> dict[str, float]:
     """Return the seconds of a file; what is no number of seconds is left out: no result needs it."""
-    found: dict[str, object] = {}
+    seconds: dict[str, object] = {}
     with suppress(DataError):
-        found = read_json(path)
+        seconds = read_json(path)
     return {
-        name: float(value) for name, value in found.items()
+        name: float(value) for name, value in seconds.items()
         if isinstance(value, int | float) and math.isfinite(value)
     }

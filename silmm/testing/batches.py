@@ -50,8 +50,8 @@ def check_features_by_batch(model: BaseModel, cases: Cases) -> float:
 
     worst = _compare("features", compute, cases, cases.tolerance)
     together = compute(range(len(cases.prompts)))
-    for own, given in zip(together, sampled(model, cases), strict=True):
-        worst = max(worst, compare(given, own, cases.tolerance, "represent gives what features gives"))  # type: ignore[arg-type]
+    for own, sampled_features in zip(together, sampled(model, cases), strict=True):
+        worst = max(worst, compare(sampled_features, own, cases.tolerance, "represent gives what features gives"))  # type: ignore[arg-type]
     return worst
 
 
@@ -88,11 +88,11 @@ def check_chat_by_batch(model: BaseModel, cases: Cases) -> None:
     requests = cases.requests()
     together = model.chat(requests)
     alone = [model.chat([request])[0] for request in requests]
-    for request, one, other in zip(requests, together, alone, strict=True):
-        if one != other:
+    for request, reply, other in zip(requests, together, alone, strict=True):
+        if reply != other:
             raise Nonconformance(
                 f"chat: the answer to {request.input!r} does not depend on other requests: alone {other!r}, "
-                f"together {one!r}"
+                f"together {reply!r}"
             )
 
 

@@ -28,8 +28,8 @@ def check_registration(entry: Entry, model: BaseModel) -> None:
     if entry.model_kind != model.kind:
         raise Nonconformance(f"{entry.name} is registered as {entry.model_kind} and is {model.kind}")
     if entry.capabilities != model.capabilities:
-        told, own = sorted(entry.capabilities), sorted(model.capabilities)
-        raise Nonconformance(f"{entry.name} is registered with the capabilities {told} and declares {own}")
+        registered, own = sorted(entry.capabilities), sorted(model.capabilities)
+        raise Nonconformance(f"{entry.name} is registered with the capabilities {registered} and declares {own}")
 
 
 def check_shapes(model: BaseModel, cases: Cases) -> None:
@@ -107,8 +107,8 @@ def _yes_no(model: BaseModel, cases: Cases, images: list[Image]) -> None:
     shapes, expected = [a.shape for a in answers], [(len(asked), 2) for asked in cases.questions]
     if shapes != expected:
         raise Nonconformance(f"yes_no: shapes {shapes} should be {expected}")
-    for one in answers:
-        if not np.isfinite(one).all() or (one < 0).any() or (one.sum(1) > 1 + 1e-6).any():
+    for answer in answers:
+        if not np.isfinite(answer).all() or (answer < 0).any() or (answer.sum(1) > 1 + 1e-6).any():
             raise Nonconformance("yes_no: p(yes) and p(no) are probabilities that add up to at most 1")
 
 
@@ -170,7 +170,7 @@ def _nucleus(model: BaseModel, cases: Cases) -> None:
         raise Nonconformance("nucleus: a top_p near 0 leaves the likeliest token, as top_k=1 does")
     warm = model.represent(prompts, range(4), SamplingParams(temperature=100.0))
     cold = model.represent(prompts, range(4), SamplingParams(temperature=1.0))
-    if all(np.array_equal(one, other) for one, other in zip(warm, cold, strict=True)):
+    if all(np.array_equal(first, other) for first, other in zip(warm, cold, strict=True)):
         raise Nonconformance("nucleus: a temperature of 100 samples what a temperature of 1 does")
 
 

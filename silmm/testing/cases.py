@@ -90,13 +90,13 @@ def array(value: torch.Tensor) -> npt.NDArray[np.float64]:
     return numbers
 
 
-def compare(found: npt.ArrayLike, expected: npt.ArrayLike, tolerance: float, promise: str) -> float:
-    """Return the largest |found - expected| / (1 + |expected|).
+def compare(values: npt.ArrayLike, expected: npt.ArrayLike, tolerance: float, promise: str) -> float:
+    """Return the largest |values - expected| / (1 + |expected|).
 
     Raises:
         Nonconformance: it is larger than `tolerance`, the shapes differ, or a number is not finite.
     """
-    a, b = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    a, b = np.asarray(values, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     if a.shape != b.shape:
         raise Nonconformance(f"{promise}: shapes {a.shape} and {b.shape} differ")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
@@ -106,9 +106,9 @@ def compare(found: npt.ArrayLike, expected: npt.ArrayLike, tolerance: float, pro
     difference = np.abs(a - b) / (1.0 + np.abs(b))
     worst = float(difference.max())
     if worst > tolerance:
-        place = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), a.shape))
+        position = tuple(int(i) for i in np.unravel_index(int(difference.argmax()), a.shape))
         raise Nonconformance(
-            f"{promise}: {a[place]:.8g} at {place} should be {b[place]:.8g} (off by {worst:.2e}, allowed "
+            f"{promise}: {a[position]:.8g} at {position} should be {b[position]:.8g} (off by {worst:.2e}, allowed "
             f"{tolerance:.0e})"
         )
     return worst

@@ -31,7 +31,7 @@ def no_network() -> Iterator[None]:
     tried: list[str] = []
 
     def refuse(*arguments: object, **_: object) -> Any:
-        target = next((one for one in arguments if not isinstance(one, socket.socket)), "")
+        target = next((argument for argument in arguments if not isinstance(argument, socket.socket)), "")
         tried.append(str(target))
         raise Nonconformance(f"network: something wants to reach {target}; load from the given files alone")
 

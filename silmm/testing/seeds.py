@@ -46,8 +46,8 @@ def check_decode_by_seed(model: BaseModel, cases: Cases) -> None:
         first = model.decode(latents, cases.seeds)
     with other_randomness():
         again = model.decode(latents, cases.seeds)
-    for prompt, one, other in zip(cases.prompts, first, again, strict=True):
-        compare(other, one, 0.0, f"decode: one z and one seed of {prompt!r} give one image")
+    for prompt, image, other in zip(cases.prompts, first, again, strict=True):
+        compare(other, image, 0.0, f"decode: one z and one seed of {prompt!r} give one image")
 
 
 def check_chat_by_seed(model: BaseModel, cases: Cases) -> None:
@@ -57,10 +57,10 @@ def check_chat_by_seed(model: BaseModel, cases: Cases) -> None:
         first = model.chat(requests)
     with other_randomness():
         again = model.chat(requests)
-    for request, one, other in zip(requests, first, again, strict=True):
-        if one != other:
+    for request, reply, other in zip(requests, first, again, strict=True):
+        if reply != other:
             raise Nonconformance(
-                f"chat: {request.input!r} with seed {request.seed} was answered {one!r} and then {other!r}"
+                f"chat: {request.input!r} with seed {request.seed} was answered {reply!r} and then {other!r}"
             )
 
 
@@ -93,11 +93,11 @@ def other_randomness(seed: int = 1) -> Iterator[None]:
 
 def _states() -> dict[str, object]:
     legacy = np.random.get_state(legacy=True)
-    found: dict[str, object] = {
+    states: dict[str, object] = {
         "random": random.getstate(),
         "numpy": (legacy[1].tobytes(), *legacy[2:]) if isinstance(legacy, tuple) else repr(legacy),
         "torch": torch.get_rng_state().numpy().tobytes(),
     }
     for number in range(torch.cuda.device_count()):
-        found[f"torch on cuda:{number}"] = torch.cuda.get_rng_state(number).cpu().numpy().tobytes()
-    return found
+        states[f"torch on cuda:{number}"] = torch.cuda.get_rng_state(number).cpu().numpy().tobytes()
+    return states

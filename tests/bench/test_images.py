@@ -118,9 +118,9 @@ def test_the_id_is_of_bytes_and_box(tmp_path):
     files = [ImageReader(tmp_path / name) for name in "abc"]
     for file, data in zip(files, (b"a", b"a", b"b"), strict=True):
         file.path.write_bytes(data)
-    one, same, other = files
-    assert one.id() == same.id() != other.id()
-    assert len({one.id(), one.id((0, 0, 1, 1)), one.id((0, 0, 1, 2))}) == 3
+    first, same, other = files
+    assert first.id() == same.id() != other.id()
+    assert len({first.id(), first.id((0, 0, 1, 1)), first.id((0, 0, 1, 2))}) == 3
 
 
 def test_a_file_is_decoded_once_for_all_its_parts(tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ def test_score_may_be_left_out(sampled):
     assert "compare" in silmm("bench", "--help").output
 
 
-@pytest.mark.parametrize(("arguments", "told"), [
+@pytest.mark.parametrize(("arguments", "message"), [
     (["shape", "--model", "x"], "did you mean 'shapes'"),
     (["shapes"], "--model NAME[:DIR] or --images DIR"),
     (["shapes", "--images", "x", "--set", "vqa.a=1"], "there is no such kind"),
@@ -84,12 +84,12 @@ def test_score_may_be_left_out(sampled):
     (["shapes", "tifa", "--images", "nowhere"], "has no folder shapes"),
     (["shapes", "--model", "tiny-discret"], "did you mean 'tiny-discrete'"),
 ])
-def test_wrong_usage_exits_2_and_says_what_is_wrong(tmp_path, monkeypatch, arguments, told):
+def test_wrong_usage_exits_2_and_says_what_is_wrong(tmp_path, monkeypatch, arguments, message):
     """Wrong names, kinds and combinations are usage errors with a way out."""
     monkeypatch.chdir(tmp_path)
     done = silmm("bench", *arguments)
     assert done.exit_code == 2, done.output
-    assert told in done.output
+    assert message in done.output
 
 
 def test_a_dry_run_counts_and_does_nothing(tmp_path):
@@ -167,8 +167,8 @@ def kill_at(command, line):
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
                           env=environment) as process:
-        for told in process.stderr:
-            if line in " ".join(told.split()):
+        for printed in process.stderr:
+            if line in " ".join(printed.split()):
                 process.send_signal(signal.SIGKILL)
                 break
         process.communicate()

@@ -56,7 +56,7 @@ def silmm(*arguments, **environ):
 
 
 def states(result, name="toy-data"):
-    return {one["name"]: one["state"] for one in json.loads(result.stdout)["sets"][name]}
+    return {data_set["name"]: data_set["state"] for data_set in json.loads(result.stdout)["sets"][name]}
 
 
 def test_pull_fetches_and_shows_the_licences(home, tmp_path):

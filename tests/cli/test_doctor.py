@@ -41,9 +41,9 @@ def test_a_sound_installation_passes(doctor):
     result = doctor("sound", "--json")
     data = json.loads(result.stdout)
     assert (result.exit_code, data["ok"]) == (0, True)
-    found = {check["name"]: check for check in data["checks"]}
-    assert found["model toy"]["detail"] == "weights verified"
-    assert {"python", "torch", "transformers", "peft", "cpu", "gpu", "disk"} <= set(found)
+    actual = {check["name"]: check for check in data["checks"]}
+    assert actual["model toy"]["detail"] == "weights verified"
+    assert {"python", "torch", "transformers", "peft", "cpu", "gpu", "disk"} <= set(actual)
 
 
 def test_weights_that_do_not_verify_fail(doctor):

@@ -143,31 +143,31 @@ class Scripts(HTMLParser):
 
 def test_names_of_models_are_nobodys_markup(write):
     """Whatever a result is called, no format lets it become a tag, a table cell, a command or a style."""
-    found = boards([read_result(write(NASTY, [0.5]))])
+    actual = boards([read_result(write(NASTY, [0.5]))])
     page = Scripts()
-    page.feed(FORMATS["html"](found))
+    page.feed(FORMATS["html"](actual))
     assert page.tags == {"html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "div", "table", "thead",
                          "tbody", "tr", "th", "td", "span", "ul", "li"}
-    row = next(line for line in FORMATS["md"](found).splitlines() if "script" in line)
-    head = next(line for line in FORMATS["md"](found).splitlines() if line.startswith("| "))
+    row = next(line for line in FORMATS["md"](actual).splitlines() if "script" in line)
+    head = next(line for line in FORMATS["md"](actual).splitlines() if line.startswith("| "))
     assert len(re.findall(r"(?<!\\)\|", row)) == head.count("|")
-    latex = [line for line in FORMATS["latex"](found).splitlines() if not line.startswith("%")]
+    latex = [line for line in FORMATS["latex"](actual).splitlines() if not line.startswith("%")]
     row = next(line for line in latex if "script" in line)
     assert "\\textbackslash{}input\\{x\\}" in row
     assert "a\\_b" in row
     console = Console(file=io.StringIO(), width=120)
-    print_boards(found, console)
+    print_boards(actual, console)
     assert "[red]" in "".join(console.file.getvalue().split())
 
 
 def test_csv_and_json_hold_full_numbers(write):
     """Programs get fractions in full, ranks and reasons; spreadsheets get no formula."""
-    found = boards([read_result(write("=1+1", [1 / 3])), read_result(write("b", [0.5], marks=["subset: x"]))])
-    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](found))))
-    mine = next(row for row in rows if row["model"] == "'=1+1" and row["column"] == "Overall")
-    assert float(mine["value"]) == pytest.approx(1 / 3, abs=1e-15)
+    actual = boards([read_result(write("=1+1", [1 / 3])), read_result(write("b", [0.5], marks=["subset: x"]))])
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](actual))))
+    own = next(row for row in rows if row["model"] == "'=1+1" and row["column"] == "Overall")
+    assert float(own["value"]) == pytest.approx(1 / 3, abs=1e-15)
     assert {row["why_not"] for row in rows if row["model"] == "b"} == {"subset: x"}
-    (board,) = json.loads(FORMATS["json"](found))
+    (board,) = json.loads(FORMATS["json"](actual))
     assert {line["name"] for line in board["lines"] if not line["published"]} == {"=1+1", "b"}
 
 
@@ -184,20 +184,20 @@ def test_tables_fit_the_screen(write, width):
 
 def test_compare_pairs_prompts_and_gives_the_interval(write):
     """The difference is over the shared prompts, second minus first, with a bootstrap interval."""
-    (found,) = compare_results(
+    (actual,) = compare_results(
         [read_result(write("a", [0.1, 0.2, 0.3]))], [read_result(write("b", [0.2, 0.4, 0.3, 0.9]))]
     )
-    paired = found.columns["Overall"]
+    paired = actual.columns["Overall"]
     assert (paired.n, round(paired.diff, 12)) == (3, 0.1)
     assert paired.ci_low <= paired.diff <= paired.ci_high
-    assert "1 prompts are in one result only" in found.warnings[0]
+    assert "1 prompts are in one result only" in actual.warnings[0]
 
 
 def test_compare_tells_failed_canaries(write):
     """A difference of numbers that nobody should trust says so."""
     sound, odd = write("a", [0.1]), write("b", [0.2], canaries={"vqa": ["blank: said yes"]})
-    (found,) = compare_results([read_result(sound)], [read_result(odd)])
-    assert found.warnings == ("b: the judge for vqa fails canaries: blank: said yes",)
+    (actual,) = compare_results([read_result(sound)], [read_result(odd)])
+    assert actual.warnings == ("b: the judge for vqa fails canaries: blank: said yes",)
 
 
 def test_compare_refuses_other_protocols(write):
@@ -219,18 +219,18 @@ def test_a_table_of_another_result_is_noticed(write, tmp_path):
         compare_results([read_result(path)], [read_result(path)])
 
 
-@pytest.mark.parametrize(("content", "told"), [
+@pytest.mark.parametrize(("content", "message"), [
     ("{}", "no result"), ("[1]", "no JSON object"), ("{", "not valid JSON"),
     (json.dumps({"kind": KIND, "format": 99}), "format 99"),
     (json.dumps({"kind": KIND, "format": 1}), "another SHA-256"),
     (to_json({"kind": KIND, "format": 1, SEAL: seal({"kind": KIND, "format": 1})}).decode(), "card"),
     ('{"a": ' * 100_000, "not valid JSON"),
 ])
-def test_files_that_are_no_results_are_told(tmp_path, content, told):
+def test_files_that_are_no_results_are_told(tmp_path, content, message):
     """Foreign, broken and newer files are data errors that name the file."""
     path = tmp_path / "x.json"
     path.write_text(content)
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         read_result(path)
     assert "x.json" in str(caught.value)
 
@@ -264,10 +264,10 @@ def test_a_number_that_no_column_can_have_is_refused(write, number):
 
 def test_names_move_no_cursor(write):
     """Escape sequences and line ends in a result's name are shown, not obeyed, in every format."""
-    found = boards([read_result(write("a\x1b[2Jb\nc\u202ed", [0.5]))])
+    actual = boards([read_result(write("a\x1b[2Jb\nc\u202ed", [0.5]))])
     console = Console(file=io.StringIO(), width=120)
-    print_boards(found, console)
-    for text in (console.file.getvalue(), *(form(found) for form in FORMATS.values())):
+    print_boards(actual, console)
+    for text in (console.file.getvalue(), *(form(actual) for form in FORMATS.values())):
         assert not {"\x1b", "\u202e"}.intersection(text)
         assert "2Jb" in text
 
@@ -282,11 +282,11 @@ def test_compare_asks_which_of_several_results_is_meant(write, tmp_path):
     """Of a folder's results the full one is compared; two full ones are an error that names both."""
     full, other = write("a", [0.1, 0.2]), write("b", [0.2, 0.4])
     part = write("part", [0.9], marks=["subset: 1 prompt"])
-    one = [read_result(path) for path in (part, full)]
-    (found,) = compare_results(one, [read_result(other)])
-    assert found.first.model == "a"
+    several = [read_result(path) for path in (part, full)]
+    (actual,) = compare_results(several, [read_result(other)])
+    assert actual.first.model == "a"
     with pytest.raises(UsageError, match=f"several results[\\s\\S]*{other.name}"):
-        compare_results([read_result(full), read_result(other)], one)
+        compare_results([read_result(full), read_result(other)], several)
 
 
 def test_a_note_that_all_results_have_is_told_once(write):

@@ -65,8 +65,8 @@ def test_the_list_names_every_component_and_the_broken_plugins_reason(silmm):
 
 def test_kind_restricts_the_list(silmm):
     """--kind shows one kind alone and refuses an unknown one with a suggestion."""
-    found = json.loads(silmm("plugins", "--kind", "model", "--json").stdout)["components"]
-    assert [one["name"] for one in found] == ["toy"]
+    actual = json.loads(silmm("plugins", "--kind", "model", "--json").stdout)["components"]
+    assert [entry["name"] for entry in actual] == ["toy"]
     result = silmm("plugins", "--kind", "modle")
     assert result.exit_code == 2
     assert "did you mean 'model'" in result.stderr
@@ -77,7 +77,7 @@ def test_the_json_list_is_stable_and_alone_on_stdout(silmm):
     data = json.loads(silmm("plugins", "--json").stdout)
     assert set(data) == {"components", "broken"}
     model, sampler, *others = data["components"]
-    assert [one["kind"] for one in others] == ["aggregation", "distance", "kernel"]
+    assert [entry["kind"] for entry in others] == ["aggregation", "distance", "kernel"]
     assert sampler == {
         "kind": "sampler",
         "name": "good",

@@ -144,16 +144,16 @@ def test_a_sound_checkpoint_is_reported_and_passes(in_folder, tmp_path):
     """Facts of the checkpoint, every step with its time, memory, and the two images."""
     result = silmm("probe", f"in-folder:{WEIGHTS}", "--json", "--images", tmp_path / "seen")
     assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
-    assert found["ok"] is True
-    ids = found["facts"]["checkpoint"]["answer_ids"]
+    data = json.loads(result.stdout)
+    assert data["ok"] is True
+    ids = data["facts"]["checkpoint"]["answer_ids"]
     assert ids["yes"] != ids["no"]
-    assert found["facts"]["peak memory, MB"]["process"] > 100
-    assert [check["name"] for check in found["checks"]] == [
+    assert data["facts"]["peak memory, MB"]["process"] > 100
+    assert [check["name"] for check in data["checks"]] == [
         "load", "registration", "checkpoint", "reads", "represent", "decode", "yes_no", "chat", "batch",
         "train step",
     ]
-    assert {check["state"] for check in found["checks"]} == {"ok"}
+    assert {check["state"] for check in data["checks"]} == {"ok"}
     assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == ["0.png", "1.png"]
 
 
@@ -201,9 +201,9 @@ def test_a_model_that_does_not_work_is_found(name, monkeypatch):
     method, wrong = BREAKS[name]
     right = getattr(TinyDiscrete, method)
     monkeypatch.setattr(TinyDiscrete, method, lambda self, *a: wrong(lambda *b: right(self, *b), *a))
-    found = probe.probe(Registry.load(), "tiny-discrete", {})
-    assert not found.sound
-    assert [finding.name for finding in found.findings if finding.state == "fail"] == [name]
+    actual = probe.probe(Registry.load(), "tiny-discrete", {})
+    assert not actual.sound
+    assert [finding.name for finding in actual.findings if finding.state == "fail"] == [name]
 
 
 def test_prompts_that_cannot_be_read_end_the_smoke():
@@ -222,9 +222,9 @@ def test_the_run_command_shows_the_path():
 def test_a_judge_without_a_prober_is_loaded_and_asks_its_own_canaries(lenient):
     """A judge of another plugin needs nothing more than it has for a benchmark."""
     result = silmm("probe", "lenient", "--json")
-    found = json.loads(result.stdout)
-    assert (result.exit_code, found["judge"]) == (0, "silmm-lenient/lenient")
-    checks = {check["name"]: check["state"] for check in found["checks"]}
+    data = json.loads(result.stdout)
+    assert (result.exit_code, data["judge"]) == (0, "silmm-lenient/lenient")
+    checks = {check["name"]: check["state"] for check in data["checks"]}
     assert checks == {"load": "ok", "canaries": "ok"}
     result = silmm("probe", "lenient:bad")
     assert result.exit_code == 1
@@ -263,5 +263,5 @@ def test_wrong_usage_of_a_judge_is_refused(lenient, arguments, message):
 
 def test_the_path_of_a_judge_is_its_first_option_for_one(lenient):
     """It is the option that `silmm bench --judge ROLE=NAME:PATH` fills."""
-    found = split_component(Registry.load(), "lenient:C:/x", ["a.b=1"], "judge")
-    assert found == ("lenient", ("judge.weights=C:/x", "a.b=1"))
+    actual = split_component(Registry.load(), "lenient:C:/x", ["a.b=1"], "judge")
+    assert actual == ("lenient", ("judge.weights=C:/x", "a.b=1"))

@@ -55,8 +55,8 @@ def test_the_page_holds_what_was_measured(run):
 def test_before_stands_before_after(run):
     """The side called before shows the base's images, although files sort their keys."""
     text = write_report(run).read_text()
-    found = text.index("<h4>before</h4>"), text.index("<h4>after</h4>")
-    captions = [re.findall(r"<figcaption>(\d)/1", text[start:])[:2] for start in found]
+    actual = text.index("<h4>before</h4>"), text.index("<h4>after</h4>")
+    captions = [re.findall(r"<figcaption>(\d)/1", text[start:])[:2] for start in actual]
     assert captions == [["1", "0"], ["1", "1"]]
     assert "greatest gain: +0.50" in text
 
@@ -195,8 +195,8 @@ def test_command_prints_the_page_and_refuses_other_folders(run, tmp_path):
 def test_deviations_are_what_differs_from_the_paper():
     """Settings of the paper are no deviation, others are, with both values."""
     options = {"trainer": {"nll_weight": 0.5, "beta": 0.2}, "pair-rule": {"k": 1}}
-    found = {d.setting: (d.paper, d.here) for d in deviations({"prompts": 384, "options": options})}
-    assert found == {"prompts": ("16000", "384"), "trainer.nll_weight": ("0.0", "0.5")}
+    actual = {d.setting: (d.paper, d.here) for d in deviations({"prompts": 384, "options": options})}
+    assert actual == {"prompts": ("16000", "384"), "trainer.nll_weight": ("0.0", "0.5")}
 
 
 def test_attributes_are_escaped(tmp_path):
@@ -229,6 +229,6 @@ def test_an_interval_is_marked_by_its_sign():
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 250), (0.001, 0.002), (5, 5)])
 def test_ticks_are_round_and_inside(low, high):
     """Axis labels lie inside the axis, a few of them."""
-    found = ticks(low, high)
-    assert 1 <= len(found) <= 7
-    assert all(low - 1e-9 <= value <= high + 1e-9 for value in found)
+    actual = ticks(low, high)
+    assert 1 <= len(actual) <= 7
+    assert all(low - 1e-9 <= value <= high + 1e-9 for value in actual)

@@ -32,12 +32,12 @@ def cells(run):
     return re.findall(r"<td[^>]*>([^<]*)</td>", write_report(run).read_text())
 
 
-def following(found, start, count):
+def following(actual, start, count):
     """Return the `count` cells after a run of cells."""
-    for index in range(len(found)):
-        if found[index : index + len(start)] == start:
-            return found[index + len(start) : index + len(start) + count]
-    raise AssertionError(f"{start} is not in {found}")
+    for index in range(len(actual)):
+        if actual[index : index + len(start)] == start:
+            return actual[index + len(start) : index + len(start) + count]
+    raise AssertionError(f"{start} is not in {actual}")
 
 
 def test_scores_are_told_per_iteration_with_the_sampler(run):
@@ -95,9 +95,9 @@ def test_equal_candidates_have_no_diversity(run):
 def test_diversity_by_facts_is_the_benchmarks_figure(run):
     """The figure of an iteration stands in its row and not among those of the self-feedback."""
     change(run / "summary.json", extra={"candidates_facts_differ_1": 0.375})
-    found = cells(run)
-    assert found.count("0.375") == 1
-    assert found[found.index("0.375") + 1] == "2"
+    actual = cells(run)
+    assert actual.count("0.375") == 1
+    assert actual[actual.index("0.375") + 1] == "2"
     assert "Self-feedback" not in write_report(run).read_text()
 
 
@@ -124,9 +124,9 @@ def test_the_course_over_the_iterations_has_its_intervals(run):
     text = write_report(run).read_text()
     order = [text.index(f"facts, iteration {number}<") for number in (1, 2, 10)]
     assert order == sorted(order)
-    found = cells(run)
-    assert following(found, ["facts, iteration 2"], 4) == ["0.600", "0.640", "+0.040 ·", "[-0.010, +0.090]"]
-    assert following(found, ["VQA accuracy, iteration 2"], 2) == ["0.930", "0.910"]
+    actual = cells(run)
+    assert following(actual, ["facts, iteration 2"], 4) == ["0.600", "0.640", "+0.040 ·", "[-0.010, +0.090]"]
+    assert following(actual, ["VQA accuracy, iteration 2"], 2) == ["0.930", "0.910"]
     assert text.count('class="dot c1"') == 4 + 3
 
 

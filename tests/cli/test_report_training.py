@@ -141,14 +141,14 @@ def test_the_trainer_says_how_far_is_away(run, chosen, warned):
 def test_the_warning_names_guards_that_are_not_on(run):
     """It proposes gamma=auto only where gamma is a number, and guards only to trainers that have them."""
     log(run, {**DISTANCES, "chosen_distance": 0.05})
-    for options, told in (
+    for options, messages in (
         ({"gamma": 3.0, "chosen_weight": 0.0}, "A trainer.chosen_weight above 0.0, trainer.gamma=auto, a smaller"),
         ({"gamma": "auto", "reference_weight": 0.2, "chosen_weight": 0.5},
          "A trainer.reference_weight above 0.2, a trainer.chosen_weight above 0.5, a smaller"),
         ({"beta": 0.2, "sigma": 1.0}, "0.04. A smaller trainer.learning_rate"),
     ):
         settings(run, options={"trainer": options})
-        assert told in text(run)
+        assert messages in text(run)
 
 
 @pytest.mark.parametrize(
@@ -172,14 +172,14 @@ def test_a_falling_validation_score_under_a_growing_margin_is_warned_of(run, sco
     assert "self-score on held-out prompts" in shown
 
 
-@pytest.mark.parametrize(("every", "best", "told"), [(5, True, True), (0, True, False), (5, False, False)])
-def test_a_warning_says_when_the_adapter_is_not_of_the_end(run, every, best, told):
+@pytest.mark.parametrize(("every", "best", "noted"), [(5, True, True), (0, True, False), (5, False, False)])
+def test_a_warning_says_when_the_adapter_is_not_of_the_end(run, every, best, noted):
     """With validation and keep_best, the end that is warned of is not what was written."""
     settings(run, options={"trainer": {"validate_every": every, "keep_best": best}})
     log(run, {"validation_score": 0.3, "margin": 0.0}, {"validation_score": 0.1, "margin": 1.0})
     shown = text(run)
     assert "the policy drifts" in shown
-    assert ("The adapter holds the weights of the best validation" in shown) == told
+    assert ("The adapter holds the weights of the best validation" in shown) == noted
 
 
 @pytest.mark.parametrize(

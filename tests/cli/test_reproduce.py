@@ -33,8 +33,8 @@ def test_list_shows_every_table_and_figure():
     """`--list` names them all with their rows, also as JSON, and runs nothing."""
     shown = silmm("--list").stdout
     assert all(name in shown for name in EXPERIMENTS)
-    found = json.loads(silmm("--list", "--json").stdout)
-    assert [one["name"] for one in found] == list(EXPERIMENTS)
+    data = json.loads(silmm("--list", "--json").stdout)
+    assert [item["name"] for item in data] == list(EXPERIMENTS)
     assert list(Path().glob("reproduce")) == []
 
 
@@ -94,9 +94,9 @@ def test_other_tables_beside_it_share_their_stages():
     assert shared.exit_code == 2  # the toy trainer has no beta: every row says so
     assert "no option 'beta'" in shared.stderr
     counted = silmm("table4", *TOY, "--json")
-    found = json.loads(counted.stdout)
-    assert {row["status"] for row in found["rows"]} == {"done", "not possible"}
-    assert any("iter-1/train" in stages for stages in found["shared"].values())
+    data = json.loads(counted.stdout)
+    assert {row["status"] for row in data["rows"]} == {"done", "not possible"}
+    assert any("iter-1/train" in stages for stages in data["shared"].values())
     alone = json.loads(silmm("table4", *TOY, "--out", "elsewhere", "--json").stdout)
     assert alone["shared"] == {}
 

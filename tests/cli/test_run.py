@@ -189,8 +189,8 @@ def test_pair_shape_is_the_pair_rules_option(tmp_path):
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red circle\n")
     shapes = {"short": ("--pair-shape", "3x2"), "long": ("--set", "pair-rule.shape=3x2")}
-    for name, given in shapes.items():
-        arguments = ["run", "--prompts", str(prompts), "--until", "prompts", "--run-dir", str(tmp_path / name), *given]
+    for name, shape in shapes.items():
+        arguments = ["run", "--prompts", str(prompts), "--until", "prompts", "--run-dir", str(tmp_path / name), *shape]
         assert CliRunner().invoke(main, arguments).exit_code == 0
     short, long = (json.loads((tmp_path / name / "run.json").read_text()) for name in shapes)
     assert short["settings"]["options"]["pair-rule"]["shape"] == "3x2"

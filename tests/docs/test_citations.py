@@ -38,19 +38,19 @@ def cited(text: str) -> Iterator[tuple[str, str]]:
             yield match["page"], name
 
 
-def found(page: str, section: str) -> bool:
+def has_section(page: str, section: str) -> bool:
     """Say whether a page has a section; a title may be followed by the rest of its sentence."""
     if not (SPEC / page).is_file():
         return False
-    known = sections(page)
-    return section in {"", *known} or any(section.startswith(name) for name in known if not re.match(NUMBER, name))
+    titles = sections(page)
+    return section in {"", *titles} or any(section.startswith(name) for name in titles if not re.match(NUMBER, name))
 
 
 def test_each_cited_section_is_in_its_page() -> None:
     """Every citation in the code, by number or by title, names a heading of its page."""
     citations = [(path, citation) for path in CODE for citation in cited(path.read_text(encoding="utf-8"))]
     assert len(citations) > 100
-    assert [f"{path}: {citation}" for path, citation in citations if not found(*citation)] == []
+    assert [f"{path}: {citation}" for path, citation in citations if not has_section(*citation)] == []
 
 
 def test_each_page_is_cited_by_its_whole_path() -> None:
@@ -66,7 +66,7 @@ def test_each_page_is_cited_by_its_whole_path() -> None:
 @pytest.mark.parametrize("citation", [("method.md", "step 9"), ("benchmarks.md", "1.99"), ("nowhere.md", "1")])
 def test_a_section_that_has_gone_is_noticed(citation: tuple[str, str]) -> None:
     """A page, a number or a title that does not exist is noticed."""
-    assert not found(*citation)
+    assert not has_section(*citation)
 
 
 def test_all_forms_of_a_citation_are_read() -> None:
@@ -84,7 +84,7 @@ def test_sources_of_the_fidelity_table_are_sections() -> None:
     count = 0
     for part in page.partition("\n## ")[0].split("\n### "):
         rows = re.findall(rf"^\| [^|]+ \| ((?:{NUMBER}(?:, )?)+) \|", part, re.MULTILINE)
-        known = sections("geneval.md" if part.startswith("GenEval\n") else "benchmarks.md")
-        assert {number for row in rows for number in row.split(", ")} - known == set()
+        known_sections = sections("geneval.md" if part.startswith("GenEval\n") else "benchmarks.md")
+        assert {number for row in rows for number in row.split(", ")} - known_sections == set()
         count += len(rows)
     assert count > 30

@@ -174,10 +174,10 @@ def test_pairs_keep_their_weight_and_the_scores_of_both_sides(parts, tables):
     assert first.scores == (0.9, 0.1, 0.5)
 
 
-@pytest.mark.parametrize("apart", [0.0, 1e-15])
-def test_equal_scores_are_no_preference(parts, tables, apart):
+@pytest.mark.parametrize("difference", [0.0, 1e-15])
+def test_equal_scores_are_no_preference(parts, tables, difference):
     """A pair whose scores differ by rounding alone is dropped and counted; the others stay."""
-    pairs, counts = paired(parts, tables, [Pair(0, 1), Pair(0, 2)], scores=(0.5 + apart, 0.5, 0.1))
+    pairs, counts = paired(parts, tables, [Pair(0, 1), Pair(0, 2)], scores=(0.5 + difference, 0.5, 0.1))
     assert [(row["chosen"], row["rejected"]) for row in pairs.to_pylist()] == [(0, 2)] * 2
     assert counts == {"equal-candidates": 2}
 

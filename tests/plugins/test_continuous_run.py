@@ -63,5 +63,5 @@ def test_a_run_of_two_iterations(sampler, tmp_path: Path, fake_distribution, mon
         assert 0 < len(kept) <= 16
         for h in kept.values():
             assert np.abs(shards[number - 1] - h).max((1, 2)).min() < 0.02
-        assert sum(len(one.latents) for one in stored_preferences(folder)) == len(kept)
+        assert sum(len(preference.latents) for preference in stored_preferences(folder)) == len(kept)
         assert result.summary["counts"][str(number)]["features"]["rows"] == len(kept)

@@ -28,27 +28,27 @@ KINDS = ("prompters", "samplers", "questioners", "scorers", "pair_rules", "train
 
 def registered() -> dict[str, dict[str, Any]]:
     """Return what the registration hooks of the method's components hand to `register`."""
-    found: dict[str, dict[str, Any]] = {}
+    actual: dict[str, dict[str, Any]] = {}
 
     def register(name: str, factory: object, **rest: Any) -> None:
-        found[name] = {"factory": factory, **rest}
+        actual[name] = {"factory": factory, **rest}
 
     for kind in KINDS:
         getattr(silmm_plugins, f"silmm_register_{kind}")(register)
-    return found
+    return actual
 
 
 def test_the_papers_variants_are_there() -> None:
     """Every name of the method's table, and what newer methods brought, is registered, with help and its source."""
-    found = registered()
-    assert set(found) == {
+    actual = registered()
+    assert set(actual) == {
         *("self", "file", "nucleus", "self-q", "phrase-q", "prompt-q"),
         *("dropdiv", "noisy-dreamemb", "rephrase", "explain"),
         *("diff-of-prob", "ratio-of-yes", "random", "vqascore", "vqascore-dual", "reward-model"),
         *("top-last", "margin"),
         *("dpo", "kc-dpo", "c-dpo", "mc-dpo", "sft", "simpo", "ipo", "grpo"),
     }
-    assert all(entry["summary"] and entry["paper"] for entry in found.values())
+    assert all(entry["summary"] and entry["paper"] for entry in actual.values())
 
 
 def test_every_option_has_help_and_its_place_in_the_paper() -> None:

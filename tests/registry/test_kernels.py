@@ -109,10 +109,10 @@ def test_every_aggregation_goes_with_every_distance(install):
 
 def test_the_entry_of_a_kernel_tells_of_both_halves(install):
     """Needs, owners, places and options of a kernel are those of its two halves together."""
-    registry = install(one=aggregations(WINDOW), two=distances(POWER))
+    registry = install(first=aggregations(WINDOW), second=distances(POWER))
     entry = registry.entry("kernel", "win-dow-power")
-    assert [half.qualified for half in entry.halves] == ["one/win-dow", "two/power"]
-    assert (entry.distribution, entry.version) == ("one+two", "1.0+1.0")
+    assert [half.qualified for half in entry.halves] == ["first/win-dow", "second/power"]
+    assert (entry.distribution, entry.version) == ("first+second", "1.0+1.0")
     assert (entry.kinds, entry.requires) == (("continuous",), {"features"})
     assert (entry.paper, entry.summary) == ("Sec. 8; Sec. 9", "A window. A power.")
     described = {option.name: (option.default, option.unit, option.paper) for option in describe(entry.options)}
@@ -121,7 +121,7 @@ def test_the_entry_of_a_kernel_tells_of_both_halves(install):
 
 def test_options_of_a_kernel_are_checked_by_the_rules_of_both_halves(install):
     """Values reach their half as its own rules read them, and each half can refuse one."""
-    registry = install(one=aggregations(WINDOW), two=distances(POWER))
+    registry = install(first=aggregations(WINDOW), second=distances(POWER))
     a = torch.ones(4, 2)
     built = registry.build("kernel", "win-dow-power", {"width": "wide", "power": 2})
     assert built(a, torch.diag(torch.ones(4))[:, :2]) == pytest.approx(2 * (2 / 3) ** 2)
@@ -137,10 +137,10 @@ def test_options_of_a_kernel_are_checked_by_the_rules_of_both_halves(install):
 def test_halves_whose_options_clash_spoil_that_pair_alone(install, half, reason):
     """Two halves with an option of one name cannot be a kernel; each works with other halves."""
     clash = f"'clash', gram, summary='C.', options={half}"
-    registry = install(one=aggregations(WINDOW, "'none', window, summary='N.'"), two=distances(clash))
+    registry = install(first=aggregations(WINDOW, "'none', window, summary='N.'"), second=distances(clash))
     assert kernels(registry) == ["clash", "win-dow-clash"]
     assert reason in registry.entries("kernel")[1].summary
-    with pytest.raises(PluginError, match=rf"'win-dow' of one and .*'clash' of two.*{reason}"):
+    with pytest.raises(PluginError, match=rf"'win-dow' of first and .*'clash' of second.*{reason}"):
         registry.entry("kernel", "win-dow-clash")
     assert registry.entry("kernel", "clash").options.__name__ == half
 
@@ -149,7 +149,7 @@ def test_names_that_can_be_split_in_two_ways_are_refused_with_both(install):
     """A name that is `a` with `b-c` and `a-b` with `c` is an error that lists both readings."""
     first = aggregations("'a', window, summary='A.'", "'a-b', window, summary='A.'")
     second = distances("'b-c', gram, summary='D.'", "'c', gram, summary='D.'")
-    registry = install(one=first + second)
+    registry = install(first=first + second)
     assert kernels(registry) == ["a-b-b-c", "a-b-c", "a-b-c", "a-c"]
     with pytest.raises(
         PluginError, match=r"'a' with distance 'b-c'\).*'a-b' with distance 'c'\).*rename one"
@@ -160,21 +160,21 @@ def test_names_that_can_be_split_in_two_ways_are_refused_with_both(install):
 def test_two_owners_of_a_distance_are_told_apart_by_their_name(install):
     """A doubled distance makes its kernels ambiguous; `dist/name` picks by the owner of a half."""
     both = aggregations("'a', window, summary='A.'") + distances("'d', gram, summary='D.'")
-    registry = install(one=both, two=distances("'d', gram, summary='D.'"))
-    with pytest.raises(PluginError, match=r"ask for 'one\+two/a-d' or 'one/a-d'"):
+    registry = install(first=both, second=distances("'d', gram, summary='D.'"))
+    with pytest.raises(PluginError, match=r"ask for 'first\+second/a-d' or 'first/a-d'"):
         registry.entry("kernel", "a-d")
     owners = {
         name: [half.distribution for half in registry.entry("kernel", name).halves]
-        for name in ("one/a-d", "two/a-d", "one+two/a-d")
+        for name in ("first/a-d", "second/a-d", "first+second/a-d")
     }
     assert owners == {
-        "one/a-d": ["one", "one"], "two/a-d": ["one", "two"], "one+two/a-d": ["one", "two"],
+        "first/a-d": ["first", "first"], "second/a-d": ["first", "second"], "first+second/a-d": ["first", "second"],
     }
 
 
 def test_a_distance_without_its_aggregation_is_no_kernel(install):
     """With no aggregation called `none` there is no kernel of the distance's bare name."""
-    registry = install(one=aggregations("'a', window, summary='A.'") + distances(POWER))
+    registry = install(first=aggregations("'a', window, summary='A.'") + distances(POWER))
     assert kernels(registry) == ["a-power"]
     with pytest.raises(UsageError, match=r"no kernel 'power'.*did you mean 'a-power'"):
         registry.entry("kernel", "power")

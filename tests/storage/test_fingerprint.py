@@ -180,7 +180,7 @@ def reads(monkeypatch, tmp_path):
     monkeypatch.setenv("SILMM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(silmm.storage.sha256_cache, "LARGE", 1)
     monkeypatch.setattr(silmm.storage.sha256_cache, "LONG", 10)
-    monkeypatch.setattr(silmm.storage.sha256_cache, "_known", {})
+    monkeypatch.setattr(silmm.storage.sha256_cache, "_digest_by_stamp", {})
     read = []
     monkeypatch.setattr(
         silmm.storage.sha256_cache, "sha256_file", lambda path: read.append(path.name) or sha256_file(path)
@@ -200,7 +200,7 @@ def settled(tmp_path, monkeypatch):
 
 def forget(monkeypatch):
     """Forget what this process has cached, as the next process would."""
-    monkeypatch.setattr(silmm.storage.sha256_cache, "_known", {})
+    monkeypatch.setattr(silmm.storage.sha256_cache, "_digest_by_stamp", {})
 
 
 def test_the_next_start_reads_nothing_again(settled, reads, monkeypatch):

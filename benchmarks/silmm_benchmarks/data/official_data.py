@@ -14,7 +14,7 @@ from silmm.errors import DataError
 from silmm.storage.atomic_files import atomic_write, make_folder
 from silmm.storage.data_sets import FileReport, Watch
 from silmm.storage.json_files import read_json, to_json
-from silmm.storage.lock import turn
+from silmm.storage.lock import exclusive_lock
 from silmm.storage.sha256_cache import sha256_file
 from silmm_benchmarks.data.data_file import DataFile, Limits
 
@@ -60,7 +60,7 @@ class OfficialData:
         reports = {report.name: report for report in self._states(folder)}
         if any(report.state != "ok" for report in reports.values()):
             make_folder(folder)
-            with turn(folder / ".lock"):
+            with exclusive_lock(folder / ".lock"):
                 reports = {report.name: report for report in self._states(folder)}
                 reports |= self._record_present(folder, reports)
                 reports |= self._fetch(folder, reports, watch)

@@ -66,7 +66,7 @@ def choose_pairs(
         for pair in pairs_of(rule, group, who):
             chosen, rejected = group[pair.chosen], group[pair.rejected]
             sides = [stored[identity, candidate.index] for candidate in (chosen, rejected)]
-            if sides[0] == sides[1] or not _apart(chosen, rejected):
+            if sides[0] == sides[1] or not _differ(chosen, rejected):
                 counts[EQUAL] += 1
                 continue
             rows.append({
@@ -115,7 +115,7 @@ def _problem(pair: object, candidates: Sequence[Candidate]) -> str:
     return "" if weighted else "the weight is a finite number above 0"
 
 
-def _apart(chosen: Candidate, rejected: Candidate) -> bool:
+def _differ(chosen: Candidate, rejected: Candidate) -> bool:
     """Say whether the scores of two scored candidates differ by more than rounding."""
     first, second = float(chosen.score or 0.0), float(rejected.score or 0.0)
     return abs(first - second) > _ROUNDING * max(1.0, abs(first), abs(second))

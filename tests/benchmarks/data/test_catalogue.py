@@ -80,6 +80,6 @@ def test_the_official_captions_of_tifa_fit(official_data, tmp_path):
 def test_the_official_prompts_of_dpg_bench_fit(official_data, tmp_path):
     """The 1,065 published prompts have the listed hashes; the questions, not at hand, are missing."""
     shutil.copytree(official_data("dpg-bench/prompts"), tmp_path / "prompts")
-    told = states(data_set("dpg-bench").check(tmp_path))
-    assert told.pop("dpg_bench.csv") == "missing"
-    assert (len(told), set(told.values())) == (1065, {"ok"})
+    state_by_file = states(data_set("dpg-bench").check(tmp_path))
+    assert state_by_file.pop("dpg_bench.csv") == "missing"
+    assert (len(state_by_file), set(state_by_file.values())) == (1065, {"ok"})

@@ -35,8 +35,8 @@ def states(reports):
 
 def strangers(folder, *names):
     """Everything in a folder but the named files and the lock."""
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    return found - {*names, ".lock"}
+    paths = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return paths - {*names, ".lock"}
 
 
 def test_files_come_with_their_bytes_and_nothing_else_stays(home, official, tmp_path):
@@ -74,8 +74,8 @@ def test_a_home_without_ranges_starts_over(home, official, tmp_path):
     assert (tmp_path / "big.bin").read_bytes() == BIG
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_changed_version_is_never_mixed_with_the_old_bytes(home, official, tmp_path, known):
+@pytest.mark.parametrize("with_digest", [True, False])
+def test_a_changed_version_is_never_mixed_with_the_old_bytes(home, official, tmp_path, with_digest):
     """When the home's file changes between two requests, the result is one version, not a mixture."""
     old, new = BIG, BIG[::-1]
     official("big.bin", old)
@@ -87,7 +87,7 @@ def test_a_changed_version_is_never_mixed_with_the_old_bytes(home, official, tmp
         serve()(answer)
 
     home.acts["big.bin"] = [serve(cut_after=300_000), change]
-    file = replace(official("big.bin", old), sha256=hashlib.sha256(new).hexdigest() if known else None)
+    file = replace(official("big.bin", old), sha256=hashlib.sha256(new).hexdigest() if with_digest else None)
     pull(tmp_path, file)
     assert (tmp_path / "big.bin").read_bytes() == new
 
@@ -122,10 +122,10 @@ def test_wrong_left_overs_are_told_from_a_wrong_home(home, official, tmp_path):
 def test_another_size_is_refused_before_the_bytes_come(home, official, tmp_path):
     """A home whose file has another length than published is an error at its first answer."""
     file = replace(official("big.bin", BIG), size=17)
-    seen = []
+    calls = []
     with pytest.raises(DataError, match="has 1048576 bytes, not the expected 17"):
-        pull(tmp_path, file, watch=lambda name, done, total: seen.append(done))
-    assert seen == []
+        pull(tmp_path, file, watch=lambda name, done, total: calls.append(done))
+    assert calls == []
 
 
 def test_an_error_of_the_server_is_waited_out(home, official, tmp_path):
@@ -176,7 +176,7 @@ def test_one_bad_file_stops_no_other(home, official, tmp_path):
 
 def test_a_home_that_is_down_is_not_asked_for_everything(home, official, tmp_path):
     """After five files that failed the rest is left: nobody waits hours for a line that is down."""
-    files = [official(f"{place}.txt", b"one") for place in range(200)]
+    files = [official(f"{index}.txt", b"one") for index in range(200)]
     home.acts.update({file.name: [status(403)] for file in files})
     with pytest.raises(DataError, match="195 more files were not fetched"):
         pull(tmp_path, *files)
@@ -185,10 +185,10 @@ def test_a_home_that_is_down_is_not_asked_for_everything(home, official, tmp_pat
 
 def test_progress_tells_bytes_and_size(home, official, tmp_path):
     """The watcher sees each file grow to its size."""
-    seen = []
-    pull(tmp_path, official("big.bin", BIG), watch=lambda *told: seen.append(told))
-    assert seen[0] == ("big.bin", 0, len(BIG))
-    assert seen[-1] == ("big.bin", len(BIG), len(BIG))
+    progress = []
+    pull(tmp_path, official("big.bin", BIG), watch=lambda *messages: progress.append(messages))
+    assert progress[0] == ("big.bin", 0, len(BIG))
+    assert progress[-1] == ("big.bin", len(BIG), len(BIG))
 
 
 KILLED = """
@@ -231,8 +231,8 @@ def test_killed_in_the_middle_it_goes_on_from_there(home, official, tmp_path, en
 
 def test_killed_before_the_rename_it_needs_no_byte_more(home, official, tmp_path):
     """A partial file that is whole already becomes the file, known size or not."""
-    for known in (True, False):
-        file = official("a.bin", BIG, size=known)
+    for digest in (True, False):
+        file = official("a.bin", BIG, size=digest)
         home.acts["a.bin"] = [serve(cut_after=len(BIG) - 1)] + [serve(cut_after=0)] * 4
         with pytest.raises(DataError, match="bytes are kept"):
             pull(tmp_path, file)

@@ -103,7 +103,7 @@ def test_check_counts_by_the_loader(official, tmp_path):
     data = OfficialData([file], load)
     assert states(data.check(tmp_path)) == ["missing"]
     data.pull(tmp_path, unwatched)
-    assert [(one.state, one.detail) for one in data.check(tmp_path)][1:] == [("ok", "2 prompts")]
+    assert [(item.state, item.detail) for item in data.check(tmp_path)][1:] == [("ok", "2 prompts")]
 
     def refuse(folder):
         raise DataError("a.txt has other counts")
@@ -134,10 +134,10 @@ def test_pauses_double_and_end(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"),
+    ("header", "seconds"),
     [("3", 3.0), ("999999", LONGEST_PAUSE), ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0), ("soon", None), ("", None),
      (None, None),     ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("²", None), ("-5", None)],
 )
-def test_retry_after_is_read_in_both_forms(told, seconds):
+def test_retry_after_is_read_in_both_forms(header, seconds):
     """Seconds and dates count, within reason; anything else is no wish."""
-    assert retry_after(told, now=60.0) == seconds
+    assert retry_after(header, now=60.0) == seconds

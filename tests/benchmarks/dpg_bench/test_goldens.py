@@ -58,8 +58,8 @@ def _run(golden: Mapping[str, Any], table: Path, images: int, mode: Mode) -> tup
     for item in items:
         recorded = golden["answers"][item.id]
         for index in range(images if item.id in golden["images_present"] else 0):
-            given = recorded[min(index, len(recorded) - 1)]
-            answers = [given[str(question["id"])] for question in item.details["questions"]]
+            arguments = recorded[min(index, len(recorded) - 1)]
+            answers = [arguments[str(question["id"])] for question in item.details["questions"]]
             scores = benchmark.score(JudgedImage(item, index, {"vqa": answers}), mode)
             rows.append((item, index, scores))
             if "failed" in scores:
@@ -129,12 +129,12 @@ def test_repaired_rules_differ_in_the_first_item_and_the_categories_alone(
 def test_real_answers_of_mplug_to_real_questions(official_data: OfficialData, tmp_path: Path) -> None:
     """On DSG's published answers every score is what the rule, written down once more, says it is."""
     items = load_items(_sound(official_data("dsg/dsg-1k-anns.csv"), tmp_path / "dsg.csv"), official=False)
-    given: dict[tuple[str, str], dict[int, str]] = {}
+    arguments: dict[tuple[str, str], dict[int, str]] = {}
     for row in _rows(official_data("dsg/mplug_dsg.csv")):
-        given.setdefault((row["item_id"], row["t2i_model"]), {})[int(row["question_id"])] = row["answer"]
+        arguments.setdefault((row["item_id"], row["t2i_model"]), {})[int(row["question_id"])] = row["answer"]
     questions = {item.id: item.details["questions"] for item in items}
     scored = 0
-    for (key, _), answers in given.items():
+    for (key, _), answers in arguments.items():
         asked = questions.get(key, [])
         if not asked or {question["id"] for question in asked} - answers.keys():
             continue

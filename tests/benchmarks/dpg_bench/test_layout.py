@@ -25,8 +25,8 @@ def _save(path: Path, width: int, height: int) -> None:
 
 
 def _kinds(folder: Path, benchmark: DpgBench | None = None) -> set[tuple[str, str]]:
-    found = (benchmark or DpgBench()).find(folder, ITEMS)
-    return {(problem.kind, problem.where) for problem in found.problems}
+    actual = (benchmark or DpgBench()).find(folder, ITEMS)
+    return {(problem.kind, problem.where) for problem in actual.problems}
 
 
 def test_a_grid_is_cut_row_by_row(tmp_path: Path) -> None:
@@ -34,12 +34,12 @@ def test_a_grid_is_cut_row_by_row(tmp_path: Path) -> None:
     benchmark = DpgBench()
     images = [Image.new("RGB", (8, 8), color) for color in COLORS]
     benchmark.join(images).save(benchmark.target(tmp_path, ITEMS[1], 3))
-    found = benchmark.find(tmp_path, [ITEMS[1]])
-    assert [(image.index, image.box) for image in found.images] == [
+    actual = benchmark.find(tmp_path, [ITEMS[1]])
+    assert [(image.index, image.box) for image in actual.images] == [
         (0, (0, 0, 8, 8)), (1, (8, 0, 16, 8)), (2, (0, 8, 8, 16)), (3, (8, 8, 16, 16)),
     ]  # fmt: skip
-    assert not found.problems
-    cut = [open_rgb(image.path, image.box) for image in found.images]
+    assert not actual.problems
+    cut = [open_rgb(image.path, image.box) for image in actual.images]
     assert [image.getpixel((0, 0)) for image in cut] == COLORS
     assert [image.tobytes() for image in cut] == [image.tobytes() for image in images]
 
@@ -50,17 +50,17 @@ def test_fewer_images_have_smaller_grids(tmp_path: Path, images: int) -> None:
     benchmark = DpgBench(DpgBenchOptions(images=images))
     parts = [Image.new("RGB", (8, 8), color) for color in COLORS[:images]]
     benchmark.join(parts).save(benchmark.target(tmp_path, ITEMS[0], 0))
-    found = benchmark.find(tmp_path, [ITEMS[0]])
-    cut = [open_rgb(image.path, image.box) for image in found.images]
+    actual = benchmark.find(tmp_path, [ITEMS[0]])
+    cut = [open_rgb(image.path, image.box) for image in actual.images]
     assert [image.getpixel((7, 7)) for image in cut] == COLORS[:images]
-    assert not found.problems
+    assert not actual.problems
 
 
 def test_official_grids_with_fewer_images_asked_for(tmp_path: Path) -> None:
     """pic-num 1 with a resolution takes the first quarter of a full grid, as the official script does."""
     _save(tmp_path / "a.png", 16, 16)
-    found = DpgBench(DpgBenchOptions(images=1, resolution=8)).find(tmp_path, [ITEMS[1]])
-    assert [image.box for image in found.images] == [(0, 0, 8, 8)]
+    actual = DpgBench(DpgBenchOptions(images=1, resolution=8)).find(tmp_path, [ITEMS[1]])
+    assert [image.box for image in actual.images] == [(0, 0, 8, 8)]
 
 
 def test_images_come_in_item_order_and_the_rest_is_named(tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ def test_images_come_in_item_order_and_the_rest_is_named(tmp_path: Path) -> None
         _save(tmp_path / name, 16, 16)
     for name in ("notes.txt", "dpg-bench_20240101_results.txt", "dpg-bench_20240101_results_detail.txt"):
         (tmp_path / name).write_text("x")
-    found = DpgBench().find(tmp_path, ITEMS)
-    assert [image.item for image in found.images] == ["b"] * 4 + ["a"] * 4
+    actual = DpgBench().find(tmp_path, ITEMS)
+    assert [image.item for image in actual.images] == ["b"] * 4 + ["a"] * 4
     assert _kinds(tmp_path) == {
         ("missing", "c"), ("duplicate", "b"), ("extra", "d.png"), ("extra", "notes.txt"),
     }  # fmt: skip
@@ -103,8 +103,8 @@ def test_unreadable_files_and_bombs_are_named(tmp_path: Path) -> None:
     chunk = b"IHDR" + header
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     (tmp_path / "c.png").write_bytes(bomb)
-    found = DpgBench().find(tmp_path, ITEMS)
-    assert not found.images
+    actual = DpgBench().find(tmp_path, ITEMS)
+    assert not actual.images
     assert _kinds(tmp_path) == {("unreadable", f"{key}.png") for key in "abc"}
 
 

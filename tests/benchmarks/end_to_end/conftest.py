@@ -36,7 +36,7 @@ class Done:
     @property
     def results(self) -> list[Result]:
         """The result files."""
-        return [read_result(Path(one["result"])) for one in self.answer["results"]]
+        return [read_result(Path(result["result"])) for result in self.answer["results"]]
 
     def value(self, column: str) -> float | None:
         """Return a column of the only result."""

@@ -82,8 +82,8 @@ def calls(fake_distribution: Callable[..., Path]) -> list[tuple[str, bytes, int]
     import importlib
 
     fake_distribution("silmm-counting", {"counting": "silmm_counting"}, {"silmm_counting": COUNTING})
-    found: list[tuple[str, bytes, int]] = importlib.import_module("silmm_counting").CALLS
-    return found
+    recorded: list[tuple[str, bytes, int]] = importlib.import_module("silmm_counting").CALLS
+    return recorded
 
 
 def roles_of(item: Any) -> tuple[str, ...]:

@@ -46,9 +46,9 @@ def data(tmp_path: Path) -> Path:
 def composed(things: Sequence[str]) -> Image.Image:
     """Put photos into a grid of two columns on white."""
     whole = Image.new("RGB", (2 * SIDE, SIDE * -(-len(things) // 2)), "white")
-    for place, thing in enumerate(things):
+    for index, thing in enumerate(things):
         photo = coco_detector.photo(PHOTOS[thing]).resize((SIDE, SIDE))
-        whole.paste(photo, (place % 2 * SIDE, place // 2 * SIDE))
+        whole.paste(photo, (index % 2 * SIDE, index // 2 * SIDE))
     return whole
 
 

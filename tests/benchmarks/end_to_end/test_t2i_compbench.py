@@ -138,7 +138,7 @@ def direct_answers(rows: Sequence[Mapping[str, Any]], data: Path, weights: Path,
     """The stored P(yes) are what BLIP-VQA says when it is asked directly about these files."""
     judge = BlipVqa.load(BlipVqaOptions(weights=str(weights / "blip-vqa"), device="cpu"))
     questions = {item.id: item.details.get("questions") for item in first_items(data)}
-    for row in [one for one in rows if one["category"] in ("texture", "complex")][::10]:
+    for row in [item for item in rows if item["category"] in ("texture", "complex")][::10]:
         with Image.open(images / row["path"]) as image:
             (direct,) = judge.p_yes([image.convert("RGB")], [questions[row["item"]]])
         assert json.loads(row["answers"])["yes-no"] == pytest.approx(direct.tolist(), abs=1e-6)

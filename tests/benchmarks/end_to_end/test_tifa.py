@@ -62,8 +62,8 @@ def test_the_published_answers_give_the_published_result(
     written = json.loads(result.path.with_suffix(".files").joinpath("tifa_result.json").read_text())
     matched = [
         row.pop("multiple_choice_vqa")
-        for one in (written, published)
-        for row in [one["question_details"]["drawbench_52"]["how many dogs are in the picture?"]]
+        for question in (written, published)
+        for row in [question["question_details"]["drawbench_52"]["how many dogs are in the picture?"]]
     ]
     assert matched[0] in ("1", "3", "4")  # the small matcher's, and not the right one either
     assert written == published
@@ -79,7 +79,7 @@ def test_the_real_judge_and_matcher_answer_every_question(
     assert first.exit_code == 0, first.stderr
     records = json.loads((sample[0] / "tifa" / "tifa_v1.0_question_answers.json").read_text())
     for row in first.rows():
-        asked = [one for one in records if str(one["id"]) == row["item"]]
+        asked = [question for question in records if str(question["id"]) == row["item"]]
         check_choices(row, asked)
     before = parts(first)
     second = score(f"mplug:{weights / 'mplug'}", "--mode", "fixed")
@@ -92,11 +92,11 @@ def check_choices(row: dict[str, Any], asked: list[dict[str, Any]]) -> None:
     answers, scores = json.loads(row["answers"]), json.loads(row["scores"])
     assert len(answers["vqa"]) == len(asked) == len(scores["chosen"])
     free = [
-        answer for answer, one in zip(answers["vqa"], asked, strict=True) if answer not in one["choices"]
+        answer for answer, question in zip(answers["vqa"], asked, strict=True) if answer not in question["choices"]
     ]
     assert len(free) == len(answers.get("matcher", ()))
-    assert all(choice in one["choices"] for choice, one in zip(scores["chosen"], asked, strict=True))
-    right = [choice == one["answer"] for choice, one in zip(scores["chosen"], asked, strict=True)]
+    assert all(choice in question["choices"] for choice, question in zip(scores["chosen"], asked, strict=True))
+    right = [choice == question["answer"] for choice, question in zip(scores["chosen"], asked, strict=True)]
     assert scores["score"] == pytest.approx(sum(right) / len(right))
 
 

@@ -29,7 +29,7 @@ def opened(folder, **options):
 
 
 def pixels(generator, prompts, seeds):
-    return [np.asarray(one, dtype=np.int16) for one in generator.generate(prompts, seeds)]
+    return [np.asarray(image, dtype=np.int16) for image in generator.generate(prompts, seeds)]
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,11 @@ def test_a_image_does_not_depend_on_its_batch(generators, family):
     generator = generators[family]
     together = pixels(generator, PROMPTS, [42, 43, 44])
     turned = pixels(generator, PROMPTS[::-1], [44, 43, 42])[::-1]
-    alone = [pixels(generator, [PROMPTS[place]], [42 + place])[0] for place in range(3)]
-    for one, two, three in zip(together, turned, alone, strict=True):
-        assert one.shape == (32, 32, 3)
-        assert abs(one - two).max() <= 1
-        assert abs(one - three).max() <= 1
+    alone = [pixels(generator, [PROMPTS[index]], [42 + index])[0] for index in range(3)]
+    for first, second, third in zip(together, turned, alone, strict=True):
+        assert first.shape == (32, 32, 3)
+        assert abs(first - second).max() <= 1
+        assert abs(first - third).max() <= 1
 
 
 @pytest.mark.parametrize("family", FAMILIES)

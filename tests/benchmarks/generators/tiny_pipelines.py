@@ -34,7 +34,7 @@ def vae() -> diffusers.AutoencoderKL:
 def clip_tokenizer(folder: Path) -> CLIPTokenizer:
     words = ["<|startoftext|>", "<|endoftext|>", *ALPHABET, *(f"{letter}</w>" for letter in ALPHABET)]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({word: place for place, word in enumerate(words)}))
+    (folder / "vocab.json").write_text(json.dumps({word: index for index, word in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     return CLIPTokenizer.from_pretrained(folder, model_max_length=77)
 
@@ -107,7 +107,7 @@ def stable_diffusion_xl(folder: Path) -> Path:
 
 def pixart(folder: Path) -> Path:
     torch.manual_seed(0)
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((one, -3.0) for one in ALPHABET)]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((letter, -3.0) for letter in ALPHABET)]
     pipeline = diffusers.PixArtAlphaPipeline(
         vae=vae(),
         text_encoder=T5EncoderModel(T5Config(

@@ -43,14 +43,14 @@ RED_CAR = _item([{"class": "car", "count": 1, "color": "red"}])
 
 def test_only_the_objects_that_a_colour_clause_takes_are_asked_about() -> None:
     """The best one of two cars, with its box, mask and frame; nothing where there is no car or no colour."""
-    found = _detections(("car", 0, 0.5), ("dog", 20, 0.9), ("car", 40, 0.8))
-    (request,) = CUSTOM.follow_up(RED_CAR, {"detector": [found]})
+    actual = _detections(("car", 0, 0.5), ("dog", 20, 0.9), ("car", 40, 0.8))
+    (request,) = CUSTOM.follow_up(RED_CAR, {"detector": [actual]})
     assert request.judge == "colours"
     assert request.queries == (
         {"label": "car", "box": [40.0, 0.0, 50.0, 10.0], "frame": [100, 50], "mask": "mask 2"},
     )
     assert CUSTOM.follow_up(RED_CAR, {"detector": [_detections(("dog", 0, 0.9))]}) == ()
-    assert CUSTOM.follow_up(_item([{"class": "car", "count": 1}]), {"detector": [found]}) == ()
+    assert CUSTOM.follow_up(_item([{"class": "car", "count": 1}]), {"detector": [actual]}) == ()
     assert CUSTOM.follow_up(RED_CAR, {}) == ()
     assert [(request.judge, request.queries) for request in CUSTOM.requests(RED_CAR)] == [
         ("detector", ()), ("colours", ()),
@@ -68,17 +68,17 @@ def test_a_detector_without_masks_gives_boxes() -> None:
 
 def test_cocos_names_are_turned_into_genevals() -> None:
     """A detector that says mouse finds a computer mouse; labels of no class are ignored."""
-    found = _detections(("mouse", 0, 0.9), ("wolf", 0, 0.9))
+    actual = _detections(("mouse", 0, 0.9), ("wolf", 0, 0.9))
     item = _item([{"class": "computer mouse", "count": 1}])
-    assert CUSTOM.score(JudgedImage(item, 0, {"detector": [found]}), Mode.OFFICIAL) == {"correct": True, "reason": ""}
+    assert CUSTOM.score(JudgedImage(item, 0, {"detector": [actual]}), Mode.OFFICIAL) == {"correct": True, "reason": ""}
 
 
 def test_of_equal_scores_the_modes_take_another_object() -> None:
     """Officially the detector's last one, in mode fixed its first; both colours are asked for once."""
-    found = _detections(("car", 0, 0.5), ("car", 20, 0.5))
-    (request,) = CUSTOM.follow_up(RED_CAR, {"detector": [found]})
+    actual = _detections(("car", 0, 0.5), ("car", 20, 0.5))
+    (request,) = CUSTOM.follow_up(RED_CAR, {"detector": [actual]})
     assert [query["mask"] for query in request.queries] == ["mask 1", "mask 0"]
-    judged = JudgedImage(RED_CAR, 0, {"detector": [found], "colours": ["blue", "red"]})
+    judged = JudgedImage(RED_CAR, 0, {"detector": [actual], "colours": ["blue", "red"]})
     assert CUSTOM.score(judged, Mode.OFFICIAL)["reason"] == "expected red car>=1, found 0 red; and 1 blue"
     assert CUSTOM.score(judged, Mode.FIXED)["correct"] is True
 
@@ -93,8 +93,8 @@ def test_overlaps_of_mode_fixed_are_in_double_precision() -> None:
 
 def test_missing_judges_leave_out_what_needs_them() -> None:
     """Without colours, prompts with a colour have no number; without the detector, none has."""
-    found = _detections(("car", 0, 0.5))
-    assert CUSTOM.score(JudgedImage(RED_CAR, 0, {"detector": [found]}), Mode.OFFICIAL) == {"missing": "colours"}
+    actual = _detections(("car", 0, 0.5))
+    assert CUSTOM.score(JudgedImage(RED_CAR, 0, {"detector": [actual]}), Mode.OFFICIAL) == {"missing": "colours"}
     assert CUSTOM.score(JudgedImage(RED_CAR, 0, {}), Mode.OFFICIAL) == {"missing": "detector"}
     nothing = {"detector": [_detections()]}
     assert CUSTOM.score(JudgedImage(RED_CAR, 0, nothing), Mode.OFFICIAL)["reason"] == "expected car>=1, found 0"
@@ -110,11 +110,11 @@ def test_colours_of_other_objects_are_refused() -> None:
 def test_masks_are_stored_with_their_detections(tmp_path: Path) -> None:
     """What a detector with masks gives comes back from the store; one without masks has none."""
     store = AnswerStore(tmp_path)
-    found = _detections(("car", 0, 0.5), ("dog", 7, 0.25))
-    back = from_stored(to_stored(found, store), store)
-    assert (back.labels, back.masks, back.frame) == (found.labels, found.masks, found.frame)
-    assert (back.boxes == found.boxes).all()
-    assert "masks" not in to_stored(Detections(found.labels, found.scores, found.boxes, found.frame), store)
+    actual = _detections(("car", 0, 0.5), ("dog", 7, 0.25))
+    back = from_stored(to_stored(actual, store), store)
+    assert (back.labels, back.masks, back.frame) == (actual.labels, actual.masks, actual.frame)
+    assert (back.boxes == actual.boxes).all()
+    assert "masks" not in to_stored(Detections(actual.labels, actual.scores, actual.boxes, actual.frame), store)
 
 
 def _scores(verdicts: Mapping[str, Sequence[Sequence[int]]]) -> tuple[list[Item], list[tuple[Item, int, Any]]]:

@@ -47,10 +47,10 @@ def _same_reason(case: Mapping[str, Any], reason: str) -> bool:
     """Compare reasons; where two relations stand in the order of a set, as sets of words."""
     if not case["reason_set_order"]:
         return reason == case["reason"]
-    mine, theirs = (
+    actual, expected = (
         [sorted(line.replace(",", "").split()) for line in text.split("\n")] for text in (reason, case["reason"])
     )
-    return mine == theirs
+    return actual == expected
 
 
 def test_relations_of_boxes_are_equal(golden: Mapping[str, Any]) -> None:
@@ -229,6 +229,6 @@ def test_the_walk_takes_the_same_files(golden: Mapping[str, Any], tmp_path: Path
             (samples / file).touch()
     (tmp_path / "00000" / "samples" / "11.png").mkdir()
     (tmp_path / "5").touch()
-    found = GenEval().find(tmp_path, items)
-    picked = {image.path.relative_to(tmp_path).as_posix() for image in found.images}
+    actual = GenEval().find(tmp_path, items)
+    picked = {image.path.relative_to(tmp_path).as_posix() for image in actual.images}
     assert picked == set(case["picked"])

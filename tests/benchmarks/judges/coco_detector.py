@@ -52,9 +52,9 @@ class CocoDetector:
 
     def detect(self, images: Sequence[Image.Image]) -> list[Detections]:
         """Return what is in each image by descending score."""
-        return [self._look(image) for image in images]
+        return [self._detect_objects(image) for image in images]
 
-    def _look(self, image: Image.Image) -> Detections:
+    def _detect_objects(self, image: Image.Image) -> Detections:
         import cv2
 
         pixels = np.asarray(image.convert("RGB"))[:, :, ::-1]

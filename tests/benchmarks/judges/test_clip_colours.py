@@ -51,10 +51,10 @@ def _judge(model: Any, batch: int = 16, **options: Any) -> ClipColours:
 
 def _options(case: Mapping[str, Any]) -> dict[str, Any]:
     """Translate the official options of a case."""
-    given = case["options"]
+    options = case["options"]
     return {
-        **({"background": given["bgcolor"]} if "bgcolor" in given else {}),
-        **({"crop": bool(int(given["crop"]))} if "crop" in given else {}),
+        **({"background": options["bgcolor"]} if "bgcolor" in options else {}),
+        **({"crop": bool(int(options["crop"]))} if "crop" in options else {}),
     }
 
 

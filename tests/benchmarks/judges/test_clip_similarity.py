@@ -40,19 +40,19 @@ def test_the_cosine_is_that_of_the_model(judge, images):
 
     with torch.no_grad():
         pixels = centre_squares(images[:1], 32, Image.Resampling.BICUBIC, CLIP_MEAN, CLIP_STD)
-        seen = judge._model.encode_image(pixels, normalize=True)
+        calls = judge._model.encode_image(pixels, normalize=True)
         read = judge._model.encode_text(open_clip.get_tokenizer(MODEL)(TEXTS[:1]), normalize=True)
-    assert judge.similarity(images[:1], TEXTS[:1])[0] == pytest.approx(float(seen[0] @ read[0]), abs=1e-6)
+    assert judge.similarity(images[:1], TEXTS[:1])[0] == pytest.approx(float(calls[0] @ read[0]), abs=1e-6)
 
 
 def test_cosines_do_not_depend_on_the_batch(judge, images):
     """Pairs alone, in batches of one and all at once are equal, and in [-1, 1]."""
-    found = judge.similarity(images, TEXTS)
+    similarities = judge.similarity(images, TEXTS)
     alone = [judge.similarity([image], [text])[0] for image, text in zip(images, TEXTS, strict=True)]
-    np.testing.assert_allclose(found, alone, atol=1e-6)
+    np.testing.assert_allclose(similarities, alone, atol=1e-6)
     np.testing.assert_allclose(tiny_judge(1).similarity(images, TEXTS), alone, atol=1e-6)
-    assert (np.abs(found) <= 1).all()
-    assert len(set(found.round(6))) == 3
+    assert (np.abs(similarities) <= 1).all()
+    assert len(set(similarities.round(6))) == 3
     assert judge.similarity([], []).shape == (0,)
 
 
@@ -86,11 +86,11 @@ def test_images_are_prepared_as_open_clip_prepares_them(size):
 
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
-    theirs = open_clip.image_transform(
+    expected = open_clip.image_transform(
         224, is_train=False, mean=CLIP_MEAN, std=CLIP_STD, interpolation="bicubic", resize_mode="shortest"
     )(image)
-    ours = centre_squares([image], 224, Image.Resampling.BICUBIC, CLIP_MEAN, CLIP_STD)[0]
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    actual = centre_squares([image], 224, Image.Resampling.BICUBIC, CLIP_MEAN, CLIP_STD)[0]
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
 
 
 def test_a_script_archive_is_not_opened(tmp_path):

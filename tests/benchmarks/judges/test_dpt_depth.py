@@ -27,10 +27,10 @@ def test_a_map_is_normalised_then_truncated():
 def test_corners_stay_corners():
     """Resizing aligns corners: the four corners keep their values and the middle of an edge is the mean."""
     inverse = torch.tensor([[0.0, 1.0], [0.5, 0.25]])
-    found = eight_bit(inverse, (3, 5))
-    assert found.shape == (5, 3)
-    assert found[[0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [0, 255, 127, 63]
-    assert found[0, 1] == 127
+    actual = eight_bit(inverse, (3, 5))
+    assert actual.shape == (5, 3)
+    assert actual[[0, 0, -1, -1], [0, -1, 0, -1]].tolist() == [0, 255, 127, 63]
+    assert actual[0, 1] == 127
 
 
 def test_a_flat_map_is_nothing_nearer():
@@ -47,11 +47,11 @@ def test_a_map_that_is_not_finite_stops():
 def test_maps_have_the_images_own_size_in_any_batch(judge, images):
     """Each map alone equals that in a batch, has its image's height and width, and spans 8 bit."""
     together = judge.depth(images)
-    for image, found in zip(images, together, strict=True):
-        assert found.shape == (image.height, image.width)
+    for image, depth in zip(images, together, strict=True):
+        assert depth.shape == (image.height, image.width)
         (alone,) = judge.depth([image])
-        assert np.abs(found.astype(int) - alone.astype(int)).max() <= 1  # a value on the edge of truncation
-        assert found.max() > found.min()
+        assert np.abs(depth.astype(int) - alone.astype(int)).max() <= 1  # a value on the edge of truncation
+        assert depth.max() > depth.min()
     assert isinstance(judge, DepthJudge)
     assert judge.identity["input"] == "480x480 bilinear"
 

@@ -33,8 +33,8 @@ def bert_vocabulary(folder: Path, size: int = VOCABULARY) -> Path:
     lines = [f"[unused{index}]" for index in range(size)]
     lines[0] = "[PAD]"
     specials = (100, 101, 102, 103) if size == VOCABULARY else (1, 2, 3, 4)
-    for place, token in zip(specials, ("[UNK]", "[CLS]", "[SEP]", "[MASK]"), strict=True):
-        lines[place] = token
+    for special, token in zip(specials, ("[UNK]", "[CLS]", "[SEP]", "[MASK]"), strict=True):
+        lines[special] = token
     first = 200 if size == VOCABULARY else 5
     yes, no = (YES, NO) if size == VOCABULARY else (first + len(WORDS), first + len(WORDS) + 1)
     lines[first : first + len(WORDS)] = WORDS
@@ -122,14 +122,14 @@ def blip_original(folder: Path, width: int = 24, hidden: int = 24, layers: int =
         linear(f"{block}.mlp.fc1", 4 * width, width)
         linear(f"{block}.mlp.fc2", width, 4 * width)
     norm(f"{eye}.norm", width)
-    for bert, seen in (("text_encoder", width), ("text_decoder.bert", hidden)):
+    for bert, calls in (("text_encoder", width), ("text_decoder.bert", hidden)):
         table = f"{bert}.embeddings"
         state[f"{table}.position_ids"] = torch.arange(64)[None]
         state[f"{table}.word_embeddings.weight"] = torch.randn(VOCABULARY + 2, hidden, generator=generator)
         state[f"{table}.position_embeddings.weight"] = torch.randn(64, hidden, generator=generator)
         norm(f"{table}.LayerNorm", hidden)
         for layer in range(layers):
-            for kind, inside in (("attention", hidden), ("crossattention", seen)):
+            for kind, inside in (("attention", hidden), ("crossattention", calls)):
                 part = f"{bert}.encoder.layer.{layer}.{kind}"
                 linear(f"{part}.self.query", hidden, hidden)
                 linear(f"{part}.self.key", hidden, inside)
@@ -210,8 +210,8 @@ def words_tokenizer(folder: Path) -> int:
 
     others = ["yes", "no", "Answer", "Question", "Choices", ":", ".", ",", "-"]
     words = ["<pad>", "</s>", "<unk>", *WORDS, *others]
-    places = {word: index for index, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(places, unk_token="<unk>"))  # noqa: S106
+    index_by_name = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(index_by_name, unk_token="<unk>"))  # noqa: S106
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     specials = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}

@@ -22,13 +22,13 @@ def test_all_ways_of_asking_blip_answer_alike():
 def test_the_official_way_encodes_each_image_eight_times():
     """Two phrases cost eight passes there and one here, empty questions included."""
     with blip_workload.random_judge(hidden=24, layers=1, heads=3) as judge:
-        seen = []
-        judge._parts.vision.register_forward_hook(lambda *_: seen.append(1))
+        calls = []
+        judge._parts.vision.register_forward_hook(lambda *_: calls.append(1))
         images, asked = blip_workload.images(1), blip_workload.questions(2)
         blip_vqa_speed.official(judge, images, asked)
-        official = len(seen)
+        official = len(calls)
         blip_vqa_speed.once(judge, images, asked)
-    assert (official, len(seen) - official) == (8, 1)
+    assert (official, len(calls) - official) == (8, 1)
 
 
 def test_other_answers_are_refused(monkeypatch):

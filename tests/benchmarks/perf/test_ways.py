@@ -36,23 +36,23 @@ def test_other_pairs_of_features_are_refused():
     data = kernel_pairs.preferences(model, 2, 2)
     training = kernel_pairs.prepare(model, data)
     kernel_pairs.grouped_step(training, stored=True)
-    ours = dpo_steps.gradients(training)
+    actual = dpo_steps.gradients(training)
     kernel_pairs.pair_step(training, kernel_pairs.pair_by_pair(data[:1]), None)
     with pytest.raises(RuntimeError, match="cannot be compared"):
-        dpo_steps.check_same_gradients(ours, dpo_steps.gradients(training))
+        dpo_steps.check_same_gradients(actual, dpo_steps.gradients(training))
 
 
 def test_other_pairs_are_refused(model):
     """A step on other pairs has other gradients, which the check must see."""
     dpo_steps.attach_adapter(model)
     preferences = workload.preferences(model, 2, 2)
-    found = []
+    actual = []
     for part in (preferences, preferences[:1]):
         training = dpo_steps.prepare(model, part)
         dpo_steps.step(training)
-        found.append(dpo_steps.gradients(training))
+        actual.append(dpo_steps.gradients(training))
     with pytest.raises(RuntimeError, match="cannot be compared"):
-        dpo_steps.check_same_gradients(*found)
+        dpo_steps.check_same_gradients(*actual)
 
 
 def test_a_step_that_is_timed_does_not_move_the_weights(model):

@@ -93,21 +93,21 @@ def evaluate(model, adapters, work, **changes):
     options = ShapesOptions(
         **{"images": 2, "images_at_temperature_1": 1, "questions": 2, "batch_size": 8, **changes}
     )
-    seen = []
+    calls = []
     result = Shapes(options).evaluate(
         model,
         adapters,
         work=work,
         seed=3,
         limit=LIMIT,
-        progress=lambda label, done, total: seen.append((label, done, total)),
+        progress=lambda label, done, total: calls.append((label, done, total)),
     )
-    return result, seen
+    return result, calls
 
 
 def test_figures_are_those_of_the_images(tmp_path, adapter):
     """A decoder that gets better shows it in facts, whole images and every category, with n."""
-    result, seen = evaluate(Decoder(), {"before": None, "1": adapter}, tmp_path / "run" / "eval")
+    result, calls = evaluate(Decoder(), {"before": None, "1": adapter}, tmp_path / "run" / "eval")
     assert result.overall.n == LIMIT
     assert 0.2 < result.overall.before < 0.8
     assert result.overall.after >= 0.97
@@ -121,8 +121,8 @@ def test_figures_are_those_of_the_images(tmp_path, adapter):
     assert result.secondary["VQA accuracy"].before >= 0.9
     assert result.iterations["1"] == result.overall
     assert result.partial
-    assert ("evaluate before", 2 * LIMIT, 2 * LIMIT) in seen
-    assert ("evaluate 1", 2 * LIMIT, 2 * LIMIT) in seen
+    assert ("evaluate before", 2 * LIMIT, 2 * LIMIT) in calls
+    assert ("evaluate 1", 2 * LIMIT, 2 * LIMIT) in calls
 
 
 def test_both_sides_sample_from_the_same_seeds(tmp_path, adapter):
@@ -293,7 +293,7 @@ def test_the_smallest_limit_still_has_intervals(tmp_path, adapter):
         Decoder(), {"before": None, "1": adapter}, work=tmp_path, seed=0, limit=1,
         progress=lambda *_: None,
     )
-    assert {one.n for one in result.categories.values()} == {2}
+    assert {category.n for category in result.categories.values()} == {2}
     assert to_json(asdict(result))
 
 

@@ -56,7 +56,7 @@ def test_unknown_category_is_refused() -> None:
 def test_random_scenes_hold_all_relations() -> None:
     """Free scenes show every relation, in legal images."""
     rng = np.random.default_rng(0)
-    seen: Counter[str] = Counter()
+    relations: Counter[str] = Counter()
     for _ in range(1500):
         scene = random_scene(rng)
         assert 1 <= len(scene.objects) <= 4
@@ -66,8 +66,8 @@ def test_random_scenes_hold_all_relations() -> None:
         for i in range(n):
             for j in range(n):
                 if i != j:
-                    seen.update(r for r in RELATIONS if relates(scene, i, r, j))
-    assert min(seen[name] for name in RELATIONS) >= 50
+                    relations.update(r for r in RELATIONS if relates(scene, i, r, j))
+    assert min(relations[name] for name in RELATIONS) >= 50
 
 
 def test_questions_are_answered_exactly_and_in_balance() -> None:
@@ -109,8 +109,8 @@ def test_counts_are_exact_and_relations_exist() -> None:
             Object("square", "green", "plain", 2, 4, 2),
         )
     )
-    one = Spec("numeracy", (Mention("circle"),))
-    two = Spec("numeracy", (Mention("circle", count=2),))
-    assert [holds(scene, f) for s in (one, two) for f in atomic_facts(s)] == [False, True]
+    first = Spec("numeracy", (Mention("circle"),))
+    second = Spec("numeracy", (Mention("circle", count=2),))
+    assert [holds(scene, f) for s in (first, second) for f in atomic_facts(s)] == [False, True]
     assert holds(scene, parse_question("is the circle on the left of the circle?"))
     assert not holds(scene, parse_question("is the blue circle on the left of the circle?"))

@@ -62,12 +62,12 @@ def test_palette_is_well_separated() -> None:
 @pytest.mark.parametrize("size", [2, 3])
 def test_no_two_renderings_are_alike(size: int) -> None:
     """Each shape in each texture gives an image of its own, at small size too."""
-    seen = {
+    patches = {
         render(Scene((Object(shape, "red", texture, 1, 1, size),))).tobytes()
         for shape in SHAPES
         for texture in TEXTURES
     }
-    assert len(seen) == len(SHAPES) * len(TEXTURES)
+    assert len(patches) == len(SHAPES) * len(TEXTURES)
 
 
 @pytest.mark.parametrize(("a", "b"), list(itertools.combinations(SHAPES, 2)))
@@ -127,13 +127,13 @@ def test_distinct_patches_stay_few() -> None:
     scenes += [random_scene(rng) for _ in range(10_000)]
     # A random weighted sum tells patches apart as well as their bytes, and sorts far faster.
     weights = rng.integers(1, 2**60, size=48)
-    seen: set[int] = set()
+    calls: set[int] = set()
     for start in range(0, len(scenes), 2000):
         images = np.stack([render(s) for s in scenes[start : start + 2000]])
         patches = images.reshape(-1, 8, 4, 8, 4, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 48)
-        seen |= set(np.unique(patches.astype(np.int64) @ weights).tolist())
-    assert len(seen) > 500
-    assert len(seen) <= 1500
+        calls |= set(np.unique(patches.astype(np.int64) @ weights).tolist())
+    assert len(calls) > 500
+    assert len(calls) <= 1500
 
 
 def test_all_colors_are_sampled() -> None:

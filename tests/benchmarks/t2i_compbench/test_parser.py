@@ -53,8 +53,8 @@ def test_objects_of_the_spatial_prompts_are_their_ends(official_data: OfficialDa
         for parse in parser.parse(read_prompts(data, category)):
             words = parse.words()
             assert [words[1], words[-1]] == [
-                {"person": word}.get(found or "", found)
-                for word, found in zip((words[1], words[-1]), simple_pair(parse), strict=True)
+                {"person": word}.get(pair or "", pair)
+                for word, pair in zip((words[1], words[-1]), simple_pair(parse), strict=True)
             ]
 
 

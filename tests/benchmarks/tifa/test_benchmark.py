@@ -24,10 +24,10 @@ def _item(key: str, rows: list[tuple[str, str]]) -> Item:
     """Make a caption from (right answer, type) rows."""
     return Item(key, "caption", "coco" if key.startswith("coco_") else "free-form", details={"questions": [
         {
-            "id": key, "caption": "caption", "question": f"q{place}", "choices": ["yes", "no", "dark red"],
+            "id": key, "caption": "caption", "question": f"q{index}", "choices": ["yes", "no", "dark red"],
             "answer": answer, "element_type": kind, "element": "e",
         }
-        for place, (answer, kind) in enumerate(rows)
+        for index, (answer, kind) in enumerate(rows)
     ]})  # fmt: skip
 
 
@@ -111,15 +111,15 @@ def test_order_changes_no_number_and_the_official_result_agrees(
     """Shuffled captions give the same columns, and these are the official script's numbers."""
     items = [_item(f"c{n}", [("yes", kind) for _, kind in rows]) for n, rows in enumerate(captions)]
     answers = [["yes" if right else "no" for right, _ in rows] for rows in captions]
-    scores = [(item, 0, _score(item, vqa=given)) for item, given in zip(items, answers, strict=True)]
+    scores = [(item, 0, _score(item, vqa=answer)) for item, answer in zip(items, answers, strict=True)]
     values = {column.name: column.value for column in TIFA.columns(items, scores, Mode.OFFICIAL)}
     shuffler.shuffle(scores)
     again = {column.name: column.value for column in TIFA.columns(items, scores, Mode.FIXED)}
     assert again == pytest.approx(values, nan_ok=True)
     official = official_result(
         (question, answer, answer)
-        for item, given in zip(items, answers, strict=True)
-        for question, answer in zip(item.details["questions"], given, strict=True)
+        for item, arguments in zip(items, answers, strict=True)
+        for question, answer in zip(item.details["questions"], arguments, strict=True)
     )
     assert values["Overall"] == pytest.approx(official["tifa_average"])
     for kind, value in official["accuracy_by_type"].items():

@@ -72,13 +72,13 @@ def _columns(case: Mapping[str, Any]) -> dict[str, Any]:
     items = from_questions(case["questions"], "golden")
     rows = []
     for item in items:
-        given = [q["vqa_multiple_choice"] for q in case["questions"] if str(q["id"]) == item.id]
+        arguments = [q["vqa_multiple_choice"] for q in case["questions"] if str(q["id"]) == item.id]
         questions = [
             {**question, "choices": [*question["choices"], answer]}
-            for question, answer in zip(item.details["questions"], given, strict=True)
+            for question, answer in zip(item.details["questions"], arguments, strict=True)
         ]
         item.details["questions"][:] = questions
-        rows.append((item, 0, benchmark.score(JudgedImage(item, 0, {"vqa": given}), Mode.OFFICIAL)))
+        rows.append((item, 0, benchmark.score(JudgedImage(item, 0, {"vqa": arguments}), Mode.OFFICIAL)))
     return {column.name: column for column in benchmark.columns(items, rows, Mode.OFFICIAL)}
 
 
@@ -106,7 +106,7 @@ def test_the_published_sample_through_the_benchmark(official_data: OfficialData)
         queries = benchmark.requests(item)[0].queries
         answers = {"vqa": [recorded[query["text"]]["free_form_vqa"] for query in queries]}
         for request in benchmark.follow_up(item, answers):
-            by_answer = {one["free_form_vqa"]: one["multiple_choice_vqa"] for one in recorded.values()}
+            by_answer = {entry["free_form_vqa"]: entry["multiple_choice_vqa"] for entry in recorded.values()}
             answers[request.judge] = [by_answer[query["answer"]] for query in request.queries]
             matched += len(request.queries)
         rows.append((item, 0, benchmark.score(JudgedImage(item, 0, answers), Mode.OFFICIAL)))
@@ -117,9 +117,9 @@ def test_the_published_sample_through_the_benchmark(official_data: OfficialData)
         assert columns[kind].value == pytest.approx(value, abs=CLOSE)
     assert (columns["coco"].value, columns["free-form"].value) == (1.0, 0.625)
     assert matched == sum(
-        one["free_form_vqa"] not in one["choices"]
+        entry["free_form_vqa"] not in entry["choices"]
         for caption in published["question_details"].values()
-        for one in caption.values()
+        for entry in caption.values()
     )
 
 

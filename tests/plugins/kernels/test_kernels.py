@@ -127,8 +127,8 @@ def test_gradients_are_those_of_finite_differences(name: str, seed: int) -> None
     """In double precision the gradients in both arguments agree with numerical ones."""
     a, b = features(seed, 2, 3, 4, dtype=torch.float64)
     # A maximum has a kink where two positions tie; positions that are well apart have one slope.
-    apart = 3.0 * torch.arange(3, dtype=torch.float64)[:, None]
-    inputs = tuple(h.clamp(-1, 1).add(apart).requires_grad_() for h in (a, b))
+    separated = 3.0 * torch.arange(3, dtype=torch.float64)[:, None]
+    inputs = tuple(h.clamp(-1, 1).add(separated).requires_grad_() for h in (a, b))
     assert torch.autograd.gradcheck(KERNELS[name], inputs)
 
 

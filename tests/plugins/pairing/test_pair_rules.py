@@ -48,10 +48,10 @@ def test_the_sides_may_differ() -> None:
 def test_rejected_ranks_of_table_7(ranks: str, expected: range) -> None:
     """Of 30 candidates, 20-30 are the last ten (ranks 21 to 30) and 14-24 the ranks 15 to 24."""
     scores = [1.0 - i / 30 for i in range(30)]
-    found = pairs(scores, k=10, rejected=ranks)
-    assert len(found) == 100
-    assert {chosen for chosen, _ in found} == set(range(10))
-    assert {rejected for _, rejected in found} == set(expected)
+    actual = pairs(scores, k=10, rejected=ranks)
+    assert len(actual) == 100
+    assert {chosen for chosen, _ in actual} == set(range(10))
+    assert {rejected for _, rejected in actual} == set(expected)
 
 
 def test_candidates_without_a_score_take_no_rank() -> None:
@@ -94,11 +94,11 @@ def test_a_hard_negative_is_the_nearest_below_the_gap() -> None:
 )
 def test_every_pair_is_a_real_preference(scores: list[float | None], k: int, ranks: str) -> None:
     """Whatever the scores: chosen above rejected, both finite, no pair twice."""
-    found = pairs(scores, k=k, rejected=ranks)
-    assert len(set(found)) == len(found) <= k * k
+    actual = pairs(scores, k=k, rejected=ranks)
+    assert len(set(actual)) == len(actual) <= k * k
     hard = hard_pairs(scores, k=k, negatives=2, gap=0.05)
     assert len(set(hard)) == len(hard) <= 2 * k
-    for chosen, rejected in found + hard:
+    for chosen, rejected in actual + hard:
         assert scores[chosen] > scores[rejected]
 
 

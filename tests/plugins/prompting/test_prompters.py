@@ -33,11 +33,11 @@ def written(count: int = 96, seed: int = 0, options: SelfOptions = TOY) -> list[
 
 def test_the_four_categories_have_equal_shares() -> None:
     """96 prompts: 24 of each category, with the names of T2I-CompBench++."""
-    found = Counter(prompt.category for prompt in written())
-    assert found["color"] + found["shape"] + found["texture"] == 24
-    assert found["spatial"] + found["3d_spatial"] + found["numeracy"] == 24
-    assert (found["non_spatial"], found["complex"]) == (24, 24)
-    assert min(found.values()) >= 7
+    actual = Counter(prompt.category for prompt in written())
+    assert actual["color"] + actual["shape"] + actual["texture"] == 24
+    assert actual["spatial"] + actual["3d_spatial"] + actual["numeracy"] == 24
+    assert (actual["non_spatial"], actual["complex"]) == (24, 24)
+    assert min(actual.values()) >= 7
 
 
 def test_prompts_are_distinct_and_mixed() -> None:
@@ -56,9 +56,9 @@ def test_prompts_are_a_function_of_the_seed() -> None:
 def test_templates_are_filled_with_the_models_own_words_alone() -> None:
     """Attribute and layout prompts hold listed words, articles, "and" and plurals, nothing else."""
     listed = {word for words in LISTS.values() for item in words for word in item.split()}
-    known = listed | {"a", "an", "and"} | {plural(noun) for noun in LISTS["shapes"]}
+    vocabulary = listed | {"a", "an", "and"} | {plural(noun) for noun in LISTS["shapes"]}
     for prompt in written():
-        assert set(prompt.text.split()) <= known, prompt
+        assert set(prompt.text.split()) <= vocabulary, prompt
 
 
 def test_articles_and_plurals_are_right_in_prompts() -> None:
@@ -149,9 +149,9 @@ def test_an_untrained_model_goes_through_the_same_code() -> None:
 
 def test_an_unknown_category_is_refused() -> None:
     """A misspelt category is a usage error as soon as the option is read, and it tells the right ones."""
-    given = {"categories": Given(["layouts"], "--set")}
+    settings = {"categories": Given(["layouts"], "--set")}
     with pytest.raises(UsageError, match=r"layouts.*'layout'"):
-        complete(SelfOptions, "prompter 'self'", given)
+        complete(SelfOptions, "prompter 'self'", settings)
 
 
 def test_what_the_model_cannot_read_is_not_written() -> None:

@@ -34,8 +34,8 @@ class Scripted(Talker):
 
 def test_a_prompt_becomes_a_question_for_each_statement() -> None:
     """Two concepts, two questions, each beside its statement, spacing mended."""
-    found = SelfQuestioner().ask(Talker(), ["a red circle and a blue square", "an orange cross"])
-    assert found == [
+    actual = SelfQuestioner().ask(Talker(), ["a red circle and a blue square", "an orange cross"])
+    assert actual == [
         (
             Question("is there a red circle?", "a red circle"),
             Question("is there a blue square?", "a blue square"),
@@ -80,14 +80,14 @@ def test_a_prompt_without_statements_has_no_questions() -> None:
 def test_relations_are_asked_about_too() -> None:
     """ "the circle is on the left of the square" is a statement of its own."""
     model = Scripted("a circle ; a square ; the circle is on the left of the square", "is {} ?")
-    found = SelfQuestioner().ask(model, ["a circle on the left of a square"])[0]
-    assert found[-1].statement == "the circle is on the left of the square"
+    actual = SelfQuestioner().ask(model, ["a circle on the left of a square"])[0]
+    assert actual[-1].statement == "the circle is on the left of the square"
 
 
 def test_prompt_q_replaces_the_period_or_appends() -> None:
     """Table 2's Prompt-Q by example."""
-    found = PromptQuestioner().ask(Talker(), ["A red bench.", "a red bench", " "])
-    assert [tuple(q.text for q in group) for group in found] == [
+    actual = PromptQuestioner().ask(Talker(), ["A red bench.", "a red bench", " "])
+    assert [tuple(q.text for q in group) for group in actual] == [
         ("A red bench?",),
         ("a red bench?",),
         (),
@@ -96,9 +96,9 @@ def test_prompt_q_replaces_the_period_or_appends() -> None:
 
 def test_phrase_q_asks_for_each_noun_phrase() -> None:
     """Table 2's Phrase-Q with the real parser: noun phrases, each with a question mark."""
-    found = PhraseQuestioner().ask(Talker(), ["a red bench and a wooden table", "a dog chases a dog"])
-    assert [q.text for q in found[0]] == ["a red bench?", "a wooden table?"]
-    assert len(found[1]) == len({q.text for q in found[1]})
+    actual = PhraseQuestioner().ask(Talker(), ["a red bench and a wooden table", "a dog chases a dog"])
+    assert [q.text for q in actual[0]] == ["a red bench?", "a wooden table?"]
+    assert len(actual[1]) == len({q.text for q in actual[1]})
 
 
 def test_a_missing_pipeline_says_what_to_install() -> None:

@@ -62,8 +62,8 @@ def test_candidates_of_a_prompt_differ(model, name):
 def test_without_noise_every_candidate_is_the_models_own(model, name, none):
     """Rate 0 and scale 0 give the H that the model gives by itself."""
     sampled = sample(SAMPLERS[name](**none), model, [(prompt, 3) for prompt in PROMPTS])
-    for mine, own in zip(sampled, model.represent(PROMPTS, [0] * 4, SamplingParams()), strict=True):
-        assert np.array_equal(mine, own)
+    for item, own in zip(sampled, model.represent(PROMPTS, [0] * 4, SamplingParams()), strict=True):
+        assert np.array_equal(item, own)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_each_option_of_dropdiv_matters(model, options):
 
 def test_noise_is_relative_to_the_embeddings(model):
     """The offsets have the standard deviation `scale` times that of the query embeddings, and mean 0."""
-    seen = []
+    calls = []
     real = model.features
 
     class Watching:
@@ -90,11 +90,11 @@ def test_noise_is_relative_to_the_embeddings(model):
 
         @staticmethod
         def features(prompts, query_offsets):
-            seen.append(query_offsets)
+            calls.append(query_offsets)
             return real(prompts, query_offsets)
 
     sample(SAMPLERS["noisy-dreamemb"](scale=0.5), Watching(), [(PROMPTS[0], seed) for seed in range(200)])
-    offsets = torch.cat(seen)
+    offsets = torch.cat(calls)
     expected = 0.5 * float(model.query_embeddings().std())
     assert float(offsets.std()) == pytest.approx(expected, rel=0.03)
     assert abs(float(offsets.mean())) < 0.03 * expected

@@ -109,8 +109,8 @@ def test_the_score_is_the_models_logit(checkpoint, scorer):
 def test_prompts_and_images_both_count(scorer):
     """Another prompt gives other scores, and the candidates of a prompt differ."""
     cat, dog = scorer.score(candidates("a red cat")), scorer.score(candidates("a blue dog"))
-    assert all(abs(one - other) > 1e-4 for one, other in zip(cat, dog, strict=True))
-    assert all(abs(one - other) > 1e-5 for one, other in pairwise(cat))
+    assert all(abs(candidate - other) > 1e-4 for candidate, other in zip(cat, dog, strict=True))
+    assert all(abs(candidate - other) > 1e-5 for candidate, other in pairwise(cat))
 
 
 def test_it_keeps_the_contract(scorer):

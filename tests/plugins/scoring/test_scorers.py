@@ -88,8 +88,8 @@ def test_vqascore_asks_about_the_whole_prompt() -> None:
 def test_the_dual_score_combines_the_whole_with_its_parts(mean: str, expected: float) -> None:
     """0.2 for the whole prompt and a mean of 0.5 over its questions, by either mean."""
     scorer = DualVqaScore(DualVqaScoreOptions(mean=mean))
-    one = candidate(answers=ANSWERS[None], images=images(51))
-    assert scorer.score([one], Bright()) == [pytest.approx(expected)]
+    whole = candidate(answers=ANSWERS[None], images=images(51))
+    assert scorer.score([whole], Bright()) == [pytest.approx(expected)]
 
 
 def test_a_question_without_a_place_for_the_prompt_is_refused() -> None:

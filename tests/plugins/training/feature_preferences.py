@@ -14,7 +14,7 @@ NOUNS = ("circle", "square", "striped circle", "small square")
 
 def prompts(count: int) -> list[str]:
     """Return distinct prompts of different lengths."""
-    long = [f"a {one} and a {two}" for one in NOUNS for two in NOUNS]
+    long = [f"a {first} and a {second}" for first in NOUNS for second in NOUNS]
     return [*PROMPTS, *long][:count]
 
 

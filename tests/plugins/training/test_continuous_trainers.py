@@ -110,7 +110,7 @@ def test_dropout_is_off_in_policy_and_reference(tmp_path, data, name):
 @each
 def test_accumulation_changes_rounding_alone(tmp_path, data, name):
     """One micro-batch or four: the same first loss and gradient up to float32 rounding."""
-    one, four = (
+    whole, four = (
         train(
             tmp_path / str(parts),
             type(ALL[name])(ALL[name].options.model_copy(update={"gradient_accumulation_steps": parts})),
@@ -118,8 +118,8 @@ def test_accumulation_changes_rounding_alone(tmp_path, data, name):
         )[0]
         for parts in (1, 4)
     )  # fmt: skip
-    assert one["loss"] == pytest.approx(four["loss"], rel=1e-4)
-    assert one["grad_norm"] == pytest.approx(four["grad_norm"], rel=1e-3)
+    assert whole["loss"] == pytest.approx(four["loss"], rel=1e-4)
+    assert whole["grad_norm"] == pytest.approx(four["grad_norm"], rel=1e-3)
 
 
 @each
@@ -127,11 +127,11 @@ def test_training_learns_the_preference(tmp_path, data, name):
     """With more steps nearly all pairs are ranked right, and the loss falls."""
     options = ALL[name].options.model_copy(update={"max_steps": 40})
     kernel = {"kernel": ALL[name].kernel} if hasattr(ALL[name], "kernel") else {}
-    seen = train(tmp_path, type(ALL[name])(options, **kernel), model(), data)
-    assert seen[-1]["loss"] < seen[0]["loss"]
-    assert np.mean([step["accuracy"] for step in seen[-5:]]) > 0.8
+    steps = train(tmp_path, type(ALL[name])(options, **kernel), model(), data)
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    assert np.mean([step["accuracy"] for step in steps[-5:]]) > 0.8
     if name in ("kc-dpo, guarded", "sft"):
-        assert seen[-1]["chosen_distance"] < seen[-1]["reference_chosen_distance"]
+        assert steps[-1]["chosen_distance"] < steps[-1]["reference_chosen_distance"]
 
 
 @each_by_distance
@@ -197,8 +197,8 @@ def test_the_reference_comes_in_parts(tmp_path, data, monkeypatch):
     assert [file.name[-17:] for file in files] == [f"0000{n}.safetensors" for n in range(3)]
     files[1].write_bytes(b"damaged")
     again = model()
-    seen = train(tmp_path / "parts", trainer, again, data)
-    assert [m["loss"] for m in seen] == pytest.approx([m["loss"] for m in whole], rel=1e-3)
+    steps = train(tmp_path / "parts", trainer, again, data)
+    assert [m["loss"] for m in steps] == pytest.approx([m["loss"] for m in whole], rel=1e-3)
     assert again.feature_calls[:2] == [2, 1]  # prompts 3 to 5, in runs of batch / accumulation
     assert len(again.feature_calls) == 2 + 2 * 8
 
@@ -211,10 +211,10 @@ def test_k_by_k_pairs_cost_one_forward_pass_and_2k_distances(tmp_path):
         counted.append(squared_euclidean(a, b).numel())
         return squared_euclidean(a, b)
 
-    one = model()
+    item = model()
     options = KcDpoOptions(**CALM | {"max_steps": 1, "warmup_steps": 0, "batch_size": 16})
-    train(tmp_path, KcDpo(options, kernel), one, feature_preferences(1, k=4))
-    assert one.feature_calls == [1, 1]
+    train(tmp_path, KcDpo(options, kernel), item, feature_preferences(1, k=4))
+    assert item.feature_calls == [1, 1]
     assert sum(counted) == 8 + 8 + 1 + 1  # the last: the kernel's identity
 
 
@@ -233,9 +233,9 @@ def test_moving_away_from_the_chosen_warns_once(tmp_path, data):
     opposite = [Preference(p.prompt, p.latents, tuple((r, c) for c, r in p.pairs)) for p in data]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        seen = train(tmp_path, trainer, model(), data + opposite)
-    assert any(step["chosen_recedes"] for step in seen)
-    assert sum(issubclass(one.category, DistanceWarning) for one in caught) == 1
+        steps = train(tmp_path, trainer, model(), data + opposite)
+    assert any(step["chosen_recedes"] for step in steps)
+    assert sum(issubclass(item.category, DistanceWarning) for item in caught) == 1
 
 
 def test_candidates_of_another_shape_are_refused(tmp_path, data):
@@ -256,11 +256,11 @@ def test_a_reference_that_is_not_finite_is_refused(tmp_path, data):
 
 def test_the_result_serves_as_an_adapter(tmp_path, data):
     """The written folder loads on a fresh model and gives the trained features."""
-    mine, other = model(), model()
-    train(tmp_path, BY_DISTANCE["kc-dpo"], mine, data)
+    own, other = model(), model()
+    train(tmp_path, BY_DISTANCE["kc-dpo"], own, data)
     load_adapter(other, tmp_path / "adapter")
     with torch.no_grad():
-        assert torch.equal(mine.features(PROMPTS), other.features(PROMPTS))
+        assert torch.equal(own.features(PROMPTS), other.features(PROMPTS))
 
 
 def test_the_default_kernel_is_the_papers_best():

@@ -54,7 +54,7 @@ def validated() -> tuple[Trainer, BaseModel, list[Preference]]:
 def main(folder: Path, kind: str) -> None:
     """Train in `folder` and write the metrics of each step beside it, once for each process."""
     torch.set_num_threads(1)
-    seen = []
+    calls = []
     trainer, model, data = {"discrete": discrete, "continuous": continuous, "validated": validated}[kind]()
     scores = iter([0.0, 0.1, 0.05, 0.01, 0.0])
 
@@ -62,10 +62,10 @@ def main(folder: Path, kind: str) -> None:
         assert int(os.environ.get("RANK", "0")) == 0, "the other ranks are told"
         return ValidationScore(next(scores), 0.01, 8)
 
-    trainer.train(job(folder, model, data, lambda step, metrics: seen.append(dict(metrics)), validate=validate))
+    trainer.train(job(folder, model, data, lambda step, metrics: calls.append(dict(metrics)), validate=validate))
     assert PartialState().num_processes == int(os.environ.get("WORLD_SIZE", "1"))
     name = f"metrics-{torch.distributed.get_rank() if torch.distributed.is_initialized() else 0}"
-    (folder / name).write_text(json.dumps(seen))
+    (folder / name).write_text(json.dumps(calls))
 
 
 @pytest.mark.slow
@@ -86,15 +86,15 @@ def test_two_processes_train_as_one(tmp_path: Path, kind: str) -> None:
         env=_environment(),
         capture_output=True,
     )
-    one = json.loads((tmp_path / "one" / "metrics-0").read_text())
+    first = json.loads((tmp_path / "one" / "metrics-0").read_text())
     for rank in (0, 1):
-        two = json.loads((tmp_path / "two" / f"metrics-{rank}").read_text())
-        assert len(two) == (3 if kind == "validated" else STEPS)
-        for a, b in zip(one, two, strict=True):
+        second = json.loads((tmp_path / "two" / f"metrics-{rank}").read_text())
+        assert len(second) == (3 if kind == "validated" else STEPS)
+        for a, b in zip(first, second, strict=True):
             # the sign of a margin that is 0 but for rounding is chance: of step 1 without its accuracy
-            told = {name for name in a if name != "accuracy" or abs(a["margin"]) > 1e-4}
-            assert {name: a[name] for name in told} == pytest.approx(
-                {name: b[name] for name in told}, rel=1e-3, abs=1e-5
+            names = {name for name in a if name != "accuracy" or abs(a["margin"]) > 1e-4}
+            assert {name: a[name] for name in names} == pytest.approx(
+                {name: b[name] for name in names}, rel=1e-3, abs=1e-5
             )
 
 
@@ -136,17 +136,17 @@ def test_a_run_of_two_processes_trains_as_one(
         )
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["run_dir"] == str(tmp_path / name)
-    one, two = (
+    first, second = (
         [[json.loads(line) for line in path.read_text().splitlines()] for path in
          (tmp_path / name / f"iter-{number}" / "metrics.jsonl" for number in (1, 2))]
         for name in ("one", "two")
     )
-    assert [len(steps) for steps in two] == [STEPS, STEPS]
-    assert ["validation_score" in row for row in two[1]] == [False, True, False, True]
-    for a, b in zip(one[0], two[0], strict=True):
+    assert [len(steps) for steps in second] == [STEPS, STEPS]
+    assert ["validation_score" in row for row in second[1]] == [False, True, False, True]
+    for a, b in zip(first[0], second[0], strict=True):
         assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
 
 
 def _environment() -> dict[str, str]:
-    places = [str(REPOSITORY), str(REPOSITORY / "plugins"), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(places), "OMP_NUM_THREADS": "1"}
+    paths = [str(REPOSITORY), str(REPOSITORY / "plugins"), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}

@@ -117,10 +117,11 @@ def test_gradients_reach_the_lora_weights_and_nothing_else(tmp_path: Path) -> No
 
 def test_training_widens_the_margin(tmp_path: Path) -> None:
     """DPO learns the preference: loss falls, the implicit reward ranks nearly all pairs right."""
-    seen = run(tmp_path, dpo_trainer(DpoOptions(**QUICK | {"max_steps": 40, "nll_weight": 1.0, "learning_rate": 2e-2})))
-    assert seen[-1]["loss"] < seen[0]["loss"]
-    assert seen[-1]["margin"] > 0.3
-    assert seen[-1]["accuracy"] > 0.9
+    options = DpoOptions(**QUICK | {"max_steps": 40, "nll_weight": 1.0, "learning_rate": 2e-2})
+    steps = run(tmp_path, dpo_trainer(options))
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    assert steps[-1]["margin"] > 0.3
+    assert steps[-1]["accuracy"] > 0.9
 
 
 def test_the_likelihood_term_holds_the_chosen_up(tmp_path: Path) -> None:
@@ -133,9 +134,9 @@ def test_the_likelihood_term_holds_the_chosen_up(tmp_path: Path) -> None:
 
 def test_sft_raises_the_chosen(tmp_path: Path) -> None:
     """The baseline makes the chosen likelier than under the reference."""
-    seen = run(tmp_path, Sft(SftOptions(**QUICK | {"max_steps": 20})))
-    assert seen[0]["chosen_logp"] == pytest.approx(0.0, abs=1e-5)
-    assert seen[-1]["chosen_logp"] > 0.05
+    steps = run(tmp_path, Sft(SftOptions(**QUICK | {"max_steps": 20})))
+    assert steps[0]["chosen_logp"] == pytest.approx(0.0, abs=1e-5)
+    assert steps[-1]["chosen_logp"] > 0.05
 
 
 @pytest.mark.parametrize("trainer", [dpo_trainer(DpoOptions(**QUICK)), Sft(SftOptions(**QUICK))])
@@ -157,9 +158,9 @@ def test_killed_before_the_adapter_is_written(tmp_path: Path) -> None:
     whole = run(tmp_path, trainer)
     expected = weights(tmp_path)
     shutil.rmtree(tmp_path / "adapter")
-    seen: list[int] = []
-    last = trainer.train(job(tmp_path, TinyRandom(), preferences(), lambda step, metrics: seen.append(step)))
-    assert seen == []
+    calls: list[int] = []
+    last = trainer.train(job(tmp_path, TinyRandom(), preferences(), lambda step, metrics: calls.append(step)))
+    assert calls == []
     assert {"step": 8, **last} == whole[-1]
     assert weights(tmp_path) == expected
 
@@ -185,10 +186,10 @@ def test_k_by_k_pairs_cost_2k_likelihoods(tmp_path: Path) -> None:
 
 def test_accumulation_changes_rounding_alone(tmp_path: Path) -> None:
     """One micro-batch or four: the same loss at every step up to float32 rounding."""
-    one = run(tmp_path / "one", dpo_trainer(DpoOptions(**QUICK | {"gradient_accumulation_steps": 1})))
+    whole = run(tmp_path / "one", dpo_trainer(DpoOptions(**QUICK | {"gradient_accumulation_steps": 1})))
     four = run(tmp_path / "four", dpo_trainer(DpoOptions(**QUICK | {"gradient_accumulation_steps": 4})))
-    assert [m["loss"] for m in one] == pytest.approx([m["loss"] for m in four], abs=1e-3)
-    assert one[0]["grad_norm"] == pytest.approx(four[0]["grad_norm"], rel=1e-3)
+    assert [m["loss"] for m in whole] == pytest.approx([m["loss"] for m in four], abs=1e-3)
+    assert whole[0]["grad_norm"] == pytest.approx(four[0]["grad_norm"], rel=1e-3)
 
 
 def test_other_data_does_not_meet_old_checkpoints(tmp_path: Path) -> None:
@@ -196,8 +197,8 @@ def test_other_data_does_not_meet_old_checkpoints(tmp_path: Path) -> None:
     trainer = dpo_trainer(DpoOptions(**QUICK))
     run(tmp_path / "a", trainer, data=preferences(seed=3))
     fresh = run(tmp_path / "b", trainer, data=preferences(seed=4))
-    seen = run(tmp_path / "a", trainer, data=preferences(seed=4))
-    assert seen == fresh
+    calls = run(tmp_path / "a", trainer, data=preferences(seed=4))
+    assert calls == fresh
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
@@ -253,8 +254,8 @@ def test_a_falling_chosen_likelihood_warns_once(tmp_path: Path) -> None:
         warnings.simplefilter("always")
         data = [Preference(p.prompt, p.latents[:1] + p.latents[2:3], ((1, 0),)) for p in preferences()]
         opposite = [Preference(p.prompt, p.latents, ((0, 1),)) for p in data]
-        seen = run(tmp_path, trainer, data=data + opposite)
-    assert any(metrics["chosen_falls"] for metrics in seen)
+        calls = run(tmp_path, trainer, data=data + opposite)
+    assert any(metrics["chosen_falls"] for metrics in calls)
     assert sum(issubclass(w.category, LikelihoodWarning) for w in caught) == 1
 
 
@@ -285,8 +286,8 @@ def test_the_result_serves_as_an_adapter(tmp_path: Path) -> None:
     load_adapter(other, tmp_path / "adapter")
     p = preferences()[0]
     with torch.no_grad():
-        mine, theirs = (m.log_likelihood([p.prompt] * 4, p.latents) for m in (model, other))
-    assert torch.equal(mine, theirs)
+        own, expected = (m.log_likelihood([p.prompt] * 4, p.latents) for m in (model, other))
+    assert torch.equal(own, expected)
 
 
 def test_log_likelihood_reaches_every_lora_weight() -> None:
@@ -307,12 +308,12 @@ def test_the_learning_rate_warms_up_and_ends_near_zero() -> None:
     assert [options.learning_rate_at(s) for s in (1, 5, 6)] == pytest.approx([0.2, 1.0, 1.0])
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = get_cosine_schedule_with_warmup(optimizer, 5, 20)
-    theirs = []
+    expected = []
     for _ in range(20):
-        theirs.append(schedule.get_last_lr()[0])
+        expected.append(schedule.get_last_lr()[0])
         optimizer.step()
         schedule.step()
-    assert [options.learning_rate_at(s) for s in range(6, 21)] == pytest.approx(theirs[5:])
+    assert [options.learning_rate_at(s) for s in range(6, 21)] == pytest.approx(expected[5:])
 
 
 def test_the_defaults_are_the_papers() -> None:

@@ -56,9 +56,9 @@ def tuned(model: BaseModel) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.backbone.named_parameters() if "lora_" in name}
 
 
-def moved(found: Mapping[str, torch.Tensor]) -> float:
+def moved(actual: Mapping[str, torch.Tensor]) -> float:
     """Return how far an adapter is from a fresh one."""
-    return sum(float(weights.double().abs().sum()) for name, weights in found.items() if "lora_B" in name)
+    return sum(float(weights.double().abs().sum()) for name, weights in actual.items() if "lora_B" in name)
 
 
 class Looked:
@@ -68,15 +68,15 @@ class Looked:
         """Score `model` by a list, or by how far it has moved: best where that is the number given."""
         self.model = model
         self.scores = scores
-        self.seen: list[dict[str, torch.Tensor]] = []
+        self.weights_seen: list[dict[str, torch.Tensor]] = []
 
     def __call__(self) -> ValidationScore:
         """Return the next score; sample random numbers as a model's own sampling may."""
         torch.rand(3)
-        self.seen.append(tuned(self.model))
+        self.weights_seen.append(tuned(self.model))
         if isinstance(self.scores, list):
-            return ValidationScore(self.scores[len(self.seen) - 1], 0.25, 7)
-        return ValidationScore(-abs(moved(self.seen[-1]) - self.scores), 0.25, 7)
+            return ValidationScore(self.scores[len(self.weights_seen) - 1], 0.25, 7)
+        return ValidationScore(-abs(moved(self.weights_seen[-1]) - self.scores), 0.25, 7)
 
 
 def fresh(name: str, features: list[Preference]) -> tuple[BaseModel, list[Preference]]:
@@ -90,9 +90,9 @@ def run(
 ) -> tuple[list[Mapping[str, float]], Looked]:
     """Train in `folder`; return the metrics of each step and what was validated."""
     model, data = fresh(name, features)
-    look = Looked(model, scores)
+    validation = Looked(model, scores)
     trainer = TRAINERS[name]({"validate_every": EVERY, **options})
-    return train(folder, trainer, model, data, kill_at=kill_at, validate=look), look
+    return train(folder, trainer, model, data, kill_at=kill_at, validate=validation), validation
 
 
 @pytest.mark.filterwarnings("ignore::silmm_plugins.training.lora.early_stopping.ValidationWarning")
@@ -100,14 +100,14 @@ def run(
 def test_the_series_is_in_the_metrics(tmp_path, features, name):
     """Every trainer scores the reference, the weights after each third step and the last; no other step."""
     scores = [0.5, 0.75, 0.25, -0.5]
-    steps, look = run(tmp_path, name, features, scores=scores)
-    told = {row["step"]: row["validation_score"] for row in steps if "validation_score" in row}
-    assert told == dict(zip((3, 6, 8), scores[1:], strict=True))
+    steps, validation = run(tmp_path, name, features, scores=scores)
+    score_by_step = {row["step"]: row["validation_score"] for row in steps if "validation_score" in row}
+    assert score_by_step == dict(zip((3, 6, 8), scores[1:], strict=True))
     last = steps[-1]
     assert (last["validation_error"], last["validation_prompts"]) == (0.25, 7.0)
     assert (last["validation_reference"], last["validation_best_step"]) == (0.5, 3.0)
-    assert not any("validation" in metric for row in steps if row["step"] not in told for metric in row)
-    assert not any(w.any() for n, w in look.seen[0].items() if "lora_B" in n)
+    assert not any("validation" in metric for row in steps if row["step"] not in score_by_step for metric in row)
+    assert not any(w.any() for n, w in validation.weights_seen[0].items() if "lora_B" in n)
 
 
 @pytest.mark.parametrize("name", BOTH_KINDS)
@@ -115,27 +115,27 @@ def test_the_best_weights_are_written(tmp_path, features, name):
     """Adapter and model hold what was scored best, bit for bit; without keep_best the last weights."""
     for keep, expected in ((True, 1), (False, 3)):
         folder = tmp_path / str(keep)
-        _, look = run(folder, name, features, scores=[0.5, 0.75, 0.25, -0.5], keep_best=keep)
+        _, validation = run(folder, name, features, scores=[0.5, 0.75, 0.25, -0.5], keep_best=keep)
         written = load_file(folder / "adapter" / "adapter_model.safetensors")
-        for key, value in look.seen[expected].items():
+        for key, value in validation.weights_seen[expected].items():
             assert torch.equal(written["base_model.model." + key.replace(".default", "")], value)
-            assert torch.equal(tuned(look.model)[key], value)
-        assert not trained_alike(look.seen[1], look.seen[3])
+            assert torch.equal(tuned(validation.model)[key], value)
+        assert not trained_alike(validation.weights_seen[1], validation.weights_seen[3])
 
 
-def trained_alike(one: Mapping[str, torch.Tensor], two: Mapping[str, torch.Tensor]) -> bool:
+def trained_alike(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> bool:
     """Say whether two adapters are equal."""
-    return all(torch.equal(one[name], two[name]) for name in one)
+    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize("name", BOTH_KINDS)
 def test_patience_stops(tmp_path, features, name):
     """With patience 2 the training ends two validations after the best, and keeps that one."""
     scores = [0.0, 0.1, 0.5, 0.4, 0.3]
-    steps, look = run(tmp_path, name, features, scores=scores, validate_every=1, patience=2)
+    steps, validation = run(tmp_path, name, features, scores=scores, validate_every=1, patience=2)
     assert [row["step"] for row in steps] == [1, 2, 3, 4]
     assert steps[-1]["validation_best_step"] == 2.0
-    assert trained_alike(tuned(look.model), look.seen[2])
+    assert trained_alike(tuned(validation.model), validation.weights_seen[2])
 
 
 def test_a_better_score_renews_the_patience(tmp_path, features):
@@ -148,9 +148,9 @@ def test_a_better_score_renews_the_patience(tmp_path, features):
 def test_nothing_above_the_reference_writes_the_reference(tmp_path, features):
     """Where every step made it worse, the adapter changes nothing and a warning says so."""
     with pytest.warns(ValidationWarning, match="the adapter that is written is the reference's"):
-        steps, look = run(tmp_path, "kc-dpo", features, scores=[0.5, 0.4, 0.3, 0.2])
+        steps, validation = run(tmp_path, "kc-dpo", features, scores=[0.5, 0.4, 0.3, 0.2])
     assert steps[-1]["validation_best_step"] == 0.0
-    assert not any(w.any() for n, w in tuned(look.model).items() if "lora_B" in n)
+    assert not any(w.any() for n, w in tuned(validation.model).items() if "lora_B" in n)
 
 
 @pytest.mark.parametrize("name", BOTH_KINDS)
@@ -169,15 +169,15 @@ def test_a_score_that_sees_nothing_changes_nothing(tmp_path, features, name):
 def test_a_killed_training_ends_in_the_same_bytes(tmp_path, features, name, kill_at, patience):
     """Stopped after any step and called again: the same series, the same best weights, the same stop."""
     _, plain = run(tmp_path / "plain", name, features, scores=[0.0] * 5, validate_every=2)
-    options = {"validate_every": 2, "patience": patience, "scores": moved(plain.seen[2])}
-    whole, look = run(tmp_path / "whole", name, features, **options)
+    options = {"validate_every": 2, "patience": patience, "scores": moved(plain.weights_seen[2])}
+    whole, validation = run(tmp_path / "whole", name, features, **options)
     assert whole[-1]["validation_best_step"] == 4.0
     assert len(whole) == (6 if patience else 8)
     with pytest.raises(KilledError):
         run(tmp_path / "killed", name, features, kill_at=kill_at, **options)
     rest, again = run(tmp_path / "killed", name, features, **options)
     assert rest == whole[-len(rest) :]
-    assert len(again.seen) < len(look.seen) or kill_at <= QUICK["checkpoint_every"]
+    assert len(again.weights_seen) < len(validation.weights_seen) or kill_at <= QUICK["checkpoint_every"]
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 

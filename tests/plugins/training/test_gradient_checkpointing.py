@@ -52,18 +52,18 @@ def saved_bytes(backbone: torch.nn.Module, run: Callable[[], torch.Tensor]) -> i
 def test_gradients_are_the_same_to_the_last_bit(every_model: EveryModel, name: str) -> None:
     """On every base model value and gradients of all LoRA weights equal those of remembered layers."""
     model = every_model.load(name)
-    expected, found = gradients(model, again=False), gradients(model, again=True)
-    assert len(found) > 8
-    assert all(bool(one.any()) for one in found)
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    expected, actual = gradients(model, again=False), gradients(model, again=True)
+    assert len(actual) > 8
+    assert all(bool(gradient.any()) for gradient in actual)
+    assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
 
 
 @pytest.mark.parametrize("name", ["tiny-discrete", "emu3"])
 def test_under_autocast_too(every_model: EveryModel, name: str) -> None:
     """The backward pass, which is outside of autocast, recomputes under the autocast of the forward pass."""
     model = every_model.load(name)
-    expected, found = (gradients(model, again=again, autocast=True) for again in (False, True))
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    expected, actual = (gradients(model, again=again, autocast=True) for again in (False, True))
+    assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
 
 
 @pytest.mark.parametrize("name", ["tiny-discrete", "janus", "dreamllm"])
@@ -113,8 +113,8 @@ def test_nothing_is_left_behind(every_model: EveryModel) -> None:
 def test_a_training_ends_in_the_same_bytes(tmp_path: Path) -> None:
     """With trainer.gradient_checkpointing a training writes the adapter that it writes without, killed or not."""
     options = [DpoOptions(**QUICK, gradient_checkpointing=again) for again in (False, True)]
-    for number, one in enumerate(options):
-        train(tmp_path / str(number), dpo_trainer(one), TinyRandom(), preferences())
+    for number, option in enumerate(options):
+        train(tmp_path / str(number), dpo_trainer(option), TinyRandom(), preferences())
     assert weights(tmp_path / "1") == weights(tmp_path / "0")
 
 

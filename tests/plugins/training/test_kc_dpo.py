@@ -28,8 +28,8 @@ CALM = QUICK | {"warn_rise": 1e9}
 
 def mixed() -> list[Preference]:
     """Return prompts with 1×1, 2×2, 3×3 and 1×3 pairs, one candidate of which is on both sides."""
-    one, two, three, odd = (feature_preferences(4, k)[i] for i, k in enumerate((1, 2, 3, 2)))
-    return [one, two, three, Preference(odd.prompt, odd.latents, ((0, 1), (0, 2), (1, 3)))]
+    first, second, third, odd = (feature_preferences(4, k)[i] for i, k in enumerate((1, 2, 3, 2)))
+    return [first, second, third, Preference(odd.prompt, odd.latents, ((0, 1), (0, 2), (1, 3)))]
 
 
 def tuned_model() -> tuple[TinyContinuousRandom, dict[str, torch.nn.Parameter]]:
@@ -60,8 +60,8 @@ def test_grouped_pairs_are_equation_6_pair_by_pair(kernel, chosen_weight, refere
         reference = [TinyContinuousRandom().features([p.prompt])[0] for p in data]
     model, parameters = tuned_model()
     trainer = KcDpo(KcDpoOptions(chosen_weight=chosen_weight, reference_weight=reference_weight))
-    ours = grouped(model, data, reference, trainer, gamma, kernel)
-    mine = torch.autograd.grad(ours.mean(), list(parameters.values()))
+    actual = grouped(model, data, reference, trainer, gamma, kernel)
+    own = torch.autograd.grad(actual.mean(), list(parameters.values()))
 
     singles = []
     for p, h_r in zip(data, reference, strict=True):
@@ -70,10 +70,10 @@ def test_grouped_pairs_are_equation_6_pair_by_pair(kernel, chosen_weight, refere
             inner = -kernel(h, h_w) + kernel(h_r, h_w) + kernel(h, h_l) - kernel(h_r, h_l)
             guards = chosen_weight * gamma * kernel(h, h_w) + reference_weight * gamma * kernel(h, h_r)
             singles.append(-torch.sigmoid(gamma * inner).log() + guards)
-    theirs = torch.stack(singles)
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-    assert float((ours.detach() - math.log(2)).abs().max()) > 0.01
-    for a, b in zip(mine, torch.autograd.grad(theirs.mean(), list(parameters.values())), strict=True):
+    expected = torch.stack(singles)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
+    assert float((actual.detach() - math.log(2)).abs().max()) > 0.01
+    for a, b in zip(own, torch.autograd.grad(expected.mean(), list(parameters.values())), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
@@ -91,11 +91,11 @@ def test_equation_5_is_equation_6_with_eucl(tmp_path):
         results.append((loss, *torch.autograd.grad(loss.sum(), list(parameters.values()))))
     for a, b in zip(*results, strict=True):
         assert torch.equal(a, b)
-    seen = [
+    calls = [
         train(tmp_path / name, trainer, TinyContinuousRandom(), data)
         for name, trainer in (("c", c_dpo), ("kc", kc_dpo))
     ]
-    assert seen[0] == seen[1]
+    assert calls[0] == calls[1]
     assert weights(tmp_path / "c") == weights(tmp_path / "kc")
 
 
@@ -103,7 +103,7 @@ def test_auto_gamma_is_the_scale_over_the_median_distance(tmp_path):
     """gamma=auto divides gamma_scale by the median of k(H_w, H_l) over all pairs, and reports it."""
     data = mixed()
     differences = [p.latents[w] - p.latents[r] for p in data for w, r in p.pairs]
-    distances = [float(np.square(one, dtype=np.float64).sum()) for one in differences]
+    distances = [float(np.square(difference, dtype=np.float64).sum()) for difference in differences]
     assert typical_distance(squared_euclidean, data) == pytest.approx(np.median(distances), rel=1e-5)
     trainer = KcDpo(KcDpoOptions(**CALM, gamma="auto", gamma_scale=2.0), squared_euclidean)
     for step in train(tmp_path, trainer, TinyContinuousRandom(), data):
@@ -126,8 +126,8 @@ def test_with_auto_gamma_the_scale_of_the_kernel_does_not_matter(tmp_path):
 
 def test_candidates_that_are_alike_have_no_scale(tmp_path):
     """gamma=auto on equal candidates is an error that says what to change, not a division by zero."""
-    one = feature_preferences(1, k=1)[0]
-    same = [Preference(one.prompt, (one.latents[0], one.latents[0].copy()), ((0, 1),))]
+    item = feature_preferences(1, k=1)[0]
+    same = [Preference(item.prompt, (item.latents[0], item.latents[0].copy()), ((0, 1),))]
     with pytest.raises(DataError, match=r"trainer\.gamma to a number"):
         train(tmp_path, KcDpo(KcDpoOptions(**CALM, gamma="auto")), TinyContinuousRandom(), same)
 
@@ -202,9 +202,9 @@ def test_gamma_is_a_positive_number_or_auto():
 @pytest.mark.parametrize("options", [KcDpoOptions(), CDpoOptions()])
 def test_the_defaults_are_the_papers_for_dreamllm(options):
     """App. 9: lr 8e-6, 2,000 steps, 200 warm-up, batch 32, accumulation 4, LoRA 32; gamma 3, no anchor."""
-    found = (options.learning_rate, options.max_steps, options.warmup_steps, options.batch_size,
+    actual = (options.learning_rate, options.max_steps, options.warmup_steps, options.batch_size,
         options.gradient_accumulation_steps)
-    assert found == (8e-6, 2000, 200, 32, 4)
+    assert actual == (8e-6, 2000, 200, 32, 4)
     assert (options.rank, options.alpha) == (32, 32.0)
     if isinstance(options, KcDpoOptions):
         assert (options.gamma, options.chosen_weight) == (3.0, 0.0)

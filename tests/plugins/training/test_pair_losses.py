@@ -61,12 +61,12 @@ def test_gap_weights_are_gaps_over_their_mean() -> None:
     data = scored(preferences(4))
     gaps = [[p.scores[w] - p.scores[r] for w, r in p.pairs] for p in data]
     mean = sum(map(sum, gaps)) / sum(map(len, gaps))
-    found = pair_weights(data, "gap")
-    for weight, gap in zip(found, gaps, strict=True):
+    actual = pair_weights(data, "gap")
+    for weight, gap in zip(actual, gaps, strict=True):
         assert weight.tolist() == pytest.approx([g / mean for g in gap])
-    assert float(torch.cat(found).mean()) == pytest.approx(1.0)
+    assert float(torch.cat(actual).mean()) == pytest.approx(1.0)
     doubled = pair_weights([replace(p, weights=(2.0,) * len(p.pairs)) for p in data], "gap")
-    assert torch.cat(doubled).tolist() == pytest.approx((2 * torch.cat(found)).tolist())
+    assert torch.cat(doubled).tolist() == pytest.approx((2 * torch.cat(actual)).tolist())
     assert torch.cat(pair_weights(data, "none")).tolist() == [1.0] * 16
 
 

@@ -86,7 +86,7 @@ def trl_trainer(policy: torch.nn.Module, reference: torch.nn.Module, folder: Pat
     )
 
 
-def ours(model: TinyRandom, reference: TinyRandom, data: list[Preference], nll: float) -> torch.Tensor:
+def silmm_losses(model: TinyRandom, reference: TinyRandom, data: list[Preference], nll: float) -> torch.Tensor:
     """Return our mean loss over all pairs, grouped by prompt."""
     stored = []
     for p in data:
@@ -111,8 +111,8 @@ def test_loss_and_gradients_are_trls(tmp_path: Path, nll: float) -> None:
     with torch.no_grad():
         for parameter in parameters.values():
             parameter.add_(0.6 * torch.randn(parameter.shape, generator=generator))
-    loss = ours(model, reference, data, nll)
-    mine = torch.autograd.grad(loss, list(parameters.values()))
+    loss = silmm_losses(model, reference, data, nll)
+    own = torch.autograd.grad(loss, list(parameters.values()))
     assert abs(float(loss) - math.log(2)) > 0.01
 
     terms = {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, nll]} if nll else {}
@@ -120,9 +120,9 @@ def test_loss_and_gradients_are_trls(tmp_path: Path, nll: float) -> None:
     collator = trainer.data_collator
     batch = collator([row(model, p, pair) for p in data for pair in p.pairs])
     model.backbone.eval()
-    theirs = trainer._compute_loss(trainer.model, batch, return_outputs=False)
-    assert float(loss) == pytest.approx(float(theirs), rel=1e-5)
-    for a, b in zip(mine, torch.autograd.grad(theirs, list(parameters.values())), strict=True):
+    expected = trainer._compute_loss(trainer.model, batch, return_outputs=False)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    for a, b in zip(own, torch.autograd.grad(expected, list(parameters.values())), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
@@ -140,8 +140,8 @@ def test_ipo_is_trls(tmp_path: Path) -> None:
     loss = ipo(policy, batch, IpoOptions(tau=BETA / LENGTH)).mean() / LENGTH**2
     trainer = trl_trainer(model.backbone, random_backbone(), tmp_path, loss_type=["ipo"])
     rows = trainer.data_collator([row(model, p, pair) for p in data for pair in p.pairs])
-    theirs = trainer._compute_loss(trainer.model.eval(), rows, return_outputs=False)
-    assert float(loss) == pytest.approx(float(theirs), rel=1e-4)
+    expected = trainer._compute_loss(trainer.model.eval(), rows, return_outputs=False)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_simpo_is_trls() -> None:
@@ -151,8 +151,8 @@ def test_simpo_is_trls() -> None:
     chosen, rejected = torch.randn(2, 7, generator=torch.Generator().manual_seed(0))
     settings = {"loss_type": "simpo", "beta": 2.0, "simpo_gamma": 0.7, "label_smoothing": 0.0, "alpha": 0.0}
     trainer = SimpleNamespace(**settings, accelerator=SimpleNamespace(device="cpu"))
-    theirs = CPOTrainer.cpo_loss(trainer, chosen, rejected)[0]
-    torch.testing.assert_close(losses.simpo_loss(chosen, rejected, 2.0, 0.7), theirs)
+    expected = CPOTrainer.cpo_loss(trainer, chosen, rejected)[0]
+    torch.testing.assert_close(losses.simpo_loss(chosen, rejected, 2.0, 0.7), expected)
 
 
 @pytest.mark.parametrize("kl_weight", [0.0, 0.3])
@@ -175,10 +175,10 @@ def test_grpo_is_trls(kl_weight: float) -> None:
     trainer._get_per_token_logps_and_entropies = lambda *_, **__: (policy, torch.zeros(6, 5), None)
     ids = torch.zeros(6, 5, dtype=torch.long)
     advantages = torch.cat([(s - s.mean()) / (s.std() + 1e-4) for s in scores])
-    theirs = trl.GRPOTrainer._compute_loss(trainer, None, {
+    expected = trl.GRPOTrainer._compute_loss(trainer, None, {
         "prompt_ids": ids, "prompt_mask": ids + 1, "completion_ids": ids, "completion_mask": ids + 1,
         "advantages": advantages, "old_per_token_logps": sampled, "ref_per_token_logps": reference,
     })  # fmt: skip
-    assert float(loss) == pytest.approx(float(theirs), rel=1e-5)
-    gradients = [torch.autograd.grad(value, [policy], retain_graph=True)[0] for value in (loss, theirs)]
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    gradients = [torch.autograd.grad(value, [policy], retain_graph=True)[0] for value in (loss, expected)]
     torch.testing.assert_close(*gradients)

@@ -52,16 +52,16 @@ def train(
     **parts: Any,
 ) -> list[Mapping[str, float]]:
     """Train in `folder`; return the metrics of each step, the last of which the trainer returns too."""
-    seen: list[Mapping[str, float]] = []
+    steps: list[Mapping[str, float]] = []
 
     def observe(step: int, metrics: Mapping[str, float]) -> None:
-        seen.append({"step": step, **metrics})
+        steps.append({"step": step, **metrics})
         if step == kill_at:
             raise KilledError
 
     last = trainer.train(job(folder, model, data, observe, start=start, seed=seed, **parts))
-    assert not seen or {k: v for k, v in seen[-1].items() if k != "step"} == last
-    return seen
+    assert not steps or {k: v for k, v in steps[-1].items() if k != "step"} == last
+    return steps
 
 
 def weights(folder: Path) -> bytes:

@@ -88,5 +88,5 @@ class Emu3Judge:
         parts = [request.instruction] if request.instruction else []
         parts += [f"Input: {text}\nOutput: {answer}" for text, answer in request.examples]
         parts.append(f"Input: {request.input}\nOutput" if request.examples else request.input)
-        turn = BEFORE + "\n".join(parts) + AFTER
-        return [self.tokenizer.tokens.bos, *self.tokenizer.encode(turn)]
+        chat_turn = BEFORE + "\n".join(parts) + AFTER
+        return [self.tokenizer.tokens.bos, *self.tokenizer.encode(chat_turn)]

@@ -85,11 +85,11 @@ class JanusPrompts:
         ids = [self.bos]
         system = SYSTEM
         for text, answer in request.examples:
-            turn = f": {_turn(request.instruction, text)}\n\n"
-            ids += [*self._encode(system, USER, turn, ASSISTANT, f": {answer}"), self.eos]
+            chat_turn = f": {_turn(request.instruction, text)}\n\n"
+            ids += [*self._encode(system, USER, chat_turn, ASSISTANT, f": {answer}"), self.eos]
             system = ""
-        turn = f": {_turn(request.instruction, request.input)}\n\n"
-        return [*ids, *self._encode(system, USER, turn, ASSISTANT, ":")]
+        chat_turn = f": {_turn(request.instruction, request.input)}\n\n"
+        return [*ids, *self._encode(system, USER, chat_turn, ASSISTANT, ":")]
 
     def spelled(self, ids: Sequence[int]) -> str:
         """Return ids as text with special tokens, as `silmm probe` shows templates."""

@@ -43,21 +43,21 @@ def _rows(objects: MaskedObjects) -> list[list[float]]:
 
 def _compare(objects: MaskedObjects, recorded: Sequence[Sequence[float]], score: float, pixels: float) -> None:
     """Demand equal labels and boxes, scores within `score`, areas within a share of `pixels`."""
-    mine = np.array(_rows(objects))
-    theirs = np.array(sorted(([*row] for row in recorded), key=lambda row: (row[0], row[1:5], -row[5])))
-    assert mine.shape == theirs.shape
-    assert (mine[:, :5] == theirs[:, :5]).all()
-    assert np.abs(mine[:, 5] - theirs[:, 5]).max() <= score
-    assert (np.abs(mine[:, 6] - theirs[:, 6]) <= pixels).all()
+    own = np.array(_rows(objects))
+    expected = np.array(sorted(([*row] for row in recorded), key=lambda row: (row[0], row[1:5], -row[5])))
+    assert own.shape == expected.shape
+    assert (own[:, :5] == expected[:, :5]).all()
+    assert np.abs(own[:, 5] - expected[:, 5]).max() <= score
+    assert (np.abs(own[:, 6] - expected[:, 6]) <= pixels).all()
 
 
 def test_names_and_shapes_are_those_of_the_checkpoint(goldens: Path) -> None:
     """The network has the 625 parameters of mmdet's state dict, by name and shape, and computes its 24 buffers."""
     for name, sizes in (("full", None), ("tiny", golden_recipe.TINY)):
         with torch.device("meta"):
-            mine = {key: list(value.shape) for key, value in Mask2Former(sizes).state_dict().items()}
-        theirs = _read(goldens, "keys")[name]
-        assert mine == {key: shape for key, shape in theirs.items() if not key.endswith("relative_position_index")}
+            own = {key: list(value.shape) for key, value in Mask2Former(sizes).state_dict().items()}
+        expected = _read(goldens, "keys")[name]
+        assert own == {key: shape for key, shape in expected.items() if not key.endswith("relative_position_index")}
 
 
 def test_images_are_read_resized_and_padded_to_the_bit(goldens: Path) -> None:
@@ -116,9 +116,9 @@ def _check_network(network: Mask2Former, case: Mapping[str, Any], arrays: Mappin
     computed |= {f"multi_scale{n}": each for n, each in enumerate(levels)}
     computed |= {"mask_features": features_map, "masks_last": output.mask_logits[None]}
     for name, cut in case["slices"].items():
-        mine = eval(f"array{cut}", {"array": computed[name].numpy()})  # noqa: S307  # a slice of the recording
+        own = eval(f"array{cut}", {"array": computed[name].numpy()})  # noqa: S307  # a slice of the recording
         tolerance = next(limit for start, limit in TOLERANCES.items() if name.startswith(start))
-        assert np.abs(mine - arrays[f"{case['tag']}/{name}"]).max() <= tolerance, name
+        assert np.abs(own - arrays[f"{case['tag']}/{name}"]).max() <= tolerance, name
     assert np.abs(output.class_logits.numpy() - arrays[f"{case['tag']}/cls_last"]).max() <= CLASS_LOGITS
     for number, logits in enumerate(layers):
         if f"{case['tag']}/cls{number}" in arrays:

@@ -66,16 +66,16 @@ def test_weak_objects_are_left_out_and_the_others_stay_as_they_are(
 ) -> None:
     """From 0.1 on, the judge gives what all hundred rows have, in their order."""
     image = images()[0]
-    (found,) = judge.detect([image])
+    (detection,) = judge.detect([image])
     source = prepared(image, long_side=333, short_side=200)
     with torch.inference_mode():
         output = network(source.pixels())
     full = masked_objects(output, source.padded.shape[:2], source.resized, source.original)
     strong = [n for n in range(len(full.scores)) if full.scores[n] >= LEAST_SCORE]
     assert 0 < len(strong) < len(full.scores)
-    assert (found.scores == full.scores[strong]).all()
-    assert (found.boxes == full.boxes[strong]).all()
-    for text, row in zip(found.masks, strong, strict=True):
+    assert (detection.scores == full.scores[strong]).all()
+    assert (detection.boxes == full.boxes[strong]).all()
+    for text, row in zip(detection.masks, strong, strict=True):
         assert (decode_mask(text, image.height, image.width) == full.masks[int(full.queries[row])]).all()
 
 
@@ -84,9 +84,9 @@ def test_boxes_and_masks_are_those_of_the_upright_image(judge: Mask2FormerJudge)
     case = {"height": 40, "width": 60, "exif_orientation": 6}
     turned = golden_recipe.image_of("turned", case, "RGB", 0).convert("RGB")
     upright = Image.fromarray(np.rot90(golden_recipe.pixels("turned", 40, 60), -1))
-    (found,), (expected,) = judge.detect([turned]), judge.detect([upright])
-    assert found.frame == expected.frame == (40, 60)
-    assert found.masks == expected.masks
+    (detection,), (expected,) = judge.detect([turned]), judge.detect([upright])
+    assert detection.frame == expected.frame == (40, 60)
+    assert detection.masks == expected.masks
 
 
 def test_nothing_found_is_an_empty_answer() -> None:

@@ -34,12 +34,12 @@ def root() -> Path | None:
 
 
 @contextmanager
-def original(place: Path) -> Iterator[Any]:
+def original(folder: Path) -> Iterator[Any]:
     """Import the original's module, shimmed; afterwards nothing of it stays imported."""
     before = set(sys.modules)
     for name in PACKAGES:
         package = types.ModuleType(name)
-        package.__path__ = [str(place / name.replace(".", "/"))]
+        package.__path__ = [str(folder / name.replace(".", "/"))]
         sys.modules[name] = package
     video = types.ModuleType(VIDEO)
     video.MViTv2 = video.MViTv2_Base_config = None
@@ -72,9 +72,9 @@ def _image_tower(config: Any, num_patches: int = 0) -> Any:
     from modelscope.models.multi_modal.mplug.clip import clip
 
     tower = clip.load_from_config(config)
-    places = (config.image_res // config.clip_vision_patch_size) ** 2 + 1
+    paths = (config.image_res // config.clip_vision_patch_size) ** 2 + 1
     tower.visual.transformer.use_grad_ckp = False  # saves memory in training; warns
-    tower.visual.positional_embedding = torch.nn.Parameter(torch.zeros(places, config.clip_vision_width))
+    tower.visual.positional_embedding = torch.nn.Parameter(torch.zeros(paths, config.clip_vision_width))
     return tower
 
 
@@ -82,11 +82,11 @@ def ask(
     model: Any, pixels: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor
 ) -> tuple[Any, torch.Tensor]:
     """Ask one question as the original does; return its (sequences, scores) and its first-step logits."""
-    seen: dict[str, Any] = {}
+    calls: dict[str, Any] = {}
     generate = type(model).generation
 
     def generation(states: torch.Tensor, atts: torch.Tensor) -> Any:
-        seen["logits"] = model.text_decoder(
+        calls["logits"] = model.text_decoder(
             torch.tensor([[101]]), encoder_hidden_states=states, encoder_attention_mask=atts, return_dict=True
         ).logits[0, 0]
         return generate(model, states, atts, out_size=model.config.beam_size)
@@ -94,5 +94,5 @@ def ask(
     model.generation = generation
     question = types.SimpleNamespace(input_ids=tokens, attention_mask=mask)
     with torch.no_grad():
-        found = model(pixels, question, train=False)
-    return found, seen["logits"]
+        actual = model(pixels, question, train=False)
+    return actual, calls["logits"]

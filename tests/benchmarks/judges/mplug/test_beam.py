@@ -60,12 +60,12 @@ def by_the_rule(table, seed, beams, max_length, min_length):
             if step < min_length:
                 log_p[END] = -1e20
             grown += [(total + value, (*tokens, word)) for word, value in enumerate(log_p)]
-        alive = sorted(grown, key=lambda one: -one[0])[:beams]
+        alive = sorted(grown, key=lambda beam: -beam[0])[:beams]
         last = alive[0][1][-1] == END or step + 1 == max_length
         recorded += [(total / penalty, tokens) for total, tokens in alive if last or tokens[-1] == END]
         if last:
             break
-    return sorted(recorded, key=lambda one: -one[0])[:beams]
+    return sorted(recorded, key=lambda beam: -beam[0])[:beams]
 
 
 @settings(max_examples=30, deadline=None)
@@ -75,11 +75,11 @@ def by_the_rule(table, seed, beams, max_length, min_length):
 )
 def test_a_batch_searches_as_each_question_alone_by_the_rule(seeds, lean, beams, max_length, min_length):
     """Sequences are equal and scores to 1e-4, for questions that end at different steps."""
-    found = beam_search(Table(seeds, lean), beams, max_length, min_length)
-    for seed, ranked in zip(seeds, found, strict=True):
+    actual = beam_search(Table(seeds, lean), beams, max_length, min_length)
+    for seed, ranked in zip(seeds, actual, strict=True):
         expected = by_the_rule(Table([], lean), seed, beams, max_length, min_length)
-        assert [one.tokens for one in ranked] == [tokens for _, tokens in expected]
-        assert [one.score for one in ranked] == pytest.approx([score for score, _ in expected], abs=1e-4)
+        assert [beam.tokens for beam in ranked] == [tokens for _, tokens in expected]
+        assert [beam.score for beam in ranked] == pytest.approx([score for score, _ in expected], abs=1e-4)
 
 
 def scripted(likely):
@@ -87,9 +87,9 @@ def scripted(likely):
 
     class Scripted(Table):
         def row(self, seed, prefix):
-            given = likely.get(prefix, {END: 0.9})
-            rest = (1 - sum(given.values())) / (VOCABULARY - len(given))
-            return torch.tensor([math.log(given.get(token, rest)) for token in range(VOCABULARY)])
+            arguments = likely.get(prefix, {END: 0.9})
+            rest = (1 - sum(arguments.values())) / (VOCABULARY - len(arguments))
+            return torch.tensor([math.log(arguments.get(token, rest)) for token in range(VOCABULARY)])
 
     return Scripted([0], 0)
 
@@ -103,7 +103,7 @@ def test_a_finished_beam_lives_on_and_may_grow():
         (START, 5, END): {9: 0.95},
     })
     (ranked,) = beam_search(table, beams=3, max_length=3, min_length=1)
-    tokens = [one.tokens for one in ranked]
+    tokens = [beam.tokens for beam in ranked]
     assert (START, 5, END) in tokens
     assert (START, 5, END, 9) in tokens
 
@@ -112,7 +112,7 @@ def test_the_search_ends_with_its_best_beam():
     """As soon as the best beam writes [SEP], all beams are recorded, finished or not."""
     table = scripted({(START,): {5: 0.6, 6: 0.3}, (START, 5): {END: 0.9}, (START, 6): {7: 0.9}})
     (ranked,) = beam_search(table, beams=2, max_length=10, min_length=1)
-    assert [one.tokens for one in ranked] == [(START, 5, END), (START, 6, 7)]
+    assert [beam.tokens for beam in ranked] == [(START, 5, END), (START, 6, 7)]
     assert ranked[0].score == pytest.approx(math.log(0.6 * 0.9) / (7 / 6) ** 0.6, abs=1e-5)
 
 

@@ -15,18 +15,18 @@ from silmm.contracts.judges import Question
 FOLDER = "checkpoints/mplug"
 
 
-def near(ours, theirs):
+def near(actual, expected):
     """Compare logits and states to abs <= 1e-5 + 1e-5 |x|."""
-    np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
 def golden(goldens):
     """The recorded folder: pairs, tensors, images by name, and our judge on its weights."""
-    place = goldens / FOLDER
-    pairs = json.loads((place / "expected.json").read_text())["pairs"]
-    images = {path.name: Image.open(path) for path in (place / "inputs").iterdir()}
-    return pairs, np.load(place / "expected.npz"), images, MPlugJudge(place / "original")
+    folder = goldens / FOLDER
+    pairs = json.loads((folder / "expected.json").read_text())["pairs"]
+    images = {path.name: Image.open(path) for path in (folder / "inputs").iterdir()}
+    return pairs, np.load(folder / "expected.npz"), images, MPlugJudge(folder / "original")
 
 
 def test_questions_become_the_recorded_tokens(golden):
@@ -40,9 +40,9 @@ def test_questions_become_the_recorded_tokens(golden):
 def test_images_become_the_recorded_pixels(golden):
     """Bicubic to a square and normalised: to 1e-5."""
     pairs, arrays, images, judge = golden
-    found = [index for index in range(len(pairs)) if f"pixel_values{index}" in arrays]
-    assert found
-    for index in found:
+    actual = [index for index in range(len(pairs)) if f"pixel_values{index}" in arrays]
+    assert actual
+    for index in actual:
         image = images[pairs[index]["image"]]
         near(pixels(image, judge.config.image_res), arrays[f"pixel_values{index}"])
 
@@ -55,8 +55,8 @@ def test_states_and_first_logits_are_the_recorded_ones(golden):
         tokens, mask = judge.questions.encode([pair["question"]])
         with torch.inference_mode():
             tower = judge.model.visual_encoder["visual"](pixels(image, judge.config.image_res)[None])
-            fused, seen = judge.model.fuse(judge.encode(image), tokens, mask)
-            logits = Decoding(judge.model.text_decoder, fused, seen).logits(torch.tensor([[101]]))
+            fused, calls = judge.model.fuse(judge.encode(image), tokens, mask)
+            logits = Decoding(judge.model.text_decoder, fused, calls).logits(torch.tensor([[101]]))
         near(tower[0, :8], arrays[f"visual{index}_first8"])
         near(fused[0, -4:], arrays[f"fused_states{index}_last4"])
         near(logits[0, 0], arrays[f"first_step_logits{index}"])
@@ -68,8 +68,8 @@ def test_beams_and_scores_are_the_recorded_ones(golden):
     for pair in pairs:
         tokens, mask = judge.questions.encode([pair["question"]])
         (ranked,) = judge.model.answer(judge.encode(images[pair["image"]]), tokens, mask)
-        assert [list(one.tokens) for one in ranked] == pair["beams"]
-        np.testing.assert_allclose([one.score for one in ranked], pair["beam_scores"], rtol=0, atol=1e-4)
+        assert [list(beam.tokens) for beam in ranked] == pair["beams"]
+        np.testing.assert_allclose([beam.score for beam in ranked], pair["beam_scores"], rtol=0, atol=1e-4)
 
 
 def test_answers_are_the_recorded_ones(golden):

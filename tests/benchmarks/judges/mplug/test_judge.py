@@ -36,8 +36,8 @@ def test_beams_do_not_depend_on_the_batch(judge):
     image = judge.encode(tiny.images(1)[0])
     for row, together in enumerate(judge.model.answer(image, tokens, mask)):
         (alone,) = judge.model.answer(image, tokens[row : row + 1], mask[row : row + 1])
-        assert [one.tokens for one in alone] == [one.tokens for one in together]
-        assert [one.score for one in alone] == pytest.approx([one.score for one in together], abs=1e-5)
+        assert [item.tokens for item in alone] == [item.tokens for item in together]
+        assert [item.score for item in alone] == pytest.approx([item.score for item in together], abs=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 5, 13])
@@ -50,7 +50,7 @@ def test_answers_do_not_depend_on_the_batch_option(judge, folder, batch):
 def test_answers_do_not_depend_on_other_images(judge):
     """Images asked in one call answer as each alone, whatever number of questions each has."""
     images, asked = tiny.images(3), [ASKED[:1], ASKED, ASKED[4:7]]
-    alone = [judge.answer([image], [one])[0] for image, one in zip(images, asked, strict=True)]
+    alone = [judge.answer([image], [item])[0] for image, item in zip(images, asked, strict=True)]
     assert judge.answer(images, asked) == alone
     assert judge.answer(images[::-1], asked[::-1]) == alone[::-1]
 
@@ -63,7 +63,7 @@ def test_a_image_is_encoded_once_for_all_its_questions(judge):
         answers = judge.answer(tiny.images(3), [ASKED, [], ASKED[:2]])
     finally:
         hook.remove()
-    assert [len(one) for one in answers] == [13, 0, 2]
+    assert [len(answer) for answer in answers] == [13, 0, 2]
     assert len(runs) == 2
 
 

@@ -23,10 +23,10 @@ SIZES = {
 @pytest.fixture(scope="module")
 def original():
     """The original's module."""
-    place = oracle.root()
-    if place is None:
+    path = oracle.root()
+    if path is None:
         pytest.skip("the package modelscope is not here; SILMM_MODELSCOPE names a folder that holds it")
-    with oracle.original(place) as module:
+    with oracle.original(path) as module:
         yield module
 
 
@@ -34,23 +34,23 @@ def original():
 def test_the_original_agrees(original, tmp_path, name):
     """Questions asked together have the original's tokens, scores to 1e-4 and first logits to 1e-5."""
     tiny.write_config(tmp_path, **SIZES[name])
-    theirs = original.MPlug.from_pretrained(str(tmp_path), load_checkpoint=False).eval()
-    theirs.load_state_dict(tiny.randomise(theirs, seed=len(name)))
-    torch.save({"model": theirs.state_dict()}, tmp_path / "pytorch_model.bin")
-    ours = MPlugJudge(tmp_path)
+    expected = original.MPlug.from_pretrained(str(tmp_path), load_checkpoint=False).eval()
+    expected.load_state_dict(tiny.randomise(expected, seed=len(name)))
+    torch.save({"model": expected.state_dict()}, tmp_path / "pytorch_model.bin")
+    judge = MPlugJudge(tmp_path)
     for image in tiny.images(2):
-        encoded, seen = ours.encode(image), pixels(image, ours.config.image_res)[None]
-        tokens, mask = ours.questions.encode(tiny.QUESTIONS)
+        encoded, pixel_values = judge.encode(image), pixels(image, judge.config.image_res)[None]
+        tokens, mask = judge.questions.encode(tiny.QUESTIONS)
         with torch.inference_mode():
-            decoding = Decoding(ours.model.text_decoder, *ours.model.fuse(encoded, tokens, mask))
+            decoding = Decoding(judge.model.text_decoder, *judge.model.fuse(encoded, tokens, mask))
             logits = decoding.logits(torch.full((len(tokens), 1), 101))[:, 0]
-        together = ours.model.answer(encoded, tokens, mask)
+        together = judge.model.answer(encoded, tokens, mask)
         for row, ranked in enumerate(together):
-            (sequences, scores), first = oracle.ask(theirs, seen, tokens[row : row + 1], mask[row : row + 1])
+            (sequences, scores), first = oracle.ask(expected, pixel_values, tokens[row : row + 1], mask[row : row + 1])
             torch.testing.assert_close(logits[row], first, rtol=1e-5, atol=1e-5)
-            assert [list(one.tokens) for one in ranked] == [one.tolist() for one in sequences[0]]
+            assert [list(item.tokens) for item in ranked] == [sequence.tolist() for sequence in sequences[0]]
             torch.testing.assert_close(
-                torch.tensor([one.score for one in ranked]), torch.stack(scores[0]), rtol=0, atol=1e-4
+                torch.tensor([item.score for item in ranked]), torch.stack(scores[0]), rtol=0, atol=1e-4
             )
 
 
@@ -58,7 +58,7 @@ def test_the_random_models_do_not_all_answer_alike(tmp_path):
     """Answers differ between questions and in length, or the comparison would show little."""
     judge = MPlugJudge(tiny.write_folder(tmp_path))
     tokens, mask = judge.questions.encode(tiny.QUESTIONS)
-    found = judge.model.answer(judge.encode(tiny.images(1)[0]), tokens, mask)
-    best = {ranked[0].tokens for ranked in found}
+    answers = judge.model.answer(judge.encode(tiny.images(1)[0]), tokens, mask)
+    best = {ranked[0].tokens for ranked in answers}
     assert len(best) > 2
     assert len({len(tokens) for tokens in best}) > 1

@@ -27,7 +27,7 @@ def test_the_cases_are_what_they_are_called():
     """Answers have one word, or ten tokens."""
     asked = mplug_speed.questions(SMALL, (4,))
     lengths = [
-        {len(one.tokens) for one in mplug_speed.together(mplug_speed.random_model(SMALL, lean), asked)}
+        {len(beam.tokens) for beam in mplug_speed.together(mplug_speed.random_model(SMALL, lean), asked)}
         for lean in mplug_speed.LEANINGS.values()
     ]
     assert lengths == [{3}, {11}]

@@ -47,7 +47,7 @@ def weights(
     shapes: Mapping[str, Sequence[int]], stem_gain: float = 1, cls_gain: float = 1, cls_bias: float = 0
 ) -> dict[str, torch.Tensor]:
     """Return a state dict of these shapes."""
-    one = np.float32(1)
+    unity = np.float32(1)
     values: dict[str, torch.Tensor] = {}
     for name, shape in shapes.items():
         owner, _, part = name.rpartition(".")
@@ -56,9 +56,9 @@ def weights(
             continue
         u = unit(name, shape)
         if part == "running_var":
-            u = one + np.float32(0.25) * u
+            u = unity + np.float32(0.25) * u
         elif f"{owner}.running_var" in shapes and part == "weight":
-            u = one + np.float32(0.1) * u
+            u = unity + np.float32(0.1) * u
         elif part == "bias" and owner.endswith("cls_score"):
             u = np.float32(cls_bias) + np.float32(0.5) * u
         elif part in ("bias", "running_mean"):

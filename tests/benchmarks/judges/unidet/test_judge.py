@@ -25,42 +25,42 @@ NAMES = [f"thing {i}" for i in range(722)]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with the weights of both narrow networks and 722 names."""
-    place = tmp_path_factory.mktemp("unidet")
+    root = tmp_path_factory.mktemp("unidet")
     r50 = recipe.network(recipe.TINY_R50, stem_gain=0.02, cls_gain=0.6, cls_bias=-11.5)
     rs50 = recipe.network(recipe.TINY_RS50, stem_gain=1.0, cls_gain=2.0, cls_bias=-11.5)
-    torch.save({"model": r50.state_dict()}, place / "r50.pth")
-    torch.save({"model": rs50.state_dict()}, place / "rs50.pth")
-    (place / "names.json").write_text(json.dumps(NAMES))
-    return place
+    torch.save({"model": r50.state_dict()}, root / "r50.pth")
+    torch.save({"model": rs50.state_dict()}, root / "rs50.pth")
+    (root / "names.json").write_text(json.dumps(NAMES))
+    return root
 
 
 def make(folder: Path, name: str = "rs50", **options: object) -> UniDetJudge:
     architecture = {"r50": recipe.TINY_R50, "rs50": recipe.TINY_RS50}[name]
-    given = {"weights": str(folder / f"{name}.pth"), "labels": str(folder / "names.json"), **options}
-    return UniDetJudge(architecture, UniDetOptions.model_validate(given))
+    options_with_files = {"weights": str(folder / f"{name}.pth"), "labels": str(folder / "names.json"), **options}
+    return UniDetJudge(architecture, UniDetOptions.model_validate(options_with_files))
 
 
 def recipe_image(tag: str, height: int = 90, width: int = 120) -> Image.Image:
     return Image.fromarray(recipe.image(tag, height, width))
 
 
-def assert_equal(one: Detections, other: Detections) -> None:
-    assert (one.labels, one.frame) == (other.labels, other.frame)
-    assert np.array_equal(one.scores, other.scores)
-    assert np.array_equal(one.boxes, other.boxes)
+def assert_equal(detection: Detections, other: Detections) -> None:
+    assert (detection.labels, detection.frame) == (other.labels, other.frame)
+    assert np.array_equal(detection.scores, other.scores)
+    assert np.array_equal(detection.boxes, other.boxes)
 
 
 def test_contract(folder: Path) -> None:
     """It is a Detector: names, scores and boxes of one length, by falling score, inside the frame."""
     judge = make(folder)
     assert isinstance(judge, Detector)
-    (found,) = judge.detect([recipe_image("a")])
-    assert found.frame == (480, 360)
-    assert 0 < len(found.labels) == len(found.scores) == len(found.boxes) <= 300
-    assert set(found.labels) <= set(NAMES)
-    assert (found.scores.dtype, found.boxes.dtype) == (np.float32, np.float32)
-    assert np.all(np.diff(found.scores) <= 0)
-    assert found.boxes.min() >= 0 and np.all(found.boxes.max(0) <= [480, 360, 480, 360])
+    (detection,) = judge.detect([recipe_image("a")])
+    assert detection.frame == (480, 360)
+    assert 0 < len(detection.labels) == len(detection.scores) == len(detection.boxes) <= 300
+    assert set(detection.labels) <= set(NAMES)
+    assert (detection.scores.dtype, detection.boxes.dtype) == (np.float32, np.float32)
+    assert np.all(np.diff(detection.scores) <= 0)
+    assert detection.boxes.min() >= 0 and np.all(detection.boxes.max(0) <= [480, 360, 480, 360])
 
 
 def test_images_do_not_depend_on_their_batch(folder: Path) -> None:
@@ -69,8 +69,8 @@ def test_images_do_not_depend_on_their_batch(folder: Path) -> None:
     images = [recipe_image("a"), recipe_image("b", 100, 100), recipe_image("c", 40, 300)]
     together = judge.detect(images)
     assert_equal(judge.detect(images[1:2])[0], together[1])
-    for found, again in zip(together, judge.detect(images[::-1])[::-1], strict=True):
-        assert_equal(found, again)
+    for item, again in zip(together, judge.detect(images[::-1])[::-1], strict=True):
+        assert_equal(item, again)
 
 
 def test_order_of_colours(folder: Path) -> None:
@@ -94,7 +94,7 @@ def test_identity_names_what_answers_depend_on(folder: Path) -> None:
         make(folder, **options).identity
         for options in ({"colours": "corrected"}, {"nms": "exact"}, {"precision": "bfloat16"})
     ]
-    assert len({json.dumps(dict(one)) for one in [plain, *changed]}) == 4
+    assert len({json.dumps(dict(item)) for item in [plain, *changed]}) == 4
     assert make(folder, "r50", colours="corrected").identity == make(folder, "r50").identity
 
 

@@ -24,10 +24,10 @@ def images(*tags: str, size: tuple[int, int] = (90, 120)) -> list[torch.Tensor]:
     return [recipe.tensor(recipe.image(tag, *size)) for tag in tags]
 
 
-def assert_same(one: Found, other: Found) -> None:
-    assert one.classes.tolist() == other.classes.tolist()
-    torch.testing.assert_close(one.boxes, other.boxes, rtol=0, atol=5e-4)
-    torch.testing.assert_close(one.scores, other.scores, rtol=0, atol=1e-5)
+def assert_same(detection: Found, other: Found) -> None:
+    assert detection.classes.tolist() == other.classes.tolist()
+    torch.testing.assert_close(detection.boxes, other.boxes, rtol=0, atol=5e-4)
+    torch.testing.assert_close(detection.scores, other.scores, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_size(network: Architecture, tensors: int, numbers: int, counters: int) 
 def test_images_of_one_size_do_not_see_each_other(model: UniDet) -> None:
     """In a batch of one size each image's detections are those that it has alone."""
     batch = model(images("a", "b", "c"))
-    for tag, found in zip("abc", batch, strict=True):
-        assert_same(found, model(images(tag))[0])
+    for tag, item in zip("abc", batch, strict=True):
+        assert_same(item, model(images(tag))[0])
     assert len(batch[0].scores) != len(batch[1].scores)
 
 
@@ -72,8 +72,8 @@ def test_chunks_of_boxes_change_nothing(model: UniDet, monkeypatch: pytest.Monke
 def test_nothing_found() -> None:
     """An image without candidates has empty detections of the right shapes."""
     silent = recipe.network(recipe.TINY_R50, stem_gain=0.02, cls_gain=0.6, cls_bias=-60)
-    found = silent(images("a"))[0]
-    assert (found.boxes.shape, found.scores.shape, found.classes.shape) == ((0, 4), (0,), (0,))
+    actual = silent(images("a"))[0]
+    assert (actual.boxes.shape, actual.scores.shape, actual.classes.shape) == ((0, 4), (0,), (0,))
 
 
 def test_no_proposals(model: UniDet) -> None:
@@ -81,9 +81,9 @@ def test_no_proposals(model: UniDet) -> None:
     features = [torch.zeros(32, side, side) for side in (12, 6, 3)]
     with torch.inference_mode():
         stages = model.roi_heads(features, torch.zeros(0, 4), 90, 90)
-        found = cascade.detections(stages, 90, 90, "official")
+        actual = cascade.detections(stages, 90, 90, "official")
     assert stages[0].logits.shape == (0, 723)
-    assert len(found.scores) == 0
+    assert len(actual.scores) == 0
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_full_size_at_the_benchmark_size(
     with monkeypatch.context() as patch:
         patch.setattr(cascade, "CHUNK", 1000)
         assert_same(model(small)[0], chunked)
-    found = model(images("c", size=(479, 479)))[0]
-    assert 0 < len(found.scores) <= cascade.MOST
-    assert bool((found.scores.diff() <= 0).all()) and found.scores.min() > cascade.LEAST_SCORE
-    assert found.boxes.min() >= 0 and found.boxes.max() <= 479
-    assert found.classes.min() >= 0 and found.classes.max() < 722
+    actual = model(images("c", size=(479, 479)))[0]
+    assert 0 < len(actual.scores) <= cascade.MOST
+    assert bool((actual.scores.diff() <= 0).all()) and actual.scores.min() > cascade.LEAST_SCORE
+    assert actual.boxes.min() >= 0 and actual.boxes.max() <= 479
+    assert actual.classes.min() >= 0 and actual.classes.max() < 722

@@ -35,8 +35,8 @@ def recorded(goldens: Path) -> dict[str, Any]:
     return json.loads((goldens / "unidet/ops.json").read_text())
 
 
-def close(ours: Tensor, theirs: object, tolerance: float) -> None:
-    torch.testing.assert_close(ours.float(), torch.tensor(theirs).float(), rtol=0, atol=tolerance)
+def close(actual: Tensor, expected: object, tolerance: float) -> None:
+    torch.testing.assert_close(actual.float(), torch.tensor(expected).float(), rtol=0, atol=tolerance)
 
 
 def test_recipe_is_the_recorded_one(recorded: dict[str, Any]) -> None:
@@ -62,8 +62,8 @@ def test_decoding(recorded: dict[str, Any], weights: tuple[float, float, float, 
     """Deltas move boxes as the original decoding does, the clamp of growth included."""
     case = recorded["decode"]
     name = "w1111" if weights[0] == 1 else "w" + "_".join(map(str, weights))
-    ours = decode(torch.tensor(case["deltas"]), torch.tensor(case["boxes"]), weights)
-    torch.testing.assert_close(ours, torch.tensor(case[name]), rtol=1e-6, atol=1e-5)
+    decoded = decode(torch.tensor(case["deltas"]), torch.tensor(case["boxes"]), weights)
+    torch.testing.assert_close(decoded, torch.tensor(case[name]), rtol=1e-6, atol=1e-5)
 
 
 def test_levels(recorded: dict[str, Any]) -> None:
@@ -78,11 +78,11 @@ def test_roi_align(recorded: dict[str, Any]) -> None:
     case = recorded["roi_align"]
     feature = torch.from_numpy(recipe.unit("roi/feat", (2, 2, 10, 12)))
     rois = torch.tensor(case["rois"])
-    ours = torch.stack([
+    pooled = torch.stack([
         roi_align(feature[int(roi[0])], roi[None, 1:], case["scale"])[0] for roi in rois
     ])
-    close(ours[:, 0], case["out_channel0"], 2e-6)
-    close(ours[:, 1].sum((1, 2)), case["out_channel1_sum"], 2e-5)
+    close(pooled[:, 0], case["out_channel0"], 2e-6)
+    close(pooled[:, 1].sum((1, 2)), case["out_channel1_sum"], 2e-5)
 
 
 def sampled(feature: np.ndarray, box: list[float], scale: float) -> np.ndarray:
@@ -112,9 +112,9 @@ def test_roi_align_is_the_mean_of_its_samples() -> None:
     feature = rng.normal(size=(3, 9, 13)).astype(np.float32)
     low = rng.uniform(-20, 100, size=(40, 2))
     boxes = np.concatenate([low, low + rng.uniform(0, 90, size=(40, 2))], axis=1).astype(np.float32)
-    ours = roi_align(torch.from_numpy(feature), torch.from_numpy(boxes), 1 / 8).numpy()
+    pooled = roi_align(torch.from_numpy(feature), torch.from_numpy(boxes), 1 / 8).numpy()
     expected = np.stack([sampled(feature, box.tolist(), 1 / 8) for box in boxes])
-    assert np.abs(ours - expected).max() < 1e-5
+    assert np.abs(pooled - expected).max() < 1e-5
     assert np.abs(expected).max() > 0.1
 
 

@@ -46,9 +46,9 @@ class Case:
     def __init__(self, folder: Path, name: str) -> None:
         self.golden: dict[str, Any] = json.loads((folder / "unidet" / f"{name}.json").read_text())
         self.model: UniDet = recipe.network(architecture(self.golden), **self.golden["recipe"])
-        images = [recipe.image(one["tag"], one["h"], one["w"]) for one in self.golden["images"]]
-        for image, one in zip(images, self.golden["images"], strict=True):
-            assert zlib.crc32(image.tobytes()) == one["crc32"]
+        images = [recipe.image(recorded["tag"], recorded["h"], recorded["w"]) for recorded in self.golden["images"]]
+        for image, recorded in zip(images, self.golden["images"], strict=True):
+            assert zlib.crc32(image.tobytes()) == recorded["crc32"]
         self.images = [recipe.tensor(image) for image in images]
         self.sizes = [(image.shape[1], image.shape[2]) for image in self.images]
 
@@ -59,20 +59,20 @@ def case(request: pytest.FixtureRequest, goldens: Path) -> Case:
     return Case(goldens, request.param)
 
 
-def check(ours: Tensor, theirs: dict[str, Any], tolerance: float) -> None:
+def check(actual: Tensor, expected: dict[str, Any], tolerance: float) -> None:
     """Compare shape and statistics."""
-    assert list(ours.shape) == theirs["shape"]
-    values = ours.double()
+    assert list(actual.shape) == expected["shape"]
+    values = actual.double()
     for name, value in (
         ("mean", values.mean()),
         ("std", values.std(unbiased=False)),
         ("absmax", values.abs().max()),
     ):
-        assert abs(value.item() - theirs[name]) < tolerance, name
+        assert abs(value.item() - expected[name]) < tolerance, name
 
 
-def close(ours: Tensor, theirs: object, tolerance: float) -> None:
-    torch.testing.assert_close(ours, torch.tensor(theirs), rtol=0, atol=tolerance)
+def close(actual: Tensor, expected: object, tolerance: float) -> None:
+    torch.testing.assert_close(actual, torch.tensor(expected), rtol=0, atol=tolerance)
 
 
 @torch.inference_mode()
@@ -95,17 +95,17 @@ def test_proposals(case: Case) -> None:
     """Logits and deltas of each level, the number of proposals and the best twenty are the original's."""
     golden, model = case.golden, case.model
     levels = model.proposal_generator(model.backbone(model.prepare(case.images)))
-    for level, theirs in zip(levels, golden["rpn"], strict=True):
-        check(level.logits, theirs["logits"], LOGITS)
-        check(level.deltas, theirs["deltas"], LOGITS)
-        close(level.logits[0, :, 0, 0], theirs["logits_n0_a0:9_y0_x0"], LOGITS)
-        close(level.deltas[0, :8, 0, 0], theirs["deltas_n0_c0:8_y0_x0"], LOGITS)
+    for level, expected in zip(levels, golden["rpn"], strict=True):
+        check(level.logits, expected["logits"], LOGITS)
+        check(level.deltas, expected["deltas"], LOGITS)
+        close(level.logits[0, :, 0, 0], expected["logits_n0_a0:9_y0_x0"], LOGITS)
+        close(level.deltas[0, :8, 0, 0], expected["deltas_n0_c0:8_y0_x0"], LOGITS)
     for index, (height, width) in enumerate(case.sizes):
         boxes, logits = select(levels, index, height, width, "exact")
-        theirs = golden["proposals"][index]
-        assert len(boxes) == theirs["count"]
-        close(boxes[:20], theirs["top20_boxes"], BOXES)
-        close(logits[:20], theirs["top20_logits"], LOGITS)
+        expected = golden["proposals"][index]
+        assert len(boxes) == expected["count"]
+        close(boxes[:20], expected["top20_boxes"], BOXES)
+        close(logits[:20], expected["top20_logits"], LOGITS)
 
 
 @torch.inference_mode()
@@ -121,34 +121,34 @@ def test_stages(case: Case) -> None:
         stages = model.roi_heads(own, boxes, height, width)
         all_stages.append(stages)
         all_pooled.append([pool_boxes(own, stage.boxes) for stage in stages])
-    for k, theirs in enumerate(golden["stages"]):
-        check(torch.cat([pooled[k] for pooled in all_pooled]), theirs["pooled"], LOGITS)
-        check(torch.cat([stages[k].logits for stages in all_stages]), theirs["logits"], LOGITS)
+    for k, expected in enumerate(golden["stages"]):
+        check(torch.cat([pooled[k] for pooled in all_pooled]), expected["pooled"], LOGITS)
+        check(torch.cat([stages[k].logits for stages in all_stages]), expected["logits"], LOGITS)
         first = all_stages[0][k]
-        close(all_pooled[0][k][0, 0], theirs["pooled_r0_c0"], LOGITS)
-        close(first.boxes[:10], theirs["in_boxes_first10"], BOXES)
-        close(first.logits[:5, :8], theirs["logits_first5_cols0:8"], LOGITS)
-        close(first.logits[:5, -1], theirs["logits_first5_last_col_background"], LOGITS)
-        close(first.deltas[:10], theirs["deltas_first10"], LOGITS)
-        close(first.decoded[:10], theirs["decoded_first10_unclipped"], BOXES)
+        close(all_pooled[0][k][0, 0], expected["pooled_r0_c0"], LOGITS)
+        close(first.boxes[:10], expected["in_boxes_first10"], BOXES)
+        close(first.logits[:5, :8], expected["logits_first5_cols0:8"], LOGITS)
+        close(first.logits[:5, -1], expected["logits_first5_last_col_background"], LOGITS)
+        close(first.deltas[:10], expected["deltas_first10"], LOGITS)
+        close(first.decoded[:10], expected["decoded_first10_unclipped"], BOXES)
     scores = [mean_scores(stages) for stages in all_stages]
     close(scores[0][:5, :8], golden["mean_scores_first5_cols0:8"], SCORES)
     assert [int((s[:, :-1] > LEAST_SCORE).sum()) for s in scores] == golden["candidates_over_0.1"]
 
 
-def same(found: Found, theirs: dict[str, Any]) -> None:
+def same(actual: Found, expected: dict[str, Any]) -> None:
     """Compare detections in their order."""
-    assert len(found.scores) == theirs["count"]
-    assert found.classes.tolist() == theirs["classes"]
-    close(found.boxes, theirs["boxes"], BOXES)
-    close(found.scores, theirs["scores"], SCORES)
+    assert len(actual.scores) == expected["count"]
+    assert actual.classes.tolist() == expected["classes"]
+    close(actual.boxes, expected["boxes"], BOXES)
+    close(actual.scores, expected["scores"], SCORES)
 
 
 @pytest.mark.parametrize("rule", ["official", "exact"])
 def test_detections(case: Case, rule: Any) -> None:
     """The same objects in the same order, with the original's boxes and scores, by both suppressions."""
-    for found, theirs in zip(case.model(case.images, rule), case.golden["detections"], strict=True):
-        same(found, theirs)
+    for item, expected in zip(case.model(case.images, rule), case.golden["detections"], strict=True):
+        same(item, expected)
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_counts_of_the_recordings_with_many_candidates(
         features = model.backbone(model.prepare([recipe.tensor(recipe.image("a", *size))]))
         boxes, _ = select(model.proposal_generator(features), 0, *size, "exact")
         stages = model.roi_heads([level[0] for level in features[:3]], boxes, *size)
-        found = detections(stages, *size, "exact")
+        actual = detections(stages, *size, "exact")
     assert (len(boxes) == 1000) is (size == (479, 479))
     assert abs(int((mean_scores(stages)[:, :-1] > LEAST_SCORE).sum()) - candidates) <= slack
-    assert len(found.scores) == 300
+    assert len(actual.scores) == 300
 
 
 @pytest.mark.parametrize(("name", "network"), [("R50", R50), ("RS200", RS200)])

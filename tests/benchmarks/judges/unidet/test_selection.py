@@ -46,10 +46,10 @@ def plain_clip(box: Box, height: int, width: int) -> Box:
     return np.array([min(max(v, F(0)), F(most)) for v, most in zip(box, (width, height) * 2, strict=True)], F)
 
 
-def plain_overlap(one: Box, other: Box) -> float:
-    wide = max(min(one[2], other[2]) - max(one[0], other[0]), F(0))
-    high = max(min(one[3], other[3]) - max(one[1], other[1]), F(0))
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+def plain_overlap(box: Box, other: Box) -> float:
+    wide = max(min(box[2], other[2]) - max(box[0], other[0]), F(0))
+    high = max(min(box[3], other[3]) - max(box[1], other[1]), F(0))
+    areas = [(side[2] - side[0]) * (side[3] - side[1]) for side in (box, other)]
     both = areas[0] + areas[1] - wide * high
     return float(wide * high / both) if both else math.nan  # of two empty boxes neither removes the other
 
@@ -63,7 +63,7 @@ def plain_nms(
         boxes = [box + F(group) * F(offset) for box, group in zip(boxes, groups, strict=True)]
         groups = [0] * len(boxes)
     kept: list[int] = []
-    for row in sorted(range(len(boxes)), key=lambda one: -scores[one]):
+    for row in sorted(range(len(boxes)), key=lambda index: -scores[index]):
         rivals = [k for k in kept if groups[k] == groups[row]]
         if not any(plain_overlap(boxes[k], boxes[row]) > threshold for k in rivals):
             kept.append(row)
@@ -77,9 +77,9 @@ def plain_proposals(
     boxes, logits, groups = [], [], []
     for number, level in enumerate(levels):
         _, _, rows, columns = level.logits.shape
-        places = itertools.product(range(rows), range(columns), range(9))
-        found = [(float(level.logits[0, a, y, x]), y, x, a) for y, x, a in places]
-        for logit, y, x, a in sorted(found, key=lambda one: -one[0])[:1000]:
+        positions = itertools.product(range(rows), range(columns), range(9))
+        actual = [(float(level.logits[0, a, y, x]), y, x, a) for y, x, a in positions]
+        for logit, y, x, a in sorted(actual, key=lambda row: -row[0])[:1000]:
             delta = level.deltas[0, 4 * a : 4 * a + 4, y, x].numpy()
             box = plain_clip(plain_decode(plain_anchor(number, y, x, a), delta), height, width)
             if box[2] > box[0] and box[3] > box[1]:
@@ -135,9 +135,9 @@ def test_proposals_are_those_of_the_plain_way(sides: tuple[int, ...], ties: bool
     levels = levels_of(sum(sides), sides, ties=ties)
     height, width = 101, 93
     boxes, logits = select(levels, 0, height, width, rule)
-    theirs, own = plain_proposals(levels, height, width, rule)
+    expected, own = plain_proposals(levels, height, width, rule)
     assert logits.tolist() == own
-    np.testing.assert_allclose(boxes.numpy(), np.stack(theirs), rtol=0, atol=2e-4)
+    np.testing.assert_allclose(boxes.numpy(), np.stack(expected), rtol=0, atol=2e-4)
 
 
 def test_no_more_than_a_thousand_proposals() -> None:
@@ -174,11 +174,11 @@ def test_detections_are_those_of_the_plain_way(
 ) -> None:
     """Mean of sigmoids, threshold, suppression by class, 300, empty boxes: the same in the same order."""
     stages = stages_of(rows, rows, bias, ties=ties)
-    found = detections(stages, 101, 93, rule)
-    theirs = plain_detections(stages, 101, 93, rule)
-    assert found.classes.tolist() == [kind for _, _, kind in theirs]
-    np.testing.assert_allclose(found.scores.numpy(), [score for _, score, _ in theirs], rtol=0, atol=1e-6)
-    assert found.boxes.numpy().tolist() == [box.tolist() for box, _, _ in theirs]
+    actual = detections(stages, 101, 93, rule)
+    expected = plain_detections(stages, 101, 93, rule)
+    assert actual.classes.tolist() == [kind for _, _, kind in expected]
+    np.testing.assert_allclose(actual.scores.numpy(), [score for _, score, _ in expected], rtol=0, atol=1e-6)
+    assert actual.boxes.numpy().tolist() == [box.tolist() for box, _, _ in expected]
 
 
 def test_rows_that_are_not_finite_and_the_background_are_left_out() -> None:
@@ -188,12 +188,12 @@ def test_rows_that_are_not_finite_and_the_background_are_left_out() -> None:
     stages[1].logits[5, 722] = float("nan")
     for stage in stages:
         stage.logits[:, 722] += 50.0
-    found, theirs = detections(stages, 101, 93, "exact"), plain_detections(stages, 101, 93, "exact")
-    assert found.classes.tolist() == [kind for _, _, kind in theirs]
-    assert 722 not in found.classes
+    actual, expected = detections(stages, 101, 93, "exact"), plain_detections(stages, 101, 93, "exact")
+    assert actual.classes.tolist() == [kind for _, _, kind in expected]
+    assert 722 not in actual.classes
     for row in (4, 5):
         own = torch.tensor(plain_clip(stages[2].boxes[row].numpy(), 101, 93))
-        assert not bool((found.boxes == own).all(1).any())
+        assert not bool((actual.boxes == own).all(1).any())
 
 
 @pytest.mark.parametrize("size", [(479, 479), (480, 361), (77, 480)])
@@ -203,10 +203,10 @@ def test_the_benchmarks_sizes(size: tuple[int, int]) -> None:
     image = recipe.tensor(recipe.image("a", *size))
     padded = model.prepare([image])
     assert padded.shape[2:] == tuple(-(-side // 32) * 32 for side in size)
-    found = model([image])[0]
-    assert len(found.scores) <= 300
-    assert found.boxes[:, 2].max() <= size[1]
-    assert found.boxes[:, 3].max() <= size[0]
+    actual = model([image])[0]
+    assert len(actual.scores) <= 300
+    assert actual.boxes[:, 2].max() <= size[1]
+    assert actual.boxes[:, 3].max() <= size[0]
     again = model([image])[0]
-    assert torch.equal(found.scores, again.scores)
-    assert torch.equal(found.boxes, again.boxes)
+    assert torch.equal(actual.scores, again.scores)
+    assert torch.equal(actual.boxes, again.boxes)

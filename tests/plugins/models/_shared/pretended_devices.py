@@ -79,19 +79,19 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if func is torch.ops.aten._fused_sdp_choice.default:
         return 0  # plain products: the fused attentions are a device's own
     device = _device(func, args, kwargs)
-    given = tree.tree_leaves((args, kwargs))
-    own = {id(one.held): one for one in given if isinstance(one, Labelled)}
-    inner, named = tree.tree_map(lambda one: one.held if isinstance(one, Labelled) else one, (args, kwargs))
+    arguments = tree.tree_leaves((args, kwargs))
+    own = {id(tensor.held): tensor for tensor in arguments if isinstance(tensor, Labelled)}
+    inner, named = tree.tree_map(lambda item: item.held if isinstance(item, Labelled) else item, (args, kwargs))
     if named.get("device") is not None:
         named["device"] = torch.device("cpu")
     out = func(*inner, **named)
     if device.type == "cpu":
         return out
 
-    def label(one: Any) -> Any:
-        if id(one) in own or not isinstance(one, torch.Tensor):
-            return own.get(id(one), one)
-        return Labelled(one, device)
+    def label(item: Any) -> Any:
+        if id(item) in own or not isinstance(item, torch.Tensor):
+            return own.get(id(item), item)
+        return Labelled(item, device)
 
     return tree.tree_map(label, out)
 
@@ -103,13 +103,13 @@ def _device(func: Any, args: Any, kwargs: dict[str, Any]) -> torch.device:
     if func is torch.ops.aten.copy_.default:
         target: torch.device = args[0].device
         return target
-    given = [one for one in tree.tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
+    leaves = [tensor for tensor in tree.tree_leaves((args, kwargs)) if isinstance(tensor, torch.Tensor)]
     if func in _INDEXING:
-        given = [one for one in given if isinstance(one, Labelled) or one is args[0]]
-    places = {one.device for one in given if isinstance(one, Labelled) or one.dim()}
-    if len(places) > 1:
-        raise RuntimeError(f"{func} meets tensors of {', '.join(sorted(map(str, places)))}")
-    return places.pop() if places else torch.device("cpu")
+        leaves = [tensor for tensor in leaves if isinstance(tensor, Labelled) or tensor is args[0]]
+    devices = {tensor.device for tensor in leaves if isinstance(tensor, Labelled) or tensor.dim()}
+    if len(devices) > 1:
+        raise RuntimeError(f"{func} meets tensors of {', '.join(sorted(map(str, devices)))}")
+    return devices.pop() if devices else torch.device("cpu")
 
 
 class _Two(backend_registration._DummyBackendModule):
@@ -124,7 +124,7 @@ def begin() -> list[torch.device]:
     return [torch.device(NAME, number) for number in range(2)]
 
 
-def place(network: torch.nn.Module, device: torch.device) -> None:
+def put_on(network: torch.nn.Module, device: torch.device) -> None:
     """Label the weights of a network that have no label yet."""
     for module in network.modules():
         for name, weight in module._parameters.items():
@@ -153,21 +153,21 @@ def spread(model: Any, devices: list[torch.device]) -> list[str]:
     stack = getattr(inside, "language_model", getattr(inside, "text_model", inside))
     Spread(model.backbone, stack, devices)  # its hooks
     for number, layer in enumerate(stack.layers):
-        place(layer, devices[2 * number // len(stack.layers)])
-    place(model.backbone, devices[0])
+        put_on(layer, devices[2 * number // len(stack.layers)])
+    put_on(model.backbone, devices[0])
     for part in model.placement.parts.values():
-        for one in part.networks:
-            for network in networks(one):
-                place(network, devices[0])
-            if hasattr(one, "_empty"):  # unCLIP moves tensors with its networks
-                one._empty = Labelled(one._empty, devices[0])
-                one._normal = tuple(Labelled(each, devices[0]) for each in one._normal)
+        for item in part.networks:
+            for network in networks(item):
+                put_on(network, devices[0])
+            if hasattr(item, "_empty"):  # unCLIP moves tensors with its networks
+                item._empty = Labelled(item._empty, devices[0])
+                item._normal = tuple(Labelled(each, devices[0]) for each in item._normal)
     if hasattr(model, "language_model") and hasattr(model.language_model, "queries"):
         model.language_model.queries = Labelled(model.language_model.queries, devices[0])
     return [str(next(layer.parameters()).device) for layer in stack.layers]
 
 
-def outputs(model: Any, seen: Any = None) -> tuple[list[Any], Any, list[str]]:
+def outputs(model: Any, calls: Any = None) -> tuple[list[Any], Any, list[str]]:
     """Return what a model samples, answers and trains on, what it decodes, and what it writes.
 
     It is asked about `seen`, or about what it decoded.
@@ -178,7 +178,7 @@ def outputs(model: Any, seen: Any = None) -> tuple[list[Any], Any, list[str]]:
 
     latents = model.represent(PROMPTS, [0, 1], SamplingParams())
     images = model.decode(latents, [5, 6])
-    numbers = [*latents, *model.yes_no(images if seen is None else seen, QUESTIONS)]
+    numbers = [*latents, *model.yes_no(images if calls is None else calls, QUESTIONS)]
     requests = [ChatRequest("list", "cats", "Name it.", temperature=1.0, seed=s, max_words=4) for s in (0, 1)]
     with torch.no_grad():
         numbers.append(trained_value(model, PROMPTS, latents).cpu().numpy())
@@ -201,12 +201,12 @@ def main(goldens: str, *names: str) -> None:
         expected = {name: outputs(model) for name, model in models.items()}
         devices = begin()
         for name, model in models.items():
-            places = spread(model, devices)
-            known, decoded, written = expected[name]
+            paths = spread(model, devices)
+            labels, decoded, written = expected[name]
             with Pretend():
                 numbers, images, words = outputs(model, decoded)
-            told = (_furthest(numbers, known), _furthest(images, decoded), words == written)
-            print(name, *told, ",".join(sorted(set(places))), flush=True)
+            messages = (_furthest(numbers, labels), _furthest(images, decoded), words == written)
+            print(name, *messages, ",".join(sorted(set(paths))), flush=True)
         for module in model.backbone.modules():
             module._forward_pre_hooks.clear()
         try:

@@ -21,26 +21,26 @@ def test_the_revision_of_a_hub_id_is_what_is_fetched(
     """Every adapter fetches its id at the revision, other repositories at their main branch, and loads it."""
     path = Path(every_model.paths[name]["path"])
     options = {}
-    places = {"org/it": path}
+    paths = {"org/it": path}
     if name == "emu3":
-        places = {"org/it": path / "Emu3-Gen", "org/Emu3-Chat": path / "Emu3-Chat"}
+        paths = {"org/it": path / "Emu3-Gen", "org/Emu3-Chat": path / "Emu3-Chat"}
         options = {"vision": str(path / "Emu3-VisionTokenizer")}
     if name == "seed-llama":
-        places[OTHERS[name]] = path / "seed-tokenizer-2"
+        paths[OTHERS[name]] = path / "seed-tokenizer-2"
     fetched = []
 
     def fetch(repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
         fetched.append((repository, revision))
         assert allow_patterns
-        return str(places[repository])
+        return str(paths[repository])
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
     model = every_model.load(name, path="org/it", revision="v1", **options)
-    assert fetched == [("org/it", "v1"), *((one, None) for one in [OTHERS.get(name)] if one)]
+    assert fetched == [("org/it", "v1"), *((item, None) for item in [OTHERS.get(name)] if item)]
     expected = every_model.load(name).backbone.state_dict()
-    found = model.backbone.state_dict()
-    assert expected.keys() == found.keys()
-    assert all(bool((found[key] == weight).all()) for key, weight in expected.items())
+    actual = model.backbone.state_dict()
+    assert expected.keys() == actual.keys()
+    assert all(bool((actual[key] == weight).all()) for key, weight in expected.items())
     mark = checkpoint_options(every_model.registry.entry("model", name).options)["path"]
     assert mark.revision == "revision"
 

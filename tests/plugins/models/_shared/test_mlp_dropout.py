@@ -72,7 +72,7 @@ def test_masks_are_counted_from_the_end():
 @pytest.mark.parametrize("site", ["mlp_out", "mlp_inner"])
 def test_it_is_where_the_options_say(model, layers, expected, site):
     """Of the chosen layers and the queries' positions alone, values are 0 or divided by 1 - rate."""
-    seen: dict[tuple[int, str], torch.Tensor] = {}
+    calls: dict[tuple[int, str], torch.Tensor] = {}
     handles = []
     with torch.no_grad(), mlp_dropout(
         model, [4, 5], MlpDropoutOptions(layers=layers, site=site, rate=0.25), QUERIES
@@ -80,10 +80,10 @@ def test_it_is_where_the_options_say(model, layers, expected, site):
         for number, block in enumerate(model.mlp_blocks()):  # these hooks come after those of the dropout
             handles += [
                 block.register_forward_hook(
-                    lambda _, __, out, number=number: seen.update({(number, "mlp_out"): out})
+                    lambda _, __, out, number=number: calls.update({(number, "mlp_out"): out})
                 ),
                 block.down_proj.register_forward_pre_hook(
-                    lambda _, given, number=number: seen.update({(number, "mlp_inner"): given[0]})
+                    lambda _, arguments, number=number: calls.update({(number, "mlp_inner"): arguments[0]})
                 ),
             ]
         model.features(PROMPTS[:1] * 2)
@@ -91,7 +91,7 @@ def test_it_is_where_the_options_say(model, layers, expected, site):
         handle.remove()
     width = {"mlp_out": HIDDEN, "mlp_inner": MLP}[site]
     for number in range(LAYERS):
-        zero = seen[number, site] == 0
+        zero = calls[number, site] == 0
         assert not zero[:, :-QUERIES].any()
         if number in expected:
             masks = drop_masks([4, 5], number, 0.25, QUERIES, width)
@@ -115,13 +115,13 @@ def test_kept_values_are_divided(model):
 def test_positions_all_reaches_the_prompt_too(model):
     """`positions=all` drops at every position, with the queries' masks unchanged."""
     block, values = model.mlp_blocks()[-1], torch.ones(1, 9, HIDDEN)
-    found = {}
+    actual = {}
     for positions in ("queries", "all"):
         options = MlpDropoutOptions(layers="last:1", positions=positions, rate=0.5)
         with mlp_dropout(model, [1], options, QUERIES):
-            found[positions] = block(values) == 0
-    assert found["all"][:, :-QUERIES].any()
-    assert torch.equal(found["all"][:, -QUERIES:], found["queries"][:, -QUERIES:])
+            actual[positions] = block(values) == 0
+    assert actual["all"][:, :-QUERIES].any()
+    assert torch.equal(actual["all"][:, -QUERIES:], actual["queries"][:, -QUERIES:])
 
 
 @pytest.mark.parametrize("positions", ["queries", "all"])

@@ -53,7 +53,7 @@ def watched(model: Any, offload: Offload, here: str = "") -> list[tuple[str, str
     moves: list[tuple[str, str]] = []
     placement = Placement(offload)
     for name, part in model.placement.parts.items():
-        networks = [Travelling(name, one, moves) for one in part.networks]
+        networks = [Travelling(name, network, moves) for network in part.networks]
         placement.add(name, *networks, device=GPU, here=name == here)
     model.placement = placement
     return moves
@@ -85,24 +85,24 @@ def test_frozen_parts_leave_for_training_and_come_back_unchanged(
         with torch.no_grad():
             validated = everything(model)
         moves = watched(model, offload)
-        found = gradients()
+        actual = gradients()
         with torch.no_grad():
             again = everything(model)
         left = len(moves)
         last = gradients()
-    gone = {part for part, place in moves[left:] if place == "cpu"}
+    gone = {part for part, device in moves[left:] if device == "cpu"}
     assert gone == FROZEN[name] if offload == "training" else gone < FROZEN[name]
-    for a, b, c in zip(first, found, last, strict=True):
+    for a, b, c in zip(first, actual, last, strict=True):
         assert torch.equal(a, b)
         assert torch.equal(a, c)
     same(again, validated)
     same(everything(model), expected)
 
 
-def same(found: tuple[list[Any], list[Any]], expected: tuple[list[Any], list[Any]]) -> None:
+def same(actual: tuple[list[Any], list[Any]], expected: tuple[list[Any], list[Any]]) -> None:
     """Compare images and answers bit by bit."""
-    for one, other in zip(found, expected, strict=True):
-        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    for tensor, other in zip(actual, expected, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(tensor, other, strict=True))
 
 
 @pytest.mark.parametrize("which", ADAPTERS)
@@ -114,13 +114,13 @@ def test_nothing_moves_while_the_work_stays_the_same(every_model: EveryModel, wh
     moves, parts = watched(model, "training"), model.placement.parts
     for _ in range(2):
         everything(model)
-    assert sorted(moves) == sorted((name, "cuda") for name, one in parts.items() for _ in one.networks)
+    assert sorted(moves) == sorted((name, "cuda") for name, part in parts.items() for _ in part.networks)
     moves.clear()
     with tuned_adapter(model):
         for _ in range(2):
             trained_value(model, PROMPTS, latents)
-    gone = {name: one for name, one in parts.items() if name in FROZEN[which]}
-    assert sorted(moves) == sorted((name, "cpu") for name, one in gone.items() for _ in one.networks)
+    gone = {name: part for name, part in parts.items() if name in FROZEN[which]}
+    assert sorted(moves) == sorted((name, "cpu") for name, item in gone.items() for _ in item.networks)
 
 
 def test_emu3_takes_turns_and_a_training_finds_its_policy(every_model: EveryModel) -> None:

@@ -52,17 +52,17 @@ def gradients(model: BaseModel, latents: list[Any]) -> list[torch.Tensor]:
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_spread_over_two_of_the_same(every_model: EveryModel, name: str, tmp_path: Path) -> None:
     """With the hooks of two devices, numbers, gradients and adapters are those of one."""
-    one, two = every_model.load(name), every_model.load(name, device="cpu,cpu")
-    hooks = [m for m in two.backbone.modules() if m._forward_pre_hooks]
+    first, second = every_model.load(name), every_model.load(name, device="cpu,cpu")
+    hooks = [m for m in second.backbone.modules() if m._forward_pre_hooks]
     assert len(hooks) >= 3  # two layers at least, and the norm
-    for a, b in zip(outputs(one), outputs(two), strict=True):
+    for a, b in zip(outputs(first), outputs(second), strict=True):
         assert np.array_equal(a, b)
-    latents = one.represent(PROMPTS, [0, 1], SamplingParams())
-    for a, b in zip(gradients(one, latents), gradients(two, latents), strict=True):
+    latents = first.represent(PROMPTS, [0, 1], SamplingParams())
+    for a, b in zip(gradients(first, latents), gradients(second, latents), strict=True):
         assert torch.equal(a, b)
-    new_adapter(two, rank=2, alpha=2, seed=3)
-    save_adapter(two, tmp_path / "adapter")
-    load_adapter(one, tmp_path / "adapter")
+    new_adapter(second, rank=2, alpha=2, seed=3)
+    save_adapter(second, tmp_path / "adapter")
+    load_adapter(first, tmp_path / "adapter")
 
 
 @pytest.mark.slow
@@ -76,13 +76,13 @@ def test_tensors_of_two_devices_never_meet(
     pretended = ["-m", "tests.plugins.models._shared.pretended_devices"]
     done = silmm_process("-W", "ignore", *pretended, str(goldens), *ADAPTERS)
     assert done.returncode == 0, done.stderr[-2000:]
-    *found, met = done.stdout.splitlines()
-    assert [line.split()[0] for line in found] == list(ADAPTERS)
-    for line in found:
-        _, far, levels, words, places = line.split()
+    *actual, met = done.stdout.splitlines()
+    assert [line.split()[0] for line in actual] == list(ADAPTERS)
+    for line in actual:
+        _, far, levels, words, devices = line.split()
         assert float(far) < 1e-4, line
         assert float(levels) <= 1, line
-        assert (words, places) == ("True", "pretended:0,pretended:1"), line
+        assert (words, devices) == ("True", "pretended:0,pretended:1"), line
     assert re.search("meets tensors of pretended:0, pretended:1", met)  # without the hooks
 
 
@@ -90,8 +90,8 @@ def test_layers_are_shared_out_whole_and_the_rest_stays() -> None:
     """Each device gets about as many bytes, in order; embeddings, norm and head are on the first."""
     backbone = llama(layers=4)
     Spread(backbone, backbone.model, [CPU, META]).to(CPU)
-    places = [{p.device.type for p in layer.parameters()} for layer in backbone.model.layers]
-    assert places == [{"cpu"}, {"cpu"}, {"meta"}, {"meta"}]
+    layers = [{p.device.type for p in layer.parameters()} for layer in backbone.model.layers]
+    assert layers == [{"cpu"}, {"cpu"}, {"meta"}, {"meta"}]
     rest = [p for name, p in backbone.named_parameters() if ".layers." not in name]
     assert {p.device.type for p in rest} == {"cpu"}
     assert {b.device.type for b in backbone.buffers()} == {"cpu"}
@@ -111,19 +111,19 @@ def test_states_go_where_the_layers_are() -> None:
 
     backbone = llama(layers=4)
     Spread(backbone, backbone.model, [CPU, META]).to(CPU)
-    seen: list[set[str]] = []
+    calls: list[set[str]] = []
 
     def note(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         rotary = kwargs.get("position_embeddings") or ()
         tensors = [*args, kwargs.get("attention_mask"), kwargs.get("position_ids"), *rotary]
-        seen.append({t.device.type for t in tensors if isinstance(t, torch.Tensor)})
+        calls.append({t.device.type for t in tensors if isinstance(t, torch.Tensor)})
 
     for layer in backbone.model.layers:
         layer.register_forward_pre_hook(note, with_kwargs=True)
     cache: Any = DynamicCache(config=backbone.config)
     with torch.no_grad(), pytest.raises(NotImplementedError, match="meta"):  # nothing comes back from there
         backbone.model(input_ids=torch.tensor([[1, 2, 3]]), past_key_values=cache, use_cache=True)
-    assert seen == [{"cpu"}, {"cpu"}, {"meta"}, {"meta"}]
+    assert calls == [{"cpu"}, {"cpu"}, {"meta"}, {"meta"}]
     assert [layer.keys.device.type for layer in cache.layers] == ["cpu", "cpu", "meta", "meta"]
 
 

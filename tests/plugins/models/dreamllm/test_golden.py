@@ -38,7 +38,7 @@ def model(request, golden, tmp_path_factory) -> DreamLlm:
 def wrapped(golden, model):
     """Return stock Llama with the recorded weights and a fresh LoRA of plain peft."""
     config = json.loads((golden / "original" / "config.json").read_text())
-    options = LlamaConfig(**{key: one for key, one in config.items() if key != "model_type"})
+    options = LlamaConfig(**{key: item for key, item in config.items() if key != "model_type"})
     stock = LlamaForCausalLM.from_pretrained(golden / "original", config=options)
     return get_peft_model(stock, LoraConfig(r=2, target_modules=model.lora_targets)).eval()
 
@@ -97,9 +97,9 @@ def test_an_adapter_gives_the_stock_classs_h(golden, expected, tmp_path):
     words = torch.tensor([[*expected["prompts"][1]["input_ids"], model.tokenizer.special["<dream_start>"]]])
     queries = model.query_embeddings()
     vectors = torch.cat([tuned.get_input_embeddings()(words), queries[None]], 1)
-    theirs = tuned.base_model.model.model(inputs_embeds=vectors).last_hidden_state[0, -len(queries) :]
-    assert (theirs - torch.from_numpy(expected["H1"])).abs().max() > 0.01
-    for folder, h in ((tmp_path / "adapter", theirs), (None, expected["H1"])):
+    reference = tuned.base_model.model.model(inputs_embeds=vectors).last_hidden_state[0, -len(queries) :]
+    assert (reference - torch.from_numpy(expected["H1"])).abs().max() > 0.01
+    for folder, h in ((tmp_path / "adapter", reference), (None, expected["H1"])):
         load_adapter(model, folder)
         close(model.represent([expected["prompts"][1]["prompt"]], [0], SamplingParams())[0], h)
 

@@ -65,10 +65,10 @@ def test_guided_sampling_is_that_of_transformers(model: Emu3, stock: Any) -> Non
         do_sample=False,
         max_new_tokens=len(forced),
     )
-    (ours,) = sample(model.policy, [canvas], SamplingParams(temperature=0.0), guidance=3.0)
+    (sampled,) = sample(model.policy, [canvas], SamplingParams(temperature=0.0), guidance=3.0)
     expected = out[0, len(canvas.prefix) :].tolist()
-    assert [*grammar.body(tokens, ours), *grammar.closing(tokens)] == expected
-    assert len(set(ours.reshape(-1).tolist())) > 1
+    assert [*grammar.body(tokens, sampled), *grammar.closing(tokens)] == expected
+    assert len(set(sampled.reshape(-1).tolist())) > 1
 
 
 def test_images_are_those_of_transformers(model: Emu3, stock: Any) -> None:
@@ -76,8 +76,8 @@ def test_images_are_those_of_transformers(model: Emu3, stock: Any) -> None:
     codes = np.arange(12, dtype=np.int32).reshape(4, 3)
     tokens = model.tokenizer.tokens
     ids = torch.tensor([[*grammar.body(tokens, codes), *grammar.closing(tokens), tokens.eos]])
-    theirs = stock.decode_image_tokens(image_tokens=ids, height=4, width=3)[0]
-    torch.testing.assert_close(model.vision.decode_pixels(codes), theirs, rtol=1e-5, atol=1e-5)
+    expected = stock.decode_image_tokens(image_tokens=ids, height=4, width=3)[0]
+    torch.testing.assert_close(model.vision.decode_pixels(codes), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("sampling", [SamplingParams(), SamplingParams(0.8, 0.9, 10)], ids=str)
@@ -130,13 +130,13 @@ def test_chunks_of_the_head(written: Path, chunk: int) -> None:
     """The chunked head gives the values and gradients of the whole one."""
     codes = [np.arange(16, dtype=np.int32), np.arange(16, dtype=np.int32)[::-1].copy()]
 
-    def value_and_gradients(one: Emu3) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        new_adapter(one, rank=2, alpha=2, seed=0)
-        parameters = trainable_parameters(one)
+    def value_and_gradients(tensor: Emu3) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        new_adapter(tensor, rank=2, alpha=2, seed=0)
+        parameters = trainable_parameters(tensor)
         with torch.no_grad():
             for i, parameter in enumerate(parameters.values()):
                 parameter.normal_(std=0.1, generator=torch.Generator().manual_seed(i))
-        value = one.log_likelihood(PROMPTS[:2], codes)
+        value = tensor.log_likelihood(PROMPTS[:2], codes)
         return value.detach(), list(torch.autograd.grad(value.sum(), list(parameters.values())))
 
     actual = value_and_gradients(tiny(written, head_chunk=chunk))

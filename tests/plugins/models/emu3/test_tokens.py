@@ -28,13 +28,13 @@ def original(written: Path) -> Emu3Tokenizer:
 
 def lowest_rank_first(piece: bytes) -> list[int]:
     """Return the ids of one word: join the pair whose union has the lowest rank until none has one."""
-    known = ranks()
+    labels = ranks()
     parts = [bytes([byte]) for byte in piece]
     while True:
-        joined = [(known.get(a + b, ROWS), i) for i, (a, b) in enumerate(pairwise(parts))]
+        joined = [(labels.get(a + b, ROWS), i) for i, (a, b) in enumerate(pairwise(parts))]
         rank, at = min(joined, default=(ROWS, 0))
         if rank == ROWS:
-            return [known[part] for part in parts]
+            return [labels[part] for part in parts]
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
 
 
@@ -42,8 +42,8 @@ def lowest_rank_first(piece: bytes) -> list[int]:
 def test_a_word_is_merged_by_rank(original: Emu3Tokenizer, word: str) -> None:
     """Merging the lowest rank first, the definition of such a file, gives the same ids for any word."""
     piece = f" {word}"
-    known = ranks().get(piece.encode())
-    expected = lowest_rank_first(piece.encode()) if known is None else [known]
+    labels = ranks().get(piece.encode())
+    expected = lowest_rank_first(piece.encode()) if labels is None else [labels]
     assert original.encode(piece) == expected
 
 

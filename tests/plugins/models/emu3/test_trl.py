@@ -58,7 +58,7 @@ def with_codes_first(model: Emu3) -> Any:
 
 def moved(ids: list[int], first: int) -> list[int]:
     """Return ids in the vocabulary that begins with the codes."""
-    return [one - first if one >= first else one + CODES for one in ids]
+    return [item - first if item >= first else item + CODES for item in ids]
 
 
 def row(model: Emu3, preference: Preference, pair: tuple[int, int]) -> dict[str, list[int]]:
@@ -71,7 +71,7 @@ def row(model: Emu3, preference: Preference, pair: tuple[int, int]) -> dict[str,
     return {"prompt_ids": prompt, "chosen_ids": chosen, "rejected_ids": rejected}
 
 
-def ours(model: Emu3, reference: Emu3, data: list[Preference]) -> torch.Tensor:
+def silmm_losses(model: Emu3, reference: Emu3, data: list[Preference]) -> torch.Tensor:
     """Return our mean loss over all pairs, grouped by prompt."""
     stored = []
     for p in data:
@@ -92,8 +92,8 @@ def test_loss_and_gradients_are_trls(written: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         for parameter in parameters.values():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    loss = ours(model, reference, data)
-    mine = torch.autograd.grad(loss, list(parameters.values()))
+    loss = silmm_losses(model, reference, data)
+    own = torch.autograd.grad(loss, list(parameters.values()))
     assert abs(float(loss) - math.log(2)) > 0.01
 
     trainer = trl_trainer(with_codes_first(model), with_codes_first(reference), tmp_path)
@@ -101,7 +101,7 @@ def test_loss_and_gradients_are_trls(written: Path, tmp_path: Path) -> None:
     # TRL would count ends of rows, which nobody chooses, as if the model had sampled them
     batch["completion_mask"] = batch["completion_mask"] * (batch["input_ids"] < CODES)
     trainer.model.eval()
-    theirs = trainer._compute_loss(trainer.model, batch, return_outputs=False)
-    assert float(loss) == pytest.approx(float(theirs), rel=1e-5)
-    for a, b in zip(mine, torch.autograd.grad(theirs, list(parameters.values())), strict=True):
+    expected = trainer._compute_loss(trainer.model, batch, return_outputs=False)
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    for a, b in zip(own, torch.autograd.grad(expected, list(parameters.values())), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
