@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from silmm.bench.leaderboard.ranking import Board
     from silmm.bench.leaderboard.results import Result
+    from silmm.contracts.executors import Executor
     from silmm.engine.run import RunResult
 
 
@@ -177,6 +178,7 @@ def run(
     config: str | Path | None = None,
     sets: Mapping[str, object] | Sequence[str] = (),
     workers: int = 1,
+    executor: Executor | None = None,
     until: str | None = None,
     from_: str | None = None,
     shard: tuple[int, int] | None = None,
@@ -193,6 +195,7 @@ def run(
         config: a TOML file of settings.
         sets: options of components, as ``{"sampler.top_p": 0.9}`` or ``["sampler.top_p=0.9"]``.
         workers: processes that share the work; the result does not depend on it.
+        executor: runs the shards in place of `workers` processes, as ``silmm.build("executor", "local", workers=2)``.
         until: stop after this stage of the first iteration.
         from_: begin at this stage of the first iteration.
         shard: (i, n): do only the shards whose number is i modulo n.
@@ -214,8 +217,8 @@ def run(
     resolved = resolve_settings(registry, None if config is None else Path(config), settings, sets)
     folder = resolved.default_run_dir if run_dir is None else Path(run_dir)
     result = start(
-        resolved, folder, workers=workers, until=until, from_=from_, shard=shard, observers=observers,
-        registry=registry,
+        resolved, folder, workers=workers, executor=executor, until=until, from_=from_, shard=shard,
+        observers=observers, registry=registry,
     )
     if rank() == 0:  # other ranks only train
         write_report(folder)

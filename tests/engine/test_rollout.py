@@ -10,12 +10,12 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from silmm.engine.workers.run_components import Components
 
 from silmm.engine import rollout as rollout_module
 from silmm.engine.rollout import PolicyRollout
 from silmm.engine.stages.seed_scope import SeedScope
 from silmm.engine.validation import trainer_input
+from silmm.engine.workers.run_components import Components
 from silmm.errors import PluginError, UsageError
 from silmm.seeds import derive
 from silmm.storage.paths import RunFolder

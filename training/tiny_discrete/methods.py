@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from silmm.engine.workers.run_components import Components
 from silmm_benchmarks.shapes.benchmark import SPLITS
 from silmm_benchmarks.shapes.evaluation.sampled_images import Plan, Setting, adapter_digest, facts_right, sample
 from silmm_benchmarks.shapes.evaluation.vqa_accuracy import accuracy_by_scene
@@ -35,6 +34,7 @@ from silmm.engine.preferences import stored_preferences
 from silmm.engine.rollout import PolicyRollout
 from silmm.engine.settings_resolution import resolve_settings
 from silmm.engine.stages.seed_scope import SeedScope
+from silmm.engine.workers.run_components import Components
 from silmm.lora.loading import load_adapter
 from silmm.registry.registry import Registry
 from silmm.seeds import derive
