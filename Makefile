@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 READY := $(VENV)/.ready
 
-.PHONY: run test check bench setup clean
+.PHONY: run test test-all check bench setup clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -18,10 +18,15 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY)   ## align the embedded tiny model and report what changed
 	$(BIN)/silmm run --workers $(WORKERS) $(ARGS)
 
-# a thread each, or the processes would share the cores twice over
-test: export OMP_NUM_THREADS := 1
-test: $(READY)   ## all tests, in WORKERS processes
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
+# one thread per process, or the processes would share the cores twice over
+test test-all: export OMP_NUM_THREADS := 1
+TEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+
+test: $(READY)   ## all tests that take seconds, in WORKERS processes
+	$(TEST) -m "not slow" $(ARGS)
+
+test-all: $(READY)   ## the slow ones too: dense sweeps, whole runs, networks of full size
+	$(TEST) $(ARGS)
 
 check: $(READY)   ## lint, formatting of imports, types, import rules
 	$(BIN)/ruff check .

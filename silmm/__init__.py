@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Item,
         JudgedImage,
         Mode,
+        OwnEvaluation,
         Problem,
         Request,
     )
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
         Sampler,
         Scorer,
     )
+    from silmm.contracts.executors import Executor
     from silmm.contracts.generators import GenerationFailure, Generator, GeneratorOptions
     from silmm.contracts.hookspecs import hookimpl
-    from silmm.contracts.judges import FeedbackJudge, Judge
+    from silmm.contracts.judges import Detections, FeedbackJudge, Judge
     from silmm.contracts.models import (
         BaseModel,
         Capability,
@@ -74,13 +76,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "silmm.bench.leaderboard.results": "Result",
     "silmm.contracts.benchmarks": "Benchmark BenchmarkOptions Column FolderImages ImageFile Item JudgedImage Mode "
-    "Problem Request",
+    "OwnEvaluation Problem Request",
     "silmm.contracts.candidates": "Candidate Pair Prompt Question Sampled",
     "silmm.contracts.components": "Aggregation AnswerScorer Distance Kernel PairRule Prompter PrompterResult "
     "Questioner Sampler Scorer",
+    "silmm.contracts.executors": "Executor",
     "silmm.contracts.generators": "GenerationFailure Generator GeneratorOptions",
     "silmm.contracts.hookspecs": "hookimpl",
-    "silmm.contracts.judges": "FeedbackJudge Judge",
+    "silmm.contracts.judges": "Detections FeedbackJudge Judge",
     "silmm.contracts.models": "BaseModel Capability ChatRequest Image Latent Preference SamplingParams "
     "ValidationScore",
     "silmm.contracts.options": "NoOptions Options option presets",
@@ -108,8 +111,10 @@ __all__ = [
     "ChatRequest",
     "Column",
     "DataError",
+    "Detections",
     "Distance",
     "EvalResult",
+    "Executor",
     "FeedbackJudge",
     "FolderImages",
     "GenerationFailure",
@@ -129,6 +134,7 @@ __all__ = [
     "NoOptions",
     "Options",
     "OutOfSpace",
+    "OwnEvaluation",
     "Pair",
     "PairRule",
     "PluginError",

@@ -12,10 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from silmm_benchmarks.data.catalogue import CATALOGUE
 
-import silmm  # noqa: F401  # before anything imports torchvision (silmm.torchvision_import)
-from silmm.storage.user_folders import data_root
+from tests import shape_checking
+
+shape_checking.install()  # before the modules that it checks
+
+from silmm_benchmarks.data.catalogue import CATALOGUE  # noqa: E402
+
+import silmm  # noqa: E402, F401  # before anything imports torchvision (silmm.torchvision_import)
+from silmm.storage.user_folders import data_root  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -36,8 +41,16 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow tests, so that no process of several is left alone with them at the end."""
+    """Begin with the slow tests, and keep tests together that share what their file makes once.
+
+    Of several processes (`--dist loadgroup`) none is left alone with slow tests at the end, and a fixture of a
+    module's scope is made in one of them.
+    """
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values() if isinstance(item, pytest.Function) else ()
+        if any(definitions[-1].scope in ("module", "class") for definitions in fixtures):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session", autouse=True)

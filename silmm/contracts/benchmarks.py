@@ -144,7 +144,7 @@ class BenchmarkOptions(Options):
     batch_size: int = option(64, "silmm run: images sampled at once", ge=1, unit="images")
     mode: Literal["official", "fixed"] = option("official", "silmm run: the rules, as --mode of silmm bench")
     judges: dict[str, str] = option(
-        {}, "silmm run: other judges than the official ones, ROLE=NAME[:PATH] with commas (silmm run --judge)"
+        {}, "silmm run: other judges than the official ones, ROLE=NAME[:PATH] with commas"
     )
     judge_options: dict[str, str] = option({}, "silmm run: options of judges, ROLE.OPTION=VALUE with commas")
     canaries: Literal["stop", "warn", "off"] = option(
@@ -252,7 +252,8 @@ class Benchmark(ABC):
         """Aggregate to the columns of the paper, with n and intervals over prompts."""
 
     def excluded(self, prompt: str, own_prompts: Collection[str]) -> bool:
-        """Say whether training on `prompt` would contaminate the benchmark; by default, whether it is one of its own.
+        """Return whether training on `prompt` would contaminate the benchmark; by default,
+            whether it is one of its own.
 
         Args:
             prompt: a prompt of a training run.

@@ -2,70 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from silmm.contracts.components import PrompterResult
-from silmm.contracts.executors import Executor, Task
+from silmm.contracts.executors import Task
 from silmm.contracts.training import TrainingJob
-from silmm.engine.stages.candidate_views import IMAGES, stored_answers, view_columns
-from silmm.engine.stages.pair_stage import allowed_pairs, choose_pairs
+from silmm.engine.session import Session, Stopped
+from silmm.engine.stages.candidate_views import IMAGES
 from silmm.engine.stages.plugin_calls import blaming
-from silmm.engine.stages.prompt_stage import keep_prompts, write_prompts
 from silmm.engine.stages.seed_scope import SeedScope
 from silmm.engine.training_log import TrainingLog
 from silmm.engine.validation import trainer_input
+from silmm.engine.whole_tables import WholeTables, described
 from silmm.engine.workers.run_components import Components
 from silmm.errors import DataError, Incomplete, UsageError
 from silmm.lora.adapter_record import check_adapter, finished_adapter, seal_adapter
-from silmm.registry.observers import Observers
-from silmm.storage.atomic_files import atomic_folder, atomic_write, make_folder
-from silmm.storage.json_files import to_json
+from silmm.storage.atomic_files import atomic_folder, make_folder
 from silmm.storage.lock import turn
-from silmm.storage.paths import BEFORE_PAIRS, FEATURES, SHARDED, STAGES, IterationFolder, RunFolder
+from silmm.storage.paths import BEFORE_PAIRS, FEATURES, SHARDED, STAGES, IterationFolder
 from silmm.storage.shards import Shards
-from silmm.storage.tables import prompt_table, read_pairs, read_prompts
-from silmm.storage.timings import Timings
 
 if TYPE_CHECKING:
     from silmm.engine.settings import RunSettings
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, the units done and their total (0: not known)."""
-
-
-class Stopped(Exception):  # not an error: the way out of the loop that --until asks for
-    """Raised when the stage of `--until` is finished."""
-
-
-@dataclass(frozen=True)
-class Session:
-    """One process at work on a run."""
-
-    settings: RunSettings
-    identity: Mapping[str, Any]
-    """What :meth:`RunSettings.identity` was at the start."""
-    folder: RunFolder
-    components: Components
-    executor: Executor
-    observers: Observers
-    progress: Progress
-    timings: Timings
-    excluded: Callable[[str], bool]
-    """Says which prompts are held out for evaluation: all that the loop sees of a benchmark."""
-    until: str | None = None
-    from_: str | None = None
-    shard: tuple[int, int] | None = None
-
-    def mine(self, shard: int) -> bool:
-        """Say whether this process does the shard."""
-        return self.shard is None or shard % self.shard[1] == self.shard[0]
-
 
 class Iteration:
     """The stages of one iteration, called in order; each does nothing where its work is done."""
@@ -78,6 +40,7 @@ class Iteration:
         self._reference = reference
         self._folder: IterationFolder = session.folder.iteration(number)
         self._scope = SeedScope(session.settings.seed, number)
+        self._whole = WholeTables(session, self._folder, self._scope, reference)
 
     # --------------------------------------------------------------------------------------- stages
 
@@ -89,7 +52,7 @@ class Iteration:
             if self._folder.prompts.missing():
                 self._require_allowed("prompts", "the prompts")
                 with self._timed("prompts"):
-                    table = self._make_prompts()
+                    table = self._whole.prompts()
                 self._announce("prompts", table)
             self._folder.prompts.seal()
             self._session.progress("prompts", count := self._folder.prompt_count(), count)
@@ -115,7 +78,7 @@ class Iteration:
                 if self._folder.pairs.missing():
                     self._require_allowed("pairs", "the pairs")
                     with self._timed("pairs"):
-                        table, counts = self._new_pairs()
+                        table, counts = self._whole.pairs()
                         self._folder.pairs.commit(0, table, counts)
                     self._announce("pairs", table)
                 self._folder.pairs.seal()
@@ -180,7 +143,7 @@ class Iteration:
         with self._until(stage):
             if not skip:
                 self._shards(
-                    stage, [shard for shard in self._folder.missing(stage) if self._session.mine(shard)]
+                    stage, [shard for shard in self._folder.missing(stage) if self._session.owns_shard(shard)]
                 )
 
     def _shards(self, stage: str, todo: list[int]) -> None:
@@ -197,7 +160,7 @@ class Iteration:
         sizes = {
             shard: min(size, count - shard * size)
             for shard in range(self._folder.shard_count())
-            if stage == FEATURES or self._session.mine(shard)
+            if stage == FEATURES or self._session.owns_shard(shard)
         }
         total, done = sum(sizes.values()), sum(sizes.values()) - sum(sizes[shard] for shard in todo)
         self._session.progress(stage, done, total)
@@ -220,7 +183,7 @@ class Iteration:
         if usable <= 0:
             raise DataError(
                 f"Stage {stage} ended with nothing that the next one could use in {table.folder}: "
-                f"{_described(totals)}. Look at its tables, choose other prompts or another component, "
+                f"{described(totals)}. Look at its tables, choose other prompts or another component, "
                 "and use a new run directory."
             )
         if announce and stage == FEATURES:
@@ -243,105 +206,6 @@ class Iteration:
             self._finish(stage, announce=False)
 
     # ------------------------------------------------------------------------------------ the work
-
-    def _make_prompts(self) -> pa.Table:
-        result = self._new_prompts()
-        self._settings.require(self._session.identity)  # what was just read is what run.json names
-        self._check_some(result)
-        atomic_write(self._folder.prompter, to_json(self._prompter_counts(result)))
-        table = prompt_table(result.prompts)
-        self._folder.prompts.commit(0, table, result.rejected)
-        return table
-
-    def _new_prompts(self) -> PrompterResult:
-        limit, wanted = self._settings.limit, self._settings.prompts
-        if isinstance(wanted, str):
-            return keep_prompts(
-                read_prompts(Path(wanted)), limit, self._session.excluded,
-                reads=self._session.components.model(self._reference).reads,
-            )
-        self._session.progress("prompts", 0, count := min(wanted, limit or wanted))
-        return write_prompts(
-            self._session.components.model(self._reference),
-            self._session.components.get("prompter"),
-            count, self._scope, self._session.excluded, self._session.components.entry("prompter").described,
-        )
-
-    def _prompter_counts(self, result: PrompterResult) -> dict[str, object]:
-        asked = self._settings.prompts
-        return {
-            "asked": asked if isinstance(asked, int) else None,
-            "limit": self._settings.limit,
-            "made": len(result.prompts),
-            "partial": self._settings.limit is not None,
-            "rejected": dict(result.rejected),
-        }
-
-    def _check_some(self, result: PrompterResult) -> None:
-        if not result.prompts:
-            raise DataError(
-                f"No prompt is left to work on: {_described(result.rejected)}. "
-                "Ask for more prompts, or give other ones with --prompts FILE."
-            )
-
-    def _new_pairs(self) -> tuple[pa.Table, dict[str, int]]:
-        counts: dict[str, int] = {}
-        if self._settings.pairs is not None:
-            table, counts = allowed_pairs(
-                self._own_pairs(Path(self._settings.pairs)), self._settings.limit, self._session.excluded
-            )
-            self._settings.require(self._session.identity)
-        else:
-            table, counts = self._chosen_pairs()
-        if not table.num_rows:
-            if self._offline():
-                raise DataError(
-                    f"{self._settings.pairs} holds not one pair to train on ({_described(counts)}). Give pairs "
-                    "of prompts that the benchmark does not hold out, or --benchmark none."
-                )
-            scored = self._folder.table("scores").totals()
-            raise DataError(
-                f"There is not one pair to train on ({_described({**scored, **counts})}). Look at the "
-                f"scores in {self._folder.path}; another pair rule or scorer, or more images per "
-                "prompt, may help."
-            )
-        return table, counts
-
-    def _own_pairs(self, path: Path) -> pa.Table:
-        table = read_pairs(path)
-        continuous = self._session.components.continuous
-        column, kind = ("features", "continuous") if continuous else ("z", "discrete")
-        without = table[f"chosen_{column}"].null_count + table[f"rejected_{column}"].null_count
-        if without:
-            raise DataError(
-                f"{path}: --model {self._settings.model} is {kind}, so each pair needs 'chosen_{column}' and "
-                f"'rejected_{column}'; {without} of them are missing."
-            )
-        return table
-
-    def _chosen_pairs(self) -> tuple[pa.Table, dict[str, int]]:
-        components, folder = self._session.components, self._folder
-        entry, rule = components.entry("pair-rule"), components.get("pair-rule")
-        prompts, size = folder.prompts.table(), self._settings.shard_size
-        parts: list[pa.Table] = []
-        total: dict[str, int] = {}
-        for shard in range(folder.shard_count()):
-            part = prompts.slice(shard * size, size)
-            candidates = folder.table("candidates").read(shard, view_columns(entry.needs))
-            asked = "answers" in entry.needs
-            table, counts = choose_pairs(
-                rule, part, candidates, folder.table("scores").read(shard),
-                scope=self._scope, who=entry.described,
-                questions=folder.table("questions").read(shard) if asked else None,
-                answers=stored_answers(folder.table("answers").read(shard)) if asked else None,
-                latents=components.latents(
-                    "pair-rule", lambda: components.model(self._reference), part, candidates
-                ),
-            )
-            parts.append(table)
-            total = _added(total, counts)
-            self._session.progress("pairs", min((shard + 1) * size, len(prompts)), len(prompts))
-        return pa.concat_tables(parts), total
 
     def _train(self) -> None:
         session, folder = self._session, self._folder
@@ -395,11 +259,3 @@ def usable_totals(folder: IterationFolder) -> dict[str, dict[str, int]]:
     if not folder.prompts.missing():
         tables.update({name: folder.table(name) for names in SHARDED.values() for name in names})
     return {name: table.totals() for name, table in tables.items() if not table.missing()}
-
-
-def _added(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
-    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
-
-
-def _described(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name}: {number}" for name, number in counts.items()) or "no rows at all"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from silmm.engine.iteration import Iteration, Session
+from silmm.engine.iteration import Iteration
+from silmm.engine.session import Session
 
 
 def improve(session: Session) -> list[Path]:

@@ -15,8 +15,9 @@ from silmm.contracts.executors import Executor
 from silmm.contracts.records import EvalResult
 from silmm.engine import capabilities
 from silmm.engine import distributed as ranks
-from silmm.engine.iteration import Session, Stopped, require_offline_fits, usable_totals
+from silmm.engine.iteration import require_offline_fits, usable_totals
 from silmm.engine.loop import improve
+from silmm.engine.session import Session, Stopped
 from silmm.engine.settings import digest_of
 from silmm.engine.stages.pair_stage import makes_pairs
 from silmm.engine.workers.local_executor import LocalExecutor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from contextlib import suppress
@@ -280,18 +281,14 @@ def test_shards_together_make_the_whole_result(sample, score, tmp_path, monkeypa
     assert last["path"].read_bytes() == whole["path"].read_bytes()
 
 
-@pytest.mark.slow
-def test_killed_before_any_system_call_it_ends_with_the_same_bytes(
-    sample, score, tmp_path, monkeypatch
-):
-    """For N = 1, 2, 3, …: killed before the N-th write, fsync or replace, then run again."""
+@artefacts.SWEEP
+def test_killed_before_any_system_call_it_ends_with_the_same_bytes(sample, score, tmp_path, monkeypatch, stride):
+    """Killed before the N-th write, fsync or replace and run again, it ends with the same bytes."""
     monkeypatch.setattr("silmm.bench.planning.BLOCK", 5)
     sample(tmp_path / "images")
     whole = score(tmp_path / "images", out=tmp_path / "whole")["path"]
     expected = results_of(whole.parent)
-    number = 0
-    while True:
-        number += 1
+    for number in itertools.count(1, stride):
         out = tmp_path / f"killed-{number}"
         if not artefacts.killed(partial(score, tmp_path / "images", out=out), number):
             break

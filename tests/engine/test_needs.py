@@ -9,7 +9,7 @@ import pytest
 
 import silmm.engine.run
 from silmm.engine.settings_resolution import resolve_settings
-from silmm.errors import PluginError, SettingsChanged
+from silmm.errors import Incomplete, PluginError, SettingsChanged
 from silmm.registry.registry import Registry
 from silmm.storage.paths import RunFolder
 from tests.toy import artefacts
@@ -115,7 +115,7 @@ def test_parts_of_a_run_without_questions_join(start, tmp_path):
     for part in (0, 1):
         try:
             start(tmp_path / "parts", scorer="toy-reward", arguments={"shard": (part, 2)})
-        except silmm.engine.iteration.Incomplete:
+        except Incomplete:
             assert part == 0
     start(tmp_path / "run", scorer="toy-reward")
     assert artefacts.hashes(tmp_path / "parts") == artefacts.hashes(tmp_path / "run")

@@ -24,6 +24,7 @@ def shipped() -> str:
     return (resources.files("silmm_benchmarks.t2i_compbench") / TABLE).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_table_is_what_the_pinned_pipeline_gives(official_data: OfficialData) -> None:
     """Anyone can make the table again, byte for byte but for the versions it names."""
     spacy = pytest.importorskip("spacy")

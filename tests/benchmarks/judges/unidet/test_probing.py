@@ -210,6 +210,7 @@ def examined(judge: UniDetJudge, images: list[Path]) -> dict[str, Any]:
     return {finding.name: finding for finding in found.findings}
 
 
+@pytest.mark.slow
 def test_images_through_the_detector(judge: UniDetJudge, tmp_path: Path) -> None:
     """Each image has its best detections; the user's also both suppressions and orders of colours."""
     image = tmp_path / "own.png"
@@ -221,10 +222,10 @@ def test_images_through_the_detector(judge: UniDetJudge, tmp_path: Path) -> None
     }
     (own,) = judge.detect([Image.open(image)])
     assert found["own.png"].detail.startswith(f"{len(own.labels)} detections in 480x360: {own.labels[0]} ")
-    exact = judge.look(Image.open(image), rule="exact")
+    exact = judge.detect_image(Image.open(image), rule="exact")
     counts = f"official {len(own.labels)} detections, exact {len(exact.labels)}; "
     assert found["nms, own.png"].detail.startswith(counts)
-    turned = judge.look(Image.open(image), colours="RGB")
+    turned = judge.detect_image(Image.open(image), colours="RGB")
     assert len(turned.labels) != len(own.labels)
     counts = f"BGR (official) {len(own.labels)} detections, RGB {len(turned.labels)}; "
     assert found["colours, own.png"].detail.startswith(counts)

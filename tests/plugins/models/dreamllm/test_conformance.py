@@ -14,19 +14,22 @@ PROMPTS = ["a cat", "the red cube is on the left of the blue sphere.", "no cat, 
 QUESTIONS = [["Is there a cat?"], ["Is there a cube?", "Is the red cube on the left?"], [], ["Yes?"] * 3]
 
 
-class TestWritten(BaseModelConformance):
+class _DreamLlm(BaseModelConformance):
+    @pytest.fixture
+    def cases(self):
+        return Cases(PROMPTS, QUESTIONS, SamplingParams())
+
+
+@pytest.mark.slow
+class TestWritten(_DreamLlm):
     """The kit on a checkpoint that is written here."""
 
     @pytest.fixture
     def make(self, written):
         return lambda: load(written)
 
-    @pytest.fixture
-    def cases(self):
-        return Cases(PROMPTS, QUESTIONS, SamplingParams())
 
-
-class TestRecorded(TestWritten):
+class TestRecorded(_DreamLlm):
     """The kit on the recorded checkpoint."""
 
     @pytest.fixture

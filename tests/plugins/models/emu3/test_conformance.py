@@ -31,6 +31,7 @@ class _Emu3(BaseModelConformance):
         check_registration(Registry.load().entry("model", "emu3"), model)
 
 
+@pytest.mark.slow
 class TestTransformersLayout(_Emu3):
     """Random weights in the -hf layout, with Chat in the original one."""
 
@@ -39,6 +40,7 @@ class TestTransformersLayout(_Emu3):
         return lambda: tiny(written, "Emu3-Gen-hf", **UNGUIDED)
 
 
+@pytest.mark.slow
 class TestOriginalLayout(_Emu3):
     """Random weights in the original layout, which answers its questions itself."""
 

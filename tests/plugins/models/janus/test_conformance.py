@@ -18,14 +18,7 @@ CASES = Cases(
 )
 
 
-class TestRandom(BaseModelConformance):
-    """A random checkpoint, sampled without guidance, as the likelihood is."""
-
-    @pytest.fixture
-    def make(self, load, folder):
-        """Load the folder anew."""
-        return lambda: load(folder, guidance=1.0)
-
+class _Janus(BaseModelConformance):
     @pytest.fixture
     def cases(self):
         """Prompts of a few and of many tokens."""
@@ -36,7 +29,17 @@ class TestRandom(BaseModelConformance):
         check_registration(Registry.load().entry("model", "janus"), model)
 
 
-class TestRecorded(TestRandom):
+@pytest.mark.slow
+class TestRandom(_Janus):
+    """A random checkpoint, sampled without guidance, as the likelihood is."""
+
+    @pytest.fixture
+    def make(self, load, folder):
+        """Load the folder anew."""
+        return lambda: load(folder, guidance=1.0)
+
+
+class TestRecorded(_Janus):
     """The recorded checkpoint in its original layout."""
 
     samples = 128

@@ -16,18 +16,21 @@ from tests.plugins.models.seed_llama.tiny_checkpoint import (
 )
 
 
-class TestSeedLlama(BaseModelConformance):
+class _SeedLlama(BaseModelConformance):
+    @pytest.fixture
+    def cases(self):
+        """Return prompts of unequal length."""
+        return Cases(PROMPTS, QUESTIONS)
+
+
+@pytest.mark.slow
+class TestWritten(_SeedLlama):
     """All checks on a checkpoint of the real classes with random weights."""
 
     @pytest.fixture
     def make(self, checkpoint):
         """Return what loads the checkpoint."""
         return lambda: read(checkpoint)
-
-    @pytest.fixture
-    def cases(self):
-        """Return prompts of unequal length."""
-        return Cases(PROMPTS, QUESTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def unclip(tmp_path_factory):
     return folder
 
 
-class TestRecorded(TestSeedLlama):
+class TestRecorded(_SeedLlama):
     """The recorded checkpoint, with a decoder of its width; it has none of its own."""
 
     samples = 128
