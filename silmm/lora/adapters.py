@@ -118,12 +118,12 @@ def trainable_parameters(model: BaseModel) -> dict[str, torch.nn.Parameter]:
 
     Names are the backbone's own, in its order. Empty when there is no adapter.
     """
-    found = {}
+    parameters = {}
     for name, parameter in model.backbone.named_parameters():
         parameter.requires_grad_(_is_adapter(name))
         if _is_adapter(name):
-            found[name] = parameter
-    return found
+            parameters[name] = parameter
+    return parameters
 
 
 def save_adapter(model: BaseModel, folder: Path) -> None:

@@ -61,7 +61,7 @@ def check_first_step(model: BaseModel, cases: Cases) -> float:
     if model.kind == "discrete":
         gains = policy - reference
     else:
-        z = torch.stack([torch.from_numpy(one) for one in latents]).to(policy)
+        z = torch.stack([torch.from_numpy(latent) for latent in latents]).to(policy)
         # Every H against the first prompt's, so that no distance is 0 by itself.
         far = (reference - z[:1]).square().mean((1, 2))
         gains = far - (policy - z[:1]).square().mean((1, 2))
@@ -89,10 +89,10 @@ def check_dropout_is_off(model: BaseModel, cases: Cases) -> None:
 def require_eval_mode(model: BaseModel, when: str) -> None:
     """Raise :class:`Nonconformance` where a part of any network of the model is in training mode."""
     for name, part in networks(model).items():
-        awake = [inner for inner, module in part.named_modules() if module.training]
-        if awake:
-            place = ".".join(filter(None, [name, awake[0]]))
-            raise Nonconformance(f"{when}: {place} is in training mode; call eval() on it")
+        in_train_mode = [inner for inner, module in part.named_modules() if module.training]
+        if in_train_mode:
+            path = ".".join(filter(None, [name, in_train_mode[0]]))
+            raise Nonconformance(f"{when}: {path} is in training mode; call eval() on it")
 
 
 def check_lora_targets(model: BaseModel) -> int:
@@ -131,29 +131,29 @@ def tuned_adapter(model: BaseModel, seed: int = 0) -> Iterator[dict[str, torch.n
 
 def networks(model: BaseModel) -> dict[str, torch.nn.Module]:
     """Return the networks that the model holds, by the path of their attribute."""
-    found: dict[str, torch.nn.Module] = {}
-    _collect("", vars(model), _DEPTH, found)
-    return found
+    collected: dict[str, torch.nn.Module] = {}
+    _collect("", vars(model), _DEPTH, collected)
+    return collected
 
 
 def _collect(
-    prefix: str, attributes: Mapping[str, object], depth: int, found: dict[str, torch.nn.Module]
+    prefix: str, attributes: Mapping[str, object], depth: int, collected: dict[str, torch.nn.Module]
 ) -> None:
     for name, value in attributes.items():
-        place = f"{prefix}{name}"
+        path = f"{prefix}{name}"
         if isinstance(value, torch.nn.Module):
-            found[place] = value
+            collected[path] = value
         elif depth and isinstance(value, (list, tuple)):
-            _collect(f"{place}.", {str(i): one for i, one in enumerate(value)}, depth - 1, found)
+            _collect(f"{path}.", {str(i): item for i, item in enumerate(value)}, depth - 1, collected)
         elif depth and isinstance(value, dict):
-            _collect(f"{place}.", {str(key): one for key, one in value.items()}, depth - 1, found)
+            _collect(f"{path}.", {str(key): item for key, item in value.items()}, depth - 1, collected)
         elif depth and hasattr(value, "__dict__") and not isinstance(value, type):
-            _collect(f"{place}.", vars(value), depth - 1, found)
+            _collect(f"{path}.", vars(value), depth - 1, collected)
 
 
 def _all_parameters(model: BaseModel) -> list[tuple[str, torch.nn.Parameter]]:
     return [
-        (f"{place}.{name}", parameter)
-        for place, part in networks(model).items()
+        (f"{path}.{name}", parameter)
+        for path, part in networks(model).items()
         for name, parameter in part.named_parameters()
     ]
