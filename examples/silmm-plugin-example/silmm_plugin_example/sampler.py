@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from silmm import BaseModel, Latent, SamplingParams
+from silmm import BaseModel, Sampled, SamplingParams
 
 
 class Spread:
@@ -16,12 +16,14 @@ class Spread:
         """Keep the bounds."""
         self.low, self.high = low, high
 
-    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Latent]:
+    def sample(self, model: BaseModel, prompts: Sequence[str], seeds: Sequence[int]) -> list[Sampled]:
         """Sample one z per (prompt, seed); the other candidates of the batch change nothing."""
-        return [
-            model.represent([prompt], [seed], SamplingParams(self._temperature(seed)))[0]
-            for prompt, seed in zip(prompts, seeds, strict=True)
-        ]
+        sampled = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            temperature = self._temperature(seed)
+            (z,) = model.represent([prompt], [seed], SamplingParams(temperature))
+            sampled.append(Sampled(z, {"temperature": temperature}))
+        return sampled
 
     def _temperature(self, seed: int) -> float:
         return self.low + (self.high - self.low) * float(np.random.default_rng(seed).random())

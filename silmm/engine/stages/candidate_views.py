@@ -54,16 +54,16 @@ def candidate_groups(
         scores: SCORES, once there are some.
         latents: features of the candidates; image tokens stand in the table.
     """
-    asked = questions_of(questions)
-    known = stored_scores(scores)
+    by_prompt = questions_of(questions)
+    score_of = stored_scores(scores)
     rows: dict[str, list[Mapping[str, Any]]] = {}
     for row in candidates.to_pylist():
         rows.setdefault(row["prompt_id"], []).append(row)
     return [
         [
             StoredCandidate(
-                row, Prompt(prompt["prompt"], prompt["category"]), scope, asked.get(prompt["prompt_id"], ()),
-                (answers or {}).get(_key(row)), known.get(_key(row)), latents,
+                row, Prompt(prompt["prompt"], prompt["category"]), scope, by_prompt.get(prompt["prompt_id"], ()),
+                (answers or {}).get(_key(row)), score_of.get(_key(row)), latents,
             )
             for row in sorted(rows.get(prompt["prompt_id"], ()), key=lambda row: int(row["candidate"]))
         ]
@@ -73,10 +73,10 @@ def candidate_groups(
 
 def questions_of(questions: pa.Table | None) -> dict[str, tuple[Question, ...]]:
     """Return the questions of each prompt_id that has some."""
-    found: dict[str, list[Question]] = {}
+    groups: dict[str, list[Question]] = {}
     for row in questions.to_pylist() if questions is not None else ():
-        found.setdefault(row["prompt_id"], []).append(Question(row["question"], row["statement"] or ""))
-    return {identity: tuple(group) for identity, group in found.items()}
+        groups.setdefault(row["prompt_id"], []).append(Question(row["question"], row["statement"] or ""))
+    return {identity: tuple(group) for identity, group in groups.items()}
 
 
 def stored_answers(answers: pa.Table) -> dict[Key, npt.NDArray[np.float64]]:

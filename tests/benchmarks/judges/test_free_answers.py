@@ -49,7 +49,7 @@ def test_answers_do_not_depend_on_the_batch(judge, images):
 
 def test_the_batch_size_changes_nothing(tiny, family, images):
     """Images seen one by one and all at once are answered alike."""
-    one, many = (load(tiny, family, batch=size).answer(images, QUESTIONS) for size in (1, 8))
+    one, many = (load(tiny, family, batch_size=size).answer(images, QUESTIONS) for size in (1, 8))
     assert one == many
 
 
