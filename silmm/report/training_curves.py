@@ -27,6 +27,8 @@ CURVES: Sequence[tuple[str, Mapping[str, str], float | None]] = (
         0.0,
     ),
     ("KL to the reference, nats per image", {"kl": "KL"}, 0.0),
+    ("self-score of the sampled images", {"score": "mean", "score_spread": "deviation within a prompt"}, None),
+    ("KL to the reference, nats per token", {"token_kl": "KL"}, 0.0),
     (
         "kernel distance over the reference's (1 is the reference)",
         {"chosen_relative": SIDES["chosen"], "rejected_relative": SIDES["rejected"]},

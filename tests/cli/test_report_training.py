@@ -106,7 +106,7 @@ def test_the_report_knows_the_metrics_of_the_real_trainer(run):
     )
     shown = text(run)
     for title, names, _ in CURVES:
-        expected = not {"chosen_logp", "kl", "validation_score"} & set(names)
+        expected = not {"chosen_logp", "kl", "score", "token_kl", "validation_score"} & set(names)
         assert (title in shown) == expected, title
     assert "effective gamma 3" in shown
     assert "Warning" not in shown

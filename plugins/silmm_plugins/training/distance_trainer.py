@@ -46,7 +46,7 @@ class DistanceTrainer(LoraTrainer[DistanceT]):
         return distance_objective(job, self.kernel, self.loss, self.gamma(job), self.options, digest)
 
     def identity(self, job: TrainingJob) -> Mapping[str, object]:
-        """Return what tells kernels apart."""
+        """Return what distinguishes kernels."""
         from silmm_plugins.training.objectives.distance_objective import kernel_identity
 
         return kernel_identity(self.kernel, job.preferences)

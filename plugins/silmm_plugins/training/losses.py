@@ -48,7 +48,7 @@ def dpo_loss(margins: Float[Tensor, "*shape"], beta: float) -> Float[Tensor, "*s
     """Return Eq. 2, -log sigmoid(beta * margin), elementwise, in nats.
 
     `margins` = [log pi(z_w|x) - log ref(z_w|x)] - [log pi(z_l|x) - log ref(z_l|x)] of any shape;
-    where policy and reference are one, it is 0 and the loss ln 2.
+    where policy and reference are equal, it is 0 and the loss ln 2.
     """
     return -F.logsigmoid(beta * margins)
 

@@ -64,7 +64,7 @@ class McDpo(LoraTrainer[McDpoOptions]):
     little about the variance of L×D numbers.
 
     The masks of a prompt come from (seed, prompt, pass) alone. So policy and reference are compared
-    under the same masks, at step 1 they are one, and the reference's values can be stored.
+    under the same masks, at step 1 they are equal, and the reference's values can be stored.
     """
 
     def objective(self, job: TrainingJob, digest: str) -> Objective:
@@ -97,7 +97,7 @@ class McDpo(LoraTrainer[McDpoOptions]):
 
         Args:
             model: declares `features` and `mlp_blocks`.
-            prompts: one for each candidate.
+            prompts: the prompt of each candidate.
             latents: the candidates, (L, D) each.
             precision: "fp32" or "bf16", of the forward passes.
             seed: of the masks.

@@ -1,4 +1,4 @@
-"""Trainers of likelihoods: a function from log-likelihoods and a batch of pairs to losses is all that one needs.
+"""Trainers of likelihoods: a function from log-likelihoods and a batch of pairs to losses makes a trainer.
 
 A package registers its own by three names of this module::
 

@@ -1,4 +1,4 @@
-"""Registration of the trainers; what is heavy is imported when one trains."""
+"""Registration of the trainers; heavy modules are imported when a trainer trains."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class SftOptions(LikelihoodOptions, DistanceOptions):
 class Sft(DistanceTrainer[SftOptions]):
     """Train LoRA weights toward the chosen; the rejected are measured, not used.
 
-    A discrete model gains likelihood of the chosen, a continuous one comes nearer to them by a kernel. The
+    A discrete model gains likelihood of the chosen, a continuous model comes nearer to them by a kernel. The
     margin in the metrics is in nats, or in units of k.
     """
 
@@ -47,7 +47,7 @@ class Sft(DistanceTrainer[SftOptions]):
         return distances.policy[distances.chosen]
 
     def identity(self, job: TrainingJob) -> Mapping[str, object]:
-        """Return what tells kernels apart, where one is used."""
+        """Return what distinguishes kernels, where a kernel is used."""
         return super().identity(job) if job.model.kind == "continuous" else {}
 
 

@@ -100,7 +100,7 @@ def train_lora(
 def _join() -> None:
     """Let this process be one of its launcher's: the first `PartialState` of a process decides.
 
-    Accelerate has to be told that there is no GPU, or each process would think itself alone.
+    Accelerate needs `cpu=True` where there is no GPU, or each process would take itself for the only process.
     """
     PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
 

@@ -163,7 +163,7 @@ def typical_distance(kernel: Kernel, preferences: Sequence[Preference]) -> float
 
 
 def kernel_identity(kernel: Kernel, preferences: Sequence[Preference]) -> dict[str, str]:
-    """Return what tells kernels apart: k(H_w, H_l) of the first pair, to the last bit."""
+    """Return what distinguishes kernels: k(H_w, H_l) of the first pair, to the last bit."""
     if not preferences or not preferences[0].pairs:
         return {}
     latents, (chosen, rejected) = preferences[0].latents, preferences[0].pairs[0]

@@ -1,4 +1,4 @@
-"""What one kind of training does with its prompts; the loop of `lora_training` does the rest."""
+"""What a kind of training computes of its prompts; the loop of `lora_training` does the rest."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Objective(Protocol):
         ...
 
     def length(self, position: int) -> int:
-        """Return about how many tokens a sequence of this prompt has, to put like with like."""
+        """Return about how many tokens a sequence of this prompt has, to batch sequences of like length."""
         ...
 
     def rows(self, position: int) -> int:

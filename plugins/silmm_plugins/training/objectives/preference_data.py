@@ -21,7 +21,7 @@ def check(preferences: Sequence[Preference]) -> None:
     """Refuse preferences that cannot be trained on.
 
     Raises:
-        DataError: there is none, one has no pairs, or a pair names the same or no candidate.
+        DataError: there are none, a prompt has no pairs, or a pair names the same or no candidate.
     """
     if not preferences:
         raise DataError(
@@ -98,7 +98,7 @@ def weights_digest(adapter: Path | None) -> str:
 
 
 def length(preference: Preference) -> int:
-    """Return about how many tokens one of its sequences has, to put like with like."""
+    """Return about how many tokens a sequence of the prompt has, to batch sequences of like length."""
     return len(preference.prompt.split()) + max(len(z) for z in preference.latents)
 
 
