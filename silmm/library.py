@@ -95,7 +95,7 @@ class LoadedModel:
         from PIL import Image as Pillow
 
         texts = _texts(prompts, "prompts")
-        own = _seeds(seeds, len(texts))
+        image_seeds = _seeds(seeds, len(texts))
         sampling = SamplingParams(temperature, top_p, top_k)
         if sampling != SamplingParams() and "nucleus" not in self.model.capabilities:
             raise UsageError(f"{self.name} does not sample tokens: leave temperature, top_p and top_k out")
@@ -105,8 +105,8 @@ class LoadedModel:
         images = []
         for first in range(0, len(texts), batch_size):
             part = slice(first, first + batch_size)
-            latents = self.model.represent(texts[part], own[part], sampling)
-            images += [Pillow.fromarray(pixels) for pixels in self.model.decode(latents, own[part])]
+            latents = self.model.represent(texts[part], image_seeds[part], sampling)
+            images += [Pillow.fromarray(pixels) for pixels in self.model.decode(latents, image_seeds[part])]
         return images
 
     def ask(
@@ -241,8 +241,8 @@ def build(kind: str, name: str, *, registry: Registry | None = None, **options: 
     registry = registry or Registry.load()
     entry = registry.entry(kind, name)
     parts = {"kernel": options.pop("kernel")} if "kernel" in entry.needs and "kernel" in options else {}
-    given = {option: Given(value, f"{option}=…") for option, value in options.items()}
-    return registry.build(kind, name, complete(entry.options, f"{entry.kind} {name!r}", given), **parts)
+    values = {option: Given(value, f"{option}=…") for option, value in options.items()}
+    return registry.build(kind, name, complete(entry.options, f"{entry.kind} {name!r}", values), **parts)
 
 
 class Leaderboard(tuple["Board", ...]):
@@ -297,7 +297,7 @@ def _texts(texts: Sequence[str], name: str) -> list[str]:
 
 
 def _seeds(seeds: Sequence[int] | None, count: int) -> list[int]:
-    own = list(range(count)) if seeds is None else list(seeds)
-    if len(own) != count:
-        raise UsageError(f"{count} texts and {len(own)} seeds; give one seed per text")
-    return own
+    numbers = list(range(count)) if seeds is None else list(seeds)
+    if len(numbers) != count:
+        raise UsageError(f"{count} texts and {len(numbers)} seeds; give one seed per text")
+    return numbers

@@ -60,6 +60,10 @@ def _component_flags(command: click.Command) -> click.Command:
     "--pair-shape", metavar="NxM",
     help="Pair the best N with the worst M candidates: short for --set pair-rule.shape=NxM.",
 )
+@click.option(
+    "--judge", "judges", multiple=True, metavar="ROLE=NAME[:PATH]",
+    help="Another judge of the benchmark, or its weights, as in silmm bench. May be repeated.",
+)
 @click.option("--iterations", type=int, help="Number of iterations; each tuned model is the next reference.")
 @click.option("--seed", type=int, help="Seed of the whole run.")
 @click.option("--limit", type=int, help="Use only this many prompts; marks all results as partial.")
@@ -89,6 +93,7 @@ def run(
     prompts: str | None,
     own_pairs: str | None,
     pair_shape: str | None,
+    judges: tuple[str, ...],
     until: str | None,
     from_: str | None,
     sets: tuple[str, ...],
@@ -115,6 +120,8 @@ def run(
 
     if pair_shape is not None:
         sets = (f"pair-rule.shape={pair_shape}", *sets)
+    if judges:
+        sets = (f"benchmark.judges={','.join(judges)}", *sets)
     registry = Registry.load()
     sets, services = _service_options(sets)
     settings = resolve_settings(

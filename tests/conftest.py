@@ -12,10 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from silmm_benchmarks.data.catalogue import CATALOGUE
 
-import silmm  # noqa: F401  # before anything imports torchvision (silmm.torchvision_import)
-from silmm.storage.user_folders import data_root
+from tests import shape_checking
+
+shape_checking.install()  # before the modules that it checks
+
+from silmm_benchmarks.data.catalogue import CATALOGUE  # noqa: E402
+
+import silmm  # noqa: E402, F401  # before anything imports torchvision (silmm.torchvision_import)
+from silmm.storage.user_folders import data_root  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from silmm_plugins.models.emu3.language_model import LanguageModel
-from silmm_plugins.models.emu3.tokenizer import Tokens
+from silmm_plugins.models.emu3.language_model import Emu3LM
+from silmm_plugins.models.emu3.tokenizer import Emu3Tokens
 from torch import Tensor
 from transformers import Emu3ForCausalLM, Emu3TextConfig
 
@@ -32,11 +32,11 @@ class Sizes:
     """Codes of an image along a side."""
 
 
-def tokens(sizes: Sizes) -> Tokens:
+def tokens(sizes: Sizes) -> Emu3Tokens:
     """Return the ids in Emu3's order: text, control tokens, codes."""
     names = ("pad", "eol", "eof", "bos", "eos", "img", "boi", "eoi")
     ids = {name: sizes.texts + place for place, name in enumerate(names)}
-    return Tokens(**ids, visual=sizes.texts + len(names), codes=sizes.codes, texts=sizes.texts)
+    return Emu3Tokens(**ids, visual=sizes.texts + len(names), codes=sizes.codes, texts=sizes.texts)
 
 
 class RandomEmu3(BaseModel):
@@ -52,7 +52,7 @@ class RandomEmu3(BaseModel):
             torch.manual_seed(seed)
             network = Emu3ForCausalLM(_config(sizes, self.tokens))
         self.backbone = network.eval().requires_grad_(False)
-        self.policy = LanguageModel(self.backbone, self.tokens, head_chunk=1024)
+        self.policy = Emu3LM(self.backbone, self.tokens, head_chunk=1024)
 
     def _untimed(self, *arguments: Any, **options: Any) -> NoReturn:
         """Refuse what is not declared."""
@@ -85,7 +85,7 @@ class RandomEmu3(BaseModel):
         return [Preference(text, tuple(z), pairs) for text, z in zip(prompts, sampled, strict=True)]
 
 
-def _config(sizes: Sizes, own: Tokens) -> Emu3TextConfig:
+def _config(sizes: Sizes, own: Emu3Tokens) -> Emu3TextConfig:
     return Emu3TextConfig(
         vocab_size=own.visual + sizes.codes,
         hidden_size=sizes.hidden,

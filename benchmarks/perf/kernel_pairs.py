@@ -12,8 +12,8 @@ from silmm_benchmarks.shapes.language import VOCABULARY
 from silmm_plugins.kernels.kernels import avgpool, one_minus_cosine
 from silmm_plugins.models._shared.mlp_dropout import MlpDropoutOptions, mlp_dropout
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_continuous.decoder import Decoder
-from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_continuous.decoder import TinyDecoder
+from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
 from silmm_plugins.models.tiny_continuous.model import TinyContinuous
 from silmm_plugins.training.kc_dpo import KcDpo, KcDpoOptions
 from silmm_plugins.training.lora.lora_training import Training
@@ -49,10 +49,10 @@ def random_model(*, hidden: int, layers: int, heads: int, mlp: int, queries: int
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(workload.SEED)
-        network = LanguageModel(
+        network = TinyContinuousLM(
             Vocabulary(tuple(VOCABULARY)), hidden, layers, heads, mlp, queries=queries, patch_mlp=hidden
         )
-        decoder = Decoder(hidden, 8, 1, 1, codes=2, noise_slots=1, noise_levels=2)
+        decoder = TinyDecoder(hidden, 8, 1, 1, codes=2, noise_slots=1, noise_levels=2)
     return TinyContinuous(network, decoder)
 
 

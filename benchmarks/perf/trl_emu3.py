@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from silmm_plugins.models.emu3 import grammar
-from silmm_plugins.models.emu3.language_model import LanguageModel
+from silmm_plugins.models.emu3.language_model import Emu3LM
 from silmm_plugins.training.lora.lora_training import Training
 from torch import Tensor
 
@@ -26,7 +26,7 @@ SIZES = Sizes(
 """Emu3's proportions at a sixteenth of its width: 4 heads a key head, and a head that is a fifth of all."""
 
 
-class WholeVocabulary(LanguageModel):
+class WholeVocabulary(Emu3LM):
     """The shipped language model with TRL's softmax: over all tokens, at the codes' places."""
 
     def _chunk(self, states: Tensor, codes: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def compare(model: RandomEmu3, trainer: Any, k: int, repeats: int) -> measure.Co
     model.policy = shipped
     of_codes = dpo_steps.prepare(model, preferences, trl_step.BETA)
 
-    def ours(policy: LanguageModel, own: Training) -> None:
+    def ours(policy: Emu3LM, own: Training) -> None:
         model.policy = policy
         dpo_steps.step(own)
 

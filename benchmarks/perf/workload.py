@@ -8,8 +8,8 @@ from silmm_benchmarks.shapes.facts import atomic_facts, question
 from silmm_benchmarks.shapes.language import CATEGORIES, VOCABULARY, caption
 from silmm_benchmarks.shapes.splits import training_spec
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import TinyDiscreteLM
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 from silmm_plugins.models.tiny_discrete.options import WEIGHTS
 
@@ -33,8 +33,8 @@ def random_model(*, hidden: int, layers: int, heads: int, mlp: int, codes: int) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         vocabulary = Vocabulary(tuple(VOCABULARY))
-        network = LanguageModel(vocabulary, hidden=hidden, layers=layers, heads=heads, mlp=mlp, codes=codes)
-        tokenizer = ImageTokenizer(codes)
+        network = TinyDiscreteLM(vocabulary, hidden=hidden, layers=layers, heads=heads, mlp=mlp, codes=codes)
+        tokenizer = TinyImageTokenizer(codes)
         tokenizer.codebook.copy_(torch.rand(tokenizer.codebook.shape))
     return TinyDiscrete(network, tokenizer)
 

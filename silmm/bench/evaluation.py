@@ -160,7 +160,7 @@ class RunEvaluation:
         return frozenset(normalised_prompt(item.prompt) for item in self.items)
 
     def excluded(self, prompt: str) -> bool:
-        """Say whether training on `prompt` would contaminate the benchmark."""
+        """Return whether training on `prompt` would contaminate the benchmark."""
         return self.benchmark.excluded(prompt, self._own_prompts)
 
     def check(self, *, judges: bool = True) -> None:

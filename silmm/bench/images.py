@@ -1,4 +1,4 @@
-"""Opens images that nobody vouches for: bounded in size, decoded to the end, never padded with black."""
+"""Opens images from untrusted files: bounded in size, decoded to the end, never padded with black."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Box = tuple[int, int, int, int]
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64_000_000
-"""More than any text-to-image model samples (8000x8000), far less than what fills a memory."""
+"""More than any text-to-image model samples (8000x8000), and far too little to exhaust the memory."""
 MAX_BYTES = 512 * 1024 * 1024
 _quiet = threading.Lock()
-"""`warnings.catch_warnings` is of the whole process: two threads inside could leave warnings off for good."""
+"""`warnings.catch_warnings` acts on the whole process: two threads inside could leave warnings off for good."""
 _REMEDY = "Replace it, or take it out and give --allow-missing."
 
 
@@ -50,7 +50,7 @@ def visible_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     with disk_errors(folder, "reading"), os.scandir(folder) as entries:
-        names = sorted(one.name for one in entries if one.is_file() and not one.name.startswith("."))
+        names = sorted(entry.name for entry in entries if entry.is_file() and not entry.name.startswith("."))
     return [folder / name for name in names]
 
 
@@ -144,7 +144,7 @@ def decode_rgb(data: bytes, path: Path) -> Image:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # decoders of broken files raise nearly anything
-        why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one tells an address
+        why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # whose message is an address
         raise ImageError(
             "unreadable", path, f"it is no whole {', '.join(FORMATS)}{why}. {_REMEDY}"
         ) from error

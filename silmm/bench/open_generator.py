@@ -25,7 +25,7 @@ GENERATOR, MODEL = "generator", "model"
 BATCH = 64
 """Prompts in one batch of a base model by default; `silmm run` samples 128 candidates at once."""
 LOCAL_OPTIONS = frozenset({"path", "device"})
-"""Options of a base model that say where it lies and computes, not what it is."""
+"""Options of a base model that say where it is and computes, not what it is."""
 
 
 class BaseModelGeneratorOptions(GeneratorOptions):

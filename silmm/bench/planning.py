@@ -99,7 +99,7 @@ def question_lines(benchmark: Benchmark, items: Sequence[Item], judges: Mapping[
     for role, judge in judges.items():
         if judge == LEFT_OUT:
             lines.append(f"  {role}: no judge, so that its columns have no number")
-        elif role in images:
+        elif questions[role]:
             lines.append(f"  {role}: {judge}, {questions[role]:,} questions, {images[role]:,} images")
         else:
             lines.append(f"  {role}: {judge}, asked about answers of other judges")

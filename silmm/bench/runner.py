@@ -37,7 +37,7 @@ def run_bench(
     """Sample the missing images, ask the judges what is not answered yet, apply the rules.
 
     Returns:
-        The result file (its tables lie beside it), or None where `until` or `dry_run` stopped before it.
+        The result file (its tables are beside it), or None where `until` or `dry_run` stopped before it.
 
     Raises:
         UsageError: a judge, a model or a category that cannot work.

@@ -22,7 +22,7 @@ def cluster_means(values: npt.ArrayLike, clusters: Sequence[str]) -> tuple[list[
     """Average the values of each cluster (the images of a prompt).
 
     Args:
-        values: one finite number an image, shape (images,).
+        values: one finite number per image, shape (images,).
         clusters: the prompt of each image, same length.
 
     Returns:
@@ -35,7 +35,7 @@ def cluster_means(values: npt.ArrayLike, clusters: Sequence[str]) -> tuple[list[
     if len(array) != len(clusters):
         raise ValueError(
             f"cluster_means: {len(array)} values but {len(clusters)} cluster names; "
-            "give one cluster for each value"
+            "give one cluster per value"
         )
     position: dict[str, int] = {}
     index = np.array([position.setdefault(name, len(position)) for name in clusters])
@@ -141,7 +141,7 @@ def grouped_interval(
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of the mean of group means (a column of categories).
 
-    Each group holds one value a cluster (prompt), shape (n_g,); clusters are resampled inside their group,
+    Each group holds one value per cluster (prompt), shape (n_g,); clusters are resampled inside their group,
     groups independently. Both ends are NaN when a group has one cluster.
 
     Raises:
@@ -152,7 +152,7 @@ def grouped_interval(
         raise ValueError(f"grouped_interval: {len(arrays)} groups at level {level}; both must be above 0")
     if any(len(array) == 1 for array in arrays):
         return float("nan"), float("nan")
-    means = [_resampled_means(array, seed + place, samples) for place, array in enumerate(arrays)]
+    means = [_resampled_means(array, seed + index, samples) for index, array in enumerate(arrays)]
     tail = (1 - level) / 2
     low, high = np.quantile(np.mean(means, axis=0), [tail, 1 - tail])
     return float(low), float(high)
@@ -257,7 +257,7 @@ def _scored(
     """Check scores and labels against each other."""
     values, truth = _finite(scores, "scores"), np.asarray(labels, dtype=bool)
     if values.shape != truth.shape:
-        raise ValueError(f"{values.shape} scores but {truth.shape} labels; give one label a score")
+        raise ValueError(f"{values.shape} scores but {truth.shape} labels; give one label per score")
     return values, truth
 
 

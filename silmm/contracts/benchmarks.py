@@ -252,7 +252,8 @@ class Benchmark(ABC):
         """Aggregate to the columns of the paper, with n and intervals over prompts."""
 
     def excluded(self, prompt: str, own_prompts: Collection[str]) -> bool:
-        """Say whether training on `prompt` would contaminate the benchmark; by default, whether it is one of its own.
+        """Return whether training on `prompt` would contaminate the benchmark; by default,
+            whether it is one of its own.
 
         Args:
             prompt: a prompt of a training run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from silmm.contracts.candidates import Candidate, Pair, Prompt, Question, Sampled
 from silmm.contracts.judges import FeedbackJudge
@@ -13,7 +13,8 @@ from silmm.contracts.models import BaseModel, Latent
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
 
 class Prompter(Protocol):
@@ -98,29 +99,36 @@ class AnswerScorer:
         return float(np.mean([self.function(image) for image in answers]))
 
 
+@runtime_checkable
 class Aggregation(Protocol):
     """The first half of a kernel: pools features over their positions, (…, L, D) to (…, L', D)."""
 
-    def __call__(self, features: torch.Tensor) -> torch.Tensor:
+    def __call__(self, features: Float[Tensor, "*batch length dim"]) -> Float[Tensor, "*batch pooled dim"]:
         """Return the pooled features; L' is 1 where a single vector is left, and L for no pooling."""
         ...
 
 
+@runtime_checkable
 class Distance(Protocol):
     """The second half of a kernel: how far two pooled feature matrices are apart; 0 means equal."""
 
-    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, a: Float[Tensor, "*#batch pooled dim"], b: Float[Tensor, "*#batch pooled dim"]
+    ) -> Float[Tensor, "..."]:
         """Return the distance over the last two dimensions (L', D), broadcasting the others; float32."""
         ...
 
 
+@runtime_checkable
 class Kernel(Protocol):
     """A generalised distance k between feature matrices (Eq. 6): small means alike.
 
     The registry composes it of an aggregation and a distance: `avgpool-cos`; `cos` is the distance alone.
     """
 
-    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, a: Float[Tensor, "*#batch length dim"], b: Float[Tensor, "*#batch length dim"]
+    ) -> Float[Tensor, "..."]:
         """Return k(a, b) over the last two dimensions (L, D), broadcasting the others, in float32."""
         ...
 

@@ -49,7 +49,7 @@ class Generator(Protocol):
         ...
 
     def announce(self, images: int) -> str:
-        """Say in one sentence what `images` images will cost, or "" where nothing is to be said."""
+        """Return one sentence about the cost of `images` images, or "" if there is nothing to say."""
         ...
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[Image | GenerationFailure]:

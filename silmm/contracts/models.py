@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
 Image: TypeAlias = "npt.NDArray[np.uint8]"
 """An image, uint8 of shape (height, width, 3), RGB."""
@@ -103,14 +105,16 @@ class BaseModel(ABC):
         """Say whether the model can sample `prompt` and be asked about it; others are dropped and counted."""
         return True
 
-    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+    def log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> Float[Tensor, " batch"]:
         """Return log pi(z | x), shape (batch,), float32, differentiable in the backbone.
 
         The sum of :meth:`token_log_likelihood`, which a model may implement in its place.
         """
         return self.token_log_likelihood(prompts, latents).sum(-1)
 
-    def token_log_likelihood(self, prompts: Sequence[str], latents: Sequence[Latent]) -> torch.Tensor:
+    def token_log_likelihood(
+        self, prompts: Sequence[str], latents: Sequence[Latent]
+    ) -> Float[Tensor, "batch tokens"]:
         """Return log pi(z_t | z_<t, x), shape (batch, tokens), float32, differentiable in the backbone.
 
         The softmax is over the tokens that may be sampled at each position, without guidance
@@ -119,8 +123,8 @@ class BaseModel(ABC):
         raise NotImplementedError(f"{type(self).__name__} does not declare 'token_log_likelihood'")
 
     def features(
-        self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None
-    ) -> torch.Tensor:
+        self, prompts: Sequence[str], query_offsets: Float[Tensor, "batch length embedding"] | None = None
+    ) -> Float[Tensor, "batch length dim"]:
         """Return H of shape (batch, L, D), differentiable in the backbone (continuous models).
 
         One forward pass over exactly these prompts, row i for prompt i, the L query positions last and
@@ -139,7 +143,7 @@ class BaseModel(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} does not declare 'mlp_blocks'")
 
-    def query_embeddings(self) -> torch.Tensor:
+    def query_embeddings(self) -> Float[Tensor, "length embedding"]:
         """Return the learnable queries, (L, D_embedding)."""
         raise NotImplementedError(f"{type(self).__name__} does not declare 'query_embeddings'")
 

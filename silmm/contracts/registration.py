@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import pydantic
 
@@ -34,6 +34,7 @@ Factory: TypeAlias = Callable[..., object]
 BOTH: tuple[ModelKind, ...] = ("discrete", "continuous")
 
 
+@runtime_checkable
 class Register(Protocol):
     """The callback that registration hooks receive."""
 

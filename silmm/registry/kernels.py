@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 import pydantic
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.components import Aggregation, Distance, Kernel
     from silmm.registry.registration import Entry
@@ -26,7 +27,9 @@ class ComposedKernel:
     aggregation: Aggregation
     distance: Distance
 
-    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self, a: Float[Tensor, "*#batch length dim"], b: Float[Tensor, "*#batch length dim"]
+    ) -> Float[Tensor, "..."]:
         """Return k(a, b) over the last two dimensions (L, D), broadcasting the others.
 
         Inputs of lower precision are converted to float32 first (float64 stays), and autocast is off
@@ -40,7 +43,7 @@ class ComposedKernel:
             )
 
 
-def at_least_float32(features: torch.Tensor) -> torch.Tensor:
+def at_least_float32(features: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return features of half precision as float32; float32 and float64 stay what they are."""
     import torch
 

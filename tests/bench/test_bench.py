@@ -345,7 +345,7 @@ def test_the_card_changes_with_what_matters_and_only_then(sample, score, tmp_pat
 @pytest.mark.parametrize(("changes", "told"), [
     ({"model": "x"}, "one of them"), ({"limit": 0}, "--limit 0"),
     ({"until": "generate"}, "--until generate"), ({"categories": ("colour",)}, "no category 'colour'"),
-    ({"judges": {"oracle": "x"}}, "no role 'oracle'"), ({"sets": {"yes-no": {"x": "1"}}}, "no option 'x'"),
+    ({"judges": {"oracle": "x"}}, "no judge has a role 'oracle'"), ({"sets": {"yes-no": {"x": "1"}}}, "no option 'x'"),
 ])
 def test_what_cannot_work_is_a_usage_error(sample, score, tmp_path, changes, told):
     """Wrong requests end before any image is opened, saying what is wrong."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import TinyDiscreteLM
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 
 from silmm.testing import Cases
@@ -23,10 +23,10 @@ def discrete() -> TinyDiscrete:
     """Return the embedded discrete model's architecture, smaller and sharpened so that choices matter."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = LanguageModel(Vocabulary(WORDS, 16), hidden=32, layers=2, heads=2, mlp=48, codes=20)
+        model = TinyDiscreteLM(Vocabulary(WORDS, 16), hidden=32, layers=2, heads=2, mlp=48, codes=20)
         with torch.no_grad():
             model.backbone.get_input_embeddings().weight *= 20
-        tokenizer = ImageTokenizer(20, grid=4)
+        tokenizer = TinyImageTokenizer(20, grid=4)
         tokenizer.codebook[:] = torch.rand(20, 48)
     return TinyDiscrete(model, tokenizer)
 

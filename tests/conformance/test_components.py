@@ -1,4 +1,4 @@
-"""The kit's checks of samplers, scorers, pair rules, kernels and trainers: silmm's own pass."""
+"""silmm's own samplers, scorers, pair rules, kernels and trainers pass the kit's checks."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def test_our_pair_rules_keep_the_contract(name):
 
 @pytest.mark.parametrize("name", names("aggregation"))
 def test_the_papers_aggregations_keep_the_contract(name):
-    """Each matrix is pooled by itself, in float32, differentiably."""
+    """The paper's aggregations pool each matrix by itself, in float32 and differentiably."""
     kit.check_aggregation(REGISTRY.build("aggregation", name, {}))
 
 
 @pytest.mark.parametrize("name", names("distance"))
 def test_the_papers_distances_keep_the_contract(name):
-    """0 at equality, above 0 elsewhere, symmetric, broadcast, with finite gradients."""
+    """The paper's distances are 0 only at equality, symmetric, broadcast and have finite gradients."""
     kit.check_distance(REGISTRY.build("distance", name, {}))
 
 
@@ -52,19 +52,19 @@ def test_the_papers_distances_keep_the_contract(name):
     ("name", "make"), [("nucleus", discrete), ("dropdiv", continuous), ("noisy-dreamemb", continuous)]
 )
 def test_the_papers_samplers_keep_the_contract(name, make):
-    """A candidate is its prompt's and its seed's, in any company."""
+    """A candidate depends on its prompt and its seed only, whatever else is in the batch."""
     kit.check_sampler(REGISTRY.build("sampler", name, {}), make(), CASES)
 
 
 def preferences(model):
     """Return two candidates of each prompt, the first one chosen."""
-    found = []
+    pairs_of_latents = []
     for prompt in CASES.prompts:
         latents = model.represent([prompt] * 2, [0, 1], SamplingParams())
         if model.kind == "continuous":
             latents = [latents[0] + 0.1, latents[1] - 0.1]
-        found.append(Preference(prompt, latents, ((0, 1),)))
-    return found
+        pairs_of_latents.append(Preference(prompt, latents, ((0, 1),)))
+    return pairs_of_latents
 
 
 class Rollout:
@@ -88,7 +88,7 @@ class Rollout:
 
 @pytest.mark.parametrize("name", names("trainer"))
 def test_the_built_in_trainers_keep_the_contract(name, tmp_path):
-    """Killed and called again, the training writes the bytes of the whole one."""
+    """A built-in trainer that is killed and called again writes the bytes of an uninterrupted training."""
     entry = REGISTRY.entry("trainer", name)
     model = discrete() if "discrete" in entry.kinds else continuous()
     options = {"max_steps": 4, "warmup_steps": 1, "gradient_accumulation_steps": 1, "checkpoint_every": 1}
@@ -108,7 +108,7 @@ class Copies:
 
 
 class ByPosition:
-    """Samples a candidate from its place in the batch."""
+    """Samples a candidate from its position in the batch."""
 
     def sample(self, model, prompts, seeds):
         return model.represent(prompts, list(range(len(seeds))), SamplingParams())
@@ -116,7 +116,7 @@ class ByPosition:
 
 @pytest.mark.parametrize(("broken", "message"), [(Copies, "nothing to prefer"), (ByPosition, "is the same")])
 def test_a_broken_sampler_is_found(broken, message):
-    """Seeds without effect, and candidates that depend on their company, are named."""
+    """A sampler whose seeds have no effect, or whose candidates depend on the batch, fails the check."""
     with pytest.raises(Nonconformance, match=message):
         kit.check_sampler(broken(), discrete(), CASES)
 
@@ -136,7 +136,7 @@ SCORERS = {
     "random state": lambda candidates: [random.random() for _ in candidates],
     "inf for candidate": lambda candidates: [-math.inf for _ in candidates],
     "'0.5' for candidate": lambda candidates: ["0.5" for _ in candidates],
-    "in another order": lambda candidates: [float(place) for place, _ in enumerate(candidates)],
+    "in another order": lambda candidates: [float(index) for index, _ in enumerate(candidates)],
     "no candidate has a score": lambda candidates: [None for _ in candidates],
     "writes into": worn_out,
     "images are used without being declared": lambda candidates: [float(c.images[0].mean()) for c in candidates],
@@ -145,7 +145,7 @@ SCORERS = {
 
 @pytest.mark.parametrize("message", SCORERS)
 def test_a_broken_scorer_is_found(message):
-    """Chance, a wrong number or type of scores, order, silence, changed answers, undeclared needs are named."""
+    """A scorer that is random, depends on order, changes its input or returns wrong scores fails the check."""
     with pytest.raises(Nonconformance, match=message):
         kit.check_scorer(scorer(SCORERS[message]))
 
@@ -186,7 +186,7 @@ PAIR_RULES = {
 
 @pytest.mark.parametrize("message", PAIR_RULES)
 def test_a_broken_pair_rule_is_found(message):
-    """Pairs of one candidate, of no candidate, of unscored ones, upside down, and none at all are named."""
+    """A pair rule that pairs wrong or unscored candidates, in the wrong order, or none fails the check."""
     with pytest.raises(Nonconformance, match=message):
         kit.check_pair_rule(rule(PAIR_RULES[message]))
 
@@ -203,7 +203,7 @@ DISTANCES = {
 
 @pytest.mark.parametrize("message", DISTANCES)
 def test_a_broken_distance_is_found(message):
-    """Each property that trainers rely on is missed where it is missing."""
+    """A distance without one of the properties that trainers rely on fails the check."""
     with pytest.raises(Nonconformance, match=message):
         kit.check_distance(DISTANCES[message])
 
@@ -218,7 +218,7 @@ AGGREGATIONS = {
 
 @pytest.mark.parametrize("message", AGGREGATIONS)
 def test_a_broken_aggregation_is_found(message):
-    """A lost dimension, a mean over other matrices, a cut gradient and another precision are named."""
+    """An aggregation that mixes matrices, cuts the gradient or changes precision fails the check."""
     with pytest.raises(Nonconformance, match=message):
         kit.check_aggregation(AGGREGATIONS[message])
 
@@ -237,7 +237,7 @@ class Forgetful:
 
 
 class Awake:
-    """Puts the model in training mode, where its dropout wakes up."""
+    """Puts the model in training mode, where its dropout is active."""
 
     def train(self, job):
         job.model.backbone.train()
@@ -245,14 +245,14 @@ class Awake:
 
 
 def test_a_trainer_in_training_mode_is_found(tmp_path):
-    """Dropout while training would tell policy and reference apart."""
+    """A trainer that leaves dropout on, so that policy and reference differ, fails the check."""
     model = discrete()
     with pytest.raises(Nonconformance, match=r"step 1: .* is in training mode"):
         kit.check_trainer(Awake, model, preferences(model), tmp_path)
 
 
 def test_a_trainer_that_forgets_is_found(tmp_path):
-    """Other bytes after a kill are named."""
+    """A trainer that writes other bytes after a kill fails the check."""
     model = discrete()
     with pytest.raises(Nonconformance, match="other bytes"):
         kit.check_trainer(Forgetful, model, preferences(model), tmp_path)

@@ -36,7 +36,7 @@ def test_the_example_is_what_new_plugin_writes(tmp_path):
 
 
 def test_another_name_goes_everywhere(tmp_path, monkeypatch):
-    """No word of the template is left, the code parses, and a folder that is there is not touched."""
+    """`silmm new-plugin NAME` leaves no word of the template, and never changes an existing folder."""
     monkeypatch.chdir(tmp_path)
     result = new_plugin("silmm-two-cats")
     assert result.exit_code == 0, result.output
@@ -57,7 +57,7 @@ def test_another_name_goes_everywhere(tmp_path, monkeypatch):
     "name", ["Cats", "../cats", "silmm_cats", "-x", "a--b", "9lives", "class", "torch", "silmm"]
 )
 def test_a_name_that_cannot_be_a_package_is_refused(name, tmp_path, monkeypatch):
-    """Nothing is written for a name that is no distribution and module, or that is taken."""
+    """A name that is no valid distribution and module, or that exists, is refused before anything is written."""
     monkeypatch.chdir(tmp_path)
     result = new_plugin("--", name)
     assert result.exit_code == 2
@@ -81,8 +81,8 @@ def site(tmp_path_factory):
 
 
 def run(site, *arguments, cwd):
-    places = [site, ROOT, ROOT / "plugins", ROOT / "benchmarks"]
-    changes = {"PYTHONPATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1"}
+    paths = [site, ROOT, ROOT / "plugins", ROOT / "benchmarks"]
+    changes = {"PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S,
         check=False, env=os.environ | changes,
@@ -90,7 +90,7 @@ def run(site, *arguments, cwd):
 
 
 def test_the_installed_package_is_listed(site, tmp_path):
-    """Its three components stand in the list, of its own distribution, and nothing is broken."""
+    """The installed package is listed with its three components and its distribution, and nothing is broken."""
     done = run(site, "-m", "silmm_cli", "plugins", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     listed = json.loads(done.stdout)

@@ -209,7 +209,7 @@ CAPABILITIES = [
 
 @pytest.mark.parametrize(("kind", "check", "message", "sabotage"), BATCH + SEEDS + TRAINING + CAPABILITIES)
 def test_a_broken_model_is_found(kind, check, message, sabotage):
-    """The check passes the sound model, and fails the broken one with a message that tells the fault."""
+    """A check passes the sound model and fails the broken one with a message that names the fault."""
     check(MAKE[kind](), CASES)
     model = MAKE[kind]()
     sabotage(model)
@@ -218,7 +218,7 @@ def test_a_broken_model_is_found(kind, check, message, sabotage):
 
 
 def test_targets_that_are_not_anchored_are_found():
-    """A pattern that would hit any other network's projections, or nothing, is refused."""
+    """A target pattern that matches projections of other networks, or nothing, is refused."""
     model = discrete()
     assert kit.check_lora_targets(model) == 14
     for pattern, message in ((r".*[qkvo]_proj", "not anchored"), (r"layers\.0\.q", "matches no module")):
@@ -228,7 +228,7 @@ def test_targets_that_are_not_anchored_are_found():
 
 
 def test_an_adapter_that_peft_cannot_carry_is_found(tmp_path):
-    """A model that does more on loading than plain peft does, or computes with other weights, is refused."""
+    """A model that needs more than plain peft to load an adapter is refused."""
     assert kit.check_adapter_round_trip(discrete, CASES, tmp_path / "sound") < CASES.tolerance
 
     def louder():
@@ -255,7 +255,7 @@ def test_an_adapter_that_peft_cannot_carry_is_found(tmp_path):
 
 
 def test_a_model_that_is_not_as_registered_is_found():
-    """Another kind or other capabilities than those that checks went by are named."""
+    """A model of another kind or with other capabilities than registered fails the check."""
     entry = Registry.load().entry("model", "tiny-discrete")
     kit.check_registration(entry, discrete())
     with pytest.raises(Nonconformance, match="registered as discrete and is continuous"):
@@ -279,7 +279,7 @@ def connecting_quietly():
 
 
 def test_a_model_that_wants_the_network_or_a_pickle_is_found(tmp_path):
-    """A connection, even one whose refusal is swallowed, and a file that may run code are refused."""
+    """A model that opens a connection, or a file that may run code, fails the check."""
     file = tmp_path / "weights.pth"
     torch.save({"a": torch.ones(1)}, file)
 
@@ -314,13 +314,13 @@ def test_a_model_that_wants_the_network_or_a_pickle_is_found(tmp_path):
     ],
 )
 def test_cases_that_could_not_fail_are_refused(changes, message):
-    """Prompts of one length, or equal numbers of questions, would meet no padding."""
+    """Cases whose prompts need no padding, or have equally many questions, are refused."""
     with pytest.raises(ValueError, match=message):
         replace(CASES, **changes)
 
 
 def test_a_class_without_fixtures_says_what_it_needs():
-    """The base class names the fixture that an author forgot."""
+    """A class without a fixture fails with the name of that fixture."""
     base = BaseModelConformance()
     for name in ("make", "cases"):
         plain = inspect.unwrap(getattr(BaseModelConformance, name))
@@ -330,13 +330,13 @@ def test_a_class_without_fixtures_says_what_it_needs():
 
 
 def test_everything_public_is_listed():
-    """`silmm.testing.__all__` holds all checks and nothing that is not there."""
+    """`silmm.testing.__all__` lists all checks and nothing else."""
     defined = {name for name in vars(kit) if name.startswith(("check_", "no_"))}
     assert defined | {"Cases", "Nonconformance"} == set(kit.__all__)
 
 
 def test_every_check_of_models_is_in_the_class():
-    """Whoever subclasses the class leaves no check of base models out."""
+    """The conformance class runs every check of base models."""
     source = inspect.getsource(BaseModelConformance)
     others = {"check_sampler", "check_scorer", "check_pair_rule", "check_aggregation", "check_distance",
               "check_trainer", "check_registration"}
@@ -345,6 +345,6 @@ def test_every_check_of_models_is_in_the_class():
 
 
 def test_plain_sampling_is_what_the_distribution_is_checked_with():
-    """Whatever the cases sample with, the likelihood is compared with plain sampling."""
+    """The likelihood is compared with samples at temperature 1, whatever the cases sample with."""
     cold = Cases(CASES.prompts, CASES.questions, sampling=SamplingParams(temperature=0.1), tolerance=2e-4)
     assert kit.check_sampler_distribution(discrete(), cold, 64) < 5

@@ -1,4 +1,4 @@
-"""What the documentation promises: its links, hooks, code and references are true."""
+"""The documentation is true: its links, hooks, code and references."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -19,6 +19,8 @@ import pytest
 import silmm
 import silmm.engine.run
 from silmm.contracts import hookspecs
+from silmm.contracts.models import Capability
+from silmm.contracts.registration import Need
 from silmm.engine import capabilities
 from silmm.engine.settings import RunSettings
 from silmm.engine.settings_resolution import resolve_settings
@@ -68,10 +70,10 @@ def links() -> Iterator[tuple[Path, str]]:
 
 def broken(page: Path, target: str) -> bool:
     path, _, anchor = target.partition("#")
-    found = (page.parent / path).resolve() if path else page
-    if not found.exists():
+    target = (page.parent / path).resolve() if path else page
+    if not target.exists():
         return True
-    return bool(anchor) and found.suffix == ".md" and anchor not in anchors(found)
+    return bool(anchor) and target.suffix == ".md" and anchor not in anchors(target)
 
 
 def test_every_relative_link_leads_somewhere() -> None:
@@ -89,7 +91,7 @@ def test_a_link_that_leads_nowhere_is_noticed() -> None:
 
 
 def test_every_file_that_contributing_names_exists() -> None:
-    """The map and the files to imitate are there."""
+    """Every file that CONTRIBUTING.md names exists."""
     text = FENCE.sub("", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
     named = {name for name in re.findall(r"`([\w./]+/[\w./]*)`", text) if "venv" not in name}
     assert len(named) > 20
@@ -100,15 +102,15 @@ def test_every_file_that_contributing_names_exists() -> None:
 
 
 def test_every_hook_is_documented_with_its_arguments() -> None:
-    """The guide's tables hold all hooks of the specification, with their arguments, and no other."""
-    told = dict(re.findall(r"^\| `(silmm_\w+)\(([^)]*)\)`", GUIDE, re.MULTILINE))
-    assert {name: split(text) for name, text in told.items()} == {
+    """The guide lists exactly the hooks of the specification, with their arguments."""
+    documented = dict(re.findall(r"^\| `(silmm_\w+)\(([^)]*)\)`", GUIDE, re.MULTILINE))
+    assert {name: split(text) for name, text in documented.items()} == {
         name: arguments(getattr(hookspecs, name)) for name in HOOKS
     }
 
 
 def test_no_hook_is_spelt_otherwise_anywhere() -> None:
-    """No page speaks of a hook that does not exist."""
+    """No page names a hook that does not exist."""
     text = "\n".join(page.read_text("utf-8") for page in PAGES)
     assert set(re.findall(r"\bsilmm_(?:register_\w+|\w+_(?:started|finished|step))\b", text)) <= {
         *HOOKS
@@ -117,8 +119,8 @@ def test_no_hook_is_spelt_otherwise_anywhere() -> None:
 
 def test_the_kinds_of_the_guide_are_the_registrys() -> None:
     """Each registration hook stands beside the word that the command line has for its kind."""
-    told = re.findall(r"^\| `(silmm_register_\w+)\(register\)` \| `([\w-]+)`", GUIDE, re.MULTILINE)
-    assert dict(told) == dict(KIND_OF_HOOK)
+    documented = re.findall(r"^\| `(silmm_register_\w+)\(register\)` \| `([\w-]+)`", GUIDE, re.MULTILINE)
+    assert dict(documented) == dict(KIND_OF_HOOK)
 
 
 def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
@@ -131,6 +133,13 @@ def test_the_contracts_of_the_guide_are_the_interfaces() -> None:
     for owner, method, text in documented:
         assert split(text) == arguments(getattr(getattr(silmm, owner), method)), owner
     assert {method for owner, method, _ in documented if owner == "Benchmark"} == silmm.Benchmark.__abstractmethods__
+
+
+def test_the_guide_lists_all_capabilities_and_needs() -> None:
+    """What a registration may require and need is what the guide says."""
+    capabilities_listed = GUIDE.split("**Capabilities** are ")[1].split(". ")[0]
+    assert set(re.findall(r"`(\w+)`", capabilities_listed)) == set(get_args(Capability))
+    assert set(re.findall(r'^\| `"(\w+)"` \|', GUIDE, re.MULTILINE)) == set(get_args(Need))
 
 
 def test_every_name_of_silmm_on_a_page_exists() -> None:
@@ -162,14 +171,14 @@ def test_the_guide_knows_all_arguments_of_register() -> None:
     signature = re.search(r"^register\((.*?)\)$", GUIDE, re.MULTILINE | re.DOTALL)
     assert signature is not None
     assert set(re.findall(r"(\w+)(?:=|,|$)", signature[1].replace(" ", ""))) >= set(names)
-    told = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", GUIDE.split("## Registering")[1], re.MULTILINE)
-    assert set(names) <= {name for cell in told for name in re.findall(r"\w+", cell)}
+    matches = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", GUIDE.split("## Registering")[1], re.MULTILINE)
+    assert set(names) <= {name for cell in matches for name in re.findall(r"\w+", cell)}
 
 
 def package() -> dict[str, str]:
     """Return the files of the guide's package by name."""
-    found = re.findall(r"<!-- package: (\S+) -->\n```\w+\n(.*?)^```$", GUIDE, re.M | re.S)
-    return dict(found)
+    matches = re.findall(r"<!-- package: (\S+) -->\n```\w+\n(.*?)^```$", GUIDE, re.M | re.S)
+    return dict(matches)
 
 
 @pytest.fixture
@@ -186,7 +195,7 @@ def guide_package(fake_distribution: Callable[..., Path]) -> Path:
 def test_the_guides_package_works_in_a_real_run(
     guide_package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Copied from the page and installed, its sampler and scorer sample and score a whole run."""
+    """The guide's package, copied and installed, samples and scores a whole run."""
     plugin.install(guide_package)
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm-weakest,silmm-toy")
     registry = Registry.load()
@@ -209,7 +218,7 @@ def test_the_guides_package_works_in_a_real_run(
 
 
 def test_the_guides_sampler_keeps_order_and_company(guide_package: Path) -> None:
-    """As the guide says of it: each candidate has its own seed's temperature, in input order."""
+    """The guide's sampler gives each candidate the temperature of its seed, in input order."""
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm-weakest"})
     sampler = registry.build("sampler", "cold-warm", {"cold": 0.5, "warm": 2.0})
 
@@ -219,7 +228,7 @@ def test_the_guides_sampler_keeps_order_and_company(guide_package: Path) -> None
 
     sampled = sampler.sample(Echo(), ["a", "b", "c"], [3, 4, 7])
     assert [item.latent for item in sampled] == [("a", 3, 2.0), ("b", 4, 0.5), ("c", 7, 2.0)]
-    assert [item.meta for item in sampled] == [{"temperature": heat} for heat in (2.0, 0.5, 2.0)]
+    assert [item.meta for item in sampled] == [{"temperature": temperature} for temperature in (2.0, 0.5, 2.0)]
 
 
 @pytest.fixture(autouse=True)
@@ -233,7 +242,7 @@ def _forget_toy() -> Iterator[None]:
 
 
 def test_the_command_line_page_is_fresh(silmm_process: Callable[..., Any]) -> None:
-    """docs/cli.md is what its generator writes now; line breaks of help texts do not count."""
+    """docs/cli.md is what its generator writes, but for line breaks of help texts."""
     program = "from generate_cli import generate; print(generate())"
     made = silmm_process("-c", program, site=ROOT / "docs")
     assert made.returncode == 0, made.stderr
@@ -264,8 +273,8 @@ def _names(node: ast.stmt, owner: str) -> set[str]:
 
 def source_of(module: str) -> Path | None:
     path = Path(*module.split("."))
-    places = [top / path for top in (ROOT, ROOT / "plugins", ROOT / "benchmarks")]
-    candidates = [file for p in places for file in (p.with_suffix(".py"), p / "__init__.py")]
+    paths = [top / path for top in (ROOT, ROOT / "plugins", ROOT / "benchmarks")]
+    candidates = [file for p in paths for file in (p.with_suffix(".py"), p / "__init__.py")]
     return next((file for file in candidates if file.is_file()), None)
 
 
@@ -285,7 +294,7 @@ def references(text: str) -> list[str]:
 
 
 def test_every_function_and_test_of_the_fidelity_table_exists() -> None:
-    """No row names code or a test that has gone."""
+    """Every function and test of the fidelity table exists."""
     named = references(FIDELITY)
     assert len(named) > 60
     assert [reference for reference in named if not exists(reference)] == []
@@ -301,7 +310,7 @@ def test_a_reference_that_has_gone_is_noticed() -> None:
 
 
 def test_every_row_that_names_code_names_a_test() -> None:
-    """A formula or setting counts as held only where a test holds it."""
+    """Every row of the fidelity table that names code names a test."""
     table = FIDELITY.split("## The results")[0]
     rows = [line for line in table.splitlines() if re.search(r"`silmm\w*(\.\w+)*:", line)]
     assert len(rows) > 25
@@ -309,7 +318,7 @@ def test_every_row_that_names_code_names_a_test() -> None:
 
 
 def test_run_defaults_are_the_papers() -> None:
-    """App. 10, SEED-LLaMA: 16,000 prompts and 10 images a prompt; the components are the paper's."""
+    """`silmm run` defaults to the paper's 16,000 prompts, 10 images per prompt and components (App. 10)."""
     fields = RunSettings.model_fields
     assert (fields["prompts"].default, fields["images_per_prompt"].default) == (16000, 10)
     components = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
@@ -319,13 +328,20 @@ def test_run_defaults_are_the_papers() -> None:
 
 
 def test_the_embedded_model_deviates_as_told() -> None:
-    """Fewer prompts and steps, a higher rate, more pairs and a likelihood term, as the page says."""
+    """The embedded model's presets deviate from the paper as the fidelity page says."""
     defaults: dict[str, Any] = dict(Registry.load().entry("model", "tiny-discrete").defaults)
     assert defaults["prompts"] < 16000
     assert defaults["trainer/dpo.max_steps"] < 1000
     assert defaults["trainer/dpo.learning_rate"] > 5e-5
     assert defaults["pair-rule/top-last.k"] > 1
     assert defaults["trainer/dpo.nll_weight"] > 0
+
+
+def test_no_distribution_holds_the_goldens() -> None:
+    """Neither wheel nor source distribution holds the recorded outputs of official code."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]
+    assert "/tests/goldens" in build["sdist"]["exclude"]
+    assert all(package.rpartition("/")[2].startswith("silmm") for package in build["wheel"]["packages"])
 
 
 def test_one_version_everywhere() -> None:

@@ -1,4 +1,4 @@
-"""Capability checks: what cannot work together is refused, and a fitting model found, before any loads."""
+"""Capability checks refuse combinations that cannot work, and find a model that fits, before any model loads."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def try_flags(fake_distribution):
 
 
 def test_working_combinations_pass(try_flags):
-    """A discrete model with its own parts passes, and so does a continuous one with a kernel."""
+    """A discrete model with its own components passes, and so does a continuous model with a kernel."""
     try_flags(model="tokens")
     try_flags(model="queries", sampler="dropdiv", trainer="kc-dpo", kernel="chamfer")
 
 
 def test_a_wrong_kind_of_model_names_what_would_work(try_flags):
-    """--sampler dropdiv on a discrete model lists the samplers and the models that would do."""
+    """`--sampler dropdiv` with a discrete model is refused with the samplers and the models that would work."""
     with pytest.raises(
         UsageError,
         match=r"--sampler dropdiv cannot work with --model tokens.*continuous.*discrete"
@@ -112,19 +112,19 @@ def test_a_wrong_kind_of_model_names_what_would_work(try_flags):
 
 
 def test_a_missing_capability_is_named(try_flags):
-    """A sampler whose capability the model does not declare says which one."""
+    """A sampler that needs an undeclared capability is refused with the name of that capability."""
     with pytest.raises(UsageError, match=r"needs nucleus.*'queries' does not declare"):
         try_flags(model="queries", trainer="kc-dpo")
 
 
 def test_a_kernel_needs_a_trainer_that_takes_one(try_flags):
-    """--kernel with dpo fails, and names no trainer that this model cannot use."""
+    """`--kernel` with `dpo` is refused, and the message names only trainers that this model can use."""
     with pytest.raises(UsageError, match=r"--kernel chamfer.*--trainer dpo.*'tiny-discrete': none"):
         try_flags(model="tiny-discrete", kernel="chamfer")
 
 
 def test_a_trainer_of_both_kinds_needs_what_the_models_kind_can_have(try_flags):
-    """Naming `log_likelihood` and `features` asks each kind of model for its own one."""
+    """A trainer that lists `log_likelihood` and `features` requires of each kind of model only its own capability."""
     try_flags(model="tokens", trainer="sft")
     try_flags(model="kernelled", trainer="sft")
     with pytest.raises(UsageError, match=r"--trainer sft.*needs log_likelihood, which 'tiny-discrete'"):
@@ -134,7 +134,7 @@ def test_a_trainer_of_both_kinds_needs_what_the_models_kind_can_have(try_flags):
 
 
 def test_own_pairs_skip_the_checks_of_stages_that_do_not_run(try_flags, tmp_path):
-    """With --pairs FILE the sampler is not asked to fit, the trainer still is."""
+    """With `--pairs FILE` the trainer must fit the model, and the sampler need not."""
     pairs = tmp_path / "pairs.parquet"
     pairs.write_bytes(b"content is read later")
     try_flags(model="tokens", sampler="dropdiv", pairs=str(pairs))
@@ -143,7 +143,7 @@ def test_own_pairs_skip_the_checks_of_stages_that_do_not_run(try_flags, tmp_path
 
 
 def test_own_prompts_need_no_prompter(try_flags, tmp_path):
-    """With a file of prompts the prompter is not asked to fit; with a number it is."""
+    """The prompter must fit the model if `--prompts` is a number, and need not if it is a file."""
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red circle\n")
     try_flags(model="tokens", prompter="seer", prompts=str(prompts))
@@ -152,7 +152,7 @@ def test_own_prompts_need_no_prompter(try_flags, tmp_path):
 
 
 def test_without_a_name_the_model_is_the_default_where_it_can_be(try_flags):
-    """Nothing named, or what the default model can do, leaves the default and its own settings."""
+    """If nothing is named, or only components that fit it, the default model is used with its own settings."""
     assert try_flags().model == "tiny-discrete"
     assert try_flags(sampler="greedy", trainer="dpo", questioner="self-q").model == "tiny-discrete"
 
@@ -165,7 +165,7 @@ def test_without_a_name_the_model_is_the_default_where_it_can_be(try_flags):
     ],
 )
 def test_without_a_name_the_model_is_the_first_that_fits_what_is_named(try_flags, flags):
-    """What the default cannot serve brings the first model that serves all, with its own settings."""
+    """If the default model does not fit the named components, the first model that fits all of them is used."""
     settings = try_flags(**flags)
     assert settings.model == "kernelled"
     assert settings.model_dump().items() >= flags.items()
@@ -174,14 +174,14 @@ def test_without_a_name_the_model_is_the_first_that_fits_what_is_named(try_flags
 
 
 def test_a_toml_file_and_sets_name_components_too(try_flags, tmp_path):
-    """A sampler named by --set brings its model as one named by a flag does, and a named model stays."""
+    """A sampler named by `--set` or a file selects a model as a flag does, and a named model is never replaced."""
     assert try_flags("sampler=dropdiv").model == "kernelled"
     with pytest.raises(UsageError, match="--sampler dropdiv cannot work with --model tiny-discrete"):
         try_flags("sampler=dropdiv", "model=tiny-discrete")
 
 
 def test_embedded_models_come_before_others(try_flags, fake_distribution):
-    """Another distribution's model with an earlier name is not taken while an own one fits."""
+    """A model of another distribution is chosen only if no model that comes with silmm fits."""
     source = """
 from silmm import hookimpl
 
@@ -199,7 +199,7 @@ def silmm_register_models(register):
 
 
 def test_components_that_share_no_model_are_told_apart(try_flags):
-    """With no model for all that is named, the error says what each needs and which models it has."""
+    """If no model fits all named components, the error says what each needs and which models provide it."""
     with pytest.raises(
         UsageError,
         match=r"no installed model.*together\. --sampler dropdiv needs a continuous model with mlp_blocks "
@@ -212,7 +212,7 @@ def test_components_that_share_no_model_are_told_apart(try_flags):
 
 
 def test_a_named_kernel_needs_a_named_trainer_that_takes_one(try_flags):
-    """--kernel with a trainer that takes none is refused for that reason, whichever model would come."""
+    """`--kernel` with a trainer without a kernel is refused for that reason, whichever model is chosen."""
     for trainer in ("dpo", "c-dpo"):
         with pytest.raises(UsageError, match=rf"--kernel chamfer.*--trainer {trainer}, which takes no"):
             try_flags(kernel="chamfer", trainer=trainer)
@@ -221,7 +221,7 @@ def test_a_named_kernel_needs_a_named_trainer_that_takes_one(try_flags):
 
 
 def test_components_without_work_choose_no_model(try_flags, tmp_path):
-    """With --pairs FILE or --prompts FILE the skipped components do not decide the model."""
+    """Components that `--pairs FILE` or `--prompts FILE` skips have no influence on the choice of the model."""
     path = tmp_path / "given.txt"
     path.write_text("a red circle")
     assert try_flags(sampler="dropdiv", pairs=str(path)).model == "tiny-discrete"
@@ -230,7 +230,7 @@ def test_components_without_work_choose_no_model(try_flags, tmp_path):
 
 
 def test_a_models_own_kernel_falls_away_with_a_trainer_that_takes_none(try_flags):
-    """The model's default kernel and its options are no obstacle for a trainer without kernel."""
+    """A model's default kernel does not exclude a trainer without a kernel."""
     settings = try_flags(model="kernelled", trainer="c-dpo")
     assert settings.kernel is None
     assert "kernel" not in settings.options
@@ -239,7 +239,7 @@ def test_a_models_own_kernel_falls_away_with_a_trainer_that_takes_none(try_flags
 
 
 def test_a_named_kernel_wins_over_the_models_own(try_flags):
-    """The user's kernel and options come before the model's, whose options stay where they fit."""
+    """The user's kernel and options override the model's, whose other options remain."""
     settings = try_flags(model="kernelled")
     assert (settings.kernel, settings.options["kernel"]) == ("pool-chamfer", {"far": 4.0})
     settings = try_flags("kernel.far=3", model="kernelled", kernel="chamfer")
@@ -257,7 +257,7 @@ def weights(tmp_path):
 
 
 def test_who_needs_answers_needs_somebody_who_answers(try_flags):
-    """A model that cannot answer is refused, with models that can; a judge model answers in its place."""
+    """A model that cannot answer is refused, with models that can, unless a judge model answers."""
     with pytest.raises(UsageError, match=r"--questioner self-q.*needs chat"):
         try_flags(model="blind", prompter="self")
     with pytest.raises(UsageError, match=r"--scorer curious.*needs yes_no.*work as model: kernelled, queries, t"):
@@ -279,19 +279,19 @@ def test_without_need_for_answers_nobody_is_asked_and_no_questioner_has_to_fit(t
 
 
 def test_a_judge_model_that_nobody_asks_is_refused(try_flags, weights):
-    """It would be loaded for nothing; the message names scorers that ask."""
+    """A judge model whose answers no component reads is refused, with the scorers that would read them."""
     with pytest.raises(UsageError, match=r"--judge-model tokens has no work.*asks: curious, diff-of-prob"):
         try_flags(f"scorer.checkpoint={weights}", model="tokens", scorer="reward", judge_model="tokens")
 
 
 def test_a_scorer_that_needs_a_checkpoint_is_refused_without_one(try_flags):
-    """Said at the start, with the option to set."""
+    """A scorer without its checkpoint is refused before the run starts, with the option to set."""
     with pytest.raises(UsageError, match=r"the scorer 'reward' needs a checkpoint.*--set scorer\.checkpoint"):
         try_flags(model="tokens", scorer="reward")
 
 
 def test_a_trainer_that_needs_rollouts_is_refused_with_own_pairs(try_flags, tmp_path):
-    """Own pairs bring no prompts and questions; trainers that learn from pairs alone are named."""
+    """A trainer that needs rollouts is refused with `--pairs FILE`, naming trainers that learn from pairs."""
     pairs = tmp_path / "pairs.parquet"
     pairs.write_bytes(b"content is read later")
     try_flags(model="tokens", trainer="on-policy")

@@ -1,4 +1,4 @@
-"""Ranks above 0 of a launcher join the training, write nothing and end with rank 0's iterations."""
+"""Ranks above 0 of a launcher join the training, write nothing and stop after the same iteration as rank 0."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trainings(toy_registry, monkeypatch):
 
 
 def test_a_process_without_a_launcher_is_rank_0(monkeypatch):
-    """A cluster's own WORLD_SIZE without LOCAL_RANK makes no rank of a plain process."""
+    """A process with WORLD_SIZE but without LOCAL_RANK is rank 0 of 1."""
     monkeypatch.setenv("WORLD_SIZE", "8")
     monkeypatch.setenv("RANK", "3")
     monkeypatch.delenv("LOCAL_RANK", raising=False)
@@ -46,17 +46,17 @@ def test_a_process_without_a_launcher_is_rank_0(monkeypatch):
 
 
 def test_rank_1_joins_the_training_and_writes_nothing(
-    go, tmp_path, trainings, *, be_rank
+    run_toy, tmp_path, trainings, *, be_rank
 ):
-    """With pairs and no adapter the trainer gets the same pairs, seed and folder as on rank 0."""
+    """If there are pairs and no adapter, rank 1 trains with the pairs, seed and folder of rank 0."""
     run_dir = tmp_path / "run"
-    go(run_dir, until="pairs")
+    run_toy(run_dir, until="pairs")
     before = artefacts.hashes(run_dir)
     be_rank("1")
-    assert go(run_dir) == RunResult(run_dir, {}, {}, None)
+    assert run_toy(run_dir) == RunResult(run_dir, {}, {}, None)
     assert artefacts.hashes(run_dir) == before
     be_rank("0")
-    go(run_dir, until="train")
+    run_toy(run_dir, until="train")
     joined, led = trainings
     for name in ("prompts", "start", "work", "seed"):
         assert joined[name] == led[name]
@@ -65,18 +65,18 @@ def test_rank_1_joins_the_training_and_writes_nothing(
 
 @pytest.mark.parametrize("until", [None, "score"])
 def test_rank_1_has_nothing_to_do_where_rank_0_does_not_train(
-    go, tmp_path, trainings, whole_run, *, be_rank, until
+    run_toy, tmp_path, trainings, whole_run, *, be_rank, until
 ):
-    """On a finished run, or with `--until` before the training, it ends at once."""
+    """Rank 1 ends at once if the run is finished or `--until` stops before the training."""
     be_rank("1")
-    go(whole_run if until is None else tmp_path / "run", until=until)
+    run_toy(whole_run if until is None else tmp_path / "run", until=until)
     assert trainings == []
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("number", ["0", "1"])
-def test_shards_and_a_launcher_exclude_each_other(go, tmp_path, be_rank, number):
-    """`--shard` under a launcher is refused on every rank: the ranks would wait for each other."""
+def test_shards_and_a_launcher_exclude_each_other(run_toy, tmp_path, be_rank, number):
+    """`--shard` under a launcher is refused on every rank, because the ranks would wait for each other."""
     be_rank(number)
     with pytest.raises(UsageError, match="torchrun"):
-        go(tmp_path / "run", shard=(0, 2))
+        run_toy(tmp_path / "run", shard=(0, 2))

@@ -38,21 +38,21 @@ class Backwards:
     stop = close
 
 
-def test_an_executor_that_computes_elsewhere_writes_the_same_bytes(go, whole_run, tmp_path):
+def test_an_executor_that_computes_elsewhere_writes_the_same_bytes(run_toy, whole_run, tmp_path):
     """Tables that come from another worker in another order, committed by the run, give equal artefacts."""
-    go(tmp_path / "run", executor=Backwards())
+    run_toy(tmp_path / "run", executor=Backwards())
     assert artefacts.hashes(tmp_path / "run") == artefacts.hashes(whole_run)
 
 
-def test_what_is_no_executor_is_refused(go, tmp_path):
-    """An object without the methods of the contract is an error of its plugin before anything runs."""
+def test_what_is_no_executor_is_refused(run_toy, tmp_path):
+    """An object without the contract's methods is reported as an error of its plugin before anything runs."""
     with pytest.raises(PluginError, match="dict is not an executor"):
-        go(tmp_path / "run", executor={})
+        run_toy(tmp_path / "run", executor={})
     assert not (tmp_path / "run").exists()
 
 
-def test_an_error_of_an_executor_names_the_stage(go, tmp_path):
-    """An exception of an executor is an error of its plugin; errors of silmm pass as they are."""
+def test_an_error_of_an_executor_names_the_stage(run_toy, tmp_path):
+    """An executor's exception becomes an error of its plugin; an error of silmm passes unchanged."""
 
     class Odd(Backwards):
         def map(self, tasks):
@@ -66,7 +66,7 @@ def test_an_error_of_an_executor_names_the_stage(go, tmp_path):
         executor = Odd()
         executor.error = error
         with pytest.raises(expected, match=words):
-            go(tmp_path / "run", executor=executor)
+            run_toy(tmp_path / "run", executor=executor)
 
 
 def test_a_plugin_of_this_process_alone_needs_an_executor_in_it(toy_settings, toy_registry, tmp_path):
@@ -176,7 +176,7 @@ def test_a_worker_that_cannot_start_says_why(pool, tmp_path):
 
 
 def test_one_worker_is_this_process(tmp_path):
-    """Without a second worker no process starts."""
+    """With one worker the tasks run in the calling process."""
     executor = LocalExecutor(1)
     executor.start(Shards(Path("unused")), Shards(tmp_path).open(0))
     assert len(list(executor.map(tasks("run", 2)))) == 2

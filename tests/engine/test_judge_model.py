@@ -1,4 +1,4 @@
-"""Another model may answer: its answers are the scores, it is never tuned, and the run says so."""
+"""A judge model answers in place of the policy: its answers are scored, it is never tuned, and the run says so."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tests.toy import artefacts
 @pytest.fixture
 def taste(tmp_path):
     """Return the folder of a judge whose answers are not those of the toy."""
-    place = tmp_path / "judge"
-    place.mkdir()
-    (place / "taste.json").write_text("5")
-    return place
+    path = tmp_path / "judge"
+    path.mkdir()
+    (path / "taste.json").write_text("5")
+    return path
 
 
 @pytest.fixture
@@ -41,21 +41,21 @@ def judged(toy_settings, taste):
 def built(toy_registry, monkeypatch):
     """Collect the models that are built, by class and in order."""
     toy = importlib.import_module("silmm_toy")
-    seen = []
+    calls = []
     real = toy.ToyModel.__init__
-    monkeypatch.setattr(toy.ToyModel, "__init__", lambda self: seen.append(type(self).__name__) or real(self))
-    return seen
+    monkeypatch.setattr(toy.ToyModel, "__init__", lambda self: calls.append(type(self).__name__) or real(self))
+    return calls
 
 
 def table(run_dir, name, number=1):
     return Shards(run_dir / f"iter-{number}" / name, 3).table().to_pylist()
 
 
-def test_scores_are_the_judges_and_all_else_is_the_models(go, tmp_path, judged, taste, whole_run):
-    """Answers equal those that the judge gives to the run's images; candidates are those of any run."""
+def test_scores_are_the_judges_and_all_else_is_the_models(run_toy, tmp_path, judged, taste, whole_run):
+    """The stored answers are the judge's answers to the run's images, and the candidates are unchanged."""
     from silmm.storage.tables import decode_png
 
-    go(tmp_path / "run", judged(), until="score")
+    run_toy(tmp_path / "run", judged(), until="score")
     toy = importlib.import_module("silmm_toy")
     judge = toy.ToyFolder(toy.ToyFolderOptions(path=str(taste)))
     assert table(tmp_path / "run", "candidates") == table(whole_run, "candidates")
@@ -70,8 +70,8 @@ def test_scores_are_the_judges_and_all_else_is_the_models(go, tmp_path, judged, 
         assert (row["p_yes"], row["p_no"]) == tuple(expected)
 
 
-def test_the_judge_is_never_tuned(go, tmp_path, judged, monkeypatch):
-    """In the second iteration the model samples with its adapter, and the judge answers without one."""
+def test_the_judge_is_never_tuned(run_toy, tmp_path, judged, monkeypatch):
+    """In the second iteration the policy samples with its adapter, and the judge answers without an adapter."""
     toy = importlib.import_module("silmm_toy")
     answered, loaded = [], []
     real_answer, real_load = toy.ToyFolder._answer, toy.ToyModel.load_adapter
@@ -86,26 +86,26 @@ def test_the_judge_is_never_tuned(go, tmp_path, judged, monkeypatch):
 
     monkeypatch.setattr(toy.ToyFolder, "_answer", answer)
     monkeypatch.setattr(toy.ToyModel, "load_adapter", load)
-    go(tmp_path / "run", judged(iterations=2))
+    run_toy(tmp_path / "run", judged(iterations=2))
     assert len(answered) == 2 * 7 * 4 * 2
     assert answered == [[0.0] * toy.VOCABULARY] * len(answered)
     assert set(loaded) == {"ToyModel"}
 
 
-def test_each_model_is_loaded_only_where_it_has_work(go, tmp_path, judged, built):
-    """No judge before stage `score`; and with all candidates there, scoring loads the judge alone."""
-    go(tmp_path / "run", judged(), until="questions")
+def test_each_model_is_loaded_only_where_it_has_work(run_toy, tmp_path, judged, built):
+    """No judge is loaded before stage `score`, and scoring finished candidates loads the judge only."""
+    run_toy(tmp_path / "run", judged(), until="questions")
     assert built == ["ToyModel"]
     built.clear()
-    go(tmp_path / "run", judged(), until="pairs")
+    run_toy(tmp_path / "run", judged(), until="pairs")
     assert built == ["ToyFolder"]
 
 
-def test_workers_kills_and_resumed_runs_write_the_same_bytes(go, tmp_path, judged):
-    """Two workers, and a run that is stopped between the shards of stage `score`, make the bytes of one."""
+def test_workers_kills_and_resumed_runs_write_the_same_bytes(run_toy, tmp_path, judged):
+    """Two workers, and a run that is killed between two shards of stage `score`, write the bytes of one process."""
     settings = judged()
-    go(tmp_path / "whole", settings)
-    go(tmp_path / "workers", settings, workers=2)
+    run_toy(tmp_path / "whole", settings)
+    run_toy(tmp_path / "workers", settings, workers=2)
     whole = artefacts.hashes(tmp_path / "whole")
     assert artefacts.hashes(tmp_path / "workers") == whole
     toy = importlib.import_module("silmm_toy")
@@ -113,43 +113,43 @@ def test_workers_kills_and_resumed_runs_write_the_same_bytes(go, tmp_path, judge
     def child():
         real, calls = toy.ToyFolder.yes_no, []
 
-        def dying(self, *given):
+        def dying(self, *arguments):
             calls.append(1)
             if len(calls) == 2:
                 toy.die()
-            return real(self, *given)
+            return real(self, *arguments)
 
         toy.ToyFolder.yes_no = dying
-        go(tmp_path / "killed", settings)
+        run_toy(tmp_path / "killed", settings)
 
     assert artefacts.exit_code(child) == -9
     assert len(list((tmp_path / "killed/iter-1/scores").glob("shard-*.json"))) == 1
-    go(tmp_path / "killed", settings)
+    run_toy(tmp_path / "killed", settings)
     assert artefacts.hashes(tmp_path / "killed") == whole
 
 
-def test_a_model_that_cannot_answer_is_no_judge(go, tmp_path, toy_settings, built):
-    """It is refused before anything is loaded, naming those that answer; as a policy it may have a judge."""
+def test_a_model_that_cannot_answer_is_no_judge(run_toy, tmp_path, toy_settings, built):
+    """A judge that cannot answer is refused before anything loads, with models that can."""
     with pytest.raises(
         UsageError, match=r"--judge-model toy-blind.*needs yes_no.*toy, toy-continuous, toy-folder\."
     ):
-        go(tmp_path / "run", toy_settings(judge_model="toy-blind"))
+        run_toy(tmp_path / "run", toy_settings(judge_model="toy-blind"))
     with pytest.raises(UsageError, match=r"--scorer toy.*needs yes_no, which 'toy-blind'"):
-        go(tmp_path / "run", toy_settings(model="toy-blind"))
+        run_toy(tmp_path / "run", toy_settings(model="toy-blind"))
     assert built == []
     assert not (tmp_path / "run").exists()
-    go(tmp_path / "run", toy_settings(model="toy-blind", judge_model="toy-continuous"), until="score")
+    run_toy(tmp_path / "run", toy_settings(model="toy-blind", judge_model="toy-continuous"), until="score")
     assert built == ["ToyModel", "ToyContinuous"]
 
 
 def test_without_a_name_the_model_need_not_answer_beside_a_judge(toy_registry, toy_settings):
-    """The scorer asks its answers of the judge, so that a blind model fits what is named."""
+    """With a judge, a policy that cannot answer fits a scorer that needs answers."""
     draft = toy_settings(model="toy-blind", judge_model="toy")
     assert capabilities.fitting_model(toy_registry, draft, ["scorer", "judge_model"]) == "toy-blind"
 
 
-def test_the_judge_is_part_of_the_identity(go, tmp_path, judged, toy_settings, taste):
-    """Another judge, another option or other weights of it is another run; no judge leaves no trace."""
+def test_the_judge_is_part_of_the_identity(run_toy, tmp_path, judged, toy_settings, taste):
+    """The judge, its options and its weights are part of the identity; without a judge it is unchanged."""
     digests = {
         settings.digest
         for settings in (
@@ -159,17 +159,17 @@ def test_the_judge_is_part_of_the_identity(go, tmp_path, judged, toy_settings, t
     }
     assert len(digests) == 4
     assert "judge_model" not in toy_settings().identity()
-    go(tmp_path / "run", judged(), until="prompts")
+    run_toy(tmp_path / "run", judged(), until="prompts")
     record = json.loads((tmp_path / "run/run.json").read_text())
     assert record["settings"]["judge_model"] == "toy-folder"
     assert record["components"]["judge_model"]["distribution"] == "silmm-toy"
     (taste / "taste.json").write_text("6")
     with pytest.raises(SettingsChanged, match=r"options\.judge_model\.path\.taste\.json"):
-        go(tmp_path / "run", judged())
+        run_toy(tmp_path / "run", judged())
 
 
 def test_the_command_line_names_a_judge_with_its_path(toy_registry):
-    """`NAME:PATH` fills the judge's own option; given twice, or to a model without files, it is refused."""
+    """`NAME:PATH` sets the judge's own option; a second path, or a path for a model without files, is refused."""
     split = split_component(toy_registry, "toy-folder:DIR", ["a.b=1"], "judge_model")
     assert split == ("toy-folder", ("judge_model.path=DIR", "a.b=1"))
     with pytest.raises(UsageError, match=r"--judge-model toy-folder:DIR and --set judge-model\.path=X both"):
@@ -193,13 +193,13 @@ def test_a_settings_file_names_a_judge(toy_registry, taste, tmp_path):
         )
 
 
-def test_validation_asks_the_judge(go, tmp_path, judged, built, monkeypatch):
-    """While training, too, the judge scores: the reference's score is the mean of the judge's stored ones."""
+def test_validation_asks_the_judge(run_toy, tmp_path, judged, built, monkeypatch):
+    """Validation is scored by the judge: the reference's score is the mean of the judge's stored scores."""
     sets = ["trainer.validate_every=2", "trainer.validation_prompts=3", "trainer.validation_images=4"]
     settings = judged(trainer="toy-validating", prompts=12, sets=sets)
-    go(tmp_path / "run", settings, until="pairs")
+    run_toy(tmp_path / "run", settings, until="pairs")
     built.clear()
-    go(tmp_path / "run", settings)
+    run_toy(tmp_path / "run", settings)
     assert built == ["ToyModel", "ToyFolder"]
     rows = [json.loads(line) for line in (tmp_path / "run/iter-1/metrics.jsonl").read_text().splitlines()]
     last = [row["prompt_id"] for row in Shards(tmp_path / "run/iter-1/prompts", 1).table().to_pylist()][-3:]
@@ -209,9 +209,9 @@ def test_validation_asks_the_judge(go, tmp_path, judged, built, monkeypatch):
     assert rows[1]["validation_reference"] == pytest.approx(sum(scores) / 12)
 
 
-def test_the_run_says_who_judged(go, tmp_path, judged, whole_run):
-    """The summary names the judge, the report says that it is no self-improvement; others say neither."""
-    result = go(tmp_path / "run", judged())
+def test_the_run_says_who_judged(run_toy, tmp_path, judged, whole_run):
+    """The summary and the report name the judge, and the report says that this is no self-improvement."""
+    result = run_toy(tmp_path / "run", judged())
     assert result.summary["judge_model"] == "toy-folder"
     page = write_report(tmp_path / "run").read_text()
     assert "No self-improvement" in page

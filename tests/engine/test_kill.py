@@ -1,4 +1,4 @@
-"""A run killed at any instant goes on with the same command to the same bytes (promise 1)."""
+"""A run that is killed at any instant and started again writes the same bytes (promise 1)."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def expected(whole_run):
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: f"{event[0]}-{event[1]}")
-def test_a_kill_at_a_stage_changes_nothing(go, tmp_path, expected, event):
-    """Killed at the end or in the middle of a stage and resumed, the run equals a whole one."""
+def test_a_kill_at_a_stage_changes_nothing(run_toy, tmp_path, expected, event):
+    """A run that is killed during or after any stage and resumed equals an uninterrupted run."""
 
     class Killer:
         def progress(self, stage, done, total):
@@ -60,18 +60,18 @@ def test_a_kill_at_a_stage_changes_nothing(go, tmp_path, expected, event):
                 artefacts.die()
 
     run_dir = tmp_path / "run"
-    code = artefacts.exit_code(partial(go, run_dir, observers=[Killer()]))
+    code = artefacts.exit_code(partial(run_toy, run_dir, observers=[Killer()]))
     assert code == -signal.SIGKILL
-    go(run_dir)
+    run_toy(run_dir)
     assert artefacts.hashes(run_dir) == expected
 
 
 @pytest.mark.parametrize("calls", [25, 67])
-def test_kills_again_and_again_change_nothing(go, tmp_path, expected, calls):
-    """Killed before every n-th system call until it gets through, it ends with the same bytes."""
+def test_kills_again_and_again_change_nothing(run_toy, tmp_path, expected, calls):
+    """A run that is killed before every N-th system call, again and again, still ends with the same bytes."""
     run_dir = tmp_path / "run"
     deaths = 0
-    while artefacts.killed(partial(go, run_dir), calls):
+    while artefacts.killed(partial(run_toy, run_dir), calls):
         deaths += 1
         assert deaths < 100, "the run makes no headway"
     assert deaths > 2
@@ -80,13 +80,13 @@ def test_kills_again_and_again_change_nothing(go, tmp_path, expected, calls):
 
 
 @artefacts.SWEEP
-def test_a_kill_before_any_system_call_changes_nothing(go, tmp_path, expected, stride):
-    """Killed before the N-th write, fsync or replace and resumed, the run equals a whole one."""
+def test_a_kill_before_any_system_call_changes_nothing(run_toy, tmp_path, expected, stride):
+    """A run that is killed before its N-th write, fsync or replace and resumed equals an uninterrupted run."""
     for number in itertools.count(1, stride):
         run_dir = tmp_path / f"run-{number}"
-        if not artefacts.killed(partial(go, run_dir), number):
+        if not artefacts.killed(partial(run_toy, run_dir), number):
             break
-        assert artefacts.exit_code(partial(go, run_dir)) == 0
+        assert artefacts.exit_code(partial(run_toy, run_dir)) == 0
         assert artefacts.hashes(run_dir) == expected, f"killed before call {number}"
     assert number > 100
 
@@ -94,7 +94,7 @@ def test_a_kill_before_any_system_call_changes_nothing(go, tmp_path, expected, s
 def started(tmp_path, toy_site, workers):
     script = tmp_path / "run_toy.py"
     script.write_text(RUN)
-    path = os.pathsep.join([str(toy_site), *(one for one in sys.path if one)])
+    path = os.pathsep.join([str(toy_site), *(folder for folder in sys.path if folder)])
     environment = {**os.environ, "PYTHONPATH": path, "SILMM_LOAD_PLUGINS": "silmm-toy"}
     command = [sys.executable, str(script), str(tmp_path / "run"), str(workers)]
     return subprocess.Popen(
@@ -104,9 +104,9 @@ def started(tmp_path, toy_site, workers):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_run_with_workers_survives_kill_and_ctrl_c(
-    go, tmp_path, toy_site, *, expected, how
+    run_toy, tmp_path, toy_site, *, expected, how
 ):
-    """Killed, or stopped by Ctrl-C, two workers leave no process and a resumable directory."""
+    """SIGKILL and Ctrl-C leave no worker process behind and a directory that can be resumed."""
     with started(tmp_path, toy_site, 2) as process:
         for line in process.stdout:
             if line.startswith("sample 3 "):
@@ -117,7 +117,7 @@ def test_a_run_with_workers_survives_kill_and_ctrl_c(
     assert process.returncode in (-how, 1)
     assert len(workers) == 2
     assert all(ends(worker) for worker in workers)
-    go(tmp_path / "run")
+    run_toy(tmp_path / "run")
     assert artefacts.hashes(tmp_path / "run") == expected
 
 

@@ -1,4 +1,4 @@
-"""A run is its directory: the same result whoever works, and never a mixture (promise 1)."""
+"""A run directory holds one run, with the same bytes whichever process wrote which part (promise 1)."""
 
 from __future__ import annotations
 
@@ -22,146 +22,146 @@ def expected(whole_run):
     return artefacts.hashes(whole_run)
 
 
-def test_a_finished_run_is_not_done_again(go, tmp_path, expected):
-    """The same command on a finished run changes no byte."""
-    go(tmp_path / "run")
+def test_a_finished_run_is_not_done_again(run_toy, tmp_path, expected):
+    """The same command on a finished run changes nothing."""
+    run_toy(tmp_path / "run")
     files = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")}
-    go(tmp_path / "run")
+    run_toy(tmp_path / "run")
     assert artefacts.hashes(tmp_path / "run") == expected
     assert files == {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*.parquet")}
 
 
-def test_four_workers_write_the_same_bytes(go, tmp_path, expected):
-    """One worker or four: every artefact is equal."""
-    go(tmp_path / "run", workers=4)
+def test_four_workers_write_the_same_bytes(run_toy, tmp_path, expected):
+    """Four workers write the same bytes as one."""
+    run_toy(tmp_path / "run", workers=4)
     assert artefacts.hashes(tmp_path / "run") == expected
 
 
-def test_workers_end_before_a_training_begins(go, tmp_path, toy_settings, monkeypatch):
-    """Their models make room: none is left when the trainer is called; the next iteration has new ones."""
+def test_workers_end_before_a_training_begins(run_toy, tmp_path, toy_settings, monkeypatch):
+    """Workers end before the trainer is called, so that their models free memory, and start again afterwards."""
     toy = importlib.import_module("silmm_toy")
-    real, alive, seen = toy.ToyTrainer.train, [], []
+    real, alive, worker_counts = toy.ToyTrainer.train, [], []
 
-    def train(*given, **named):
+    def train(*arguments, **named):
         alive.append(multiprocessing.active_children())
-        return real(*given, **named)
+        return real(*arguments, **named)
 
     class Described:
         def progress(self, stage, done, total):
             if stage == "sample" and done:
-                seen.append(len(multiprocessing.active_children()))
+                worker_counts.append(len(multiprocessing.active_children()))
 
     monkeypatch.setattr(toy.ToyTrainer, "train", train)
-    go(tmp_path / "run", toy_settings(iterations=2), workers=2, observers=(Described(),))
+    run_toy(tmp_path / "run", toy_settings(iterations=2), workers=2, observers=(Described(),))
     assert alive == [[], []]
-    assert set(seen) == {2}
+    assert set(worker_counts) == {2}
 
 
-def test_shards_in_any_order_write_the_same_bytes(go, tmp_path, expected):
-    """`--shard 1/2` and then `--shard 0/2` make the whole run; the first ends as incomplete."""
+def test_shards_in_any_order_write_the_same_bytes(run_toy, tmp_path, expected):
+    """`--shard 1/2` ends as incomplete, and `--shard 0/2` after it completes the run."""
     with pytest.raises(Incomplete, match="2 of 3 shards"):
-        go(tmp_path / "run", shard=(1, 2))
-    go(tmp_path / "run", shard=(0, 2))
+        run_toy(tmp_path / "run", shard=(1, 2))
+    run_toy(tmp_path / "run", shard=(0, 2))
     assert artefacts.hashes(tmp_path / "run") == expected
 
 
-def test_a_stage_at_a_time_writes_the_same_bytes(go, tmp_path, expected):
-    """`--until` each stage in turn, with `--from` that stage, makes the same run."""
+def test_a_stage_at_a_time_writes_the_same_bytes(run_toy, tmp_path, expected):
+    """One command per stage, with `--from` and `--until`, writes the bytes of a single command."""
     for stage in STAGES:
-        result = go(tmp_path / "run", until=stage, from_=stage)
+        result = run_toy(tmp_path / "run", until=stage, from_=stage)
         assert result.summary is None
-    go(tmp_path / "run", from_="train")
+    run_toy(tmp_path / "run", from_="train")
     assert artefacts.hashes(tmp_path / "run") == expected
 
 
-def test_until_stops_before_the_next_stage(go, tmp_path):
+def test_until_stops_before_the_next_stage(run_toy, tmp_path):
     """`--until score` leaves scores and no pairs."""
-    go(tmp_path / "run", until="score")
+    run_toy(tmp_path / "run", until="score")
     assert (tmp_path / "run/iter-1/scores/manifest.json").is_file()
     assert not (tmp_path / "run/iter-1/pairs").exists()
 
 
-def test_from_names_what_is_missing(go, tmp_path):
-    """`--from pairs` on a run without scores says which shards are not there, and makes none."""
-    go(tmp_path / "run", until="questions")
+def test_from_names_what_is_missing(run_toy, tmp_path):
+    """`--from pairs` without scores is an error that names the missing shards."""
+    run_toy(tmp_path / "run", until="questions")
     with pytest.raises(DataError, match=r"shards 0, 1, 2 of stage score"):
-        go(tmp_path / "run", from_="pairs")
+        run_toy(tmp_path / "run", from_="pairs")
     assert not (tmp_path / "run/iter-1/scores").exists()
 
 
-def test_changed_settings_are_refused_field_by_field(go, tmp_path, toy_settings):
-    """Other settings on an old directory: an error with each difference, and not a byte changed."""
-    go(tmp_path / "run", until="sample")
+def test_changed_settings_are_refused_field_by_field(run_toy, tmp_path, toy_settings):
+    """Changed settings on an old directory are an error that lists each difference, and no byte changes."""
+    run_toy(tmp_path / "run", until="sample")
     before = artefacts.hashes(tmp_path / "run")
     changed = toy_settings(seed=4, sets=["trainer.max_steps=9"])
     with pytest.raises(SettingsChanged) as error:
-        go(tmp_path / "run", changed)
+        run_toy(tmp_path / "run", changed)
     assert "seed: 0 there, 4 now" in str(error.value)
     assert "options.trainer.max_steps: 6 there, 9 now" in str(error.value)
     assert "images_per_prompt" not in str(error.value)
     assert artefacts.hashes(tmp_path / "run") == before
 
 
-def test_a_foreign_directory_is_refused(go, tmp_path):
-    """A directory with other things in it, even such as look like ours, is not taken for a run."""
+def test_a_foreign_directory_is_refused(run_toy, tmp_path):
+    """A directory with other files, even files that resemble silmm's, is refused as a run directory."""
     for name in ("thesis.tex", ".tmp-mine", "locksmith.txt"):
         folder = tmp_path / name.strip(".")
         folder.mkdir()
         (folder / name).write_text("years of work")
         with pytest.raises(UsageError, match=name):
-            go(folder)
+            run_toy(folder)
         assert [path.name for path in folder.iterdir()] == [name]
 
 
-def test_another_package_or_other_weights_are_refused(go, tmp_path, toy_registry):
-    """run.json holds distribution, version and revision of each component; a difference is named."""
-    go(tmp_path / "run", until="prompts")
+def test_another_package_or_other_weights_are_refused(run_toy, tmp_path, toy_registry):
+    """Another distribution, version or revision of a component is refused with the difference."""
+    run_toy(tmp_path / "run", until="prompts")
     sources = json.loads((tmp_path / "run/run.json").read_text())["components"]
     assert sources["trainer"] == {"distribution": "silmm-toy", "revision": "", "version": "1.0"}
     model = toy_registry.entry("model", "toy")
     toy_registry._entries["model"] = [replace(model, revision="new weights")]
     with pytest.raises(SettingsChanged) as error:
-        go(tmp_path / "run")
+        run_toy(tmp_path / "run")
     assert 'components.model.revision: "" there, "new weights" now' in str(error.value)
     assert "trainer" not in str(error.value)
 
 
-def test_the_next_iteration_starts_from_the_tuned_model(go, tmp_path, toy_settings, monkeypatch):
-    """Iteration 2 samples, answers and trains with the adapter of iteration 1, which is as if alone."""
-    go(tmp_path / "one")
+def test_the_next_iteration_starts_from_the_tuned_model(run_toy, tmp_path, toy_settings, monkeypatch):
+    """Iteration 2 samples, answers and trains with the adapter of iteration 1."""
+    run_toy(tmp_path / "one")
     toy = importlib.import_module("silmm_toy")
     sampled, answered, starts = [], [], []
 
-    def watch(kind, name, tell):
+    def watch(kind, name, note):
         real = getattr(kind, name)
-        monkeypatch.setattr(kind, name, lambda *given, **named: tell(given, named) or real(*given, **named))
+        monkeypatch.setattr(kind, name, lambda *arguments, **named: note(arguments, named) or real(*arguments, **named))
 
-    def note_sampling(given, _):
-        if given[1] != toy.HELD_OUT:  # that is the evaluation's
-            sampled.append(given[0].bias.tolist())
+    def note_sampling(arguments, _):
+        if arguments[1] != toy.HELD_OUT:  # that is the evaluation's
+            sampled.append(arguments[0].bias.tolist())
 
     watch(toy.ToyModel, "_sample", note_sampling)
-    watch(toy.ToyModel, "_answer", lambda given, _: answered.append(given[0].bias.tolist()))
+    watch(toy.ToyModel, "_answer", lambda arguments, _: answered.append(arguments[0].bias.tolist()))
     watch(toy.ToyTrainer, "train", lambda _, named: starts.append(named["start"]))
-    result = go(tmp_path / "two", toy_settings(iterations=2))
-    one, two = tmp_path / "one/iter-1/adapter", tmp_path / "two/iter-1/adapter"
-    assert (two / "adapter.json").read_bytes() == (one / "adapter.json").read_bytes()
+    result = run_toy(tmp_path / "two", toy_settings(iterations=2))
+    folder, second = tmp_path / "one/iter-1/adapter", tmp_path / "two/iter-1/adapter"
+    assert (second / "adapter.json").read_bytes() == (folder / "adapter.json").read_bytes()
     assert list(result.adapters) == ["1", "2"]
-    assert starts == [None, two]
-    tuned = json.loads((two / "adapter.json").read_text())["bias"]
-    for seen in (sampled, answered):
-        half = len(seen) // 2
-        assert seen == [[0.0] * len(tuned)] * half + [tuned] * half
+    assert starts == [None, second]
+    tuned = json.loads((second / "adapter.json").read_text())["bias"]
+    for biases in (sampled, answered):
+        half = len(biases) // 2
+        assert biases == [[0.0] * len(tuned)] * half + [tuned] * half
     assert len((tmp_path / "two/iter-2/metrics.jsonl").read_text().splitlines()) == 6
     assert json.loads((result.adapters["2"] / "adapter.json").read_text())["bias"] != tuned
 
 
-def test_no_held_out_prompt_is_trained_on(go, tmp_path, toy_settings):
-    """The benchmark's held-out prompts are in no table, from the prompter or from a file."""
+def test_no_held_out_prompt_is_trained_on(run_toy, tmp_path, toy_settings):
+    """No table holds a held-out prompt of the benchmark, whether prompts are written or read from a file."""
     path = tmp_path / "prompts.txt"
     path.write_text("a word5 thing\nanother thing\na third\n")
-    go(tmp_path / "self", until="prompts")
-    go(tmp_path / "file", toy_settings(prompts=str(path)), until="prompts")
+    run_toy(tmp_path / "self", until="prompts")
+    run_toy(tmp_path / "file", toy_settings(prompts=str(path)), until="prompts")
     for name, count in (("self", 7), ("file", 2)):
         folder = tmp_path / name / "iter-1"
         texts = Shards(folder / "prompts", 1).table()["prompt"].to_pylist()
@@ -170,9 +170,9 @@ def test_no_held_out_prompt_is_trained_on(go, tmp_path, toy_settings):
         assert json.loads((folder / "prompter.json").read_text())["rejected"]["excluded"] == 1
 
 
-def test_a_limited_run_is_marked(go, tmp_path, toy_settings):
-    """`--limit` keeps that many prompts and marks every description of the run as partial."""
-    result = go(tmp_path / "run", toy_settings(limit=2))
+def test_a_limited_run_is_marked(run_toy, tmp_path, toy_settings):
+    """`--limit` keeps that many prompts of the benchmark and marks every result as partial."""
+    result = run_toy(tmp_path / "run", toy_settings(limit=2))
     assert result.summary["partial"] is True
     assert json.loads((tmp_path / "run/run.json").read_text())["partial"] is True
     counts = json.loads((tmp_path / "run/iter-1/prompter.json").read_text())
@@ -184,18 +184,18 @@ def test_a_limited_run_is_marked(go, tmp_path, toy_settings):
     ("text", "words"),
     [("word5 again", "excluded: 1"), ("silent", "no-questions: 1"), ("broken", "non-finite: 4")],
 )
-def test_a_run_with_nothing_usable_says_why(go, tmp_path, toy_settings, text, words):
-    """A stage that leaves nothing for the next is an error with the counts that led there."""
+def test_a_run_with_nothing_usable_says_why(run_toy, tmp_path, toy_settings, text, words):
+    """A stage that leaves nothing for the next stage is an error with the counts of what was dropped."""
     (tmp_path / "p.txt").write_text(text)
     with pytest.raises(DataError, match=words):
-        go(tmp_path / "run", toy_settings(prompts=str(tmp_path / "p.txt")))
+        run_toy(tmp_path / "run", toy_settings(prompts=str(tmp_path / "p.txt")))
 
 
-def test_own_pairs_are_trained_on_alone(go, tmp_path, toy_settings):
-    """`--pairs FILE` trains on the file: nothing is sampled or asked, and an adapter comes out."""
+def test_own_pairs_are_trained_on_alone(run_toy, tmp_path, toy_settings):
+    """`--pairs FILE` trains on the file only; nothing is sampled or asked."""
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"prompt": "a", "chosen_z": [1, 1], "rejected_z": [2, 2]}\n')
-    result = go(tmp_path / "run", toy_settings(pairs=str(path)))
+    result = run_toy(tmp_path / "run", toy_settings(pairs=str(path)))
     bias = json.loads((result.adapters["1"] / "adapter.json").read_text())["bias"]
     assert bias[1] > 0 > bias[2]
     assert not (tmp_path / "run/iter-1/candidates").exists()
@@ -211,49 +211,49 @@ def pairs_file(path, *prompts):
     return str(path)
 
 
-def test_own_pairs_of_held_out_prompts_are_dropped_and_counted(go, tmp_path, toy_settings):
-    """`--pairs FILE` trains on no held-out prompt; a file of nothing else is an error."""
+def test_own_pairs_of_held_out_prompts_are_dropped_and_counted(run_toy, tmp_path, toy_settings):
+    """Held-out prompts of `--pairs FILE` are dropped and counted; a file of held-out prompts only is an error."""
     mixed = pairs_file(tmp_path / "mixed.jsonl", "a", "word5 b")
-    result = go(tmp_path / "run", toy_settings(pairs=mixed))
+    result = run_toy(tmp_path / "run", toy_settings(pairs=mixed))
     assert result.summary["counts"]["1"]["pairs"] == {"rows": 2, "excluded": 2}
     held_out = pairs_file(tmp_path / "held.jsonl", "word5 b")
     with pytest.raises(DataError, match=r"held\.jsonl.*excluded: 2"):
-        go(tmp_path / "none", toy_settings(pairs=held_out))
+        run_toy(tmp_path / "none", toy_settings(pairs=held_out))
 
 
 def test_a_pair_rule_that_makes_no_pair_is_refused_at_the_start(
-    go, tmp_path, toy_settings, toy_registry, monkeypatch
+    run_toy, tmp_path, toy_settings, toy_registry, monkeypatch
 ):
-    """Ranks beyond the candidates are named before anything is sampled; with own pairs no rule is asked."""
+    """A pair rule whose ranks exceed the candidates is refused before anything is sampled."""
     rule = importlib.import_module("silmm_toy").ToyRule
     monkeypatch.setattr(rule, "pairs", lambda self, scores: [(0, 5)] if len(scores) > 5 else [])
     with pytest.raises(UsageError, match=r"makes no pair even of 4 candidates.*--images-per-prompt"):
-        go(tmp_path / "run")
+        run_toy(tmp_path / "run")
     assert not (tmp_path / "run").exists()
     own = pairs_file(tmp_path / "pairs.jsonl", "a")
-    go(tmp_path / "own", toy_settings(pairs=own))
+    run_toy(tmp_path / "own", toy_settings(pairs=own))
 
 
-def test_a_limit_holds_for_own_pairs(go, tmp_path, toy_settings):
+def test_a_limit_holds_for_own_pairs(run_toy, tmp_path, toy_settings):
     """`--limit 2` with `--pairs FILE` keeps all pairs of the first two usable prompts."""
     path = pairs_file(tmp_path / "pairs.jsonl", "a", "word5 b", "c", "d")
-    go(tmp_path / "run", toy_settings(pairs=path, limit=2))
+    run_toy(tmp_path / "run", toy_settings(pairs=path, limit=2))
     table = Shards(tmp_path / "run/iter-1/pairs", 1).table()
     assert table["prompt"].to_pylist() == ["a", "a", "c", "c"]
 
 
 @pytest.mark.parametrize("argument", ["until", "from_"])
-def test_own_pairs_have_no_earlier_stage(go, tmp_path, toy_settings, argument):
-    """`--until sample` or `--from sample` with `--pairs FILE` is refused, not ignored."""
+def test_own_pairs_have_no_earlier_stage(run_toy, tmp_path, toy_settings, argument):
+    """`--until sample` and `--from sample` are refused with `--pairs FILE`."""
     settings = toy_settings(pairs=pairs_file(tmp_path / "pairs.jsonl", "a"))
     with pytest.raises(UsageError, match="no stage sample"):
-        go(tmp_path / "run", settings, **{argument: "sample"})
-    go(tmp_path / "run", settings, **{argument: "pairs"})
+        run_toy(tmp_path / "run", settings, **{argument: "sample"})
+    run_toy(tmp_path / "run", settings, **{argument: "pairs"})
 
 
 @pytest.mark.parametrize("kind", ["prompts", "pairs"])
-def test_an_input_file_that_changes_under_a_run_is_noticed(go, tmp_path, toy_settings, kind):
-    """What run.json names is what is read: a file that changed since the start is an error."""
+def test_an_input_file_that_changes_under_a_run_is_noticed(run_toy, tmp_path, toy_settings, kind):
+    """An input file that changed since the run started is an error."""
     path = tmp_path / "input.jsonl"
     settings = toy_settings(**{kind: pairs_file(path, "a")})
 
@@ -262,12 +262,12 @@ def test_an_input_file_that_changes_under_a_run_is_noticed(go, tmp_path, toy_set
             pairs_file(path, "a", "b")
 
     with pytest.raises(DataError, match="changed while the run"):
-        go(tmp_path / "run", settings, observers=[Meddler()])
+        run_toy(tmp_path / "run", settings, observers=[Meddler()])
     assert not (tmp_path / "run/iter-1").exists()
 
 
-def test_an_input_file_may_go_once_it_was_read(go, tmp_path, toy_settings):
-    """A prompts file that is removed under way costs nothing; the digest is that of run.json."""
+def test_an_input_file_may_go_once_it_was_read(run_toy, tmp_path, toy_settings):
+    """A prompts file may be deleted once its prompts are stored."""
     path = tmp_path / "prompts.txt"
     path.write_text("a thing\n")
 
@@ -275,48 +275,48 @@ def test_an_input_file_may_go_once_it_was_read(go, tmp_path, toy_settings):
         def silmm_stage_finished(self, stage):
             path.unlink(missing_ok=True)
 
-    result = go(tmp_path / "run", toy_settings(prompts=str(path)), observers=[Cleaner()])
+    result = run_toy(tmp_path / "run", toy_settings(prompts=str(path)), observers=[Cleaner()])
     stored = json.loads((tmp_path / "run/run.json").read_text())
     assert result.summary["digest"] == stored["digest"]
 
 
-def test_the_pairs_of_a_run_are_a_data_set(go, tmp_path, toy_settings, whole_run):
-    """The Parquet of a run's pairs, given as `--pairs`, trains to the very same adapter."""
+def test_the_pairs_of_a_run_are_a_data_set(run_toy, tmp_path, toy_settings, whole_run):
+    """The pairs table of a run, given as `--pairs`, trains the same adapter."""
     path = whole_run / "iter-1/pairs/shard-00000.parquet"
-    result = go(tmp_path / "run", toy_settings(pairs=str(path)))
+    result = run_toy(tmp_path / "run", toy_settings(pairs=str(path)))
     trained = (result.adapters["1"] / "adapter.json").read_bytes()
     assert trained == (whole_run / "iter-1/adapter/adapter.json").read_bytes()
 
 
-def test_a_corrupt_shard_stops_the_run_and_is_made_again(go, tmp_path, expected):
-    """Damage in a stored shard is an error, and deleting the shard as it says heals the run."""
-    go(tmp_path / "run", until="questions")
+def test_a_corrupt_shard_stops_the_run_and_is_made_again(run_toy, tmp_path, expected):
+    """A damaged shard is an error, and deleting it as the message says repairs the run."""
+    run_toy(tmp_path / "run", until="questions")
     shard = tmp_path / "run/iter-1/candidates/shard-00001.parquet"
     data = bytearray(shard.read_bytes())
     data[100] ^= 1
     shard.write_bytes(data)
     with pytest.raises(DataError, match=r"shard-00001\.parquet is corrupt"):
-        go(tmp_path / "run")
+        run_toy(tmp_path / "run")
     shard.unlink()
-    go(tmp_path / "run")
+    run_toy(tmp_path / "run")
     assert artefacts.hashes(tmp_path / "run") == expected
 
 
-def test_a_damaged_adapter_is_refused_and_made_again(go, tmp_path, expected):
-    """An adapter that is not the committed one is refused; without it, it is made again."""
-    go(tmp_path / "run")
+def test_a_damaged_adapter_is_refused_and_made_again(run_toy, tmp_path, expected):
+    """A damaged adapter is refused, and after deletion it is trained again."""
+    run_toy(tmp_path / "run")
     weights = tmp_path / "run/iter-1/adapter/adapter.json"
     weights.write_text(weights.read_text().replace("0", "1"))
     with pytest.raises(DataError, match="corrupt"):
-        go(tmp_path / "run")
+        run_toy(tmp_path / "run")
     weights.unlink()
     weights.parent.rmdir()
-    go(tmp_path / "run")
+    run_toy(tmp_path / "run")
     assert artefacts.hashes(tmp_path / "run") == expected
 
 
-def test_observers_see_the_run(go, tmp_path):
-    """Observers hear of each stage, step and unit; one that fails stops nothing."""
+def test_observers_see_the_run(run_toy, tmp_path):
+    """Observers receive each stage, step and unit of progress, and a failing observer stops nothing."""
     heard, units = [], []
 
     class Observer:
@@ -334,27 +334,27 @@ def test_observers_see_the_run(go, tmp_path):
 
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
-        go(tmp_path / "run", observers=[Observer()])
+        run_toy(tmp_path / "run", observers=[Observer()])
     rows = [("prompts", 7), ("sample", 28), ("questions", 14), ("score", 28), ("pairs", 7)]
     assert heard == [*rows, 1, 2, 3, 4, 5, 6, ("train", None)]
     assert ("sample", 7, 7) in units
     assert ("train", 6, 6) in units
 
 
-def test_no_observer_changes_the_stored_metrics(go, tmp_path, expected):
-    """An observer that writes into the metrics it is told changes no byte of the run."""
+def test_no_observer_changes_the_stored_metrics(run_toy, tmp_path, expected):
+    """An observer that changes the metrics it receives changes no byte of the run."""
 
     class Forger:
         def silmm_train_step(self, metrics):
             metrics["loss"] = -1.0
 
-    go(tmp_path / "run", observers=[Forger()])
+    run_toy(tmp_path / "run", observers=[Forger()])
     assert artefacts.hashes(tmp_path / "run") == expected
 
 
 @pytest.mark.parametrize("progress", [lambda stage: 1 / 0, lambda unrelated: None, 3])
-def test_an_observers_progress_ends_no_run(go, tmp_path, expected, *, progress):
-    """A `progress` that raises, takes other arguments or is no method at all stops nothing."""
+def test_an_observers_progress_ends_no_run(run_toy, tmp_path, expected, *, progress):
+    """A `progress` that raises, takes other arguments or is not callable stops nothing."""
 
     class Odd:
         def __init__(self):
@@ -362,39 +362,39 @@ def test_an_observers_progress_ends_no_run(go, tmp_path, expected, *, progress):
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        go(tmp_path / "run", observers=[Odd()])
+        run_toy(tmp_path / "run", observers=[Odd()])
     assert artefacts.hashes(tmp_path / "run") == expected
-    assert len([one for one in caught if one.category is ObserverWarning]) == int(callable(progress))
+    assert len([warning for warning in caught if warning.category is ObserverWarning]) == int(callable(progress))
 
 
-def test_seconds_add_up_over_resumed_parts(go, tmp_path):
-    """The seconds of a stage done in two parts, and of two iterations, are those of all together."""
-    first = go(tmp_path / "run", until="score").timings
+def test_seconds_add_up_over_resumed_parts(run_toy, tmp_path):
+    """Seconds of a stage add up over interrupted parts and over iterations."""
+    first = run_toy(tmp_path / "run", until="score").timings
     (tmp_path / "run/iter-1/candidates/shard-00001.parquet").unlink()
     stored = json.loads((tmp_path / "run/timings.json").read_text())
     stored["iter-1/sample"] = 100.0
     (tmp_path / "run/timings.json").write_text(json.dumps(stored))
-    last = go(tmp_path / "run").timings
+    last = run_toy(tmp_path / "run").timings
     assert set(last) == {*STAGES, "evaluate"} - {"features"}  # a continuous model's
     assert last["sample"] > 100
     assert last["questions"] == first["questions"] > 0
 
 
 def test_a_worker_that_dies_is_an_error(
-    go, tmp_path, toy_site, *, monkeypatch, expected
+    run_toy, tmp_path, toy_site, *, monkeypatch, expected
 ):
-    """A worker killed by the system ends the run with its stage; the run then goes on."""
+    """A worker that the system kills ends the run with an error that names the stage, and the run can be resumed."""
     monkeypatch.setattr("silmm.engine.workers.local_executor.run_task", importlib.import_module("silmm_toy").die)
     with pytest.raises(SilmmError, match=r"exit code -9.*stage sample"):
-        go(tmp_path / "run", workers=2)
+        run_toy(tmp_path / "run", workers=2)
     monkeypatch.undo()
     monkeypatch.syspath_prepend(str(toy_site))
-    go(tmp_path / "run")
+    run_toy(tmp_path / "run")
     assert artefacts.hashes(tmp_path / "run") == expected
 
 
 def test_a_figure_without_an_interval_is_null_in_the_summary(whole_run):
-    """What a benchmark cannot say (one prompt, no interval) is null in valid JSON, not NaN or 0."""
+    """An interval that a single prompt cannot have is null in the summary, not NaN or 0."""
     summary = json.loads((whole_run / "summary.json").read_text())
     assert summary["categories"]["toy"]["ci_low"] is None
     assert summary["overall"]["ci_low"] == -8.0

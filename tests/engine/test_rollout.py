@@ -44,11 +44,11 @@ def sampled(toy_registry, monkeypatch):
 
 
 @pytest.fixture
-def roll(go, tmp_path, toy_registry):
+def roll(run_toy, tmp_path, toy_registry):
     """Return a maker of the rollout of a run that has its pairs."""
 
     def make(settings):
-        go(tmp_path / "run", settings, until="features" if settings.model == "toy-continuous" else "pairs")
+        run_toy(tmp_path / "run", settings, until="features" if settings.model == "toy-continuous" else "pairs")
         folder = RunFolder(tmp_path / "run", settings.shard_size).iteration(1)
         components = Components(settings, toy_registry, settings.identity())
         components.model(None)
@@ -100,11 +100,11 @@ def test_a_step_that_is_called_again_gives_what_is_stored(roll, on_policy, sampl
     rollout.components.get("model").bias = np.ones(8)
     again = rollout(rollout.prompts, 2, step=1)
     assert sampled == []
-    for one, other in zip(chain(*first), chain(*again), strict=True):
-        assert (one.seed, one.score) == (other.seed, other.score)
-        assert one.latent.shape == ((3, 8) if model else (6,))
-        assert np.array_equal(one.latent, other.latent)
-        assert np.array_equal(one.answers, other.answers)
+    for candidate, other in zip(chain(*first), chain(*again), strict=True):
+        assert (candidate.seed, candidate.score) == (other.seed, other.score)
+        assert candidate.latent.shape == ((3, 8) if model else (6,))
+        assert np.array_equal(candidate.latent, other.latent)
+        assert np.array_equal(candidate.answers, other.answers)
     with pytest.raises(PluginError, match="asked step 1 for other prompts or images"):
         rollout(rollout.prompts[:2], 2, step=1)
     with pytest.raises(PluginError, match="asked step 1 for other prompts or images"):
@@ -166,9 +166,9 @@ def test_a_scorer_that_needs_no_answers_rolls_out_without_questions(roll, on_pol
     assert (candidate.questions, candidate.answers) == ((), None)
 
 
-def test_an_on_policy_run_survives_kills(go, tmp_path, on_policy):
+def test_an_on_policy_run_survives_kills(run_toy, tmp_path, on_policy):
     """Killed in the training and resumed, the run equals a whole one, rollouts included."""
-    go(tmp_path / "whole", on_policy())
+    run_toy(tmp_path / "whole", on_policy())
     assert len(list((tmp_path / "whole/iter-1/train").glob("rollout-*"))) == 6
 
     class Killer:
@@ -177,9 +177,9 @@ def test_an_on_policy_run_survives_kills(go, tmp_path, on_policy):
                 artefacts.die()
 
     run_dir = tmp_path / "run"
-    code = artefacts.exit_code(partial(go, run_dir, on_policy(), observers=[Killer()]))
+    code = artefacts.exit_code(partial(run_toy, run_dir, on_policy(), observers=[Killer()]))
     assert code == -signal.SIGKILL
-    go(run_dir, on_policy())
+    run_toy(run_dir, on_policy())
     assert artefacts.hashes(run_dir) == artefacts.hashes(tmp_path / "whole")
 
 
@@ -188,10 +188,10 @@ def test_trainers_that_need_no_rollout_get_none(roll, toy_settings):
     assert roll(toy_settings()) is None
 
 
-def test_rollouts_and_own_pairs_exclude_each_other(go, tmp_path, on_policy):
+def test_rollouts_and_own_pairs_exclude_each_other(run_toy, tmp_path, on_policy):
     """`--pairs` brings no prompts with questions: refused before anything loads, with the trainers that work."""
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text('{"prompt": "a", "chosen_z": [1], "rejected_z": [2]}\n')
     with pytest.raises(UsageError, match=r"--trainer toy-rollout cannot work with --pairs.*: toy, toy-validating"):
-        go(tmp_path / "run", on_policy(pairs=str(pairs)))
+        run_toy(tmp_path / "run", on_policy(pairs=str(pairs)))
     assert not (tmp_path / "run").exists()

@@ -76,14 +76,14 @@ def test_a_candidate_whose_answers_are_not_finite_is_not_shown(parts):
     prompts = prompt_table([Prompt(text, "x") for text in ("fine", "broken", "silent")])
     sampled, _ = sample_candidates(parts.model, parts.sampler, prompts, 2, SCOPE)
     questions, _ = ask_questions(parts.model, parts.questioner, prompts)
-    seen = []
+    calls = []
 
     def score(candidates, judge):
-        seen.extend(candidate.prompt.text for candidate in candidates)
+        calls.extend(candidate.prompt.text for candidate in candidates)
         return [0.0] * len(candidates)
 
     _, scores, counts = scored(parts, (prompts, sampled, questions), score)
-    assert seen == ["fine"] * 2
+    assert calls == ["fine"] * 2
     assert scores["status"].to_pylist() == ["ok"] * 2 + ["non-finite"] * 2 + ["no-questions"] * 2
     assert counts == {"non-finite": 2, "no-questions": 2}
 

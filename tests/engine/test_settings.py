@@ -1,4 +1,4 @@
-"""Settings: four sources in a fixed order, typed values, helpful refusals, the run's identity."""
+"""Settings come from four sources in a fixed order, are typed, and make the run's identity."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def registry(fake_distribution):
 
 
 def test_no_argument_gives_the_models_defaults_and_complete_options(registry):
-    """Without input every option has a value, and the model's own defaults come first."""
+    """Without arguments every option has a value, and the model's presets override general defaults."""
     settings = resolve_settings(registry)
     assert settings.prompts == 384
     assert settings.options["trainer"] == {"nll_weight": 0.5, "beta": 0.1}
@@ -129,7 +129,7 @@ def test_no_argument_gives_the_models_defaults_and_complete_options(registry):
 
 
 def test_sources_win_in_the_documented_order(registry, tmp_path):
-    """Option default < model default < TOML < --set, each visible where the next is silent."""
+    """`--set` overrides TOML, which overrides the model's presets, which override option defaults."""
     toml = tmp_path / "run.toml"
     toml.write_text('seed = 7\n[sampler]\ntop_p = 0.7\n[trainer]\nnll_weight = 0.25\n[pair-rule]\nk = 2\n')
     only_toml = resolve_settings(registry, toml)
@@ -162,15 +162,15 @@ def test_a_third_partys_component_gets_no_preset_by_an_accident_of_names(fake_di
     ("typist", r"sampler 'nucleus' has no option 'topp'.*model 'typist'.*did you mean 'top_p'"),
 ])
 def test_a_models_misspelt_preset_is_an_error(registry, model, message):
-    """A model's author hears of a preset that no setting or option has, or that names no component."""
+    """A preset for an unknown setting, option or component is an error that the model's author sees."""
     with pytest.raises(UsageError, match=message):
         resolve_settings(registry, flags={"model": model})
 
 
 def test_command_line_text_becomes_typed_values(registry):
-    """--set reads numbers, none, lists and ranges as the option's own type."""
+    """`--set` parses numbers, none, lists and ranges as the type of the option."""
     sets = ["temperature=2", "blocks=3-5", "cap=none", 'words=["a", "b"]']
-    sets = [f"sampler.{one}" for one in sets]
+    sets = [f"sampler.{text}" for text in sets]
     options = resolve_settings(registry, sets=sets).options["sampler"]
     assert options["temperature"] == 2.0
     assert isinstance(options["temperature"], float)
@@ -178,7 +178,7 @@ def test_command_line_text_becomes_typed_values(registry):
 
 
 def test_a_toml_table_can_pick_its_component(registry, tmp_path):
-    """`name` in a table chooses the component, since TOML allows no key and table of one name."""
+    """`name` in a TOML table chooses the component."""
     toml = tmp_path / "run.toml"
     toml.write_text('[scorer]\nname = "random"\n[pair-rule]\nname = "top-last"\nk = 1\n')
     settings = resolve_settings(registry, toml)
@@ -204,13 +204,13 @@ def test_a_toml_table_can_pick_its_component(registry, tmp_path):
     ],
 )
 def test_wrong_assignments_say_which_key_and_what_is_allowed(registry, sets, message):
-    """Each refused --set names the key, the value and what would do."""
+    """A refused `--set` names the key, the value and what is allowed."""
     with pytest.raises(UsageError, match=message):
         resolve_settings(registry, sets=sets)
 
 
 def test_wrong_toml_says_which_file_and_line(registry, tmp_path):
-    """A syntax error has file and line, an unknown key its table, a missing file its flag."""
+    """An error in a TOML file names file and line, table and key, or the flag of a missing file."""
     toml = tmp_path / "run.toml"
     toml.write_text("seed = 1\nprompts = = 2\n")
     with pytest.raises(UsageError, match=r"run\.toml is not valid TOML: .*line 2"):
@@ -223,7 +223,7 @@ def test_wrong_toml_says_which_file_and_line(registry, tmp_path):
 
 
 def test_evaluation_can_be_switched_off(registry):
-    """With "none", and with a model that names no benchmark, none is looked up or has options."""
+    """`--benchmark none`, and a model without a benchmark, switch the evaluation off."""
     assert resolve_settings(registry, flags={"model": "plain"}).component("benchmark") is None
     settings = resolve_settings(registry, flags={"benchmark": "none"})
     assert settings.component("benchmark") is None
@@ -231,7 +231,7 @@ def test_evaluation_can_be_switched_off(registry):
 
 
 def test_identity_is_json_and_survives_storage(registry):
-    """Settings read back from their own JSON have the same digest, that of the canonical text."""
+    """Settings that are stored as JSON and read back have the same digest."""
     settings = resolve_settings(registry, sets=["sampler.blocks=3-5"])
     again = RunSettings.model_validate(json.loads(json.dumps(settings.identity())))
     assert again == settings
@@ -248,20 +248,20 @@ def test_every_option_is_part_of_the_identity(registry):
 
 
 def test_input_files_count_by_content(registry, tmp_path):
-    """The prompts file's bytes decide the identity, not its path; a missing one is a DataError."""
+    """The bytes of the prompts file are part of the identity, its path is not; a missing file is a DataError."""
     first, second = tmp_path / "a.txt", tmp_path / "b.txt"
     first.write_text("a red circle\n")
     second.write_text("a red circle\n")
-    one, two = (resolve_settings(registry, flags={"prompts": str(f)}) for f in (first, second))
-    assert one.digest == two.digest
+    left, right = (resolve_settings(registry, flags={"prompts": str(f)}) for f in (first, second))
+    assert left.digest == right.digest
     second.write_text("a blue circle\n")
-    assert one.digest != two.digest
+    assert left.digest != right.digest
     with pytest.raises(DataError, match="--prompts"):
         resolve_settings(registry, flags={"prompts": str(tmp_path / "none.txt")})
 
 
 def test_files_named_by_options_count_by_content(registry, tmp_path):
-    """An option that is marked as a file stands in the identity by its bytes; missing, it is refused."""
+    """The bytes of a file that an option names are part of the identity; a missing file is refused."""
     first, second = tmp_path / "a.txt", tmp_path / "b.txt"
     for path in (first, second):
         path.write_text("a red circle\n")
@@ -269,17 +269,17 @@ def test_files_named_by_options_count_by_content(registry, tmp_path):
     def settings(path):
         return resolve_settings(registry, flags={"prompter": "lines"}, sets=[f"prompter.path={path}"])
 
-    one, two = settings(first), settings(second)
-    assert one.digest == two.digest != settings("").digest
-    assert one.options["prompter"]["path"] == str(first)
+    left, right = settings(first), settings(second)
+    assert left.digest == right.digest != settings("").digest
+    assert left.options["prompter"]["path"] == str(first)
     second.write_text("a blue circle\n")
-    assert one.digest != two.digest
+    assert left.digest != right.digest
     with pytest.raises(DataError, match=r"--set prompter\.path"):
         settings(tmp_path / "none.txt")
 
 
 def test_a_refused_combination_names_the_values_that_clash(registry):
-    """Values that do not fit together are named with who gave them, and no others are."""
+    """A refused combination names the clashing values and where they came from."""
     with pytest.raises(UsageError) as error:
         resolve_settings(registry, sets=["pair-rule.k=6"])
     message = str(error.value)
@@ -289,14 +289,14 @@ def test_a_refused_combination_names_the_values_that_clash(registry):
 
 
 def test_settings_are_frozen(registry):
-    """Nobody changes the settings of a run on the way."""
+    """Settings cannot be changed after they are resolved."""
     with pytest.raises(ValidationError):
         resolve_settings(registry).seed = 3
 
 
 @given(st.text(max_size=20))
 def test_any_assignment_is_split_or_refused(text):
-    """No text given to --set ends in anything but a triple or a UsageError."""
+    """Any text of `--set` is split into kind, option and value, or is a UsageError."""
     try:
         kind, field, _ = split_assignment(text)
     except UsageError:

@@ -56,31 +56,31 @@ def test_repeated_candidate_numbers_of_own_pairs_lose_no_tokens():
         {"prompt_id": "p", "prompt": "a", "chosen": 0, "rejected": 1, "chosen_z": [z], "rejected_z": [z + 1]}
         for z in (1, 3)
     ]
-    [found] = preferences(pa.Table.from_pylist(rows, schema=PAIRS))
-    assert [latent.tolist() for latent in found.latents] == [[1], [2], [3], [4]]
-    assert found.pairs == ((0, 1), (2, 3))
+    [preference] = preferences(pa.Table.from_pylist(rows, schema=PAIRS))
+    assert [latent.tolist() for latent in preference.latents] == [[1], [2], [3], [4]]
+    assert preference.pairs == ((0, 1), (2, 3))
 
 
 def test_held_out_and_repeated_prompts_are_dropped_and_counted():
     """No prompt that the benchmark holds out passes, whatever the prompter returned."""
-    given = [Prompt(text, "x") for text in ("a", "held", "a", "b", "c")]
-    result = keep_prompts(given, 2, lambda text: text == "held", {"malformed": 4})
+    prompts = [Prompt(text, "x") for text in ("a", "held", "a", "b", "c")]
+    result = keep_prompts(prompts, 2, lambda text: text == "held", {"malformed": 4})
     assert [prompt.text for prompt in result.prompts] == ["a", "b"]
     assert result.rejected == {"malformed": 4, "excluded": 1, "duplicate": 1}
 
 
 def test_prompts_that_the_model_cannot_read_are_dropped_and_counted():
-    """What the model cannot read is counted; when nothing else is there, the error names an example."""
-    given = [Prompt(text, "x") for text in ("a dog", "a circle", "a cat")]
+    """Prompts that the model cannot read are counted; if no other prompt remains, the error names one."""
+    prompts = [Prompt(text, "x") for text in ("a dog", "a circle", "a cat")]
 
     def reads(text):
         return "circle" in text
 
-    result = keep_prompts(given, None, lambda text: False, reads=reads)
+    result = keep_prompts(prompts, None, lambda text: False, reads=reads)
     assert [prompt.text for prompt in result.prompts] == ["a circle"]
     assert result.rejected == {"unreadable": 2}
     with pytest.raises(DataError, match="cannot read 2 of them, such as 'a dog'"):
-        keep_prompts(given[::2], None, lambda text: False, reads=reads)
+        keep_prompts(prompts[::2], None, lambda text: False, reads=reads)
 
 
 def test_what_cannot_be_scored_has_a_status_and_no_number(parts):
@@ -124,7 +124,7 @@ def test_a_rule_that_picks_the_unscored_is_an_error(parts):
 
 
 def test_too_few_results_are_an_error(parts):
-    """A component that loses an input is found out before anything is stored."""
+    """A component that returns too few results is an error before anything is stored."""
 
     class Loses:
         def sample(self, model, prompts, seeds):
@@ -141,54 +141,54 @@ def pair(chosen, rejected, chosen_z, rejected_z):
 
 
 def test_preferences_hold_each_candidate_once():
-    """Pairs of one prompt share their candidates, by number or, for own pairs, by content."""
+    """Preferences of a prompt hold each candidate once, by number or, for own pairs, by content."""
     numbered = [pair(5, 2, [1], [2]), pair(5, 7, [1], [3])]
     plain = [pair(None, None, [1], [2]), pair(None, None, [1], [3])]
     for rows in (numbered, plain):
-        (one,) = preferences(pa.Table.from_pylist(rows, schema=PAIRS))
-        assert [latent.tolist() for latent in one.latents] == [[1], [2], [3]]
-        assert one.pairs == ((0, 1), (0, 2))
+        (preference,) = preferences(pa.Table.from_pylist(rows, schema=PAIRS))
+        assert [latent.tolist() for latent in preference.latents] == [[1], [2], [3]]
+        assert preference.pairs == ((0, 1), (0, 2))
 
 
 def test_features_stand_in_for_tokens():
-    """A continuous model's pairs take H from what is stored; without it the prompt is named."""
+    """Pairs of a continuous model take H from the feature store; a missing H is an error that names the prompt."""
     table = pa.Table.from_pylist([pair(4, 1, None, None), pair(4, 2, None, None)], schema=PAIRS)
-    (one,) = preferences(table, lambda identity, numbers: [f"{identity} {number}" for number in numbers])
-    assert one.latents == ["id 4", "id 1", "id 2"]
-    assert one.pairs == ((0, 1), (0, 2))
+    (preference,) = preferences(table, lambda identity, numbers: [f"{identity} {number}" for number in numbers])
+    assert preference.latents == ["id 4", "id 1", "id 2"]
+    assert preference.pairs == ((0, 1), (0, 2))
     with pytest.raises(DataError, match="a prompt"):
         preferences(table)
 
 
 def test_candidates_of_a_prompt_share_the_decoders_noise(parts):
-    """The decoder's seed is the prompt's, the same for all its candidates; their own seeds all differ."""
-    seen = []
+    """All candidates of a prompt share the decoder's seed, and each has a seed of its own."""
+    decoder_seeds = []
 
     class Noisy(type(parts["model"])):
         def decode(self, latents, seeds):
-            seen.extend(seeds)
+            decoder_seeds.extend(seeds)
             return super().decode(latents, seeds)
 
     _, sampled, _, _ = tables({**parts, "model": Noisy()}, "a", "b")
-    assert seen[:4] == [seen[0]] * 4
-    assert seen[4:] == [seen[4]] * 4
-    assert seen[0] != seen[4]
-    assert len({*sampled["seed"].to_pylist(), seen[0], seen[4]}) == 10
+    assert decoder_seeds[:4] == [decoder_seeds[0]] * 4
+    assert decoder_seeds[4:] == [decoder_seeds[4]] * 4
+    assert decoder_seeds[0] != decoder_seeds[4]
+    assert len({*sampled["seed"].to_pylist(), decoder_seeds[0], decoder_seeds[4]}) == 10
 
 
 def test_a_candidates_score_is_the_mean_over_its_noises(toy_registry):
-    """With `decodes` 3 each candidate has images under three shared noises; its score is their mean."""
+    """With three decodes per candidate, the score is the mean over three noises that all candidates share."""
     parts = {kind: toy_registry.build(kind, "toy", {}) for kind in ("questioner", "scorer")}
     model = toy_registry.build("model", "toy-continuous", {})
     sampler = toy_registry.build("sampler", "toy-noise", {})
     prompts = prompt_table([Prompt("a", "x"), Prompt("b", "x")])
     asked, _ = ask_questions(model, parts["questioner"], prompts)
-    one, _ = sample_candidates(model, sampler, prompts, 4, SCOPE)
+    single_noise, _ = sample_candidates(model, sampler, prompts, 4, SCOPE)
     three, _ = sample_candidates(model, sampler, prompts, 4, SCOPE, 3)
-    assert three.drop_columns("further_images").equals(one.drop_columns("further_images"))
+    assert three.drop_columns("further_images").equals(single_noise.drop_columns("further_images"))
     assert [len(further) for further in three["further_images"].to_pylist()] == [2] * 8
     answers, scores, _ = score_candidates(RunJudge(model), parts["scorer"], prompts, three, asked, scope=SCOPE)
-    first, alone, _ = score_candidates(RunJudge(model), parts["scorer"], prompts, one, asked, scope=SCOPE)
+    first, alone, _ = score_candidates(RunJudge(model), parts["scorer"], prompts, single_noise, asked, scope=SCOPE)
     by_decode = [answers.filter(pa.compute.equal(answers["decode"], number)) for number in range(3)]
     assert by_decode[0].equals(first)
     assert [table.num_rows for table in by_decode] == [first.num_rows] * 3
@@ -198,7 +198,7 @@ def test_a_candidates_score_is_the_mean_over_its_noises(toy_registry):
 
 
 def test_what_the_sampler_drops_is_counted_for_each_shard(parts):
-    """Rewritings that a sampler could not use are counted for this shard, not for earlier ones."""
+    """Rewrites that a sampler drops are counted for the shard in which they occur."""
 
     class Picky(type(parts["sampler"])):
         def __init__(self):
@@ -216,7 +216,7 @@ def test_what_the_sampler_drops_is_counted_for_each_shard(parts):
 
 
 def test_what_the_questioner_drops_is_counted_for_each_shard():
-    """Counts of thrown-away answers stand beside the table: those of this shard, not of earlier ones."""
+    """Replies that a questioner drops are counted for the shard in which they occur."""
 
     class Picky:
         def __init__(self):

@@ -1,4 +1,4 @@
-"""Validation: some prompts of an iteration are never trained on, and the policy's own score is of those."""
+"""Validation: the policy is scored on prompts of the iteration that it is never trained on."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def validated(toy_settings):
 @pytest.fixture
 def trained_on(toy_registry, monkeypatch):
     """Collect the prompts that each training is given."""
-    seen = []
+    trained = []
     trainer = importlib.import_module("silmm_toy").ToyTrainer
     real = trainer.train
 
     def train(self, job):
-        seen.append([preference.prompt for preference in job.preferences])
+        trained.append([preference.prompt for preference in job.preferences])
         return real(self, job)
 
     monkeypatch.setattr(trainer, "train", train)
-    return seen
+    return trained
 
 
 def iteration(run_dir, number=1):
@@ -56,9 +56,9 @@ def lines(run_dir, number=1):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_no_validation_prompt_is_trained_on(go, tmp_path, validated, trained_on):
-    """The last prompts of an iteration's table are not given to the trainer; all others with pairs are."""
-    go(tmp_path / "run", validated(iterations=2))
+def test_no_validation_prompt_is_trained_on(run_toy, tmp_path, validated, trained_on):
+    """The trainer gets all prompts with pairs but the last ones of the table, which are for validation."""
+    run_toy(tmp_path / "run", validated(iterations=2))
     for number, trained in enumerate(trained_on, start=1):
         folder = iteration(tmp_path / "run", number)
         texts = folder.prompts.table().column("prompt").to_pylist()
@@ -68,25 +68,25 @@ def test_no_validation_prompt_is_trained_on(go, tmp_path, validated, trained_on)
     assert len(trained_on) == 2
 
 
-def test_the_reference_is_scored_as_its_candidates_were(go, tmp_path, validated):
-    """A discrete reference gets the stored scores of the first candidates: their mean over the prompts."""
-    go(tmp_path / "run", validated())
+def test_the_reference_is_scored_as_its_candidates_were(run_toy, tmp_path, validated):
+    """The score of a discrete reference is the mean of the stored scores of the first candidates."""
+    run_toy(tmp_path / "run", validated())
     folder = iteration(tmp_path / "run")
     last = folder.prompts.table().column("prompt_id").to_pylist()[-PROMPTS:]
     rows = folder.table("scores").table().to_pylist()
     means = [
-        np.mean([row["score"] for row in rows if row["prompt_id"] == one and row["candidate"] < IMAGES])
-        for one in last
+        np.mean([row["score"] for row in rows if row["prompt_id"] == prompt_id and row["candidate"] < IMAGES])
+        for prompt_id in last
     ]
-    told = lines(tmp_path / "run")[EVERY - 1]
-    assert told["validation_reference"] == pytest.approx(np.mean(means), abs=1e-12)
-    assert told["validation_prompts"] == PROMPTS
+    step = lines(tmp_path / "run")[EVERY - 1]
+    assert step["validation_reference"] == pytest.approx(np.mean(means), abs=1e-12)
+    assert step["validation_prompts"] == PROMPTS
 
 
-def test_the_score_is_that_of_the_tuned_weights(go, tmp_path, validated, toy_registry):
-    """The last score, with its standard error, is found again with the adapter on: the policy was sampled."""
+def test_the_score_is_that_of_the_tuned_weights(run_toy, tmp_path, validated, toy_registry):
+    """The last score and its standard error are those of candidates sampled with the adapter."""
     settings = validated()
-    go(tmp_path / "run", settings)
+    run_toy(tmp_path / "run", settings)
     folder, steps = iteration(tmp_path / "run"), lines(tmp_path / "run")
     components = Components(settings, toy_registry, settings.identity())
     components.model(folder.adapter)
@@ -111,11 +111,11 @@ def own_score(components, folder, prompts, images=IMAGES, batch=2):
 
 
 def test_a_continuous_model_is_sampled_plain_under_several_noises(
-    go, tmp_path, validated, toy_registry, monkeypatch
+    run_toy, tmp_path, validated, toy_registry, monkeypatch
 ):
-    """H as it is, without the sampler's noise, decoded with as many fixed seeds as images are asked for."""
+    """A continuous model is validated on H without the sampler's noise, decoded with a fixed seed per image."""
     settings = validated(model="toy-continuous", sampler="toy-noise")
-    go(tmp_path / "run", settings, until="features")
+    run_toy(tmp_path / "run", settings, until="features")
     toy = importlib.import_module("silmm_toy")
     decoded, folder = [], iteration(tmp_path / "run")
     real = toy.ToyContinuous.decode
@@ -136,10 +136,10 @@ def test_a_continuous_model_is_sampled_plain_under_several_noises(
     assert own_score(components, folder, prompts, batch=1)() == first
 
 
-def test_off_is_as_before(go, tmp_path, validated, trained_on, toy_settings):
-    """Without validation such a trainer sees all pairs and writes the bytes of one that cannot validate."""
-    go(tmp_path / "off", validated(every=0))
-    go(tmp_path / "plain", toy_settings(prompts=16))
+def test_off_is_as_before(run_toy, tmp_path, validated, trained_on, toy_settings):
+    """With validation switched off, the trainer gets all pairs and writes the same bytes as a trainer without it."""
+    run_toy(tmp_path / "off", validated(every=0))
+    run_toy(tmp_path / "plain", toy_settings(prompts=16))
     assert trained_on[0] == trained_on[1]
     off, plain = (
         {name: sha for name, sha in artefacts.hashes(tmp_path / run).items() if name.startswith("iter-")}
@@ -149,10 +149,10 @@ def test_off_is_as_before(go, tmp_path, validated, trained_on, toy_settings):
     assert off == plain
 
 
-def test_a_killed_run_tells_the_same_series(go, tmp_path, validated, monkeypatch):
-    """Ended while it validates and started again: the metrics are those of a run in one go."""
+def test_a_killed_run_tells_the_same_series(run_toy, tmp_path, validated, monkeypatch):
+    """A run that is killed during validation and resumed logs the metrics of an uninterrupted run."""
     settings = validated()
-    go(tmp_path / "whole", settings)
+    run_toy(tmp_path / "whole", settings)
     calls = []
     real = HeldOutScore.__call__
 
@@ -164,24 +164,24 @@ def test_a_killed_run_tells_the_same_series(go, tmp_path, validated, monkeypatch
 
     monkeypatch.setattr(HeldOutScore, "__call__", broken)
     with pytest.raises(KeyboardInterrupt):
-        go(tmp_path / "killed", settings)
-    go(tmp_path / "killed", settings)
+        run_toy(tmp_path / "killed", settings)
+    run_toy(tmp_path / "killed", settings)
     assert len(calls) > 3
     assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
 
 
-def test_at_most_a_quarter_is_held_out(go, tmp_path, validated, trained_on):
-    """Of 16 prompts four are taken, however many are asked for."""
-    go(tmp_path / "run", validated(prompts=32))
+def test_at_most_a_quarter_is_held_out(run_toy, tmp_path, validated, trained_on):
+    """At most a quarter of the prompts is held out for validation."""
+    run_toy(tmp_path / "run", validated(prompts=32))
     assert lines(tmp_path / "run")[-1]["validation_prompts"] == 4
     assert len(held_out(iteration(tmp_path / "run"), 32)) == 4
 
 
-def test_a_prompt_without_questions_is_no_zero(go, tmp_path, validated):
-    """It has no score, is not in the mean, and the number of prompts says so."""
+def test_a_prompt_without_questions_is_no_zero(run_toy, tmp_path, validated):
+    """A prompt without questions has no score and is left out of the mean and of the number of prompts."""
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(f"thing {number}" for number in range(12)) + "\nsilent one\nfoo\nbar\nbaz\n")
-    go(tmp_path / "run", validated(prompts=4, sets=[]).model_copy(update={"prompts": str(path)}))
+    run_toy(tmp_path / "run", validated(prompts=4, sets=[]).model_copy(update={"prompts": str(path)}))
     assert lines(tmp_path / "run")[-1]["validation_prompts"] == 3
 
 
@@ -194,30 +194,30 @@ def test_a_prompt_without_questions_is_no_zero(go, tmp_path, validated):
         ([f"thing {n}" for n in range(6)] + ["broken a", "broken b"], "0 of 2 prompts have a finite score"),
     ],
 )
-def test_too_little_to_validate_on_is_an_error(go, tmp_path, validated, texts, words):
-    """Too few prompts, none with questions, none left to train on, no finite score: said, not guessed."""
+def test_too_little_to_validate_on_is_an_error(run_toy, tmp_path, validated, texts, words):
+    """Validation without enough prompts, questions, training pairs or finite scores is an error."""
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(texts))
     with pytest.raises(DataError, match=words):
-        go(tmp_path / "run", validated().model_copy(update={"prompts": str(path)}))
+        run_toy(tmp_path / "run", validated().model_copy(update={"prompts": str(path)}))
 
 
-def test_own_pairs_are_not_validated(go, tmp_path, validated, toy_registry):
-    """A user's own pairs bring no prompts and questions of the run: the trainer is given no validation."""
-    go(tmp_path / "run", validated(), until="pairs")
+def test_own_pairs_are_not_validated(run_toy, tmp_path, validated, toy_registry):
+    """With `--pairs FILE` the trainer gets no validation."""
+    run_toy(tmp_path / "run", validated(), until="pairs")
     pairs = tmp_path / "run/iter-1/pairs/shard-00000.parquet"
     settings = validated(pairs=str(pairs))
     assert Components(settings, toy_registry, settings.identity()).validation is None
-    go(tmp_path / "own", settings)
+    run_toy(tmp_path / "own", settings)
     assert not [row for row in lines(tmp_path / "own") if "validation_score" in row]
 
 
 def test_random_scores_work_and_never_change(tmp_path, validated, monkeypatch):
-    """The control's score is of the seed alone: whatever the weights, every validation gives one number."""
+    """The `random` scorer gives every validation the same score, whatever the weights."""
     monkeypatch.setenv("SILMM_LOAD_PLUGINS", "silmm,silmm-toy")
     settings = validated().model_copy(update={"scorer": "random"})
     silmm.engine.run.start(settings, tmp_path / "run", registry=Registry.load())
-    told = [row for row in lines(tmp_path / "run") if "validation_score" in row]
-    assert len(told) == 3
-    assert {row["validation_score"] for row in told} == {told[0]["validation_reference"]}
-    assert told[0]["loss"] != told[-1]["loss"]
+    rows = [row for row in lines(tmp_path / "run") if "validation_score" in row]
+    assert len(rows) == 3
+    assert {row["validation_score"] for row in rows} == {rows[0]["validation_reference"]}
+    assert rows[0]["loss"] != rows[-1]["loss"]

@@ -1,4 +1,4 @@
-"""Promises of the adapters: put on, replaced, taken off; plain PEFT folders with stable bytes."""
+"""Adapters are attached, replaced and removed, and are plain PEFT folders with stable bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tuned(seed: int = 0) -> TinyRandom:
 
 
 def test_a_fresh_adapter_leaves_the_base_as_it_is() -> None:
-    """B = 0: a fresh adapter changes no logit, and taking it off changes none either."""
+    """A fresh adapter (B = 0) changes no logit, and neither does its removal."""
     model = TinyRandom()
     before = logits(model.backbone)
     backbone = model.backbone
@@ -45,17 +45,17 @@ def test_a_fresh_adapter_leaves_the_base_as_it_is() -> None:
 
 
 def test_a_fresh_adapter_is_a_function_of_its_seed_alone() -> None:
-    """The same seed gives the same A, another seed another; the global generator is untouched."""
+    """A fresh adapter depends on its seed only and leaves the global generator unchanged."""
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    found = []
+    fresh = []
     for seed in (1, 1, 2):
         model = TinyRandom()
         new_adapter(model, rank=4, alpha=8, seed=seed)
-        found.append(next(iter(trainable_parameters(model).values())).detach().clone())
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+        fresh.append(next(iter(trainable_parameters(model).values())).detach().clone())
+    assert torch.equal(fresh[0], fresh[1])
+    assert not torch.equal(fresh[0], fresh[2])
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -71,23 +71,23 @@ def test_plain_peft_loads_the_folder_on_a_fresh_backbone(tmp_path: Path) -> None
 
 
 def test_load_replace_and_take_off(tmp_path: Path) -> None:
-    """Loading replaces the earlier adapter; None brings back the base bit for bit."""
+    """Loading replaces the earlier adapter, and None restores the base bit for bit."""
     model = TinyRandom()
     base = logits(model.backbone)
     save_adapter(tuned(0), tmp_path / "one")
     save_adapter(tuned(9), tmp_path / "two")
     load_adapter(model, tmp_path / "one")
-    one = logits(model.backbone)
+    first = logits(model.backbone)
     load_adapter(model, tmp_path / "two")
-    assert not torch.equal(logits(model.backbone), one)
+    assert not torch.equal(logits(model.backbone), first)
     load_adapter(model, tmp_path / "one")
-    assert torch.equal(logits(model.backbone), one)
+    assert torch.equal(logits(model.backbone), first)
     load_adapter(model, None)
     assert torch.equal(logits(model.backbone), base)
 
 
 def test_a_loaded_adapter_is_written_back_to_the_same_bytes(tmp_path: Path) -> None:
-    """Write, load, write: both folders hold the same files byte for byte, with no path in them."""
+    """An adapter that is loaded and saved again has the same bytes, with no path in them."""
     save_adapter(tuned(), tmp_path / "one")
     model = TinyRandom()
     load_adapter(model, tmp_path / "one")

@@ -1,4 +1,4 @@
-"""The loader: one door for all plugins, and no broken one harms the others."""
+"""All plugins load in the same way, and a broken one harms no other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def names(registry: Registry, kind: str = "sampler") -> list[str]:
 
 
 def test_a_foreign_plugin_joins_by_its_entry_point(fake_distribution):
-    """A package outside the tree adds a component, and its entry says where it came from."""
+    """A package of somebody else adds a component, and the entry names its distribution."""
     fake_distribution("foreign", {"f": "foreign_good"}, {"foreign_good": GOOD}, version="2.5")
     entry = Registry.load({ONLY: "foreign"}).entry("sampler", "good")
     assert (entry.distribution, entry.version) == ("foreign", "2.5")
@@ -34,7 +34,7 @@ def test_a_foreign_plugin_joins_by_its_entry_point(fake_distribution):
 
 
 def test_builtins_have_no_door_of_their_own(fake_distribution):
-    """With an empty SILMM_LOAD_PLUGINS there is no component of any kind, built-in or not."""
+    """With an empty SILMM_LOAD_PLUGINS no component is registered, not even a built-in one."""
     fake_distribution("foreign", {"f": "foreign_good"}, {"foreign_good": GOOD})
     registry = Registry.load({ONLY: ""})
     assert {kind: registry.entries(kind) for kind in KINDS} == dict.fromkeys(KINDS, ())
@@ -42,7 +42,7 @@ def test_builtins_have_no_door_of_their_own(fake_distribution):
 
 
 def test_builtins_load_under_any_distribution(fake_distribution):
-    """The built-ins work the same from a stranger's entry point: nothing knows their name."""
+    """The built-ins work under any distribution's entry point."""
     fake_distribution("stranger", {"theirs": "silmm_plugins"})
     registry = Registry.load({ONLY: "theirs"})
     assert registry.broken == ()
@@ -74,7 +74,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_plugin_stops_nobody(fake_distribution, case):
-    """However a plugin breaks, the one beside it works and the broken one keeps its reason."""
+    """However a plugin breaks, other plugins work, and its traceback is kept."""
     source, reason = BROKEN[case]
     fake_distribution("aa-bad", {"bad": "bad_one"}, {"bad_one": source})
     fake_distribution("zz-good", {"good": "good_one"}, {"good_one": GOOD})
@@ -87,7 +87,7 @@ def test_a_broken_plugin_stops_nobody(fake_distribution, case):
 
 
 def test_a_plugin_that_fails_half_way_leaves_nothing(fake_distribution):
-    """What a plugin registered before it failed is not there afterwards, nor are its observers."""
+    """A plugin that fails while it registers leaves no component and no observer."""
     source = GOOD + """
 @hookimpl
 def silmm_run_finished(run):
@@ -112,7 +112,7 @@ def test_strict_mode_raises_the_plugins_own_error(fake_distribution):
 
 
 def test_a_selection_that_is_not_installed_is_an_error(fake_distribution):
-    """A misspelt SILMM_LOAD_PLUGINS is never read as an empty one."""
+    """An unknown distribution in SILMM_LOAD_PLUGINS is an error."""
     fake_distribution("foreign", {"f": "foreign_three"}, {"foreign_three": GOOD})
     with pytest.raises(UsageError, match=r"'foregn'.*did you mean 'foreign'"):
         Registry.load({ONLY: "foregn"})
@@ -150,17 +150,17 @@ class Careless:
 
 
 class Careful:
-    """An observer that keeps what it is told."""
+    """An observer that keeps the steps it receives."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[object, ...]] = []
+        self.steps: list[tuple[object, ...]] = []
 
     def silmm_train_step(self, run, iteration, step, metrics):
-        self.seen.append((run, iteration, step, metrics))
+        self.steps.append((run, iteration, step, metrics))
 
 
 def test_an_observer_that_raises_is_reported_once_and_stops_nothing():
-    """A failing observer gives one warning, and the next observer hears every step."""
+    """A failing observer gives one warning, and other observers receive every step."""
     careless, careful = Careless(), Careful()
     observers = Observers(extra=[careless, careful])
     with pytest.warns(ObserverWarning, match=r"Careless.*by zero") as caught:
@@ -168,7 +168,7 @@ def test_an_observer_that_raises_is_reported_once_and_stops_nothing():
             observers.train_step(Path("r"), 1, step, {"loss": 0.5})
     assert len(caught) == 1
     assert careless.calls == 3
-    assert careful.seen == [(Path("r"), 1, step, {"loss": 0.5}) for step in (1, 2, 3)]
+    assert careful.steps == [(Path("r"), 1, step, {"loss": 0.5}) for step in (1, 2, 3)]
 
 
 def test_an_observing_plugin_hears_the_run(fake_distribution):

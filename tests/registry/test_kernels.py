@@ -1,4 +1,4 @@
-"""Kernels: any registered aggregation with any registered distance, under a name of both."""
+"""A kernel is any registered aggregation with any registered distance, named after both."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def distances(*registrations: str) -> str:
 
 
 def hook(kind: str, *registrations: str) -> str:
-    lines = "".join(f"    register({one})\n" for one in registrations)
+    lines = "".join(f"    register({registration})\n" for registration in registrations)
     return f"\n@hookimpl\ndef silmm_register_{kind}(register):\n{lines}"
 
 
@@ -94,7 +94,7 @@ def kernels(registry: Registry) -> list[str]:
 
 
 def test_every_aggregation_goes_with_every_distance(install):
-    """One distance and one aggregation of a third party make a kernel with each half that is there."""
+    """A third party's distance and aggregation make a kernel with every registered half."""
     registry = install(builtin=True, other=aggregations(WINDOW) + distances(POWER))
     assert set(kernels(registry)) == {
         *("eucl", "cos", "power", "maxpool-eucl", "maxpool-cos", "maxpool-power", "avgpool-eucl"),
@@ -115,8 +115,8 @@ def test_the_entry_of_a_kernel_tells_of_both_halves(install):
     assert (entry.distribution, entry.version) == ("one+two", "1.0+1.0")
     assert (entry.kinds, entry.requires) == (("continuous",), {"features"})
     assert (entry.paper, entry.summary) == ("Sec. 8; Sec. 9", "A window. A power.")
-    told = {option.name: (option.default, option.unit, option.paper) for option in describe(entry.options)}
-    assert told == {"width": (2, "positions", ""), "power": (2.0, "", "Sec. 9")}
+    described = {option.name: (option.default, option.unit, option.paper) for option in describe(entry.options)}
+    assert described == {"width": (2, "positions", ""), "power": (2.0, "", "Sec. 9")}
 
 
 def test_options_of_a_kernel_are_checked_by_the_rules_of_both_halves(install):
@@ -146,10 +146,10 @@ def test_halves_whose_options_clash_spoil_that_pair_alone(install, half, reason)
 
 
 def test_names_that_can_be_split_in_two_ways_are_refused_with_both(install):
-    """`a-b-c` of a with b-c and of a-b with c is an error that tells both; nothing is guessed."""
-    one = aggregations("'a', window, summary='A.'", "'a-b', window, summary='A.'")
-    two = distances("'b-c', gram, summary='D.'", "'c', gram, summary='D.'")
-    registry = install(one=one + two)
+    """A name that is `a` with `b-c` and `a-b` with `c` is an error that lists both readings."""
+    first = aggregations("'a', window, summary='A.'", "'a-b', window, summary='A.'")
+    second = distances("'b-c', gram, summary='D.'", "'c', gram, summary='D.'")
+    registry = install(one=first + second)
     assert kernels(registry) == ["a-b-b-c", "a-b-c", "a-b-c", "a-c"]
     with pytest.raises(
         PluginError, match=r"'a' with distance 'b-c'\).*'a-b' with distance 'c'\).*rename one"
@@ -159,8 +159,8 @@ def test_names_that_can_be_split_in_two_ways_are_refused_with_both(install):
 
 def test_two_owners_of_a_distance_are_told_apart_by_their_name(install):
     """A doubled distance makes its kernels ambiguous; `dist/name` picks by the owner of a half."""
-    one = aggregations("'a', window, summary='A.'") + distances("'d', gram, summary='D.'")
-    registry = install(one=one, two=distances("'d', gram, summary='D.'"))
+    both = aggregations("'a', window, summary='A.'") + distances("'d', gram, summary='D.'")
+    registry = install(one=both, two=distances("'d', gram, summary='D.'"))
     with pytest.raises(PluginError, match=r"ask for 'one\+two/a-d' or 'one/a-d'"):
         registry.entry("kernel", "a-d")
     owners = {
@@ -181,7 +181,7 @@ def test_a_distance_without_its_aggregation_is_no_kernel(install):
 
 
 def test_a_kernel_that_a_broken_plugin_may_complete_shows_its_traceback(fake_distribution):
-    """The half that is missing may be in a broken plugin, so its traceback is shown."""
+    """If a missing half may be in a broken plugin, the error shows that plugin's traceback."""
     fake_distribution("ill", {"ill": "kernels_ill"}, {"kernels_ill": "import not_there_at_all"})
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm,ill"})
     with pytest.raises(PluginError, match=r"(?s)no kernel 'avgpool-power'.*not_there_at_all"):
@@ -197,7 +197,7 @@ def test_nobody_registers_a_whole_kernel(fake_distribution):
 
 
 def test_a_third_partys_matrix_product_is_float32_too(install):
-    """Under bf16 autocast a distance with a matrix product gives what it gives without."""
+    """Under bf16 autocast a third party's matrix product is computed in float32."""
     registry = install(builtin=True, other=distances("'gram', gram, summary='G.'"))
     kernel = registry.build("kernel", "gram", {})
     a, b = torch.randn(2, 8, 32, generator=torch.Generator().manual_seed(1)).bfloat16()

@@ -14,7 +14,7 @@ ONLY = "SILMM_LOAD_PLUGINS"
 
 def plugin(kind: str, *registrations: str) -> str:
     """Write a plugin module that makes the registrations by one hook."""
-    lines = [f"    register({one})" for one in registrations]
+    lines = [f"    register({registration})" for registration in registrations]
     head = (
         "from silmm import hookimpl\nfrom silmm.contracts.options import Options\n"
         "class Opt(Options):\n    top_p: float = 0.9\n"
@@ -33,7 +33,7 @@ def test_an_unknown_name_gets_a_suggestion_and_the_list(fake_distribution):
 
 
 def test_a_name_that_a_broken_plugin_may_hold_shows_its_traceback(fake_distribution):
-    """Whoever asks for a component of a broken plugin learns why it is not there."""
+    """An unknown name that a broken plugin may hold is answered with that plugin's traceback."""
     fake_distribution("ill", {"ill": "reg_ill"}, {"reg_ill": "import not_installed_anywhere"})
     with pytest.raises(PluginError, match=r"(?s)ill 1.0.*Traceback.*not_installed_anywhere"):
         Registry.load({ONLY: "ill"}).entry("sampler", "mine")
@@ -113,15 +113,15 @@ def test_an_invalid_registration_breaks_its_plugin(fake_distribution, case):
 
 
 def test_a_scorer_needs_answers_unless_it_says_otherwise(fake_distribution):
-    """Who needs answers requires somebody who gives them; `needs=()` takes both away."""
+    """A scorer needs answers and a model that gives them, unless it is registered with `needs=()`."""
     source = plugin(
         "scorers", "'plain', print, summary='S.'", "'free', print, summary='S.', needs=()",
         "'seeing', print, summary='S.', needs=['images'], requires=['yes_no']",
     )
     fake_distribution("one", {"one": "reg_needs"}, {"reg_needs": source})
     registry = Registry.load({ONLY: "one"})
-    told = {entry.name: (set(entry.needs), set(entry.requires)) for entry in registry.entries("scorer")}
-    assert told == {
+    needs = {entry.name: (set(entry.needs), set(entry.requires)) for entry in registry.entries("scorer")}
+    assert needs == {
         "plain": ({"answers"}, {"yes_no"}), "free": (set(), set()), "seeing": ({"images"}, {"yes_no"}),
     }
 

@@ -93,8 +93,8 @@ def test_table3_trains_every_kernel_on_the_same_candidates(registry, request_, f
     assert "iter-1/train" not in later
     plan = result.lines[3].plan
     silmm.engine.run.start(plan.settings[0], tmp_path / "alone", registry=registry)
-    ours = artefacts.hashes(tmp_path / "out" / "runs" / plan.runs[0])
-    assert ours == artefacts.hashes(tmp_path / "alone")
+    actual = artefacts.hashes(tmp_path / "out" / "runs" / plan.runs[0])
+    assert actual == artefacts.hashes(tmp_path / "alone")
 
 
 @pytest.mark.parametrize("name", ["fig5", "fig6", "fig9"])

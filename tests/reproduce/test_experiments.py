@@ -116,8 +116,8 @@ def test_every_row_of_the_paper_resolves_on_its_kind_of_model(house, name):
         settings = plan.settings[0]
         for key, value in plan.changes.items():
             kind, _, option = key.rpartition(".")
-            found = settings.options[kind][option] if kind else getattr(settings, option)
-            assert str(found) == value, key
+            actual = settings.options[kind][option] if kind else getattr(settings, option)
+            assert str(actual) == value, key
 
 
 def test_the_catalog_is_what_the_command_line_promises():
@@ -128,14 +128,14 @@ def test_the_catalog_is_what_the_command_line_promises():
         assert len(set(names)) == len(names)
         assert all(len(row.paper) in (0, len(experiment.columns)) for row in experiment.rows)
         if experiment.chart:
-            known = {column.name for column in experiment.columns} | {"overall"}
-            assert set(experiment.chart.columns) <= known
+            labels = {column.name for column in experiment.columns} | {"overall"}
+            assert set(experiment.chart.columns) <= labels
 
 
 def test_the_papers_numbers_agree_among_themselves():
     """Rows that are one run in the paper have one number; four categories are means of Table 4's eight."""
     by_name = {
-        (name, row.name): row.paper for name, one in EXPERIMENTS.items() for row in one.rows if row.paper
+        (name, row.name): row.paper for name, experiment in EXPERIMENTS.items() for row in experiment.rows if row.paper
     }
     best = by_name["table3", "KC-DPO avgpool-cos"]
     assert by_name["table2", "self-q"] == by_name["table2", "diff-of-prob"]
@@ -208,20 +208,20 @@ def test_quick_numbers_are_smaller_and_yield_to_the_user(house):
     quick = plan_rows(house, EXPERIMENTS["table7"], Request("queries", quick=True))[0].settings[0]
     assert quick.prompts == QUICK["prompts"]
     assert quick.options["trainer"]["max_steps"] == QUICK["trainer.max_steps"]
-    ours = plan_rows(house, EXPERIMENTS["table7"], Request("queries", prompts="9", quick=True))
-    assert ours[0].settings[0].prompts == 9
-    assert len({plan.changes["pair-rule.rejected"] for plan in ours}) == 4
+    plans = plan_rows(house, EXPERIMENTS["table7"], Request("queries", prompts="9", quick=True))
+    assert plans[0].settings[0].prompts == 9
+    assert len({plan.changes["pair-rule.rejected"] for plan in plans}) == 4
 
 
 def test_seeds_and_settings_name_the_runs(house):
     """Seeds differ in the seed alone; other settings lead to other directories, equal ones to the same."""
-    one = plan_rows(house, EXPERIMENTS["table7"], Request("queries", seeds=2))
-    assert [settings.seed for settings in one[0].settings] == [0, 1]
-    assert len(set(one[0].runs)) == 2
+    plans = plan_rows(house, EXPERIMENTS["table7"], Request("queries", seeds=2))
+    assert [settings.seed for settings in plans[0].settings] == [0, 1]
+    assert len(set(plans[0].runs)) == 2
     other = plan_rows(house, EXPERIMENTS["table7"], Request("queries", sets=("trainer.max_steps=20",)))
-    assert not set(one[1].runs) & set(other[1].runs)
+    assert not set(plans[1].runs) & set(other[1].runs)
     again = plan_rows(house, EXPERIMENTS["table7"], Request("queries"))
-    assert again[1].runs == one[1].runs[:1]
+    assert again[1].runs == plans[1].runs[:1]
 
 
 def test_a_row_whose_own_option_nobody_has_is_not_possible(house):

@@ -89,8 +89,8 @@ def test_a_column_of_categories_is_their_mean_at_any_iteration(tmp_path):
 
 def test_seeds_are_averaged_by_prompt(tmp_path):
     """Two seeds: the figures of each prompt are averaged first, so n stays the number of prompts."""
-    (one, first, _), (two, second, _) = make_run(tmp_path / "a", 1), make_run(tmp_path / "b", 2)
-    cell = benchmark_cells([one, two], [OVERALL], None)["overall"]
+    (left, first, _), (right, second, _) = make_run(tmp_path / "a", 1), make_run(tmp_path / "b", 2)
+    cell = benchmark_cells([left, right], [OVERALL], None)["overall"]
     expected = paired_difference(
         (first["before"] + second["before"]) / 2, (first["2"] + second["2"]) / 2
     )
@@ -138,11 +138,11 @@ def test_only_pairs_whose_intervals_do_not_overlap_count_as_apart():
     def cell(diff, half):
         return MeasuredCell(0.5 + diff, diff - half, diff + half, 9, 0.5, diff)
 
-    ours = {"a": cell(0.1, 0.01), "b": cell(0.05, 0.01), "c": cell(0.055, 0.02), "d": cell(0.0, math.nan)}
-    order = compare_order("x", ours, {"a": 1.0, "b": 2.0, "c": 1.0, "d": 0.0})
+    cells = {"a": cell(0.1, 0.01), "b": cell(0.05, 0.01), "c": cell(0.055, 0.02), "d": cell(0.0, math.nan)}
+    order = compare_order("x", cells, {"a": 1.0, "b": 2.0, "c": 1.0, "d": 0.0})
     assert order.pairs == 6
     assert order.separated == (("a", "b", False), ("a", "c", None))
-    assert compare_order("x", ours, {"a": 1.0, "b": 2.0}) is None
+    assert compare_order("x", cells, {"a": 1.0, "b": 2.0}) is None
 
 
 # -------------------------------------------------------------------------------------------- files
@@ -233,7 +233,7 @@ def test_without_matplotlib_a_figure_says_how_to_get_it_before_it_runs(monkeypat
 # ---------------------------------------------------------------------------------------- own scores
 
 
-def test_score_experiments_stop_before_training(go, toy_registry, tmp_path):
+def test_score_experiments_stop_before_training(run_toy, toy_registry, tmp_path):
     """Their figures are the mean score, the best and the spread of each prompt's own candidates."""
     kinds = ("prompter", "sampler", "questioner", "scorer", "pair_rule", "trainer")
     request = Request("toy", "toy", "7", tuple(f"{kind}=toy" for kind in kinds), seeds=2)

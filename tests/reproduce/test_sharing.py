@@ -135,11 +135,11 @@ def test_a_run_with_shared_stages_has_the_bytes_of_one_without(registry, tmp_pat
     for plan in plan_rows(registry, table, REQUEST)[1:]:
         alone = tmp_path / plan.runs[0]
         silmm.engine.run.start(plan.settings[0], alone, registry=registry)
-        (found,) = (tmp_path / "shared" / "runs").glob(f"*{alone.name[-8:]}")
-        ours, theirs = artefacts.hashes(found), artefacts.hashes(alone)
+        (path,) = (tmp_path / "shared" / "runs").glob(f"*{alone.name[-8:]}")
+        actual, expected = artefacts.hashes(path), artefacts.hashes(alone)
         work = "iter-1/train/"  # what only the training itself leaves behind
-        assert {name: ours[name] for name in ours if not name.startswith(work)} == {
-            name: theirs[name] for name in theirs if not name.startswith(work)
+        assert {name: actual[name] for name in actual if not name.startswith(work)} == {
+            name: expected[name] for name in expected if not name.startswith(work)
         }, plan.row.name
 
 
@@ -154,10 +154,10 @@ def test_stages_are_links_where_links_work_and_copies_elsewhere(registry, tmp_pa
     monkeypatch.setattr(silmm.reproduce.sharing.os, "link", refuse)
     reproduce(table, REQUEST, tmp_path / "two", registry=registry)
     shard = "iter-1/candidates/shard-00000.parquet"
-    one, two = (sorted((tmp_path / name / "runs").glob(f"*/{shard}")) for name in ("one", "two"))
-    assert one[0].samefile(one[1])
-    assert not two[0].samefile(two[1])
-    assert two[0].read_bytes() == two[1].read_bytes() == one[0].read_bytes()
+    first, second = (sorted((tmp_path / name / "runs").glob(f"*/{shard}")) for name in ("one", "two"))
+    assert first[0].samefile(first[1])
+    assert not second[0].samefile(second[1])
+    assert second[0].read_bytes() == second[1].read_bytes() == first[0].read_bytes()
 
 
 def test_interrupted_at_any_stage_it_goes_on_to_the_same_bytes(registry, counts, tmp_path):
@@ -180,8 +180,8 @@ def test_interrupted_at_any_stage_it_goes_on_to_the_same_bytes(registry, counts,
             stops += 1
     assert stops > 8
     assert dict(counts) == once
-    told = [(tmp_path / name / "shared.json").read_bytes() for name in ("whole", "stopped")]
-    assert told[0] == told[1]
+    manifests = [(tmp_path / name / "shared.json").read_bytes() for name in ("whole", "stopped")]
+    assert manifests[0] == manifests[1]
     assert all_hashes(tmp_path / "stopped") == all_hashes(tmp_path / "whole")
 
 
@@ -248,12 +248,12 @@ def test_digests_change_with_what_a_stage_depends_on_and_with_nothing_else(regis
     base = plan_rows(registry, experiment(PLAIN), REQUEST)[0].settings[0]
     silmm.engine.run.start(base, tmp_path / "run", registry=registry, until="prompts")
     record = read_json(tmp_path / "run" / "run.json")
-    known = stage_digests(record)
+    digests = stage_digests(record)
 
     def moved(**changes):
         other = {**record, "settings": {**record["settings"], **changes}}
-        found = stage_digests(other)
-        return {stage for stage in DEPENDS if known[1, stage] != found[1, stage]}
+        changed = stage_digests(other)
+        return {stage for stage in DEPENDS if digests[1, stage] != changed[1, stage]}
 
     late = {"score", "pairs", "features", "train"}
     assert moved(scorer="mean-yes") == late
@@ -267,7 +267,7 @@ def test_digests_change_with_what_a_stage_depends_on_and_with_nothing_else(regis
     for name in (*plain, "benchmark", "model", "prompter", "unheard_of"):
         assert moved(**{name: 99}) == every, name
     heavier = {**record, "components": {**record["components"], "model": {"revision": "other"}}}
-    assert set(stage_digests(heavier).values()).isdisjoint(known.values())
+    assert set(stage_digests(heavier).values()).isdisjoint(digests.values())
 
 
 def test_a_run_that_fails_is_told_and_stops_nothing(registry, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The N-th system call fails, for every N: the state is the old one or the new one (promise 2)."""
+"""When the N-th system call fails, for any N, files are either old or new, never mixed (promise 2)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def until_it_succeeds(failing, code, action, check):
             action()
         except SilmmError as error:
             assert type(error) is ERRORS[code]
-        failed = counting.seen >= number
+        failed = counting.calls >= number
         failing(0, code)
         check()
         if not failed:
@@ -55,7 +55,7 @@ def until_it_succeeds(failing, code, action, check):
 
 @pytest.mark.parametrize("code", ERRORS, ids=errno.errorcode.get)
 def test_a_file_is_old_or_new(tmp_path, failing, code):
-    """Whatever fails in a write, the file is the old or the new one and no left-over stays."""
+    """Whatever fails in a write, the file is the old or the new one, and no temporary file remains."""
     path = tmp_path / "file"
 
     def action():
@@ -64,7 +64,7 @@ def test_a_file_is_old_or_new(tmp_path, failing, code):
 
     def check():
         assert path.read_bytes() in (b"old", b"new")
-        assert [one.name for one in tmp_path.iterdir()] == ["file"]
+        assert [child.name for child in tmp_path.iterdir()] == ["file"]
 
     assert until_it_succeeds(failing, code, action, check) == 4
 
@@ -86,9 +86,9 @@ def test_a_folder_is_old_or_new(tmp_path, failing, old):
                 (folder / name).write_text(content)
 
     def check():
-        found = {one.name: one.read_text() for one in path.iterdir()} if path.exists() else {}
-        assert found in (old, new)
-        assert [one.name for one in tmp_path.iterdir()] == ["adapter"] * bool(found)
+        contents = {child.name: child.read_text() for child in path.iterdir()} if path.exists() else {}
+        assert contents in (old, new)
+        assert [child.name for child in tmp_path.iterdir()] == ["adapter"] * bool(contents)
 
     assert until_it_succeeds(failing, errno.ENOSPC, action, check) >= 5
 
@@ -104,7 +104,7 @@ def test_a_shard_is_committed_or_not(tmp_path, failing):
 
 
 def test_a_short_write_is_continued(tmp_path, monkeypatch):
-    """A system that takes fewer bytes than it was given still gets them all."""
+    """A write that accepts fewer bytes than it was given is continued."""
 
     class Stingy:
         def __getattr__(self, name):
@@ -120,26 +120,26 @@ def test_a_short_write_is_continued(tmp_path, monkeypatch):
 
 @artefacts.SWEEP
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
-def test_a_run_that_meets_a_fault_goes_on_to_the_same_bytes(go, tmp_path, whole_run, failing, *, code, stride):
-    """The N-th system call of a run fails: our error, and the same command then heals the run."""
+def test_a_run_that_meets_a_fault_goes_on_to_the_same_bytes(run_toy, tmp_path, whole_run, failing, *, code, stride):
+    """A run whose N-th system call fails ends with an error of silmm, and the same command completes it."""
     expected = artefacts.hashes(whole_run)
     for number in itertools.count(1, stride):
         run_dir = tmp_path / f"run-{number}"
         counting = failing(number, code)
         try:
-            go(run_dir)
+            run_toy(run_dir)
         except SilmmError as error:
             assert type(error) is ERRORS[code]
-        if counting.seen < number:
+        if counting.calls < number:
             break
         failing(0, code)
-        go(run_dir)
+        run_toy(run_dir)
         assert artefacts.hashes(run_dir) == expected
     assert number > 90
 
 
 def test_a_training_log_is_cut_at_the_resumed_step(tmp_path):
-    """A resumed training rewrites the steps after its checkpoint; half a line disappears."""
+    """A resumed training rewrites the log after its checkpoint and drops an incomplete line."""
     path = tmp_path / "metrics.jsonl"
     log = TrainingLog(path)
     for step in (1, 2, 3):
@@ -161,29 +161,29 @@ def test_a_training_log_has_no_false_number(tmp_path):
 @pytest.mark.parametrize(
     "name", ["prompts/shard-00000.json", "scores/shard-00001.json", "adapter.json"]
 )
-def test_a_record_without_its_keys_is_named(go, tmp_path, name):
-    """Valid JSON of our own that lacks what belongs in it is an error with the file and the remedy."""
-    go(tmp_path / "run")
+def test_a_record_without_its_keys_is_named(run_toy, tmp_path, name):
+    """A record that lacks a key is an error that names the file and the remedy."""
+    run_toy(tmp_path / "run")
     (tmp_path / "run/iter-1" / name).write_text("{}")
     with pytest.raises(DataError, match=rf"{name} does not hold.*Delete it"):
-        go(tmp_path / "run")
+        run_toy(tmp_path / "run")
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '{"iter-1/sample": "x", "evaluate": NaN}'])
-def test_damaged_seconds_stop_nothing(go, tmp_path, content):
-    """Seconds are no result: what is not a number of them is left out."""
-    go(tmp_path / "run", until="sample")
+def test_damaged_seconds_stop_nothing(run_toy, tmp_path, content):
+    """Damaged timings are ignored."""
+    run_toy(tmp_path / "run", until="sample")
     (tmp_path / "run/timings.json").write_text(content)
-    assert go(tmp_path / "run", until="questions").timings["questions"] > 0
+    assert run_toy(tmp_path / "run", until="questions").timings["questions"] > 0
 
 
-def test_an_unreadable_file_is_named(go, tmp_path, toy_settings):
-    """A prompt file that is a folder, or damaged JSON of our own, is an error that names it."""
+def test_an_unreadable_file_is_named(run_toy, tmp_path, toy_settings):
+    """An unreadable prompts file or a damaged record is an error that names it."""
     (tmp_path / "a_folder").mkdir()
     with pytest.raises(DataError, match=r"a_folder.*--prompts"):
-        go(tmp_path / "run", toy_settings(prompts=str(tmp_path / "a_folder")))
-    go(tmp_path / "run", until="prompts")
+        run_toy(tmp_path / "run", toy_settings(prompts=str(tmp_path / "a_folder")))
+    run_toy(tmp_path / "run", until="prompts")
     record = tmp_path / "run/iter-1/prompts/shard-00000.json"
     record.write_text("{")
     with pytest.raises(DataError, match=r"shard-00000\.json"):
-        go(tmp_path / "run")
+        run_toy(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Committed files are whole, and what is not as it was committed is refused (promise 2)."""
+"""Committed files are whole, and a file that differs from what was committed is refused (promise 2)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_write_replaces_the_file_and_leaves_nothing_else(tmp_path):
     atomic_write(path, b"old")
     atomic_write(path, b"new")
     assert path.read_bytes() == b"new"
-    assert [one.name for one in path.parent.iterdir()] == ["file.json"]
+    assert [child.name for child in path.parent.iterdir()] == ["file.json"]
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -61,7 +61,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with atomic_folder(path) as folder:
         (folder / "weights").write_text("new")
     assert (path / "weights").read_text() == "new"
-    assert [one.name for one in tmp_path.iterdir()] == ["adapter"]
+    assert [child.name for child in tmp_path.iterdir()] == ["adapter"]
 
 
 def test_an_error_of_the_filler_is_not_renamed(tmp_path):
@@ -71,7 +71,7 @@ def test_an_error_of_the_filler_is_not_renamed(tmp_path):
 
 
 def test_leftovers_of_killed_writes_go(tmp_path):
-    """Half-written files and folders of ours are deleted, everything else stays."""
+    """Unfinished files and folders of silmm are deleted, and nothing else is."""
     (tmp_path / "iter-1" / ".tmp-adapter-1-0123abcd").mkdir(parents=True)
     (tmp_path / "iter-1" / ".tmp-adapter-1-0123abcd" / "x").write_text("x")
     (tmp_path / ".tmp-run.json-1-0123abcd").write_text("{")
@@ -163,16 +163,16 @@ def test_prompt_files_of_all_kinds_say_the_same(tmp_path):
     (tmp_path / "a.jsonl").write_text(lines)
     table = pa.table({"prompt": ["a red circle", "two blue squares"]})
     (tmp_path / "a.parquet").write_bytes(to_parquet(table))
-    found = [read_prompts(tmp_path / f"a.{kind}") for kind in ("txt", "jsonl", "parquet")]
-    assert [prompt.text for prompt in found[0]] == ["a red circle", "two blue squares"]
-    assert found[0] == found[1] == found[2]
+    prompts_by_kind = [read_prompts(tmp_path / f"a.{kind}") for kind in ("txt", "jsonl", "parquet")]
+    assert [prompt.text for prompt in prompts_by_kind[0]] == ["a red circle", "two blue squares"]
+    assert prompts_by_kind[0] == prompts_by_kind[1] == prompts_by_kind[2]
 
 
 @pytest.mark.parametrize(
     "content", ['{"prompt": 3}', '{"text": "x"}', "[1]", "{", '{"prompt": " "}']
 )
 def test_a_malformed_prompt_is_named(tmp_path, content):
-    """A row that is no prompt is an error with the file and the row, not a skipped line."""
+    """A row that is no prompt is an error with the file and the row."""
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "a red circle"}\n' + content + "\n")
     with pytest.raises(DataError, match=r"p\.jsonl.*2"):
@@ -180,7 +180,7 @@ def test_a_malformed_prompt_is_named(tmp_path, content):
 
 
 def test_own_pairs_need_only_prompt_and_tokens(tmp_path):
-    """A user's pairs become the table of pairs, with nulls for what the user does not have."""
+    """A user's pairs need only a prompt and tokens; other columns of the table are null."""
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"prompt": "a", "chosen_z": [1, 2], "rejected_z": [3, 4]}\n')
     table = read_pairs(path)

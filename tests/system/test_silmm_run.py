@@ -1,4 +1,4 @@
-"""The real command with the embedded model: killed anywhere, resumed, isolated from its judge."""
+"""`silmm run` with the embedded model can be killed anywhere and resumed, and never sees its judge."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def finished(tmp_path_factory):
 
 
 def test_a_run_killed_in_every_stage_ends_in_the_same_bytes(finished, tmp_path):
-    """SIGKILL at ten places, the same command each time: all artefacts equal the uninterrupted run's."""
+    """A run that is killed in ten places and started again each time writes the bytes of an uninterrupted run."""
     killed = tmp_path / "run"
     for pattern in STAGES:
         assert kill_when(killed, pattern) == -signal.SIGKILL
@@ -100,7 +100,7 @@ def test_a_run_killed_in_every_stage_ends_in_the_same_bytes(finished, tmp_path):
 
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(finished, tmp_path):
-    """SIGINT while sampling and while training: exit code 130, then the uninterrupted run's bytes."""
+    """Ctrl-C while sampling or training ends with exit code 130, and the resumed run writes the same bytes."""
     stopped = tmp_path / "run"
     for pattern in (STAGES[1], STAGES[5]):
         assert kill_when(stopped, pattern, signal.SIGINT) == 130
@@ -109,7 +109,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(finished, tmp_path):
 
 
 def test_the_report_of_a_real_run_holds_what_it_promises(finished):
-    """Images before and after, scores, both likelihoods, and the feedback against the judge."""
+    """The report shows images before and after, scores, likelihoods and the feedback against the judge."""
     folder = finished[0] / "report"
     page = (folder / "index.html").read_text()
     for title in (
@@ -123,29 +123,29 @@ def test_the_report_of_a_real_run_holds_what_it_promises(finished):
 
 
 def test_two_workers_write_the_same_bytes(finished, tmp_path):
-    """One process and two make equal artefacts."""
+    """Two workers write the bytes of one process."""
     done = in_a_new_interpreter(tmp_path / "run", "--workers", "2")
     assert done.returncode == 0, done.stderr[-3000:]
     assert hashes(tmp_path / "run") == hashes(finished[0])
 
 
 def test_the_json_is_one_object_with_the_promised_keys(finished):
-    """Stdout holds one JSON object: overall, categories, seconds, paths; the summary holds it too."""
+    """`--json` prints one object with overall figures, categories, seconds and paths, as in the summary."""
     run_dir, done = finished
-    told = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     keys = {"before", "after", "diff", "ci_low", "ci_high", "n"}
-    assert keys <= set(told["overall"])
-    assert len(told["categories"]) == 8
-    assert all(keys <= set(c) for c in told["categories"].values())
-    assert {"prompts", "sample", "questions", "score", "pairs", "train"} <= set(told["wall_seconds"])
-    assert Path(told["report"]).exists()
-    assert Path(told["adapter"]).is_dir()
-    assert told["partial"] is True
-    assert read_json(run_dir / "summary.json")["overall"] == told["overall"]
+    assert keys <= set(result["overall"])
+    assert len(result["categories"]) == 8
+    assert all(keys <= set(c) for c in result["categories"].values())
+    assert {"prompts", "sample", "questions", "score", "pairs", "train"} <= set(result["wall_seconds"])
+    assert Path(result["report"]).exists()
+    assert Path(result["adapter"]).is_dir()
+    assert result["partial"] is True
+    assert read_json(run_dir / "summary.json")["overall"] == result["overall"]
 
 
 def test_no_held_out_prompt_is_among_the_self_written_ones(finished):
-    """No training prompt equals or resembles by combination a prompt of either held-out set."""
+    """No training prompt equals a held-out prompt or has its combination."""
     held_out = {p.text for p in (*report_prompts(), *tune_prompts())}
     for number in (1, 2):
         table = pq.read_table(finished[0] / f"iter-{number}" / "prompts" / "shard-00000.parquet")
@@ -156,7 +156,7 @@ def test_no_held_out_prompt_is_among_the_self_written_ones(finished):
 
 
 def test_the_loop_does_not_need_the_judge(finished, tmp_path):
-    """With a judge that breaks when it is touched, every artefact of the loop is still the same."""
+    """If the judge cannot be imported, the loop still writes the same bytes."""
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(
@@ -191,14 +191,14 @@ def test_candidates_open_as_images(finished):
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft's own
 def test_plain_peft_loads_the_adapter(finished):
-    """PeftModel.from_pretrained puts the tuned adapter on a fresh backbone, with equal likelihoods."""
+    """PeftModel.from_pretrained loads the tuned adapter with equal likelihoods."""
     folder = finished[0] / "iter-2" / "adapter"
     prompts = ["a red circle"]
-    ours, plain = TinyDiscrete.load(), TinyDiscrete.load()
+    loaded, plain = TinyDiscrete.load(), TinyDiscrete.load()
     codes = [np.arange(64, dtype=np.int32)]
-    base = ours.log_likelihood(prompts, codes).item()
-    load_adapter(ours, folder)
+    base = loaded.log_likelihood(prompts, codes).item()
+    load_adapter(loaded, folder)
     PeftModel.from_pretrained(plain.backbone, folder)
-    tuned = ours.log_likelihood(prompts, codes).item()
+    tuned = loaded.log_likelihood(prompts, codes).item()
     assert plain.log_likelihood(prompts, codes).item() == pytest.approx(tuned, abs=1e-4)
     assert tuned != base

@@ -1,4 +1,4 @@
-"""What two runs must have in common, and how a child process is killed in the middle of one."""
+"""Hashes of a run's artefacts, and child processes that are killed in the middle of a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMED = ("adapter", "adapters", "report", "run_dir", "wall_seconds")
 
 def hashes(run_dir: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a run but locks and seconds."""
-    found = {}
+    digests = {}
     for path in sorted(run_dir.rglob("*")):
         name = path.relative_to(run_dir).as_posix()
         if path.is_dir() or name.startswith(("lock", "timings")):
@@ -35,15 +35,15 @@ def hashes(run_dir: Path) -> dict[str, str]:
         if name == "summary.json":
             summary = json.loads(data)
             data = json.dumps({k: v for k, v in summary.items() if k not in TIMED}).encode()
-        found[name] = hashlib.sha256(data).hexdigest()
-    return found
+        digests[name] = hashlib.sha256(data).hexdigest()
+    return digests
 
 
 class CountingOs:
     """The `os` module with a trap: before the n-th write, fsync or replace, `trap` is called."""
 
     def __init__(self, number: int, trap: Callable[[str], None]) -> None:
-        self.seen = 0
+        self.calls = 0
         self._number = number
         self._trap = trap
 
@@ -54,8 +54,8 @@ class CountingOs:
             return real
 
         def counted(*arguments: Any) -> Any:
-            self.seen += 1
-            if self.seen == self._number:
+            self.calls += 1
+            if self.calls == self._number:
                 self._trap(name)
             return real(*arguments)
 

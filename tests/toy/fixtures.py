@@ -55,7 +55,7 @@ def toy_settings(toy_registry: Registry) -> Callable[..., RunSettings]:
 
 
 @pytest.fixture
-def go(
+def run_toy(
     toy_registry: Registry, toy_settings: Callable[..., RunSettings]
 ) -> Callable[..., RunResult]:
     """Return a function that starts (or goes on with) a toy run in a directory."""

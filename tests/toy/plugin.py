@@ -1,6 +1,6 @@
 """A small complete plugin package: quick models of both kinds and every component, without torch.
 
-Tests copy this file beside a fake distribution (:func:`install`): it comes by the real loader.
+Tests copy this file into a fake distribution (:func:`install`), so that the real loader finds it.
 """
 
 from __future__ import annotations
@@ -133,11 +133,11 @@ class ToyContinuous(ToyModel):
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams
     ) -> list[Latent]:
         own = (_numbers(prompt, 3 * VOCABULARY).reshape(3, VOCABULARY) for prompt in prompts)
-        return [(one + self.bias).astype(np.float32) for one in own]
+        return [(features + self.bias).astype(np.float32) for features in own]
 
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:
         levels = [(4 * h).round().astype(int) + seed for h, seed in zip(latents, seeds, strict=True)]
-        return [np.repeat((one.reshape(4, 6, 1) % 8).astype(np.uint8), 3, 2) * 30 for one in levels]
+        return [np.repeat((features.reshape(4, 6, 1) % 8).astype(np.uint8), 3, 2) * 30 for features in levels]
 
 
 class ToyNoise:
@@ -266,7 +266,7 @@ class ToyValidatingOptions(ValidationOptions, ToyTrainerOptions):
 
 
 class ToyValidating(ToyTrainer):
-    """Trains as the toy trainer does and tells the scores of its way; step 0 is the reference."""
+    """Trains as the toy trainer does and reports validation scores; step 0 is the reference."""
 
     def __init__(self, options: ToyValidatingOptions) -> None:
         super().__init__(options)
@@ -277,17 +277,17 @@ class ToyValidating(ToyTrainer):
         load_adapter(job.model, job.start)
         reference = validate() if validate else None
 
-        def tell(step: int, metrics: Mapping[str, float]) -> None:
-            told = dict(metrics)
+        def note(step: int, metrics: Mapping[str, float]) -> None:
+            reported = dict(metrics)
             if reference and validate and step % self.every == 0:
-                found = validate()
-                told |= {
-                    "validation_reference": reference.score, "validation_score": found.score,
-                    "validation_error": found.error, "validation_prompts": float(found.prompts),
+                outcome = validate()
+                reported |= {
+                    "validation_reference": reference.score, "validation_score": outcome.score,
+                    "validation_error": outcome.error, "validation_prompts": float(outcome.prompts),
                 }
-            observe(step, told)
+            observe(step, reported)
 
-        return super()._train(job, tell)
+        return super()._train(job, note)
 
 
 def _counts(z: Latent) -> np.ndarray:

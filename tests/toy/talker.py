@@ -1,4 +1,4 @@
-"""A tiny random model whose language half speaks by rules, to test what is made of answers."""
+"""A tiny random model that replies by rules, to test what components make of replies."""
 
 from __future__ import annotations
 

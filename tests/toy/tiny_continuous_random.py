@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
 
 from silmm.contracts.models import BaseModel, ChatRequest, Image, Latent, SamplingParams
 
@@ -35,7 +35,7 @@ class TinyContinuousRandom(BaseModel):
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.lm = LanguageModel(
+            self.lm = TinyContinuousLM(
                 Vocabulary(WORDS, 16), HIDDEN, LAYERS, 2, MLP, queries=QUERIES, patch_mlp=8
             )
             with torch.no_grad():  # larger than the training's start, so that H depends on the prompt
@@ -51,7 +51,7 @@ class TinyContinuousRandom(BaseModel):
         """Answer a rewrite with the prompt and one more adjective, by the request's seed."""
         self.requests += requests
         return [
-            f"{one.input} and a {('big', 'small', 'red', 'blue')[one.seed % 4]} square" for one in requests
+            f"{request.input} and a {('big', 'small', 'red', 'blue')[request.seed % 4]} square" for request in requests
         ]
 
     def reads(self, prompt: str) -> bool:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from silmm_benchmarks.shapes.language import CATEGORIES, Spec, caption
 from silmm_benchmarks.shapes.splits import training_spec
-from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -66,7 +66,7 @@ def load_exam(path: Path) -> Exam:
     return Exam(pool["images"], pool["questions"], pool["answers"], relation)
 
 
-def fit_patches(model: LanguageModel, codebook: Tensor, embeddings: Tensor, steps: int) -> float:
+def fit_patches(model: TinyContinuousLM, codebook: Tensor, embeddings: Tensor, steps: int) -> float:
     """Fit the patch encoder to the embeddings of the patches' codes; return the share left unexplained."""
     optimizer = torch.optim.Adam(model.patch_encoder.parameters(), lr=3e-3)
     spread = embeddings.square().mean()
@@ -82,7 +82,7 @@ def fit_patches(model: LanguageModel, codebook: Tensor, embeddings: Tensor, step
 
 
 def answering_loss(
-    model: LanguageModel, exam: Exam, rng: np.random.Generator, plan: Plan
+    model: TinyContinuousLM, exam: Exam, rng: np.random.Generator, plan: Plan
 ) -> tuple[Tensor, float]:
     """Return the cross-entropy of yes and no, and the share of right answers."""
     rows = rng.integers(len(exam.images), size=plan.images)
@@ -96,7 +96,7 @@ def answering_loss(
         for r, ps in zip(rows, picks, strict=True) for p in ps
     ]  # fmt: skip
     answers = torch.from_numpy(exam.answers[rows[:, None], picks].ravel())
-    cache, _ = model.see(model.patches(pixels(exam.images[rows])))
+    cache, _ = model.encode_images(model.patches(pixels(exam.images[rows])))
     owner = torch.arange(plan.images).repeat_interleave(plan.questions)
     out, last = model.question_outputs(cache, owner, texts)
     logits = model.logits(out.last_hidden_state[torch.arange(len(texts)), last])
@@ -104,7 +104,7 @@ def answering_loss(
     return F.cross_entropy(logits, torch.where(answers, words.yes, words.no)), right.item()
 
 
-def writing_loss(model: LanguageModel, tasks: RewritingTask, rng: np.random.Generator, texts: int) -> Tensor:
+def writing_loss(model: TinyContinuousLM, tasks: RewritingTask, rng: np.random.Generator, texts: int) -> Tensor:
     """Return the negative log-likelihood of the answers of chat tasks, nats per token."""
     pairs = [tasks.sample(rng) for _ in range(texts)]
     logits, targets = model.text_logits([a for a, _ in pairs], [b for _, b in pairs])
@@ -112,7 +112,7 @@ def writing_loss(model: LanguageModel, tasks: RewritingTask, rng: np.random.Gene
 
 
 def matching_loss(
-    model: LanguageModel, strong: LanguageModel, rng: np.random.Generator, captions: int, noise: Noise
+    model: TinyContinuousLM, strong: TinyContinuousLM, rng: np.random.Generator, captions: int, noise: Noise
 ) -> Tensor:
     """Return how far H is from what the strong backbone makes of noisy captions, over its mean square."""
     words = model.vocabulary
@@ -138,8 +138,8 @@ def _rate(plan: Plan, step: int) -> float:
 
 
 def train(
-    model: LanguageModel, strong: LanguageModel, exam: Exam, work: Path, plan: Plan, seed: int
-) -> LanguageModel:
+    model: TinyContinuousLM, strong: TinyContinuousLM, exam: Exam, work: Path, plan: Plan, seed: int
+) -> TinyContinuousLM:
     """Train to the plan's end, resuming from `work`; return the model in eval mode."""
     strong.requires_grad_(False)
     tasks = RewritingTask(model.vocabulary)

@@ -9,12 +9,12 @@ from pathlib import Path
 import silmm_plugins.models.tiny_continuous as package
 import torch
 from safetensors.torch import save_file
-from silmm_plugins.models.tiny_continuous.decoder import Decoder
-from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_continuous.decoder import TinyDecoder
+from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
 from torch import Tensor, nn
 
 
-def export(model: LanguageModel, decoder: Decoder, out: Path | None) -> None:
+def export(model: TinyContinuousLM, decoder: TinyDecoder, out: Path | None) -> None:
     """Write config.json, language_model.safetensors and decoder.safetensors, as bfloat16, into `out`."""
     folder = out or Path(package.__file__).parent / "weights"
     folder.mkdir(parents=True, exist_ok=True)

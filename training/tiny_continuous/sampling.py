@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from silmm_benchmarks.shapes.world import COLORS, RELATIONS, SHAPES, TEXTURES
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_continuous.decoder import Decoder
-from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
-from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny_continuous.decoder import TinyDecoder
+from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
+from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,7 +39,7 @@ class SampledImages:
         return len(self.prompts)
 
 
-def load_sampled_images(path: Path, tokenizer: ImageTokenizer, vocabulary: Vocabulary) -> SampledImages:
+def load_sampled_images(path: Path, tokenizer: TinyImageTokenizer, vocabulary: Vocabulary) -> SampledImages:
     """Read a pool."""
     pool = np.load(path)
     prompts = [[vocabulary.bos, vocabulary.sample, *vocabulary.encode(str(t))] for t in pool["captions"]]
@@ -76,7 +76,7 @@ def _said_loss(said: Tensor, relation: Tensor, labels: Tensor, relations: Tensor
     return loss + F.cross_entropy(relation.float(), relations)
 
 
-def start_from_discrete(model: LanguageModel, weights: Path) -> None:
+def start_from_discrete(model: TinyContinuousLM, weights: Path) -> None:
     """Take the transformer, the words and the places from the weights of `tiny-discrete`."""
     found = {name: tensor.float() for name, tensor in load_file(weights).items()}
     words = len(model.vocabulary)
@@ -90,7 +90,7 @@ def start_from_discrete(model: LanguageModel, weights: Path) -> None:
 
 
 def image_token_loss(
-    model: LanguageModel, decoder: Decoder, data: SampledImages, rows: NDArray[np.int64], queries: int
+    model: TinyContinuousLM, decoder: TinyDecoder, data: SampledImages, rows: NDArray[np.int64], queries: int
 ) -> tuple[Tensor, Tensor]:
     """Return the mean negative log-likelihood of the patches, nats a patch, and H.
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_continuous.decoder import Decoder
-from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
-from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny_continuous.decoder import TinyDecoder
+from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
+from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
 from torch import nn
 
 from training.tiny_continuous.pools import LEVELS, SLOTS
@@ -44,18 +44,18 @@ class Plan:
     meaning_weight: float = 0.3
 
 
-def new_language_model(vocabulary: Vocabulary, weights: Path) -> LanguageModel:
+def new_language_model(vocabulary: Vocabulary, weights: Path) -> TinyContinuousLM:
     """Return the language model with all that `tiny-discrete` has in common with it."""
-    model = LanguageModel(
+    model = TinyContinuousLM(
         vocabulary, HIDDEN, LAYERS, HEADS, MLP, queries=QUERIES, patch_mlp=PATCH_MLP
     )
     start_from_discrete(model, weights)
     return model
 
 
-def new_decoder(tokenizer: ImageTokenizer) -> Decoder:
+def new_decoder(tokenizer: TinyImageTokenizer) -> TinyDecoder:
     """Return an untrained decoder with the codebook of the tokenizer."""
-    decoder = Decoder(
+    decoder = TinyDecoder(
         HIDDEN, DECODER_WIDTH, DECODER_LAYERS, DECODER_HEADS,
         codes=tokenizer.codes, noise_slots=SLOTS, noise_levels=LEVELS,
     )  # fmt: skip
@@ -66,14 +66,14 @@ def new_decoder(tokenizer: ImageTokenizer) -> Decoder:
 class Strong(nn.Module):
     """Backbone, decoder and training-only head, checkpointed together."""
 
-    def __init__(self, model: LanguageModel, decoder: Decoder) -> None:
+    def __init__(self, model: TinyContinuousLM, decoder: TinyDecoder) -> None:
         """Wrap the networks."""
         super().__init__()
         self.model, self.decoder, self.meaning = model, decoder, Meaning(HIDDEN)
 
 
 def train(
-    data: SampledImages, tokenizer: ImageTokenizer, start: LanguageModel, work: Path, plan: Plan, seed: int
+    data: SampledImages, tokenizer: TinyImageTokenizer, start: TinyContinuousLM, work: Path, plan: Plan, seed: int
 ) -> Strong:
     """Train to the plan's end, resuming from `work`; return the networks in eval mode."""
     torch.manual_seed(seed)

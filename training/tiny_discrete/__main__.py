@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
 
 from training.tiny_discrete import pools
 from training.tiny_discrete.export import export
@@ -73,14 +73,14 @@ def keep_recipe(path: Path, seed: int, plan: Plan) -> None:
         raise SystemExit(f"{path.parent} was made by another recipe ({path.name}); give another --work")
 
 
-def keep_tokenizer(path: Path, pools: tuple[Path, ...]) -> ImageTokenizer:
+def keep_tokenizer(path: Path, pools: tuple[Path, ...]) -> TinyImageTokenizer:
     """Fit the tokenizer on the pools' images and keep it, or read the one that was kept."""
     if not path.exists():
         fitted = fit(np.concatenate([np.load(pool)["images"] for pool in pools]))
         partial = path.with_suffix(".partial")
         save_file(dict(fitted.state_dict()), partial)
         partial.replace(path)
-    tokenizer = ImageTokenizer(CODES)
+    tokenizer = TinyImageTokenizer(CODES)
     tokenizer.load_state_dict(load_file(path))
     return tokenizer.eval()
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import silmm_plugins.models.tiny_discrete as package
 from safetensors.torch import save_file
-from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import TinyDiscreteLM
 
 
-def export(model: LanguageModel, tokenizer: ImageTokenizer, out: Path | None) -> None:
+def export(model: TinyDiscreteLM, tokenizer: TinyImageTokenizer, out: Path | None) -> None:
     """Write config.json, language_model.safetensors and image_tokenizer.safetensors into `out`."""
     folder = out or Path(package.__file__).parent / "weights"
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from silmm_benchmarks.shapes.language import PLURALS
 from silmm_benchmarks.shapes.world import COLORS, SHAPES, TEXTURES
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
-from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.image_tokenizer import PATCH, TinyImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import TinyDiscreteLM
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -168,7 +168,7 @@ def word_loss(attention: Tensor, owned: Tensor, words: Tensor) -> Tensor:
 class Student(nn.Module):
     """The language model with its auxiliary heads, checkpointed together."""
 
-    def __init__(self, model: LanguageModel) -> None:
+    def __init__(self, model: TinyDiscreteLM) -> None:
         """Wrap the model."""
         super().__init__()
         self.model = model
@@ -248,7 +248,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> floa
     return peak * (0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * done))))
 
 
-def initialise_codes(model: LanguageModel, tokenizer: ImageTokenizer) -> None:
+def initialise_codes(model: TinyDiscreteLM, tokenizer: TinyImageTokenizer) -> None:
     """Start the embeddings of image codes from their patches' pixels and colour: near is alike."""
     patches = tokenizer.codebook.view(-1, 3, PATCH * PATCH)
     ink = patches.amax(1)
@@ -263,7 +263,7 @@ def initialise_codes(model: LanguageModel, tokenizer: ImageTokenizer) -> None:
         weight[model.first_code :] = 0.02 * (mixed / mixed.std() + 0.3 * noise)
 
 
-def encode_all(tokenizer: ImageTokenizer, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+def encode_all(tokenizer: TinyImageTokenizer, images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the codes (N, 64) of images (N, H, W, 3)."""
     with torch.inference_mode():
         cuts = range(0, len(images), 1024)
@@ -295,7 +295,7 @@ def word_places(ids: list[int], vocabulary: Vocabulary) -> NDArray[np.int64]:
 
 
 def load_pools(
-    understanding: Path, sampling: Path, tokenizer: ImageTokenizer, vocabulary: Vocabulary
+    understanding: Path, sampling: Path, tokenizer: TinyImageTokenizer, vocabulary: Vocabulary
 ) -> Pools:
     """Read the pools and turn images into codes and texts into ids."""
     known, sampled = np.load(understanding), np.load(sampling)
@@ -325,11 +325,11 @@ def load_pools(
 
 
 def train(
-    pools: Pools, tokenizer: ImageTokenizer, tasks: TextTask, work: Path, plan: Plan, seed: int = 0
-) -> LanguageModel:
+    pools: Pools, tokenizer: TinyImageTokenizer, tasks: TextTask, work: Path, plan: Plan, seed: int = 0
+) -> TinyDiscreteLM:
     """Train to the plan's end, resuming from `work`; return the model in eval mode."""
     torch.manual_seed(seed)
-    model = LanguageModel(tasks.vocabulary, HIDDEN, LAYERS, HEADS, MLP, tokenizer.codes)
+    model = TinyDiscreteLM(tasks.vocabulary, HIDDEN, LAYERS, HEADS, MLP, tokenizer.codes)
     initialise_codes(model, tokenizer)
     student = Student(model)
     optimizer = torch.optim.AdamW(

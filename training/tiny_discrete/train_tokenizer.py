@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from silmm_plugins.models.tiny_discrete.image_tokenizer import PATCH, ImageTokenizer
+from silmm_plugins.models.tiny_discrete.image_tokenizer import PATCH, TinyImageTokenizer
 from torch import Tensor
 
 CODES = 1024
@@ -27,12 +27,12 @@ def distinct_patches(images: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDAr
     return rows[order].view(np.uint8).reshape(-1, PATCH, PATCH, 3), counts[order]
 
 
-def fit(images: NDArray[np.uint8], codes: int = CODES) -> ImageTokenizer:
+def fit(images: NDArray[np.uint8], codes: int = CODES) -> TinyImageTokenizer:
     """Start from the commonest patches and let the rare ones move their nearest code (Lloyd's rounds)."""
     patches, counts = distinct_patches(images)
     points = pixels(patches).flatten(1)
     weight = torch.from_numpy(counts).float()[:, None]
-    tokenizer = ImageTokenizer(codes)
+    tokenizer = TinyImageTokenizer(codes)
     tokenizer.codebook[: len(points)] = points[:codes]
     for _ in range(ROUNDS if len(points) > codes else 0):
         owner = torch.cdist(points, tokenizer.codebook).argmin(1)

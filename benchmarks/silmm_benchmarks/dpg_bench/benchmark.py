@@ -59,11 +59,11 @@ class DpgBench(Benchmark):
     def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
         """Read the prompts with their questions from `data`: a folder with the official files, or one CSV.
 
-        Where the folder `prompts` is there, the texts are its; else those of the table.
+        The texts are those of the folder `prompts` where it exists, else those of the table.
 
         Raises:
             DataError: a file is missing, malformed or has another number of prompts; names the line.
-            UsageError: categories are asked for; its categories are of questions, not of prompts.
+            UsageError: `categories` is not empty; DPG-Bench's categories are of questions, not of prompts.
         """
         if categories:
             raise UsageError("dpg-bench has no categories of prompts to choose from; leave --categories out.")
@@ -149,10 +149,10 @@ class DpgBench(Benchmark):
         """Return the overall score, the five L1 categories, and as details the L2 categories."""
         prompts = _by_prompt(scores)
         counts = [
-            [crops[place]["by_category"] for place in category_crops(len(crops), mode)]
+            [crops[index]["by_category"] for index in category_crops(len(crops), mode)]
             for crops in prompts.values()
         ]
-        fine = sorted({name for crops in counts for one in crops for name in one})
+        fine = sorted({name for crops in counts for by_category in crops for name in by_category})
         names = [*L1, *sorted({coarse(name) for name in fine} - set(L1))]
         columns = [self._overall(items, scores, prompts)]
         for name in names:
@@ -230,7 +230,7 @@ class DpgBench(Benchmark):
         asked: list[int] = []
         images = 0
         for crops in counts:
-            pairs = [[one[key] for key in fine if key in one] for one in crops]
+            pairs = [[by_category[key] for key in fine if key in by_category] for by_category in crops]
             if any(pairs):
                 right.append(sum(pair[0] for crop in pairs for pair in crop))
                 asked.append(sum(pair[1] for crop in pairs for pair in crop))

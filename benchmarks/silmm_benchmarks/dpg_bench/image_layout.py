@@ -1,4 +1,4 @@
-"""Where DPG-Bench's images lie: one file a prompt, a grid of square images (docs/spec/benchmarks.md 3.2)."""
+"""Where DPG-Bench's images are: one file per prompt, a grid of square images (docs/spec/benchmarks.md 3.2)."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def find_images(
     Args:
         folder: the images; an id is a file's name up to its first dot.
         items: the prompts of the benchmark, in order.
-        images: images a file, 1 to 4.
-        resolution: side of one image in pixels; None: found out from the files, which must agree.
+        images: images per file, 1 to 4.
+        resolution: side of one image in pixels; None: derived from the files, which must agree.
 
     Raises:
         DataError: `folder` is no folder.
@@ -41,14 +41,14 @@ def find_images(
         raise UsageError(f"pic-num {images}, resolution {resolution}: use 1 to 4 and a side from 1.")
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder of images.")
-    known = {item.id for item in items}
+    ids = {item.id for item in items}
     files: dict[str, list[Path]] = {}
     problems: list[Problem] = []
     for path in visible_files(folder):
         if path.name.startswith(_REPORT):
             continue
         key = path.name.split(".")[0]
-        if path.suffix.lower() in _EXTENSIONS and key in known:
+        if path.suffix.lower() in _EXTENSIONS and key in ids:
             files.setdefault(key, []).append(path)
         else:
             problems.append(Problem("extra", path.name, "Belongs to no prompt; move it elsewhere."))
@@ -63,7 +63,7 @@ def find_images(
     ]
     sizes = _sizes({key: files[key][0] for key in files}, problems)
     side = resolution or _usual_side(sizes, images)
-    allowed = _allowed(side, images, given=resolution is not None)
+    allowed = _allowed(side, images, stated=resolution is not None)
     cut: list[ImageFile] = []
     for item in items:
         if item.id not in sizes:
@@ -105,14 +105,14 @@ def _grid(images: int) -> tuple[int, int]:
     return min(images, 2), (images + 1) // 2
 
 
-def _allowed(side: int, images: int, *, given: bool) -> list[tuple[int, int]]:
+def _allowed(side: int, images: int, *, stated: bool) -> list[tuple[int, int]]:
     """Sizes of files that hold `images` images of `side`: the smallest grid, or a full one.
 
-    One image alone with no resolution given is a whole file: a grid could not be told from it.
+    A single image without a stated resolution is a whole file: a grid could not be distinguished from it.
     """
     width, height = _grid(images)
     sizes = {(width * side, height * side)}
-    if images > 1 or given:
+    if images > 1 or stated:
         sizes.add((2 * side, 2 * side))
     return sorted(sizes)
 

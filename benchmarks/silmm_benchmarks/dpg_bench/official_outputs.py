@@ -9,11 +9,11 @@ from silmm.contracts.benchmarks import Column
 from silmm_benchmarks.dpg_bench.rules import image_score
 
 RESULTS, DETAILS = "dpg-bench_results.txt", "dpg-bench_results_detail.txt"
-"""Names of the reports; the official ones have the time in them and lie among the images."""
+"""Names of the reports; the official names hold the time, and the files are among the images."""
 
 
 def image_line(path: Path, crops: Sequence[float]) -> str:
-    """Return a line of the results: path, one score a crop, their mean."""
+    """Return a line of the results: path, one score per crop, their mean."""
     return ", ".join([str(path), *(str(score) for score in crops), str(image_score(crops))])
 
 

@@ -22,7 +22,7 @@ _SHOWN = 5  # defects of one kind that an error names
 
 
 def load_items(path: Path, *, official: bool = True, images: int = 4) -> list[Item]:
-    """Read the questions, one item a prompt, in the order of the file.
+    """Read the questions, one item per prompt, in the order of the file.
 
     Each item's details hold its `questions`: `id`, `parents`, `category` (the tuple's head, as
     "entity - whole"), `text`, and `first_row`, true for the one question that the official script skips.
@@ -31,13 +31,13 @@ def load_items(path: Path, *, official: bool = True, images: int = 4) -> list[It
         path: `dpg_bench.csv`, or any file with its columns (DSG's annotations).
         official: demand the official number of prompts. Official questions are taken as they are; in other
             files, questions that depend on each other in a circle are refused.
-        images: images a prompt.
+        images: images per prompt.
 
     Raises:
         DataError: the file is missing, malformed or has another number of prompts; names the line.
     """
     prompts: dict[str, str] = {}
-    asked: dict[str, list[dict[str, Any]]] = {}
+    questions_of: dict[str, list[dict[str, Any]]] = {}
     lines: dict[tuple[str, int], int] = {}
     last = ""
     for line, row in _rows(path):
@@ -45,7 +45,7 @@ def load_items(path: Path, *, official: bool = True, images: int = 4) -> list[It
         item, question = checked_id(row["item_id"], where), _question(row, where)
         if "." in item:
             raise DataError(f"{where}: the id {item!r} has a dot; ids end at a file name's first dot.")
-        if item != last and item in asked:
+        if item != last and item in questions_of:
             raise DataError(f"{where}: the id {item!r} comes again; its rows must stand together.")
         text = checked_text(row["text"], where, "prompt")
         if prompts.setdefault(item, text) != text:
@@ -53,19 +53,19 @@ def load_items(path: Path, *, official: bool = True, images: int = 4) -> list[It
         if (item, question["id"]) in lines:
             raise DataError(f"{where}: {item!r} has two questions {question['id']}; number them apart.")
         lines[item, question["id"]] = line
-        asked.setdefault(item, []).append(question | {"first_row": not last})
+        questions_of.setdefault(item, []).append(question | {"first_row": not last})
         last = item
-    _check_parents(path.name, asked, lines)
-    if official and len(asked) != PROMPTS:
+    _check_parents(path.name, questions_of, lines)
+    if official and len(questions_of) != PROMPTS:
         raise DataError(
-            f"DPG-Bench has {PROMPTS} prompts, but {path} has {len(asked)}; "
+            f"DPG-Bench has {PROMPTS} prompts, but {path} has {len(questions_of)}; "
             "fetch it again with `silmm data pull dpg-bench`, or give --set dpg-bench.custom=true for "
             "prompts of your own."
         )
     if not official:
-        _refuse_circles(path.name, asked, lines)
+        _refuse_circles(path.name, questions_of, lines)
     return [
-        Item(item, prompts[item], "", images, {"questions": questions}) for item, questions in asked.items()
+        Item(item, prompts[item], "", images, {"questions": questions}) for item, questions in questions_of.items()
     ]
 
 
@@ -96,15 +96,15 @@ def circular(questions: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def _reaches(start: int, parents: Mapping[int, set[int]]) -> bool:
-    """Say whether a question is among its own ancestors."""
-    seen: set[int] = set()
+    """Return whether a question is among its own ancestors."""
+    visited: set[int] = set()
     ahead = set(parents[start])
     while ahead:
         key = ahead.pop()
         if key == start:
             return True
-        if key not in seen:
-            seen.add(key)
+        if key not in visited:
+            visited.add(key)
             ahead |= parents.get(key, set())
     return False
 
@@ -119,7 +119,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         line = first = reader.line_num + 1
         for row in reader:
             if None in row or None in row.values():
-                raise DataError(f"{path.name}, line {line}: not one field a column; correct it.")
+                raise DataError(f"{path.name}, line {line}: not one field per column; correct it.")
             yield line, row
             line = reader.line_num + 1
     except csv.Error as error:
@@ -149,21 +149,21 @@ def _question(row: Mapping[str, str], where: str) -> dict[str, Any]:
 
 
 def _check_parents(
-    name: str, asked: Mapping[str, Sequence[Mapping[str, Any]]], lines: Mapping[tuple[str, int], int]
+    name: str, questions_of: Mapping[str, Sequence[Mapping[str, Any]]], lines: Mapping[tuple[str, int], int]
 ) -> None:
     _refuse(name, "depends on a question that {item!r} does not have", [
         (lines[item, question["id"]], item)
-        for item, questions in asked.items()
+        for item, questions in questions_of.items()
         for question in questions
         if any((item, parent) not in lines for parent in question["parents"])
     ])  # fmt: skip
 
 
 def _refuse_circles(
-    name: str, asked: Mapping[str, Sequence[Mapping[str, Any]]], lines: Mapping[tuple[str, int], int]
+    name: str, questions_of: Mapping[str, Sequence[Mapping[str, Any]]], lines: Mapping[tuple[str, int], int]
 ) -> None:
     _refuse(name, "depends on itself through other questions of {item!r}", [
-        (lines[item, key], item) for item, questions in asked.items() for key in circular(questions)
+        (lines[item, key], item) for item, questions in questions_of.items() for key in circular(questions)
     ])  # fmt: skip
 
 

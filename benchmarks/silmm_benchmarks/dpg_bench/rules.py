@@ -16,12 +16,12 @@ from silmm.contracts.benchmarks import Mode
 
 
 class LostQuestionError(ValueError):
-    """Raised when a question depends on one that is not there: the official script drops such an image."""
+    """Raised when a question depends on one that does not exist: the official script drops such an image."""
 
 
 @dataclass(frozen=True)
 class CropScore:
-    """What one crop's answers amount to."""
+    """The score of one crop."""
 
     score: float
     """Share of the questions that are right together with all that they depend on; in [0, 1]."""
@@ -32,8 +32,8 @@ class CropScore:
 def masked(questions: Sequence[Mapping[str, Any]], right: Sequence[int]) -> list[int]:
     """Set to 0 what depends on a 0, in the order of the file and in place.
 
-    So zeros spread to later rows (grandchildren too), while a parent that stands after its child is looked
-    at before its own parents are.
+    So zeros spread to later rows (grandchildren too), while a parent that comes after its child is read
+    before its own parents have changed it.
 
     Raises:
         LostQuestionError: a parent is not among the questions.
@@ -89,5 +89,5 @@ def image_score(crops: Sequence[float]) -> float:
 
 
 def _counts(question: Mapping[str, Any], mode: Mode) -> bool:
-    """Say whether a question counts: officially all but the first row of the file."""
+    """Return whether a question counts: officially all but the first row of the file."""
     return mode is Mode.FIXED or not question["first_row"]

@@ -61,7 +61,7 @@ class DiffusersGenerator:
                 prompt=list(prompts), generator=generators, output_type="np", return_dict=True, **arguments
             )
         flags = getattr(sampled, "nsfw_content_detected", None) or [False] * len(prompts)
-        return [self._image(one, bool(flag)) for one, flag in zip(sampled.images, flags, strict=True)]
+        return [self._image(image, bool(flag)) for image, flag in zip(sampled.images, flags, strict=True)]
 
     def _image(self, pixels: NDArray[np.float32], flagged: bool) -> PIL.Image.Image | GenerationFailure:
         if flagged:
@@ -76,18 +76,18 @@ def open_pipeline(options: DiffusersOptions) -> DiffusersGenerator:
     """Load the pipeline of a folder, or of a repository on the hub.
 
     Raises:
-        UsageError: there is no such place, it is no text-to-image pipeline, or an option does not fit it.
+        UsageError: the folder or repository does not exist or is no text-to-image pipeline, or an option does not fit.
         DataError: its files cannot be loaded.
     """
-    place = options.model
-    if not place:
+    model = options.model
+    if not model:
         raise UsageError("--model diffusers names no model; write diffusers:OWNER/NAME or diffusers:DIR")
-    folder = _folder(place, options.revision)
-    pipeline = _load(folder, place, options)
-    known = inspect.signature(pipeline.__call__).parameters
-    if "prompt" not in known or "generator" not in known or "image" in known:
-        raise UsageError(f"diffusers:{place} is a {type(pipeline).__name__}, not a text-to-image pipeline.")
-    arguments = _arguments(place, known, options)
+    folder = _folder(model, options.revision)
+    pipeline = _load(folder, model, options)
+    parameters = inspect.signature(pipeline.__call__).parameters
+    if "prompt" not in parameters or "generator" not in parameters or "image" in parameters:
+        raise UsageError(f"diffusers:{model} is a {type(pipeline).__name__}, not a text-to-image pipeline.")
+    arguments = _arguments(model, parameters, options)
     if options.scheduler:
         pipeline.scheduler = _scheduler(options.scheduler, pipeline)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -98,18 +98,18 @@ def open_pipeline(options: DiffusersOptions) -> DiffusersGenerator:
     noise = torch.device("cuda" if device.startswith("cuda") else "cpu")
     identity = {
         "generator": "diffusers",
-        "model": place if not Path(place).is_dir() else Path(place).resolve().name,
+        "model": model if not Path(model).is_dir() else Path(model).resolve().name,
         "pipeline": type(pipeline).__name__,
-        **_weights(folder, local=Path(place).is_dir()),
+        **_weights(folder, local=Path(model).is_dir()),
         "scheduler": type(pipeline.scheduler).__name__,
-        "steps": _value(known, arguments, "num_inference_steps"),
-        "guidance": _value(known, arguments, "guidance_scale"),
+        "steps": _value(parameters, arguments, "num_inference_steps"),
+        "guidance": _value(parameters, arguments, "guidance_scale"),
         "size": _size(pipeline, arguments),
         "negative_prompt": options.negative_prompt,
         "dtype": options.dtype,
         "noise": noise.type,
         "safety_checker": getattr(pipeline, "safety_checker", None) is not None,
-        "text_tokens": _value(known, {}, "max_sequence_length") or _text_tokens(pipeline),
+        "text_tokens": _value(parameters, {}, "max_sequence_length") or _text_tokens(pipeline),
         "prompt_rewriting": "none",
     }
     return DiffusersGenerator(
@@ -117,26 +117,26 @@ def open_pipeline(options: DiffusersOptions) -> DiffusersGenerator:
     )
 
 
-def _folder(place: str, revision: str | None) -> Path:
+def _folder(model: str, revision: str | None) -> Path:
     """Return the local folder of a pipeline, fetched into the hub's own cache if need be."""
     from diffusers import DiffusionPipeline
 
-    if Path(place).is_dir():
-        if not (Path(place) / "model_index.json").is_file():
-            raise UsageError(f"{place} has no model_index.json: it is not a folder of a diffusers pipeline.")
-        return Path(place)
-    if not _HUB.fullmatch(place):
-        raise UsageError(f"diffusers:{place}: there is no such folder, and OWNER/NAME names one on the hub.")
+    if Path(model).is_dir():
+        if not (Path(model) / "model_index.json").is_file():
+            raise UsageError(f"{model} has no model_index.json: it is not a folder of a diffusers pipeline.")
+        return Path(model)
+    if not _HUB.fullmatch(model):
+        raise UsageError(f"diffusers:{model}: there is no such folder, and OWNER/NAME names one on the hub.")
     try:
-        return Path(DiffusionPipeline.download(place, revision=revision, use_safetensors=True))
+        return Path(DiffusionPipeline.download(model, revision=revision, use_safetensors=True))
     except Exception as error:  # hub, network and cache raise many kinds
         raise UsageError(
-            f"diffusers:{place} cannot be fetched ({error}). Check the name, the network and, for a gated "
+            f"diffusers:{model} cannot be fetched ({error}). Check the name, the network and, for a gated "
             "repository, your login; or give the folder of a copy."
         ) from error
 
 
-def _load(folder: Path, place: str, options: DiffusersOptions) -> Any:
+def _load(folder: Path, model: str, options: DiffusersOptions) -> Any:
     from diffusers import AutoPipelineForText2Image, DiffusionPipeline
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
@@ -154,7 +154,7 @@ def _load(folder: Path, place: str, options: DiffusersOptions) -> Any:
             return DiffusionPipeline.from_pretrained(folder, **arguments)
     except Exception as error:  # loaders of a dozen libraries raise many kinds
         raise DataError(
-            f"diffusers:{place} cannot be loaded ({error}). Weights are read from safetensors alone; copy "
+            f"diffusers:{model} cannot be loaded ({error}). Weights are read from safetensors alone; copy "
             "the files again if one is broken."
         ) from error
 
@@ -169,34 +169,34 @@ def _scheduler(name: str, pipeline: Any) -> Any:
     import diffusers
 
     kind: Any = getattr(diffusers, name, None)
-    scheduler: Any = diffusers.SchedulerMixin
-    if not (inspect.isclass(kind) and issubclass(kind, scheduler)):
-        fitting = sorted(one.__name__ for one in getattr(pipeline.scheduler, "compatibles", []))
+    mixin: Any = diffusers.SchedulerMixin
+    if not (inspect.isclass(kind) and issubclass(kind, mixin)):
+        fitting = sorted(scheduler.__name__ for scheduler in getattr(pipeline.scheduler, "compatibles", []))
         raise UsageError(f"{name!r} is no scheduler of diffusers; for example: {', '.join(fitting)}.")
-    made: Any = kind
-    return made.from_config(pipeline.scheduler.config)
+    scheduler_class: Any = kind
+    return scheduler_class.from_config(pipeline.scheduler.config)
 
 
-def _arguments(place: str, known: Mapping[str, Any], options: DiffusersOptions) -> dict[str, Any]:
-    """Return the arguments of every call: what was asked for, in the pipeline's own names."""
-    asked = {
+def _arguments(model: str, parameters: Mapping[str, Any], options: DiffusersOptions) -> dict[str, Any]:
+    """Return the arguments of every call: the options that are set, by the pipeline's own names."""
+    requested = {
         "num_inference_steps": options.steps,
         "guidance_scale": options.guidance,
         "width": options.width,
         "height": options.height,
         "negative_prompt": options.negative_prompt or None,
     }
-    for name, value in asked.items():
-        if value is not None and name not in known:
-            raise UsageError(f"the pipeline of diffusers:{place} has no {name}; leave that option out.")
-    given = {name: value for name, value in asked.items() if value is not None and name != "negative_prompt"}
-    return given | {name: value for name, value in AS_IT_IS.items() if name in known}
+    for name, value in requested.items():
+        if value is not None and name not in parameters:
+            raise UsageError(f"the pipeline of diffusers:{model} has no {name}; leave that option out.")
+    arguments = {name: value for name, value in requested.items() if value is not None and name != "negative_prompt"}
+    return arguments | {name: value for name, value in AS_IT_IS.items() if name in parameters}
 
 
-def _value(known: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any], name: str) -> Any:
-    if name in arguments or name not in known:
+def _value(parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any], name: str) -> Any:
+    if name in arguments or name not in parameters:
         return arguments.get(name)
-    default = known[name].default
+    default = parameters[name].default
     return default if isinstance(default, int | float) else None
 
 

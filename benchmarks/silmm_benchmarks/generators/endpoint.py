@@ -128,7 +128,7 @@ class Endpoint:
         return answer
 
     def _judged(self, code: int, told: Mapping[str, Any]) -> GenerationFailure | None:
-        """Say what an error means: None asks for another try."""
+        """Return what an error means: None asks for another try."""
         words = {str(told.get(key)) for key in ("code", "type", "inner")}
         message = self._clean(str(told.get("message") or "no reason given"))
         if words & NO_MONEY:

@@ -101,9 +101,9 @@ class GenEval(Benchmark):
         """Return 42 + index: the official sampler begins each prompt with seed 42."""
         return FIRST_SEED + index
 
-    def requests(self, item: Item) -> Sequence[Request]:  # noqa: ARG002  # every prompt is about objects
-        """Ask for the objects of each image."""
-        return (Request(DETECTOR),)
+    def requests(self, item: Item) -> Sequence[Request]:
+        """Ask for the objects of each image; the questions about their colours follow from them."""
+        return (Request(DETECTOR), Request(COLOURS)) if _asks_colours(item) else (Request(DETECTOR),)
 
     def follow_up(self, item: Item, answers: Mapping[str, Sequence[Any]]) -> Sequence[Request]:
         """Ask for the colours of the objects that a clause with a colour takes, in either mode."""

@@ -123,7 +123,7 @@ def _shares(tags: Sequence[_Tag]) -> list[Column]:
 def _by_image(items: Sequence[Item], scores: Scores, roles: Mapping[str, str]) -> list[Column]:
     """Return the overall score of the first image of all prompts, of the second, …."""
     columns = []
-    for number in sorted({index for _, index, _ in scores}):
+    for number in sorted({index for _, index, numbers in scores if CORRECT in numbers}):
         of_image = [row for row in scores if row[1] == number]
         tags = [_tag(name, items, of_image, roles, Mode.OFFICIAL) for name in categories_of(items)]
         columns.append(_overall(tags, f"Overall of image {number}", detail=True))

@@ -35,11 +35,11 @@ class MpnetMatcher:
         """
         from transformers import AutoModel, AutoTokenizer
 
-        place, placement = locate("mpnet-match", options.weights), Placement.of(options)
-        model = load_pretrained(AutoModel, place, placement, unused="pooler.")
-        with broken_weights(place):
-            tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
-        return cls(model, tokenizer, placement, fingerprint(place))
+        path, placement = locate("mpnet-match", options.weights), Placement.of(options)
+        model = load_pretrained(AutoModel, path, placement, unused="pooler.")
+        with broken_weights(path):
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        return cls(model, tokenizer, placement, fingerprint(path))
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -55,16 +55,16 @@ class MpnetMatcher:
         Raises:
             DataError: a question has no choices, or an embedding is not finite.
         """
-        texts = list(dict.fromkeys([*answers, *(one for group in choices for one in group)]))
+        texts = list(dict.fromkeys([*answers, *(choice for group in choices for choice in group)]))
         if not texts:
             return []
         vectors = dict(zip(texts, self.embed(texts), strict=True))
-        found = []
+        indices = []
         for answer, group in zip(answers, choices, strict=True):
             if not group:
                 raise DataError(f"the answer {answer!r} has no choices to match; correct that question.")
-            found.append(int(np.argmax([vectors[one] @ vectors[answer] for one in group])))
-        return found
+            indices.append(int(np.argmax([vectors[choice] @ vectors[answer] for choice in group])))
+        return indices
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return the unit embedding of each text, (texts, width).
@@ -89,7 +89,7 @@ class MpnetMatcher:
                 units = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
                 for index, unit in zip(order[part], units, strict=True):
                     rows[index] = unit
-        found = np.stack(rows)
-        if not np.isfinite(found).all():
+        vectors = np.stack(rows)
+        if not np.isfinite(vectors).all():
             raise DataError("the matcher's embeddings are not finite; take dtype=float32, check its weights.")
-        return found
+        return vectors

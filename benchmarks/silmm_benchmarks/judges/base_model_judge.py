@@ -41,7 +41,7 @@ class BaseModelJudge:
 
         Raises:
             UsageError: there is no such model, it cannot read images, or its settings are wrong.
-            DataError: the adapter's folder, or the model's, is not there.
+            DataError: the adapter's folder, or the model's, does not exist.
         """
         from silmm.contracts.options import Given, checkpoint_options, complete
         from silmm.registry.registry import Registry
@@ -57,11 +57,11 @@ class BaseModelJudge:
             raise UsageError(f"settings is not JSON ({error}); write {{\"key\": \"value\"}}.") from error
         if not isinstance(settings, dict):
             raise UsageError(f"the option settings is {settings!r}, not a JSON object.")
-        given = {key: Given(value, "settings") for key, value in settings.items()}
-        chosen = complete(entry.options, f"model {options.model!r}", given)
+        texts = {key: Given(value, "settings") for key, value in settings.items()}
+        chosen = complete(entry.options, f"model {options.model!r}", texts)
         model: interfaces.BaseModel = registry.build("model", options.model, chosen)
         stated = dict(chosen)
-        for option, mark in checkpoint_options(entry.options).items():  # files by content, not by place
+        for option, mark in checkpoint_options(entry.options).items():  # files by content, not by path
             stated |= checkpoint_content(chosen, option, mark, "model", lambda _: None)
         identity = {
             "judge": "base-model", "model": entry.qualified, "version": entry.version,

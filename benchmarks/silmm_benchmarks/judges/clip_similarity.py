@@ -69,10 +69,11 @@ class ClipSimilarity:
         if not words:
             return np.empty(0)
         with torch.inference_mode():
-            seen = dict(zip(distinct, self._see(list(distinct.values())), strict=True))
-            read = dict(zip(words, self._read(words), strict=True))
-        found = [float(seen[id(image)] @ read[text]) for image, text in zip(images, texts, strict=True)]
-        return np.array(found, dtype=np.float64)
+            image_features = dict(zip(distinct, self._encode_images(list(distinct.values())), strict=True))
+            text_features = dict(zip(words, self._encode_texts(words), strict=True))
+        cosines = [float(image_features[id(image)] @ text_features[text]) for image, text in zip(images, texts,
+            strict=True)]
+        return np.array(cosines, dtype=np.float64)
 
     def _check(self, texts: Sequence[str]) -> None:
         longest = self._tokenizer.context_length
@@ -84,29 +85,29 @@ class ClipSimilarity:
                     "there too; shorten this prompt or leave it out."
                 )
 
-    def _see(self, images: Sequence[Image]) -> NDArray[np.float64]:
+    def _encode_images(self, images: Sequence[Image]) -> NDArray[np.float64]:
         from PIL.Image import Resampling
 
         rows = []
         for part in self._placement.chunks(len(images)):
             pixels = centre_squares(images[part], self._size, Resampling.BICUBIC, CLIP_MEAN, CLIP_STD)
-            rows.append(self._unit(self._model.encode_image(self._placed(pixels).to(self._placement.dtype))))
+            rows.append(self._unit(self._model.encode_image(self._on_device(pixels).to(self._placement.dtype))))
         return np.concatenate(rows)
 
-    def _read(self, texts: Sequence[str]) -> NDArray[np.float64]:
+    def _encode_texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
         rows = [
-            self._unit(self._model.encode_text(self._placed(self._tokenizer(list(texts[part])))))
+            self._unit(self._model.encode_text(self._on_device(self._tokenizer(list(texts[part])))))
             for part in self._placement.chunks(len(texts))
         ]
         return np.concatenate(rows)
 
-    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _on_device(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self._placement.device)
 
     @staticmethod
     def _unit(features: torch.Tensor) -> NDArray[np.float64]:
-        found = features.double().cpu().numpy()
-        unit: NDArray[np.float64] = found / np.linalg.norm(found, axis=-1, keepdims=True)
+        rows = features.double().cpu().numpy()
+        unit: NDArray[np.float64] = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
         return unit
 
 
@@ -123,9 +124,9 @@ def read_clip(judge: str, architecture: str, weights: str) -> tuple[Any, Any, Ma
     """
     import open_clip
 
-    place = locate(judge, weights)
-    named = [place / name for name in _FILES if (place / name).is_file()]
-    files = named[:1] or weight_files(place)
+    path = locate(judge, weights)
+    named = [path / name for name in _FILES if (path / name).is_file()]
+    files = named[:1] or weight_files(path)
     with broken_weights(files[0]):
         model = open_clip.CLIP(**open_clip.get_model_config(architecture))
         # Not open_clip's own loader: it resizes position embeddings of another model without a word.

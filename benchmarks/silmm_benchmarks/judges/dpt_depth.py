@@ -63,13 +63,13 @@ class DptDepth:
         """
         from transformers import DPTForDepthEstimation
 
-        place, placement = locate("dpt-hybrid", options.weights), Placement.of(options)
-        model = load_pretrained(DPTForDepthEstimation, place, placement)
+        path, placement = locate("dpt-hybrid", options.weights), Placement.of(options)
+        model = load_pretrained(DPTForDepthEstimation, path, placement)
         if not model.config.is_hybrid:
-            raise DataError(f"{place} is no DPT-hybrid; name the folder of Intel/dpt-hybrid-midas.")
+            raise DataError(f"{path} is no DPT-hybrid; name the folder of Intel/dpt-hybrid-midas.")
         # The model interpolates its positions to any grid, but refuses other sizes than its config's.
         model.dpt.embeddings.image_size = (SIZE, SIZE)
-        return cls(model, placement, fingerprint(place))
+        return cls(model, placement, fingerprint(path))
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -80,7 +80,7 @@ class DptDepth:
         }
 
     def depth(self, images: Sequence[Image]) -> list[NDArray[np.uint8]]:
-        """Return one map an image, (height, width) uint8.
+        """Return one map per image, (height, width) uint8.
 
         Raises:
             DataError: a map is not finite.
@@ -88,11 +88,11 @@ class DptDepth:
         import torch
         from PIL.Image import Resampling
 
-        found: list[NDArray[np.uint8]] = []
+        maps_8bit: list[NDArray[np.uint8]] = []
         with torch.inference_mode():
             for part in self._placement.chunks(len(images)):
                 pixels = squares(images[part], SIZE, Resampling.BILINEAR, HALF, HALF)
                 placed = pixels.to(self._placement.device, self._placement.dtype)
                 maps = self._model(pixel_values=placed).predicted_depth.float()
-                found += [eight_bit(one, image.size) for one, image in zip(maps, images[part], strict=True)]
-        return found
+                maps_8bit += [eight_bit(inverse, image.size) for inverse, image in zip(maps, images[part], strict=True)]
+        return maps_8bit

@@ -1,4 +1,4 @@
-"""What files of weights are, whether or not they load: size, hash, container, wrappers, types of numbers."""
+"""Describes files of weights, whether or not they load: size, hash, container, wrappers, types of numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEADER = 64 * 1024 * 1024
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return a file's path, size, SHA-256 and container, or that it is not there."""
+    """Return a file's path, size, SHA-256 and container, or that it does not exist."""
     if not path.is_file():
         return {"path": str(path), "found": "a folder" if path.is_dir() else "nothing"}
     size = path.stat().st_size
@@ -27,7 +27,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def container(path: Path) -> str:
-    """Say what a file is by how it begins."""
+    """Return what a file is by how it begins."""
     with path.open("rb") as file:
         start = file.read(_BEGINNING)
     if not start:
@@ -58,12 +58,12 @@ def foreign_objects(path: Path) -> list[str]:
 
 
 def wrapping(data: Any) -> dict[str, str] | str:
-    """Return what lies at the top of a file: key -> what it holds, arrays counted together."""
+    """Return the top level of a file: key -> what it holds, arrays counted together."""
     if not isinstance(data, dict):
         return f"a {type(data).__name__}, no table"
     arrays = sum(hasattr(value, "shape") for value in data.values())
-    found = {str(key): _brief(value) for key, value in data.items() if not hasattr(value, "shape")}
-    return {**({"(arrays)": str(arrays)} if arrays else {}), **found}
+    contents = {str(key): _brief(value) for key, value in data.items() if not hasattr(value, "shape")}
+    return {**({"(arrays)": str(arrays)} if arrays else {}), **contents}
 
 
 def arrays(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Examines any judge for `silmm probe`: its files, canaries, and images through all that it can do."""
+"""Examines any judge for `silmm probe`: its files, its canaries, and its answers about images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUESTIONS = ("is there a circle?", "what is in the image?")
 STATEMENTS = (f"{canaries.TRUE}?", f"{canaries.FALSE}?")
 TEXTS = (canaries.TRUE, canaries.FALSE)
 _CONFIG = ("model_type", "architectures", "image_size", "vocab_size", "hidden_size", "torch_dtype", "dtype")
-"""Keys of a config.json that are told."""
+"""Keys of a config.json that are shown."""
 
 Open = Callable[[], "Image"]
 
@@ -47,7 +47,7 @@ def scene() -> Image:
 
 
 class JudgeProber:
-    """A :class:`silmm.probe.Prober` by what a judge can do; subclasses know their files and ask for more."""
+    """A :class:`silmm.probe.Prober` that tries every method of a judge; subclasses check their files and more."""
 
     def __init__(self, name: str) -> None:
         """Take the judge's name, by which its weights are found."""
@@ -58,48 +58,48 @@ class JudgeProber:
         if not hasattr(options, "weights"):
             return {}  # another plugin's model, which has its own probe
         try:
-            place = locate(self.name, options.weights)
-            files = weight_files(place)
+            path = locate(self.name, options.weights)
+            files = weight_files(path)
         except DataError as error:
             return {"problems": [str(error)]}
         facts: dict[str, Any] = {path.name: _weights(path) for path in files}
-        config = place / "config.json"
+        config = path / "config.json"
         if config.is_file():
             facts["config.json"] = _stated(config)
-        return {"place": str(place), **facts}
+        return {"path": str(path), **facts}
 
     def examine(
         self, judge: Any, images: Sequence[Path], texts: Sequence[str]
     ) -> Iterable[tuple[str, Step]]:
-        """Return canaries, and what the judge says of known images and of the user's."""
+        """Return the canaries, and the judge's answers about our images and the user's."""
         yield "canaries", partial(_canaries, judge)
         for name, opened in self.images(images):
             if any(callable(getattr(judge, method, None)) for method in _SAYS):
-                yield name, partial(self.look, judge, opened, texts)
+                yield name, partial(self.describe, judge, opened, texts)
 
-    def images(self, given: Sequence[Path]) -> list[tuple[str, Open]]:
-        """Return the images that are shown, by name: a disc, nothing, a scene, the user's."""
+    def images(self, paths: Sequence[Path]) -> list[tuple[str, Open]]:
+        """Return the images by name: a disc, a blank image, a scene, the user's."""
         own: list[tuple[str, Open]] = [
             ("red circle", canaries.circle), ("blank", canaries.blank), ("scene", scene)
         ]
-        return [*own, *((path.name, partial(open_rgb, path)) for path in given)]
+        return [*own, *((path.name, partial(open_rgb, path)) for path in paths)]
 
-    def look(self, judge: Any, opened: Open, texts: Sequence[str]) -> str:
-        """Return what a judge says of an image, by everything that it can do."""
+    def describe(self, judge: Any, opened: Open, texts: Sequence[str]) -> str:
+        """Return a judge's answers about an image, by every method that it has."""
         image = opened()
         said = [say(judge, image, texts) for method, say in _SAYS.items()
                 if callable(getattr(judge, method, None))]
         return "; ".join(said)
 
 
-def best(found: Detections) -> str:
+def best_detections(detections: Detections) -> str:
     """Return how many detections there are, and the best of them."""
     shown = [
         f"{label} {score:.3f} [{', '.join(f'{side:.0f}' for side in box)}]"
-        for label, score, box in zip(found.labels[:TOP], found.scores, found.boxes, strict=False)
+        for label, score, box in zip(detections.labels[:TOP], detections.scores, detections.boxes, strict=False)
     ]
-    width, height = found.frame
-    return f"{len(found.labels)} detections in {width}x{height}" + (f": {', '.join(shown)}" if shown else "")
+    width, height = detections.frame
+    return f"{len(detections.labels)} detections in {width}x{height}" + (f": {', '.join(shown)}" if shown else "")
 
 
 def _canaries(judge: Any) -> Finding | str:
@@ -108,7 +108,7 @@ def _canaries(judge: Any) -> Finding | str:
         failed, asked = [str(text) for text in own()], "its own"
     else:
         results = canaries.check(judge)
-        failed = [str(one) for one in results if not one.passed]
+        failed = [str(result) for result in results if not result.passed]
         asked = f"{len(results)}, as `silmm bench` asks them"
     if failed:
         return Finding("canaries", "fail", f"of {asked} {len(failed)} failed: {'; '.join(failed)}")
@@ -130,8 +130,8 @@ def _stated(config: Path) -> dict[str, Any] | str:
 
 
 def _detect(judge: Any, image: Image, _: Sequence[str]) -> str:
-    (found,) = judge.detect([image])
-    return best(found)
+    (detections,) = judge.detect([image])
+    return best_detections(detections)
 
 
 def _answer(judge: Any, image: Image, texts: Sequence[str]) -> str:
@@ -142,8 +142,8 @@ def _answer(judge: Any, image: Image, texts: Sequence[str]) -> str:
 
 def _p_yes(judge: Any, image: Image, texts: Sequence[str]) -> str:
     asked = list(texts or STATEMENTS)
-    (found,) = judge.p_yes([image], [asked])
-    return ", ".join(f"P(yes) of {text!r} {p:.4f}" for text, p in zip(asked, found, strict=True))
+    (values,) = judge.p_yes([image], [asked])
+    return ", ".join(f"P(yes) of {text!r} {p:.4f}" for text, p in zip(asked, values, strict=True))
 
 
 def _yes_no(judge: Any, image: Image, texts: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ class Placement:
 
     device: torch.device
     dtype: torch.dtype
-    batch: int
+    batch_size: int
 
     @classmethod
     def of(cls, options: JudgeOptions) -> Placement:
@@ -35,7 +35,7 @@ class Placement:
         from silmm.checkpoint.devices import check_device
 
         device = check_device("the judge", options.device, "its option device")
-        return cls(device, getattr(torch, options.dtype), options.batch)
+        return cls(device, getattr(torch, options.dtype), options.batch_size)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -44,8 +44,8 @@ class Placement:
 
     def chunks(self, count: int) -> Iterator[slice]:
         """Cut 0..count into batches."""
-        for start in range(0, count, self.batch):
-            yield slice(start, start + self.batch)
+        for start in range(0, count, self.batch_size):
+            yield slice(start, start + self.batch_size)
 
 
 def load_pretrained(cls: Any, folder: Path, placement: Placement, unused: str = "\0") -> Any:
@@ -63,11 +63,11 @@ def load_pretrained(cls: Any, folder: Path, placement: Placement, unused: str = 
 
 
 @contextmanager
-def broken_weights(place: Path) -> Iterator[None]:
+def broken_weights(path: Path) -> Iterator[None]:
     """Turn what torch, safetensors and transformers raise on bad files into our error.
 
     Raises:
-        DataError: a file at `place` is missing, cut off or of another kind.
+        DataError: a file at `path` is missing, cut off or of another kind.
     """
     from silmm.checkpoint.weight_files import UNREADABLE
 
@@ -76,6 +76,6 @@ def broken_weights(place: Path) -> Iterator[None]:
     except UNREADABLE as error:
         first = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
         raise DataError(
-            f"The weights at {place} cannot be loaded ({type(error).__name__}: {first}). Fetch them again "
+            f"The weights at {path} cannot be loaded ({type(error).__name__}: {first}). Fetch them again "
             "from their home, or name the right file or folder."
         ) from error

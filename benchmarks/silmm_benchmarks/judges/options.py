@@ -1,4 +1,4 @@
-"""Options that the judges share, apart so that listing them loads nothing heavy."""
+"""Options of the judges, apart so that listing them imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class JudgeOptions(Options):
-    """Where a judge's weights lie and where it computes."""
+    """Where a judge's weights are and where it computes."""
 
     weights: str = option(
         "",
@@ -19,7 +19,7 @@ class JudgeOptions(Options):
     )
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU if any")
     dtype: Precision = option("float32", "float32 gives the official numbers; the others are faster on a GPU")
-    batch: int = option(16, "images at once", ge=1, unit="images")
+    batch_size: int = option(16, "images at once", ge=1, unit="images")
 
 
 class BlipVqaOptions(JudgeOptions):
@@ -31,7 +31,7 @@ class BlipVqaOptions(JudgeOptions):
 class MatcherOptions(JudgeOptions):
     """MPNet answer matching of TIFA."""
 
-    batch: int = option(64, "texts at once", ge=1, unit="texts")
+    batch_size: int = option(64, "texts at once", ge=1, unit="texts")
 
 
 class BaseModelOptions(Options):
@@ -51,7 +51,7 @@ class ColourOptions(JudgeOptions):
 
 
 class Mask2FormerOptions(Options):
-    """Where Mask2Former's weights lie and where it computes; always in float32, as officially."""
+    """Where Mask2Former's weights are and where it computes; always in float32, as officially."""
 
     weights: str = option(
         "",
@@ -66,15 +66,15 @@ class DetectorOptions(JudgeOptions):
 
     labels: str = option(
         "",
-        "what to look for, for detectors that read text: a JSON list file of names, or names with commas; empty: "
+        "objects to detect, for detectors that read text: a JSON list file of names, or names with commas; empty: "
         "the model's own labels",
     )
     threshold: float = option(0.1, "least score of a detection that is kept", ge=0, le=1)
-    most: int = option(300, "most detections of an image, the best ones", ge=1, unit="detections")
+    most: int = option(300, "most detections per image, the best ones", ge=1, unit="detections")
 
 
 class UniDetOptions(Options):
-    """Where UniDet's files lie and how it computes."""
+    """Where UniDet's files are and how it computes."""
 
     weights: str = option(
         "",
@@ -104,7 +104,7 @@ class UniDetOptions(Options):
 
 
 class MPlugOptions(Options):
-    """Where mPLUG's files lie and how it computes."""
+    """Where mPLUG's files are and how it computes."""
 
     weights: str = option(
         "",
@@ -115,4 +115,4 @@ class MPlugOptions(Options):
     dtype: Literal["float32", "bfloat16"] = option(
         "float32", "float32 gives the official answers; bfloat16 may give others"
     )
-    batch: int = option(16, "questions of one image that are asked at once", ge=1, unit="questions")
+    batch_size: int = option(16, "questions of one image that are asked at once", ge=1, unit="questions")

@@ -34,7 +34,7 @@ def centre_squares(
 
 
 def normalised(images: Sequence[Image], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Return images of one size as (n, 3, height, width), float32: value/255 less mean, by std."""
+    """Return images of one size as (n, 3, height, width), float32: (value / 255 - mean) / std."""
     import torch
 
     stack = np.stack([np.asarray(image.convert("RGB"), dtype=np.float32) for image in images])

@@ -1,4 +1,4 @@
-"""Any object detector of transformers in the place of UniDet: useful, and not the official one."""
+"""Any object detector of transformers in place of UniDet: useful, and not the official one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LABELS_AT_ONCE = 40
 """Labels in one text for Grounding DINO, which reads 256 tokens."""
 
 Found = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
-"""Scores (n,), places in the labels (n,), boxes (n, 4) as left, upper, right, lower in 0..1."""
+"""Scores (n,), indices of the labels (n,), boxes (n, 4) as left, upper, right, lower in 0..1."""
 
 
 def frame_of(size: tuple[int, int]) -> tuple[int, int]:
@@ -58,22 +58,22 @@ class TransformersDetector(ABC):
 
         Raises:
             DataError: they are missing, broken, or of a model that detects nothing.
-            UsageError: a detector that reads text is given no labels.
+            UsageError: a detector that reads text, without labels.
         """
         import transformers
 
-        place, placement = locate("detector", options.weights), Placement.of(options)
-        with broken_weights(place):
-            config = transformers.AutoConfig.from_pretrained(place, **_LOCAL)
+        path, placement = locate("detector", options.weights), Placement.of(options)
+        with broken_weights(path):
+            config = transformers.AutoConfig.from_pretrained(path, **_LOCAL)
         reads_text = config.model_type in (*_GROUNDED, *_QUERIED)
         auto = "AutoModelForZeroShotObjectDetection" if reads_text else "AutoModelForObjectDetection"
-        model = load_pretrained(getattr(transformers, auto), place, placement)
-        with broken_weights(place):
+        model = load_pretrained(getattr(transformers, auto), path, placement)
+        with broken_weights(path):
             source = transformers.AutoProcessor if reads_text else transformers.AutoImageProcessor
-            processor = source.from_pretrained(place, **_LOCAL)
+            processor = source.from_pretrained(path, **_LOCAL)
         labels = read_labels(options.labels)
         if reads_text and not labels:
-            raise UsageError(f"{place} detects what it is told: name that with the option labels.")
+            raise UsageError(f"{path} detects the objects that a text names: give their names with the option labels.")
         kind: type[TransformersDetector] = ClosedDetector
         if config.model_type in _GROUNDED:
             kind = GroundedDetector
@@ -81,7 +81,7 @@ class TransformersDetector(ABC):
             kind = QueriedDetector
         else:
             labels = [str(config.id2label[index]) for index in range(len(config.id2label))]
-        return kind(model, processor, labels, placement, options, fingerprint(place))
+        return kind(model, processor, labels, placement, options, fingerprint(path))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -103,41 +103,41 @@ class TransformersDetector(ABC):
         }
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
-        """Return what is in each image by descending score; images of one size go together.
+        """Return the detections of each image by descending score; images of one size go together.
 
         Raises:
             DataError: a score or a box is not finite.
         """
         import torch
 
-        found: dict[int, Detections] = {}
+        detections: dict[int, Detections] = {}
         with torch.inference_mode():
-            for places in self._of_one_size(images):
-                group = [images[place] for place in places]
-                for place, raw in zip(places, self.find(group), strict=True):
-                    found[place] = self._detections(raw, images[place])
-        return [found[place] for place in range(len(images))]
+            for indices in self._of_one_size(images):
+                group = [images[index] for index in indices]
+                for index, raw in zip(indices, self.find(group), strict=True):
+                    detections[index] = self._detections(raw, images[index])
+        return [detections[index] for index in range(len(images))]
 
     @abstractmethod
     def find(self, images: Sequence[Image]) -> list[Found]:
-        """Return all that the model sees in images of one size, unfiltered."""
+        """Return all detections in images of one size, unfiltered."""
 
     def _of_one_size(self, images: Sequence[Image]) -> Iterator[list[int]]:
         groups: dict[tuple[int, int], list[int]] = {}
-        for place, image in enumerate(images):
-            groups.setdefault(image.size, []).append(place)
-        for places in groups.values():
-            for part in self.placement.chunks(len(places)):
-                yield places[part]
+        for index, image in enumerate(images):
+            groups.setdefault(image.size, []).append(index)
+        for indices in groups.values():
+            for part in self.placement.chunks(len(indices)):
+                yield indices[part]
 
     def _detections(self, raw: Found, image: Image) -> Detections:
         scores, labels, boxes = (part.cpu().numpy() for part in raw)
         frame = frame_of(image.size)
         boxes = np.clip(boxes, 0, 1)
-        seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # the rest lies outside: relations of it are 0/0
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)  # the rest lies outside: relations of it are 0/0
         order = np.argsort(-scores, kind="stable")
-        good = seen & (scores > self._options.threshold)
-        kept = [int(place) for place in order if good[place]][: self._options.most]
+        good = inside & (scores > self._options.threshold)
+        kept = [int(index) for index in order if good[index]][: self._options.most]
         edges = np.array([*frame, *frame], dtype=np.float32)
         return Detections(
             labels=tuple(self._labels[int(labels[i])] for i in kept),
@@ -150,7 +150,7 @@ class TransformersDetector(ABC):
         """Return the model's output for a processor's, logits and boxes as float32.
 
         Raises:
-            DataError: one is not finite; a threshold would take it for nothing seen.
+            DataError: one is not finite; a threshold would take it for no detection.
         """
         import torch
 
@@ -160,7 +160,7 @@ class TransformersDetector(ABC):
         }
         output = self.model(**placed)
         output.logits, output.pred_boxes = output.logits.float(), output.pred_boxes.float()
-        # Grounding DINO gives -inf for the places behind its text.
+        # Grounding DINO gives -inf for the positions behind its text.
         if torch.isnan(output.logits).any() or not torch.isfinite(output.pred_boxes).all():
             raise DataError("the detector's scores are not finite; take dtype=float32, or check its weights.")
         return output
@@ -172,14 +172,14 @@ class ClosedDetector(TransformersDetector):
     def find(self, images: Sequence[Image]) -> list[Found]:
         """Return the model's own selection, without a threshold."""
         output = self.run(self.processor(images=list(images), return_tensors="pt"))
-        found = self.processor.post_process_object_detection(
+        results = self.processor.post_process_object_detection(
             output, threshold=-1.0, target_sizes=[(1, 1)] * len(images)
         )
-        return [(one["scores"], one["labels"], one["boxes"]) for one in found]
+        return [(result["scores"], result["labels"], result["boxes"]) for result in results]
 
 
 class QueriedDetector(TransformersDetector):
-    """OWL-ViT and OWLv2: one text a label."""
+    """OWL-ViT and OWLv2: one text per label."""
 
     def find(self, images: Sequence[Image]) -> list[Found]:
         """Return the best label of each box; boxes are undone from the square that images are padded to."""
@@ -187,13 +187,13 @@ class QueriedDetector(TransformersDetector):
         inputs = self.processor(images=list(images), text=asked, return_tensors="pt", truncation=True)
         output = self.run(inputs)
         sizes = [(image.height, image.width) for image in images]
-        found = self.processor.image_processor.post_process_object_detection(
+        results = self.processor.image_processor.post_process_object_detection(
             output, threshold=-1.0, target_sizes=sizes
         )
         edges = [output.pred_boxes.new_tensor([w, h, w, h]) for h, w in sizes]
         return [
-            (one["scores"], one["labels"], one["boxes"] / edge)
-            for one, edge in zip(found, edges, strict=True)
+            (result["scores"], result["labels"], result["boxes"] / edge)
+            for result, edge in zip(results, edges, strict=True)
         ]
 
 
@@ -206,12 +206,12 @@ class GroundedDetector(TransformersDetector):
 
         parts: list[list[Found]] = [[] for _ in images]
         for first in range(0, len(self.labels), _LABELS_AT_ONCE):
-            for place, one in enumerate(self._look(images, self.labels[first : first + _LABELS_AT_ONCE])):
-                parts[place].append((one[0], one[1] + first, one[2]))
-        joined = [tuple(map(torch.cat, zip(*one, strict=True))) for one in parts]
+            for index, result in enumerate(self._detect_labels(images, self.labels[first : first + _LABELS_AT_ONCE])):
+                parts[index].append((result[0], result[1] + first, result[2]))
+        joined = [tuple(map(torch.cat, zip(*result, strict=True))) for result in parts]
         return [(scores, labels, boxes) for scores, labels, boxes in joined]
 
-    def _look(self, images: Sequence[Image], labels: Sequence[str]) -> list[Found]:
+    def _detect_labels(self, images: Sequence[Image], labels: Sequence[str]) -> list[Found]:
         import torch
 
         text = ". ".join(label.lower() for label in labels) + "."
@@ -226,7 +226,7 @@ class GroundedDetector(TransformersDetector):
         return list(zip(best.values, best.indices, boxes, strict=True))
 
     def _spans(self, ids: Sequence[int], labels: Sequence[str]) -> list[list[int]]:
-        """Return the places of each label's tokens in the text.
+        """Return the positions of each label's tokens in the text.
 
         Raises:
             DataError: the labels do not fit into the text.
@@ -234,36 +234,36 @@ class GroundedDetector(TransformersDetector):
         tokenizer = self.processor.tokenizer
         stop, specials = tokenizer.convert_tokens_to_ids("."), set(tokenizer.all_special_ids)
         spans: list[list[int]] = [[]]
-        for place, token in enumerate(ids):
+        for position, token in enumerate(ids):
             if token == stop:
                 spans.append([])
             elif token not in specials:
-                spans[-1].append(place)
-        found = [span for span in spans if span]
+                spans[-1].append(position)
+        filled = [span for span in spans if span]
         limit = int(self.model.config.max_text_len)
-        if len(found) != len(labels) or len(ids) > limit:
+        if len(filled) != len(labels) or len(ids) > limit:
             raise DataError(
-                f"{len(labels)} labels became {len(found)} in a text of {len(ids)} tokens (at most {limit}); "
+                f"{len(labels)} labels became {len(filled)} in a text of {len(ids)} tokens (at most {limit}); "
                 "shorten the labels."
             )
-        return found
+        return filled
 
 
-def read_labels(given: str) -> list[str]:
+def read_labels(text: str) -> list[str]:
     """Return the names of a JSON list file, or of a comma list.
 
     Raises:
         DataError: the file is not a JSON list of names, or a name is empty or holds a full stop.
     """
-    path = Path(given).expanduser()
-    if given.endswith(".json"):
+    path = Path(text).expanduser()
+    if text.endswith(".json"):
         from silmm_benchmarks.data.text import read_json
 
         names = read_json(path)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise DataError(f"{path} is not a JSON list of names.")
     else:
-        names = given.split(",") if given.strip() else []
+        names = text.split(",") if text.strip() else []
     labels = list(dict.fromkeys(name.strip() for name in names))
     bad = [name for name in labels if not name or "." in name]
     if bad:

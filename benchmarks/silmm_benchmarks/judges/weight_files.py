@@ -1,4 +1,4 @@
-"""Finds the judges' weights, and tells them apart by their content."""
+"""Finds the judges' weights, and identifies them by their content."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def digest(paths: Sequence[Path]) -> str:
 
 
 def fingerprint(path: Path) -> dict[str, str]:
-    """Return what tells weights apart in an identity: hashes of them and of the files that describe them.
+    """Return what identifies weights: hashes of them and of the files that describe them.
 
     The folder's name and its other files do not count, so that equal weights are equal anywhere.
     """

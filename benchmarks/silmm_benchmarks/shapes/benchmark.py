@@ -136,7 +136,7 @@ class Shapes(Benchmark):
         ]
 
     def excluded(self, prompt: str, own_prompts: Collection[str]) -> bool:
-        """Say whether a training prompt has a held-out combination, as every prompt of the benchmark has."""
+        """Return whether a training prompt has a held-out combination, as every prompt of the benchmark has."""
         del own_prompts
         return contaminated(prompt)
 

@@ -1,9 +1,9 @@
 """A judge without a model: reads images back into scenes by analysis through synthesis.
 
-Each patch is given to the palette colour most of its pixels are nearest to. Per colour, one
-matrix product compares the image with every shape at every size and place; the best template
+Each patch is assigned to the palette colour that most of its pixels are nearest to. Per colour, one
+matrix product compares the image with every shape at every size and position; the best template
 is taken out and the rest compared again. Patches of other colours are "don't care" at a small
-penalty: something may be hidden there. The answers to facts come from the scene so found.
+penalty: something may be hidden there. Facts are answered from the scene that results.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ _ANCHORS: Final = np.array([*(PALETTE[c] for c in COLORS), (0, 0, 0), WHITE], dt
 
 @dataclass(frozen=True)
 class Templates:
-    """All shapes at all sizes and places.
+    """All shapes at all sizes and positions.
 
     Attributes:
         keys: ``(shape, x, y, size)`` of each of the T templates.
         masks: pixels of each, ``float32[T, 1024]``.
-        gains: worth of a coloured pixel, ``float32[T, 1024]``: +2 on the shape (one for being
-            there and one for not missing), -1 beside it up to one patch around, 0 elsewhere,
+gains: value of a coloured pixel, ``float32[T, 1024]``: +2 on the shape (one for being
+            there and one for not being missed), -1 beside it up to one patch around, 0 elsewhere,
             where another object of the same colour may be.
         patch_areas: pixels in each patch, ``float32[T, 64]``.
         areas: pixels, ``float32[T]``.
@@ -78,7 +78,7 @@ class Templates:
 
 
 def build_templates() -> Templates:
-    """Return every shape, size and place the world knows."""
+    """Return the templates of every shape, size and position of the world."""
     keys = []
     masks = []
     gains = []
@@ -140,7 +140,7 @@ def _spread(patches: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _TemplateMatches:
     """Detections of one chunk: image, colour and template index of each, and its texture."""
 
     image: Ints
@@ -150,7 +150,7 @@ class _Found:
 
 
 class ExactJudge:
-    """Read images of the world and answer its facts exactly and without any model.
+    """Reads images of the world and answers its facts exactly, without any model.
 
     Args:
         threshold: least score over visible area for something to count as an object.
@@ -197,42 +197,42 @@ class ExactJudge:
     def _parse_chunk(self, images: Image) -> list[Scene]:
         classes = classify_pixels(images)
         owners = own_patches(classes)
-        found = self._detect(classes.reshape(len(images), -1), owners)
+        matches = self._detect(classes.reshape(len(images), -1), owners)
         items: list[list[Object]] = [[] for _ in images]
         for image, color, template, texture in zip(
-            found.image.tolist(),
-            found.color.tolist(),
-            found.template.tolist(),
-            found.texture.tolist(),
+            matches.image.tolist(),
+            matches.color.tolist(),
+            matches.template.tolist(),
+            matches.texture.tolist(),
             strict=True,
         ):
             shape, x, y, size = self.templates.keys[template]
             items[image].append(Object(shape, COLORS[color], TEXTURES[texture], x, y, size))
         return [Scene(order_by_depth(row, owner)) for row, owner in zip(items, owners, strict=True)]
 
-    def _detect(self, classes: Ints, owners: Ints) -> _Found:
+    def _detect(self, classes: Ints, owners: Ints) -> _TemplateMatches:
         """Take the best template out of each (image, colour) until nothing is left."""
         present = (owners[:, :, None] == np.arange(_BLACK_CLASS)).any(axis=1)
         image, color = np.nonzero(present)
-        mine = owners[image] == color[:, None]
-        pixels = _spread(mine) & (classes[image] != _BLACK_CLASS)
-        others = ((owners[image] >= 0) & ~mine).astype(np.float32)
+        own_patch = owners[image] == color[:, None]
+        pixels = _spread(own_patch) & (classes[image] != _BLACK_CLASS)
+        others = ((owners[image] >= 0) & ~own_patch).astype(np.float32)
         parts: list[tuple[Ints, Ints, Ints, Ints]] = []
         for _ in range(_MAX_PER_COLOR):
             alive = pixels.sum(axis=1) >= _MIN_PIXELS
-            image, color, mine = image[alive], color[alive], mine[alive]
+            image, color, own_patch = image[alive], color[alive], own_patch[alive]
             pixels, others = pixels[alive], others[alive]
             if not len(image):
                 break
             template, good = self._best(pixels, others)
             masks = self.templates.masks[template] > 0
-            texture = self._texture(masks & _spread(mine), classes[image] == _WHITE_CLASS)
-            image, color, mine = image[good], color[good], mine[good]
+            texture = self._texture(masks & _spread(own_patch), classes[image] == _WHITE_CLASS)
+            image, color, own_patch = image[good], color[good], own_patch[good]
             parts.append((image, color, template[good], texture[good]))
             pixels, others = pixels[good] & ~masks[good], others[good]
         empty = np.zeros(0, dtype=np.intp)
         columns = [np.concatenate([empty, *(p[k] for p in parts)]) for k in range(4)]
-        return _Found(*columns)
+        return _TemplateMatches(*columns)
 
     def _best(self, pixels: NDArray[np.bool_], others: Floats) -> tuple[Ints, NDArray[np.bool_]]:
         """Return the best template of each row and whether it is good enough."""
@@ -260,7 +260,7 @@ def _covered_patches(item: Object) -> list[int]:
 
 
 def _is_in_front(a: Object, b: Object, owners: NDArray[np.intp]) -> bool:
-    """Tell whether the patches both objects claim show ``a``, or ``a`` lies inside ``b``."""
+    """Return whether the patches both objects claim show ``a``, or ``a`` is inside ``b``."""
     if not boxes_overlap(a, b) or is_inside(a, b):
         return boxes_overlap(a, b)
     contested = set(_covered_patches(a)) & set(_covered_patches(b))
@@ -269,7 +269,7 @@ def _is_in_front(a: Object, b: Object, owners: NDArray[np.intp]) -> bool:
 
 
 def order_by_depth(items: list[Object], owners: NDArray[np.intp]) -> tuple[Object, ...]:
-    """Sort objects from back to front by who is seen where two overlap.
+    """Sort objects from back to front by which one is visible where two overlap.
 
     Args:
         items: the objects of one image in any order.
@@ -277,10 +277,10 @@ def order_by_depth(items: list[Object], owners: NDArray[np.intp]) -> tuple[Objec
     """
     ordered: list[Object] = []
     for item in items:
-        # Before the first object that is in front of this one; else on top of all.
-        place = next(
+        # Before the first object that is in front of this one, or at the end.
+        position = next(
             (k for k, other in enumerate(ordered) if _is_in_front(other, item, owners)),
             len(ordered),
         )
-        ordered.insert(place, item)
+        ordered.insert(position, item)
     return tuple(ordered)

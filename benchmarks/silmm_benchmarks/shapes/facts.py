@@ -95,7 +95,7 @@ def parse_question(text: str) -> Fact:
 
 
 def matches(item: Object, mention: Mention) -> bool:
-    """Tell whether an object has the shape and all attributes a mention gives."""
+    """Return whether an object has the shape and all attributes a mention gives."""
     return (
         item.shape == mention.shape
         and mention.color in (None, item.color)
@@ -109,7 +109,7 @@ def matching(scene: Scene, mention: Mention) -> list[int]:
 
 
 def holds(scene: Scene, fact: Fact) -> bool:
-    """Tell whether a fact is true; a relation needs one pair of distinct fitting objects."""
+    """Return whether a fact is true; a relation needs one pair of distinct fitting objects."""
     first = matching(scene, fact.mention)
     if fact.kind == "existence":
         return bool(first)

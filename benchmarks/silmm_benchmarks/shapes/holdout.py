@@ -101,7 +101,7 @@ def _mention_held_out(mention: Mention) -> bool:
 
 
 def is_held_out(spec: Spec) -> bool:
-    """Tell whether a spec has any combination that training prompts never hold."""
+    """Return whether a spec has any combination that training prompts never hold."""
     if any(_mention_held_out(m) for m in spec.mentions):
         return True
     if any((m.count, m.shape) in COUNT_SHAPE for m in spec.mentions):
@@ -116,18 +116,18 @@ def is_held_out(spec: Spec) -> bool:
 
 
 def names_held_out(text: str) -> bool:
-    """Tell whether free text has all the words of a combination that training prompts never hold.
+    """Return whether free text has all the words of a combination that training prompts never hold.
 
-    Which word belongs to which is not asked, because text outside of the grammar has no certain
-    reading: "a blue square under a triangle" names the blue triangle. Rather one too many than one too few.
+    Which word belongs to which is not decided, because text outside of the grammar has no certain
+    reading: "a blue square under a triangle" names the blue triangle. Too many matches are better than too few.
     """
-    found = re.findall(r"[a-z]+|[0-9]+", text.lower())
-    words = {_SINGULARS.get(word, word) for word in found}
+    tokens = re.findall(r"[a-z]+|[0-9]+", text.lower())
+    words = {_SINGULARS.get(word, word) for word in tokens}
     return any(all(words & choice for choice in name) for name in _NAMES)
 
 
 def is_fact_held_out(fact: Fact) -> bool:
-    """Tell whether a fact has any combination that training prompts never hold."""
+    """Return whether a fact has any combination that training prompts never hold."""
     if fact.relation is None or fact.other is None:
         return is_held_out(Spec("", (fact.mention,)))
     return is_held_out(Spec("", (fact.mention, fact.other), ((0, fact.relation, 1),)))

@@ -172,7 +172,7 @@ class Reader:
         return None
 
     def done(self) -> bool:
-        """Tell whether all tokens are taken."""
+        """Return whether all tokens are taken."""
         return self.at == len(self.tokens)
 
     def mention(self, count: int = 1) -> Mention:

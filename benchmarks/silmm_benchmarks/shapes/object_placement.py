@@ -1,6 +1,6 @@
-"""Where the objects of a sampled scene stand: near-canonical places with a small jitter.
+"""Where the objects of a sampled scene are placed: near-canonical placements with a small jitter.
 
-One canonical place per wording is what makes sampling learnable in minutes; the jitter of zero
+One canonical placement per wording is what makes sampling learnable in minutes; the jitter of zero
 or one patch is what keeps candidates different from each other.
 """
 
@@ -49,27 +49,27 @@ def occlusion_offsets(front: str, back: str, canonical: bool) -> tuple[tuple[int
     a photograph.
     """
     steps = range(-2, 3)
-    found = tuple(
+    offsets = tuple(
         (dx, dy)
         for dy in steps
         for dx in steps
         if abs(dx) + abs(dy) >= 2
         and MIN_HIDDEN <= hidden_fraction((front, LARGE), (back, LARGE), dx, dy) <= MAX_HIDDEN
     )
-    low = tuple((dx, dy) for dx, dy in found if dy in (0, 1) and dx != 0)
-    return low if canonical and low else found
+    low = tuple((dx, dy) for dx, dy in offsets if dy in (0, 1) and dx != 0)
+    return low if canonical and low else offsets
 
 
 def row_pair(rng: np.random.Generator, third: bool) -> tuple[Placement, Placement]:
-    """Return a left and a right place; the lower third stays free when asked."""
+    """Return a left and a right placement; with `third` the lower third stays free."""
     x0, x1 = pick(rng, _APART)
     rows = (0, 1) if third else (2, 3)
     return (x0, pick(rng, rows), LARGE), (x1, pick(rng, rows), LARGE)
 
 
-def transpose(place: Placement) -> Placement:
+def transpose(placement: Placement) -> Placement:
     """Swap x and y."""
-    return place[1], place[0], place[2]
+    return placement[1], placement[0], placement[2]
 
 
 def _touching_pair(rng: np.random.Generator, third: bool) -> tuple[Placement, Placement]:
@@ -93,10 +93,10 @@ def _occluding_pair(
     return (back_x + dx, back_y + dy, LARGE), (back_x, back_y, LARGE)
 
 
-def related_places(
+def related_placements(
     rng: np.random.Generator, relation: str, shapes: tuple[str, str], third: bool
 ) -> list[Placement]:
-    """Return the places of a related pair (subject, object) and, when asked, of a third object."""
+    """Return the placements of a related pair (subject, object) and, with `third`, of a third object."""
     beside: Placement = (5, pick(rng, (2, 3)), LARGE)
     beneath: Placement = transpose(beside)
     if relation in ("left", "right", "above", "below"):
@@ -123,21 +123,21 @@ def related_places(
     return [first, second, *([(6, pick(rng, (2, 3, 4)), SMALL)] if third else [])]
 
 
-def free_places(rng: np.random.Generator, count: int) -> list[Placement]:
-    """Return the places of 1-5 unrelated objects in reading order.
+def free_placements(rng: np.random.Generator, count: int) -> list[Placement]:
+    """Return the placements of 1-5 unrelated objects in reading order.
 
     Raises:
         ValueError: when there are none or too many of them.
     """
     if count == 1:
-        places: list[Placement] = [(pick(rng, (2, 3)), pick(rng, (2, 3)), LARGE)]
+        placements: list[Placement] = [(pick(rng, (2, 3)), pick(rng, (2, 3)), LARGE)]
     elif count == 2:
-        places = list(row_pair(rng, third=False))
+        placements = list(row_pair(rng, third=False))
     elif count == 3:
-        places = [*row_pair(rng, third=True), (pick(rng, (2, 3)), 5, LARGE)]
+        placements = [*row_pair(rng, third=True), (pick(rng, (2, 3)), 5, LARGE)]
     elif count == 4:
         (left, right), (up, down) = pick(rng, _APART), pick(rng, _APART)
-        places = [(x, y, LARGE) for y in (up, down) for x in (left, right)]
+        placements = [(x, y, LARGE) for y in (up, down) for x in (left, right)]
     elif count == 5:
         # Around a centre at (3, 3) the corners can move along the edge by one patch only.
         shift = [pick(rng, (0, 0, 1)) for _ in range(4)]
@@ -150,11 +150,11 @@ def free_places(rng: np.random.Generator, count: int) -> list[Placement]:
         ]
     else:
         raise ValueError(f"a scene holds 1 to 5 objects, not {count}")
-    return [_maybe_small(rng, place) for place in places]
+    return [_maybe_small(rng, placement) for placement in placements]
 
 
-def _maybe_small(rng: np.random.Generator, place: Placement) -> Placement:
-    x, y, size = place
+def _maybe_small(rng: np.random.Generator, placement: Placement) -> Placement:
+    x, y, size = placement
     if not _chance(rng, _SHRINK):
-        return place
+        return placement
     return x + pick(rng, (0, 1)), y + pick(rng, (0, 1)), size - 1

@@ -70,7 +70,7 @@ def _count(rng: np.random.Generator, scene: Scene, answer: bool) -> Fact:
 
 
 def _refer(rng: np.random.Generator, scene: Scene, item: Object) -> Mention:
-    """Name an object by as little as tells it apart, and sometimes by its colour anyway."""
+    """Name an object by as little as identifies it, and sometimes by its colour anyway."""
     bare = Mention(item.shape)
     if len(matching(scene, bare)) == 1 and rng.random() < 0.5:
         return bare
@@ -138,7 +138,7 @@ def sample_questions(
         allow_held_out: also ask for combinations that training prompts never hold.
 
     Raises:
-        ValueError: when the scene is empty or has no question of the kind asked for.
+        ValueError: the scene is empty or has no question of that kind.
     """
     if not scene.objects:
         raise ValueError("an empty scene has nothing to ask about")

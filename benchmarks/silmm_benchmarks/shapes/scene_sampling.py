@@ -11,10 +11,10 @@ from silmm_benchmarks.shapes.facts import atomic_facts, holds
 from silmm_benchmarks.shapes.language import CATEGORIES, Mention, Spec
 from silmm_benchmarks.shapes.object_placement import (
     Placement,
-    free_places,
+    free_placements,
     occlusion_offsets,
     pick,
-    related_places,
+    related_placements,
 )
 from silmm_benchmarks.shapes.world import (
     COLORS,
@@ -86,7 +86,7 @@ def _complex_spec(rng: np.random.Generator) -> Spec:
         shapes = [*pair, *_distinct(rng, SHAPES, size - 2, pair)]
         relations = ((0, relation, 1),)
     colors = _distinct(rng, COLORS, size)
-    # "plain" is said in texture captions only: there it is the contrast to the others.
+    # "plain" occurs in texture captions only, as the contrast to the others.
     textures = [pick(rng, (None, None, "striped", "dotted")) for _ in range(size)]
     if not any(textures) and (size == 2 or not relations):
         textures[pick(rng, (0, 1))] = pick(rng, ("striped", "dotted"))
@@ -155,17 +155,17 @@ def _dress(rng: np.random.Generator, mentions: tuple[Mention, ...]) -> list[tupl
     return dressed
 
 
-def _places(rng: np.random.Generator, spec: Spec, count: int) -> tuple[list[Placement], bool]:
-    """Return one place for each object, and whether the first two are sampled in reverse order."""
+def _placements(rng: np.random.Generator, spec: Spec, count: int) -> tuple[list[Placement], bool]:
+    """Return one placement per object, and whether the first two are drawn in reverse order."""
     if not spec.relations:
-        return free_places(rng, count), False
+        return free_placements(rng, count), False
     (i, relation, j), *more = spec.relations
     if more or (i, j) != (0, 1) or count not in (2, 3) or len(spec.mentions) != count:
         raise ValueError(f"no layout for {spec}: one relation of objects 0 and 1, and a third one")
     shapes = (spec.mentions[0].shape, spec.mentions[1].shape)
     if relation == "inside" and shapes[1] not in CONTAINERS:
         raise ValueError(f"nothing fits inside a {shapes[1]}; containers: {', '.join(CONTAINERS)}")
-    return related_places(rng, relation, shapes, count == 3), relation in ("in front of", "inside")
+    return related_placements(rng, relation, shapes, count == 3), relation in ("in front of", "inside")
 
 
 def sample_scene(rng: np.random.Generator, spec: Spec) -> Scene:
@@ -176,8 +176,8 @@ def sample_scene(rng: np.random.Generator, spec: Spec) -> Scene:
     """
     for _ in range(20):
         dressed = _dress(rng, spec.mentions)
-        places, reverse = _places(rng, spec, len(dressed))
-        items = [Object(*look, *place) for look, place in zip(dressed, places, strict=True)]
+        placements, reverse = _placements(rng, spec, len(dressed))
+        items = [Object(*attributes, *placement) for attributes, placement in zip(dressed, placements, strict=True)]
         if reverse:
             items[0], items[1] = items[1], items[0]
         scene = Scene(tuple(items))
@@ -187,7 +187,7 @@ def sample_scene(rng: np.random.Generator, spec: Spec) -> Scene:
 
 
 def colors_apart(scene: Scene) -> bool:
-    """Tell whether no two objects of one colour touch or overlap, corners included."""
+    """Return whether no two objects of one colour touch or overlap, corners included."""
     items = scene.objects
     return all(
         a.color != b.color
@@ -200,28 +200,28 @@ def colors_apart(scene: Scene) -> bool:
     )
 
 
-def _box_bits(place: Placement, margin: int) -> int:
+def _box_bits(placement: Placement, margin: int) -> int:
     """Return the patches of a box, widened by a margin, as bits of a 64-bit number."""
-    x, y, size = place
+    x, y, size = placement
     x0, x1 = max(0, x - margin), min(GRID, x + size + margin)
     row = ((1 << (x1 - x0)) - 1) << x0
     return sum(row << (GRID * v) for v in range(max(0, y - margin), min(GRID, y + size + margin)))
 
 
-_ALL_PLACES: Final = {
+_ALL_PLACEMENTS: Final = {
     size: [(x, y, size) for y in range(GRID - size + 1) for x in range(GRID - size + 1)]
     for size in (SMALL, LARGE, CONTAINER)
 }
-_BITS: Final = {p: _box_bits(p, 0) for places in _ALL_PLACES.values() for p in places}
-_WIDE_BITS: Final = {p: _box_bits(p, 1) for places in _ALL_PLACES.values() for p in places}
+_BITS: Final = {p: _box_bits(p, 0) for placements in _ALL_PLACEMENTS.values() for p in placements}
+_WIDE_BITS: Final = {p: _box_bits(p, 1) for placements in _ALL_PLACEMENTS.values() for p in placements}
 
 
 def _free_pair(rng: np.random.Generator, kind: str, shapes: list[str]) -> list[Placement]:
-    """Return two places (back, front) of a pair in contact, or none that fit the image."""
+    """Return two placements (back, front) of a pair in contact, or none where they do not fit the image."""
     if kind == "inside":
-        x, y, _ = outer = pick(rng, _ALL_PLACES[CONTAINER])
+        x, y, _ = outer = pick(rng, _ALL_PLACEMENTS[CONTAINER])
         return [outer, (x + 1, y + 1, SMALL)]
-    x, y, size = back = pick(rng, _ALL_PLACES[LARGE])
+    x, y, size = back = pick(rng, _ALL_PLACEMENTS[LARGE])
     if kind == "occlude":
         dx, dy = pick(rng, occlusion_offsets(shapes[1], shapes[0], canonical=False))
     else:
@@ -235,25 +235,25 @@ def _try_random_scene(rng: np.random.Generator) -> Scene | None:
     shapes = [pick(rng, SHAPES) for _ in range(count)]
     if count > 1 and rng.random() < 0.3:  # some repetition, so that counts are worth asking for
         shapes[1:] = [shapes[0] if rng.random() < 0.7 else s for s in shapes[1:]]
-    places: list[Placement] = []
+    placements: list[Placement] = []
     if count > 1 and rng.random() < 0.6:
         kind = pick(rng, ("occlude", "inside", "touch"))
         if kind == "inside":
             shapes[0] = pick(rng, CONTAINERS)
-        places = _free_pair(rng, kind, shapes)
+        placements = _free_pair(rng, kind, shapes)
     occupied = 0
-    for place in places:
-        occupied |= _WIDE_BITS[place]
-    for _ in range(count - len(places)):
+    for placement in placements:
+        occupied |= _WIDE_BITS[placement]
+    for _ in range(count - len(placements)):
         size = LARGE if rng.random() < (0.75 if count < 3 else 0.3) else SMALL
-        free = [p for p in _ALL_PLACES[size] if not _BITS[p] & occupied]
+        free = [p for p in _ALL_PLACEMENTS[size] if not _BITS[p] & occupied]
         if not free:
             return None
-        places.append(pick(rng, free))
-        occupied |= _WIDE_BITS[places[-1]]
+        placements.append(pick(rng, free))
+        occupied |= _WIDE_BITS[placements[-1]]
     items = (
-        Object(shape, pick(rng, COLORS), _texture(rng), *place)
-        for shape, place in zip(shapes, places, strict=True)
+        Object(shape, pick(rng, COLORS), _texture(rng), *placement)
+        for shape, placement in zip(shapes, placements, strict=True)
     )
     scene = Scene(tuple(items))
     return scene if colors_apart(scene) else None

@@ -47,13 +47,13 @@ def _sample_category(
     rng: np.random.Generator, category: str, count: int, taken: Iterable[EvalPrompt] = ()
 ) -> list[EvalPrompt]:
     """Sample prompts of different meaning, none in `taken`, each with at least one held-out combination."""
-    seen = {meaning(prompt.spec) for prompt in taken}
+    meanings = {meaning(prompt.spec) for prompt in taken}
     prompts: list[EvalPrompt] = []
     for _ in range(_MAX_TRIES):
         spec = sample_spec(rng, category)
-        if meaning(spec) in seen or not is_held_out(spec):
+        if meaning(spec) in meanings or not is_held_out(spec):
             continue
-        seen.add(meaning(spec))
+        meanings.add(meaning(spec))
         prompts.append(EvalPrompt(caption(spec, rng), category, spec))
         if len(prompts) == count:
             return prompts
@@ -95,7 +95,7 @@ SPLITS: Final[Mapping[str, Callable[[], list[EvalPrompt]]]] = MappingProxyType(
 
 
 def contaminated(text: str) -> bool:
-    """Tell whether training on a prompt would leak what the evaluation prompts test.
+    """Return whether training on a prompt would leak what the evaluation prompts test.
 
     Case, spacing, and quotes and punctuation around the text do not count. A caption of the world
     is contaminated when it has a held-out combination, as every evaluation prompt has; any other

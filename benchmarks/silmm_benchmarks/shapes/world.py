@@ -165,7 +165,7 @@ def render(scene: Scene) -> Image:
 
 
 def boxes_overlap(a: Object, b: Object) -> bool:
-    """Tell whether two boxes share a patch."""
+    """Return whether two boxes share a patch."""
     return (
         a.x < b.x + b.size and b.x < a.x + a.size and a.y < b.y + b.size and b.y < a.y + a.size
     )
@@ -201,7 +201,7 @@ def hides(front: Object, back: Object) -> float:
 
 
 def is_inside(inner: Object, outer: Object) -> bool:
-    """Tell whether one box lies strictly within the other one."""
+    """Return whether one box lies strictly within the other one."""
     return (
         outer.x < inner.x
         and outer.y < inner.y
@@ -211,7 +211,7 @@ def is_inside(inner: Object, outer: Object) -> bool:
 
 
 def boxes_touch(a: Object, b: Object) -> bool:
-    """Tell whether two boxes share a piece of an edge without sharing a patch."""
+    """Return whether two boxes share a piece of an edge without sharing a patch."""
     across = min(a.x + a.size, b.x + b.size) - max(a.x, b.x)
     down = min(a.y + a.size, b.y + b.size) - max(a.y, b.y)
     return (across == 0 and down > 0) or (down == 0 and across > 0)
@@ -235,7 +235,7 @@ def _direction(a: Object, b: Object) -> str | None:
 
 
 def relates(scene: Scene, i: int, relation: str, j: int) -> bool:
-    """Tell whether object ``i`` stands in the relation to object ``j``.
+    """Return whether object ``i`` stands in the relation to object ``j``.
 
     ``left`` asks for ``dx < 0`` and ``|dx| > |dy|``, as T2I-CompBench does. Something inside is
     not also in front: the two relations exclude each other.

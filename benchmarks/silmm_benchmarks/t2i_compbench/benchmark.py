@@ -58,7 +58,7 @@ class T2ICompBench(Benchmark):
         self._parser = Parser()
 
     def items(self, data: Path, categories: Sequence[str] = ()) -> list[Item]:
-        """Read the prompts of `data`, of the given categories or all, in the official order.
+        """Read the prompts of `data`, all or those of `categories`, in the official order.
 
         Raises:
             DataError: a file is missing, malformed or of another length; names the line.
@@ -122,7 +122,7 @@ class T2ICompBench(Benchmark):
     def columns(
         self, items: Sequence[Item], scores: Sequence[tuple[Item, int, Mapping[str, Any]]], mode: Mode
     ) -> list[Column]:
-        """Return the categories' columns, then Attribute and Layout where their categories are all there."""
+        """Return the categories' columns, then Attribute and Layout where `items` have all of their categories."""
         return all_columns(items, scores, self.roles, mode, official_prompts=self._official)
 
     def official_files(

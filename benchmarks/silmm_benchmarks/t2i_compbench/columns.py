@@ -42,19 +42,20 @@ def category_column(
         roles: role -> judge, to name the one that is missing.
         ceiling: whether the official ceilings hold, if `items` are all prompts of the category.
     """
-    mine = [numbers for item, _, numbers in scores if item.category == category]
-    missing = Counter(role for numbers in mine for role in numbers.get(MISSING, "").split(", ") if role)
+    numbers_of_images = [numbers for item, _, numbers in scores if item.category == category]
+    missing = Counter(role for numbers in numbers_of_images for role in numbers.get(MISSING, "").split(", ") if role)
     prompts = sum(item.category == category for item in items)
     if missing:
         names = " and ".join(f"{roles.get(role, role)} ({role})" for role in missing)
-        return Column(TITLES[category], None, prompts, len(mine), note=f"no number without {names}")
+        return Column(TITLES[category], None, prompts, len(numbers_of_images), note=f"no number without {names}")
     values = prompt_values(category, scores)
     if not values:
-        return Column(TITLES[category], None, 0, 0, note="; ".join(_failures(mine)) or "no images")
+        return Column(TITLES[category], None, 0, 0, note="; ".join(_failures(numbers_of_images)) or "no images")
     sums, counts = [sum(each) for each in values], [len(each) for each in values]
     low, high = optional_ends(ratio_interval(sums, counts))
-    known = CEILINGS.get(category) if ceiling and prompts == PROMPTS else None
-    notes = [*_failures(mine), *([known] if known else []), *([] if any(sums) else [ALL_ZERO])]
+    ceiling_note = CEILINGS.get(category) if ceiling and prompts == PROMPTS else None
+    notes = [*_failures(numbers_of_images), *([ceiling_note] if ceiling_note else []),
+        *([] if any(sums) else [ALL_ZERO])]
     return Column(
         TITLES[category], sum(sums) / sum(counts), len(values), sum(counts), low, high, "; ".join(notes)
     )
@@ -105,5 +106,5 @@ def prompt_values(category: str, scores: Scores) -> list[list[float]]:
 
 def _failures(numbers: Sequence[Mapping[str, Any]]) -> list[str]:
     """Count images that are left out, by reason."""
-    reasons = Counter(str(one[FAILED]) for one in numbers if FAILED in one)
+    reasons = Counter(str(row[FAILED]) for row in numbers if FAILED in row)
     return [f"{count} of {len(numbers)} images left out: {reason}" for reason, count in reasons.items()]

@@ -1,4 +1,4 @@
-"""Where images lie and what they are called: `samples/<prompt>_<index>.png` (docs/spec/benchmarks.md 1.2)."""
+"""Where images are and how they are named: `samples/<prompt>_<index>.png` (docs/spec/benchmarks.md 1.2)."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ def image_path(folder: Path, item: Item, index: int) -> Path:
 def find_images(folder: Path, items: Sequence[Item]) -> FolderImages:
     """Match the files of a folder with the items by name; nothing is opened.
 
-    A category is looked for in `<category>/samples` and `<category>`, and if it is the only one also in
-    `samples` and the folder itself. A prompt's files are taken in the order of their numbers: where these are
+    The images of a category are in `<category>/samples` or `<category>`, or, if it is the only category, in
+    `samples` or the folder itself. A prompt's files are taken in the order of their numbers: where these are
     the official ones, each stands for itself, so that a gap is missing where it is.
 
     Raises:
         DataError: the folder does not exist or cannot be read.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; give the one that holds the images.")
+        raise DataError(f"{folder} is no folder; give the folder that holds the images.")
     by_category: dict[str, list[Item]] = {}
     for item in items:
         by_category.setdefault(item.category, []).append(item)
     images: list[ImageFile] = []
     problems: list[Problem] = []
     for category, members in by_category.items():
-        found = _in_folder(_place(folder, category, alone=len(by_category) == 1), members)
-        images += found.images
-        problems += found.problems
+        listing = _in_folder(_samples_folder(folder, category, alone=len(by_category) == 1), members)
+        images += listing.images
+        problems += listing.problems
     return FolderImages(tuple(images), tuple(problems))
 
 
@@ -57,27 +57,27 @@ def _name(item: Item, index: int) -> str:
     return f"{item.prompt}_{item.details['row'] * item.images + index:06d}.png"
 
 
-def _place(folder: Path, category: str, *, alone: bool) -> Path:
+def _samples_folder(folder: Path, category: str, *, alone: bool) -> Path:
     usual = folder / category / SAMPLES
     others = [folder / category, *([folder / SAMPLES, folder] if alone else [])]
-    return next((place for place in (usual, *others) if place.is_dir()), usual)
+    return next((candidate for candidate in (usual, *others) if candidate.is_dir()), usual)
 
 
-def _in_folder(place: Path, items: Sequence[Item]) -> FolderImages:
+def _in_folder(folder: Path, items: Sequence[Item]) -> FolderImages:
     by_prompt: dict[str, dict[int, Path]] = {_normal(item.prompt): {} for item in items}
     owners = {_normal(item.prompt): item.id for item in items}
     problems: list[Problem] = []
-    for path in visible_files(place):
+    for path in visible_files(folder):
         match = _NAME.fullmatch(path.name)
-        known = by_prompt.get(_normal(match["prompt"])) if match else None
+        files_of_prompt = by_prompt.get(_normal(match["prompt"])) if match else None
         owner = owners.get(_normal(match["prompt"]), "") if match else ""
-        if match is None or known is None:
+        if match is None or files_of_prompt is None:
             problems.append(Problem("extra", str(path), "No prompt has this name; it is not scored."))
-        elif int(match["index"]) in known:
-            what = f"{known[int(match['index'])].name} has the same prompt and number; take one of them out."
+        elif int(match["index"]) in files_of_prompt:
+            what = f"{files_of_prompt[int(match['index'])].name} has the same prompt and number; take one of them out."
             problems.append(Problem("duplicate", str(path), what, owner))
         else:
-            known[int(match["index"])] = path
+            files_of_prompt[int(match["index"])] = path
     images: list[ImageFile] = []
     for item in items:
         taken, left = _numbered(item, by_prompt[_normal(item.prompt)])
@@ -86,7 +86,7 @@ def _in_folder(place: Path, items: Sequence[Item]) -> FolderImages:
         problems += [Problem("extra", str(path), what, item.id) for path in left]
         sample = "Sample it, or score with --allow-missing."
         problems += [
-            Problem("missing", str(place / _name(item, index)), sample, item.id)
+            Problem("missing", str(folder / _name(item, index)), sample, item.id)
             for index in range(item.images)
             if index not in taken
         ]
@@ -94,7 +94,7 @@ def _in_folder(place: Path, items: Sequence[Item]) -> FolderImages:
 
 
 def _numbered(item: Item, files: dict[int, Path]) -> tuple[dict[int, Path], list[Path]]:
-    """Return a prompt's files by 0-based place, and those that are too many."""
+    """Return a prompt's files by 0-based index, and those that are too many."""
     first = item.details["row"] * item.images
     if files and all(first <= number < first + item.images for number in files):
         return {number - first: path for number, path in files.items()}, []

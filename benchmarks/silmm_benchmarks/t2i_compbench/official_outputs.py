@@ -1,8 +1,8 @@
 """Writes what the official scripts write for each category, which other programs read (docs/spec/benchmarks.md 1.2).
 
-Of category `complex` the 3-in-1 files alone: its parts are asked for as each prompt's group needs them, while
-the official scripts leave files of all three. The one line of CLIP's `score_avg.txt` is not written: no
-recording of it was at hand.
+For the category `complex` only the 3-in-1 files are written: its parts are asked for as each prompt's group needs
+them, while the official scripts leave files of all three. The one line of CLIP's `score_avg.txt` is not written: no
+recording of it was available.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def category_files(category: str, scores: Sequence[tuple[int, float]]) -> dict[s
             "question_id": rank if report.ranked else number,
             "answer": f"{score:.4f}" if report.digits else score,
         }
-        for rank, (number, score) in enumerate(sorted(scores, key=lambda one: one[0]))
+        for rank, (number, score) in enumerate(sorted(scores, key=lambda row: row[0]))
     ]
     files = {RESULT: json.dumps(rows) + "\n"}
     if report.mean_file:

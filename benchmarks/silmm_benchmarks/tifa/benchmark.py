@@ -94,15 +94,15 @@ class Tifa(Benchmark):
             return ()
         questions, free = item.details["questions"], answers[VQA]
         queries = tuple(
-            {"answer": free[place], "choices": list(questions[place]["choices"])}
-            for place in unmatched(questions, free)
+            {"answer": free[index], "choices": list(questions[index]["choices"])}
+            for index in unmatched(questions, free)
         )
         return (Request(MATCHER, queries),) if queries else ()
 
     def score(self, judged: JudgedImage, mode: Mode) -> Mapping[str, Any]:
         """Return the caption's `score`, the mean of its questions', and `by_type`: {type: [right, asked]}.
 
-        `chosen` holds the choices that the answers stand for, `matched` counts those that the matcher found.
+        `chosen` holds the choice that each answer stands for, `matched` counts the choices that the matcher gave.
         Empty while a judge's answers are missing.
 
         Raises:
@@ -165,13 +165,13 @@ class Tifa(Benchmark):
             )
         ]
         try:
-            found = official_result(rows)
+            result = official_result(rows)
         except statistics.StatisticsError as error:
             raise DataError(
                 f"tifa: the official result file needs two captions with scores ({error}); the official "
                 "script stops there too. Leave --official-files out, or score more captions."
             ) from error
-        return {"tifa_result.json": json.dumps(found, indent=2, ensure_ascii=False) + "\n"}
+        return {"tifa_result.json": json.dumps(result, indent=2, ensure_ascii=False) + "\n"}
 
     def _overall(self, name: str, scores: Scores, *, detail: bool = False) -> Column:
         """Average the captions; the official spread over captions (n - 1) stands in the note."""
@@ -191,7 +191,7 @@ class Tifa(Benchmark):
             scored = any("score" in row for _, _, row in scores)
             note = "no question of this type" if scored else self._missing()
             return Column(name, None, 0, 0, note=note, detail=detail)
-        right, asked = [one[0] for one in counts], [one[1] for one in counts]
+        right, asked = [row[0] for row in counts], [row[1] for row in counts]
         low, high = optional_ends(ratio_interval(right, asked))
         note = f"{sum(asked)} question{'s' * (sum(asked) != 1)}"
         return Column(name, sum(right) / sum(asked), len(counts), len(counts), low, high, note, detail)

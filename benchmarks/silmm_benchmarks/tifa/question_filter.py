@@ -62,11 +62,11 @@ def token_f1(gold: Sequence[str], predicted: Sequence[str]) -> float:
 
 
 def answers_agree(gold: str, free: str) -> bool:
-    """Say whether a free answer has an F1 above 0.6; number words are digits where gold is numeric."""
-    expected, given = _words(gold), _words(free)
+    """Return whether a free answer has an F1 above 0.6; number words are digits where gold is numeric."""
+    expected, answered = _words(gold), _words(free)
     if gold.strip().isnumeric():
-        given = [_DIGITS.get(word, word) for word in given]
-    return token_f1(expected, given) > _LEAST_F1
+        answered = [_DIGITS.get(word, word) for word in answered]
+    return token_f1(expected, answered) > _LEAST_F1
 
 
 def keep_answerable(
@@ -82,11 +82,11 @@ def keep_answerable(
         answer: its free answer; asked only where the right answer is neither yes nor no.
     """
     kept: list[Mapping[str, Any]] = []
-    seen: set[str] = set()
+    texts: set[str] = set()
     for row in questions:
-        if row["question"] in seen:
+        if row["question"] in texts:
             continue
-        seen.add(row["question"])
+        texts.add(row["question"])
         closed = row["answer"] in ("yes", "no")
         if choose(row) == row["answer"] and (closed or answers_agree(row["answer"], answer(row))):
             kept.append(row)

@@ -64,12 +64,12 @@ def read_captions(rows: object, name: str) -> dict[str, str]:
 
 
 def from_questions(rows: object, name: str, captions: Mapping[str, str] | None = None) -> list[Item]:
-    """Return one item a caption from the questions' rows, in the order of `captions` or of the rows.
+    """Return one item per caption from the questions' rows, in the order of `captions` or of the rows.
 
     Raises:
         DataError: a row is malformed, belongs to no caption, or a caption has no question; names the row.
     """
-    asked: dict[str, list[dict[str, Any]]] = {key: [] for key in captions or ()}
+    questions_of: dict[str, list[dict[str, Any]]] = {key: [] for key in captions or ()}
     texts = dict(captions or {})
     for number, row in enumerate(_records(rows, name), start=1):
         where = f"{name}, row {number}"
@@ -78,13 +78,13 @@ def from_questions(rows: object, name: str, captions: Mapping[str, str] | None =
             raise DataError(f"{where}: no caption has the id {key!r}; fetch both files from one revision.")
         if texts.setdefault(key, record["caption"]) != record["caption"]:
             raise DataError(f"{where}: the id {key!r} has another caption elsewhere; ids must be unique.")
-        asked.setdefault(key, []).append(record | {"id": key})
-    for key, questions in asked.items():
+        questions_of.setdefault(key, []).append(record | {"id": key})
+    for key, questions in questions_of.items():
         if not questions:
             raise DataError(f"{name}: no question about caption {key!r}; it could not be scored.")
     return [
         Item(id=key, prompt=texts[key], category=subset(key), details={"questions": questions})
-        for key, questions in asked.items()
+        for key, questions in questions_of.items()
     ]
 
 
@@ -98,13 +98,13 @@ def _question(row: Mapping[str, Any], where: str) -> dict[str, Any]:
         field: checked_text(row.get(field), where, field) for field in ("caption", "question", "answer")
     }
     choices = row.get("choices")
-    if not isinstance(choices, list) or not choices or not all(isinstance(one, str) for one in choices):
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, str) for choice in choices):
         raise DataError(f"{where}: choices are {choices!r:.80}, not a list of texts; correct that row.")
     kind = row.get("element_type")
     if kind not in TYPES:
         raise DataError(f"{where}: the element type {kind!r:.80} is none of {', '.join(TYPES)}.")
-    known = {"choices": choices, "element_type": kind, "element": row.get("element", "")}
-    return record | known | ({"coco_val_id": row["coco_val_id"]} if "coco_val_id" in row else {})
+    fields = {"choices": choices, "element_type": kind, "element": row.get("element", "")}
+    return record | fields | ({"coco_val_id": row["coco_val_id"]} if "coco_val_id" in row else {})
 
 
 def _records(rows: object, name: str) -> Sequence[Mapping[str, Any]]:

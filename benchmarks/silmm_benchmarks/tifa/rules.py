@@ -11,10 +11,10 @@ from typing import Any
 
 
 def unmatched(questions: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> list[int]:
-    """Return the places of the answers that are not literally a choice (case and spaces count)."""
+    """Return the indices of the answers that are not literally a choice (case and spaces count)."""
     return [
-        place
-        for place, (question, answer) in enumerate(zip(questions, answers, strict=True))
+        index
+        for index, (question, answer) in enumerate(zip(questions, answers, strict=True))
         if answer not in question["choices"]
     ]
 
@@ -27,12 +27,12 @@ def chosen(
     Raises:
         ValueError: another number of matched answers than needed, or one that is no choice.
     """
-    places = unmatched(questions, answers)
+    indices = unmatched(questions, answers)
     mapped = list(answers)
-    for place, choice in zip(places, matched, strict=True):
-        if choice not in questions[place]["choices"]:
-            raise ValueError(f"{choice!r} is none of the choices {questions[place]['choices']}")
-        mapped[place] = choice
+    for index, choice in zip(indices, matched, strict=True):
+        if choice not in questions[index]["choices"]:
+            raise ValueError(f"{choice!r} is none of the choices {questions[index]['choices']}")
+        mapped[index] = choice
     return mapped
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from silmm.registry.kernels import NO_AGGREGATION, at_least_float32
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.components import Aggregation, Distance
     from silmm.contracts.options import NoOptions
@@ -69,22 +70,24 @@ def register_distances(register: Register) -> None:
     )
 
 
-def same(features: torch.Tensor) -> torch.Tensor:
+def same(features: Float[Tensor, "*batch length dim"]) -> Float[Tensor, "*batch length dim"]:
     """Return the features (…, L, D) as they are, in float32 at least."""
     return at_least_float32(features)
 
 
-def maxpool(features: torch.Tensor) -> torch.Tensor:
+def maxpool(features: Float[Tensor, "*batch length dim"]) -> Float[Tensor, "*batch 1 dim"]:
     """Return the maximum over the positions, (…, L, D) to (…, 1, D); equal maxima share the gradient."""
     return at_least_float32(features).amax(-2, keepdim=True)
 
 
-def avgpool(features: torch.Tensor) -> torch.Tensor:
+def avgpool(features: Float[Tensor, "*batch length dim"]) -> Float[Tensor, "*batch 1 dim"]:
     """Return the mean over the positions, (…, L, D) to (…, 1, D)."""
     return at_least_float32(features).mean(-2, keepdim=True)
 
 
-def squared_euclidean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def squared_euclidean(
+    a: Float[Tensor, "*#batch length dim"], b: Float[Tensor, "*#batch length dim"]
+) -> Float[Tensor, "..."]:
     """Return the squared Frobenius norm of a - b over the last two dimensions, ‖a - b‖² (Eq. 5).
 
     Both are (…, L', D); the leading dimensions broadcast.
@@ -92,7 +95,9 @@ def squared_euclidean(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (at_least_float32(a) - at_least_float32(b)).square().sum(_MATRIX)
 
 
-def one_minus_cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def one_minus_cosine(
+    a: Float[Tensor, "*#batch length dim"], b: Float[Tensor, "*#batch length dim"]
+) -> Float[Tensor, "..."]:
     """Return 1 - cosine of the flattened matrices, in [0, 2]: ½ ‖a/‖a‖ - b/‖b‖‖².
 
     The same by algebra, and in floating point exact at equality, never negative and precise for small
@@ -104,7 +109,7 @@ def one_minus_cosine(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (_direction(a) - _direction(b)).square().sum(_MATRIX) / 2
 
 
-def _direction(features: torch.Tensor) -> torch.Tensor:
+def _direction(features: Float[Tensor, "*batch length dim"]) -> Float[Tensor, "*batch length dim"]:
     """Return the matrices at norm 1, and zeros for zeros."""
     import torch
 
@@ -113,7 +118,7 @@ def _direction(features: torch.Tensor) -> torch.Tensor:
     # result does not depend on this scale, so no gradient has to flow through it.
     largest = features.detach().abs().amax(_MATRIX, keepdim=True)
     scaled = features / largest.where(largest != 0, torch.inf)
-    norm: torch.Tensor = torch.linalg.vector_norm(scaled, dim=_MATRIX, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(scaled, dim=_MATRIX, keepdim=True)
     return scaled / norm.clamp_min(1.0)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64
 
 from silmm.contracts.candidates import Candidate
 from silmm.contracts.judges import FeedbackJudge
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64
 
 
 def diff_of_prob(answers: Float64[np.ndarray, "questions 2"]) -> float:

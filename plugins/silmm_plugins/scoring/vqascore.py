@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64
 
 from silmm.contracts.candidates import Candidate
 from silmm.contracts.judges import FeedbackJudge
 from silmm.errors import UsageError
 from silmm_plugins.scoring.options import DualVqaScoreOptions, VqaScoreOptions
+
+if TYPE_CHECKING:
+    from jaxtyping import Float64
 
 
 class VqaScore:

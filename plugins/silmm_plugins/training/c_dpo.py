@@ -11,7 +11,8 @@ from silmm_plugins.training.distance_trainer import DistanceTrainer
 from silmm_plugins.training.lora.lora_options import DistanceOptions, DreamLlmOptions
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.registration import Register
     from silmm_plugins.training.objectives.distance_objective import Distances
@@ -37,7 +38,7 @@ class CDpo(DistanceTrainer[CDpoOptions]):
         """Keep the options; see :class:`CDpoOptions`."""
         super().__init__(options, squared_euclidean)
 
-    def loss(self, distances: Distances, gamma: float) -> torch.Tensor:
+    def loss(self, distances: Distances, gamma: float) -> Float[Tensor, " pairs"]:
         """Return the loss of each pair, (pairs,): Eq. 5."""
         from silmm_plugins.training import losses
 

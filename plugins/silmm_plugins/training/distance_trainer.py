@@ -14,7 +14,8 @@ from silmm_plugins.training.lora.lora_options import DistanceOptions
 from silmm_plugins.training.lora.lora_trainer import LoraTrainer
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm_plugins.training.objectives.distance_objective import Distances
     from silmm_plugins.training.objectives.objective import Objective
@@ -31,8 +32,8 @@ class DistanceTrainer(LoraTrainer[DistanceT]):
         self.kernel = kernel or ComposedKernel(avgpool, one_minus_cosine)
 
     @abstractmethod
-    def loss(self, distances: Distances, gamma: float) -> torch.Tensor:
-        """Return the loss of each pair, (pairs,)."""
+    def loss(self, distances: Distances, gamma: float) -> Float[Tensor, " pairs"]:
+        """Return the loss of each pair."""
 
     def gamma(self, job: TrainingJob) -> float:  # noqa: ARG002 - for those that override it
         """Return the factor of distances in loss and metrics, per unit of k."""

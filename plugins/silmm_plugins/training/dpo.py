@@ -9,7 +9,8 @@ from silmm_plugins.training.lora.lora_options import LikelihoodOptions
 from silmm_plugins.training.pair_loss import PairBatch, register_pair_loss
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.registration import Register
 
@@ -39,7 +40,9 @@ class DpoOptions(LikelihoodOptions):
         return self.beta
 
 
-def dpo(policy: torch.Tensor, batch: PairBatch, options: DpoOptions) -> torch.Tensor:
+def dpo(
+    policy: Float[Tensor, " candidates"], batch: PairBatch, options: DpoOptions
+) -> Float[Tensor, " pairs"]:
     """Return the loss of each pair, (pairs,), in nats: Eq. 2 plus the two optional terms, each with its weight."""
     from silmm_plugins.training import losses
 

@@ -9,7 +9,8 @@ from silmm_plugins.training.lora.lora_options import RolloutOptions
 from silmm_plugins.training.rollout_trainer import RolloutTrainer
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.registration import Register
     from silmm_plugins.training.objectives.rollout_objective import RolloutBatch
@@ -30,7 +31,7 @@ class GrpoOptions(RolloutOptions):
 class Grpo(RolloutTrainer[GrpoOptions]):
     """Train LoRA weights so that images that score above their prompt's mean become likelier, token by token."""
 
-    def loss(self, policy: torch.Tensor, batch: RolloutBatch) -> torch.Tensor:
+    def loss(self, policy: Float[Tensor, "images tokens"], batch: RolloutBatch) -> Float[Tensor, " images"]:
         """Return the loss of each image, (images,): Eq. 3 of Shao et al. 2024, the mean over its tokens."""
         import torch
 

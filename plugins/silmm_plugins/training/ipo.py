@@ -9,7 +9,8 @@ from silmm_plugins.training.lora.lora_options import LikelihoodOptions
 from silmm_plugins.training.pair_loss import PairBatch, register_pair_loss
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.registration import Register
 
@@ -25,7 +26,9 @@ class IpoOptions(LikelihoodOptions):
     )
 
 
-def ipo(policy: torch.Tensor, batch: PairBatch, options: IpoOptions) -> torch.Tensor:
+def ipo(
+    policy: Float[Tensor, " candidates"], batch: PairBatch, options: IpoOptions
+) -> Float[Tensor, " pairs"]:
     """Return the loss of each pair, (pairs,), in nats²; log-ratios are sums over the tokens, as in the paper."""
     from silmm_plugins.training import losses
 

@@ -12,7 +12,8 @@ from silmm_plugins.training.distance_trainer import DistanceTrainer
 from silmm_plugins.training.lora.lora_options import DistanceOptions, DreamLlmOptions
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.registration import Register
     from silmm_plugins.training.objectives.distance_objective import Distances
@@ -52,7 +53,7 @@ class KcDpoOptions(DreamLlmOptions, DistanceOptions):
 class KcDpo(DistanceTrainer[KcDpoOptions]):
     """Train LoRA weights so that H comes nearer to chosen candidates than to rejected ones."""
 
-    def loss(self, distances: Distances, gamma: float) -> torch.Tensor:
+    def loss(self, distances: Distances, gamma: float) -> Float[Tensor, " pairs"]:
         """Return the loss of each pair, (pairs,): Eq. 6 plus the two optional terms, each with its weight."""
         from silmm_plugins.training import losses
 

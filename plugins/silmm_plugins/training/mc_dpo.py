@@ -15,7 +15,8 @@ from silmm_plugins.training.lora.lora_options import DreamLlmOptions, Likelihood
 from silmm_plugins.training.lora.lora_trainer import LoraTrainer
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.registration import Register
     from silmm_plugins.training.objectives.objective import Objective
@@ -74,8 +75,8 @@ class McDpo(LoraTrainer[McDpoOptions]):
             job, self.loss, self.options, digest, likelihood=partial(self.log_likelihood, seed=job.seed)
         )
 
-    def loss(self, policy: torch.Tensor, batch: PairBatch) -> torch.Tensor:
-        """Return the loss of each pair, (pairs,), in nats: Eq. 2."""
+    def loss(self, policy: Float[Tensor, " candidates"], batch: PairBatch) -> Float[Tensor, " pairs"]:
+        """Return the loss of each pair, in nats: Eq. 2."""
         from silmm_plugins.training import losses
 
         ratios = losses.log_ratio(policy, batch.reference)
@@ -89,8 +90,8 @@ class McDpo(LoraTrainer[McDpoOptions]):
         precision: str,
         *,
         seed: int,
-    ) -> torch.Tensor:
-        """Return log pi(H_c|x) of each candidate, float32 (batch,), in nats; differentiable.
+    ) -> Float[Tensor, " batch"]:
+        """Return log pi(H_c|x) of each candidate, float32, in nats; differentiable.
 
         The candidates of a prompt share its passes, which go through the model together.
 

@@ -22,7 +22,8 @@ from silmm_plugins.training.lora.lora_trainer import LoraTrainer
 from silmm_plugins.training.objectives.pair_batch import PairBatch
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.registration import Register
     from silmm_plugins.training.objectives.objective import Objective
@@ -32,7 +33,9 @@ __all__ = ["PairBatch", "PairLoss", "PairLossTrainer", "register_pair_loss"]
 class PairLoss(Protocol):
     """A loss of log-likelihoods: a plain function will do."""
 
-    def __call__(self, policy: torch.Tensor, batch: PairBatch, options: Any) -> torch.Tensor:
+    def __call__(
+        self, policy: Float[Tensor, " candidates"], batch: PairBatch, options: Any
+    ) -> Float[Tensor, " pairs"]:
         """Return the loss of each pair, (pairs,).
 
         Args:

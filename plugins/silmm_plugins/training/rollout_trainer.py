@@ -11,7 +11,8 @@ from silmm_plugins.training.lora.lora_options import RolloutOptions
 from silmm_plugins.training.lora.lora_trainer import LoraTrainer
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm_plugins.training.objectives.objective import Objective
     from silmm_plugins.training.objectives.rollout_objective import RolloutBatch
@@ -23,8 +24,8 @@ class RolloutTrainer(LoraTrainer[RolloutT]):
     """Trains LoRA weights on rollouts of a discrete model; a subclass says by which loss."""
 
     @abstractmethod
-    def loss(self, policy: torch.Tensor, batch: RolloutBatch) -> torch.Tensor:
-        """Return the loss of each image, (images,), from log pi of its tokens, (images, tokens), differentiable."""
+    def loss(self, policy: Float[Tensor, "images tokens"], batch: RolloutBatch) -> Float[Tensor, " images"]:
+        """Return the loss of each image from log pi of its tokens, differentiable."""
 
     def objective(self, job: TrainingJob, digest: str) -> Objective:
         """Return the loss of rolled-out images."""

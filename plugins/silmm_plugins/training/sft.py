@@ -11,7 +11,8 @@ from silmm_plugins.training.lora.lora_options import DistanceOptions, Likelihood
 from silmm_plugins.training.objectives.pair_batch import PairBatch
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.registration import Register
     from silmm_plugins.training.objectives.distance_objective import Distances
@@ -41,7 +42,7 @@ class Sft(DistanceTrainer[SftOptions]):
             return super().objective(job, digest)
         return likelihood_objective(job, chosen_nll, self.options, digest)
 
-    def loss(self, distances: Distances, gamma: float) -> torch.Tensor:  # noqa: ARG002 - for the metrics alone
+    def loss(self, distances: Distances, gamma: float) -> Float[Tensor, " pairs"]:  # noqa: ARG002 - for the metrics alone
         """Return each pair's k(H, H_w), (pairs,)."""
         return distances.policy[distances.chosen]
 
@@ -50,7 +51,9 @@ class Sft(DistanceTrainer[SftOptions]):
         return super().identity(job) if job.model.kind == "continuous" else {}
 
 
-def chosen_nll(policy: torch.Tensor, batch: PairBatch) -> torch.Tensor:
+def chosen_nll(
+    policy: Float[Tensor, " candidates"], batch: PairBatch
+) -> Float[Tensor, " pairs"]:
     """Return the chosen's mean negative log-likelihood of each pair, (pairs,), in nats per token."""
     from silmm_plugins.training import losses
 

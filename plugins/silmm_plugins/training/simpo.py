@@ -9,7 +9,8 @@ from silmm_plugins.training.lora.lora_options import LikelihoodOptions
 from silmm_plugins.training.pair_loss import PairBatch, register_pair_loss
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float
+    from torch import Tensor
 
     from silmm.contracts.registration import Register
 
@@ -25,7 +26,9 @@ class SimpoOptions(LikelihoodOptions):
     )
 
 
-def simpo(policy: torch.Tensor, batch: PairBatch, options: SimpoOptions) -> torch.Tensor:
+def simpo(
+    policy: Float[Tensor, " candidates"], batch: PairBatch, options: SimpoOptions
+) -> Float[Tensor, " pairs"]:
     """Return the loss of each pair, (pairs,), in nats; the reference counts in the metrics alone."""
     from silmm_plugins.training import losses
 

@@ -29,7 +29,7 @@ Key = tuple[str, str]
 
 @dataclass
 class AnswerStore:
-    """The answers of one judge, or another table of things found out once."""
+    """The answers of one judge, or another table of facts that are computed once."""
 
     folder: Path
     _rows: dict[Key, Any] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class AnswerStore:
         return len(self._rows)
 
     def __contains__(self, key: Key) -> bool:
-        """Say whether something is answered."""
+        """Return whether something is answered."""
         return key in self._rows
 
     def __getitem__(self, key: Key) -> Any:
@@ -79,7 +79,7 @@ class AnswerStore:
         self._loaded.add(path.name)
 
     def describe(self, identity: Mapping[str, Any]) -> None:
-        """Say in `identity.json`, for people, whose answers these are."""
+        """Write into `identity.json`, for people, whose answers these are."""
         path = self.folder / "identity.json"
         if not path.is_file():
             atomic_write(path, to_json(identity))

@@ -64,7 +64,7 @@ def check_ability(judge: Judge, role: str, name: str) -> None:
 
 
 def _can(judge: Judge, method: str) -> bool:
-    """Say whether a judge has a method, or one that its answers can be computed from."""
+    """Return whether a judge has a method, or one that its answers can be computed from."""
     methods = (method, "yes_no") if method == "p_yes" else (method,)
     return any(callable(getattr(judge, name, None)) for name in methods)
 

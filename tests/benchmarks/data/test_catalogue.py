@@ -11,7 +11,7 @@ from silmm_benchmarks.judges.weight_files import PULLED, WEIGHTS, locate, weight
 
 from silmm.registry.registry import Registry
 
-BENCHMARKS = ("dpg-bench", "t2i-compbench", "tifa")
+BENCHMARKS = ("dpg-bench", "geneval", "t2i-compbench", "tifa")
 
 
 def data_set(name):
@@ -47,8 +47,8 @@ def test_every_pulled_judge_finds_its_files_where_they_come(tmp_path, monkeypatc
     check_files(tmp_path / "mplug")
 
 
-def test_the_three_benchmarks_are_in_the_catalogue():
-    """`silmm data pull t2i-compbench tifa dpg-bench` knows its names, and each has a loader that counts."""
+def test_the_benchmarks_are_in_the_catalogue():
+    """`silmm data pull geneval t2i-compbench tifa dpg-bench` knows its names, and each has a loader that counts."""
     assert {name for name, source in CATALOGUE.items() if source.benchmark} == {*BENCHMARKS}
 
 
@@ -59,6 +59,14 @@ def test_the_official_prompts_of_t2i_compbench_fit(official_data, tmp_path):
     reports = data_set("t2i-compbench").check(tmp_path)
     assert set(states(reports).values()) == {"ok"}
     assert reports[-1].detail.startswith("2,400 prompts")
+
+
+def test_the_official_prompts_of_geneval_fit(official_data, tmp_path):
+    """The published file has the listed hash, and the loader counts 553 prompts for 2,212 images."""
+    shutil.copy(official_data("geneval/evaluation_metadata.jsonl"), tmp_path)
+    reports = data_set("geneval").check(tmp_path)
+    assert set(states(reports).values()) == {"ok"}
+    assert reports[-1].detail.startswith("553 prompts for 2,212 images")
 
 
 def test_the_official_captions_of_tifa_fit(official_data, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from silmm_benchmarks.benchmark_options import DpgBenchOptions
 from silmm_benchmarks.dpg_bench.benchmark import L1, DpgBench
 from silmm_benchmarks.dpg_bench.official_outputs import detail_lines, image_line, summary
 from silmm_benchmarks.dpg_bench.rules import masked, score_crop
@@ -16,7 +17,7 @@ from silmm_benchmarks.dpg_bench.rules import masked, score_crop
 from silmm.contracts.benchmarks import Item, JudgedImage, Mode
 from silmm.errors import DataError
 
-BENCH = DpgBench(official=False, images=2)
+BENCH = DpgBench(DpgBenchOptions(custom=True, images=2))
 KINDS = ("entity - whole", "entity - part", "attribute - color", "relation - spatial", "global -")
 
 

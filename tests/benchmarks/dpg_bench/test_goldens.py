@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silmm_benchmarks.benchmark_options import DpgBenchOptions
 from silmm_benchmarks.dpg_bench.benchmark import L1, DpgBench
 from silmm_benchmarks.dpg_bench.questions import load_items
 from silmm_benchmarks.dpg_bench.rules import LostQuestionError, score_crop
@@ -49,7 +50,7 @@ def _run(golden: Mapping[str, Any], table: Path, images: int, mode: Mode) -> tup
     dict[str, list[float]], list[Column], dict[str, str]
 ]:  # fmt: skip
     """Score the recorded answers: crop scores of each item, columns, and what failed."""
-    benchmark = DpgBench(images=images, official=False)
+    benchmark = DpgBench(DpgBenchOptions(images=images, custom=True))
     items = benchmark.items(table)
     crops: dict[str, list[float]] = {}
     failed: dict[str, str] = {}

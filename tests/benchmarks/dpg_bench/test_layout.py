@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
+from silmm_benchmarks.benchmark_options import DpgBenchOptions
 from silmm_benchmarks.dpg_bench.benchmark import DpgBench
 
 from silmm.bench.images import open_rgb
@@ -45,7 +47,7 @@ def test_a_grid_is_cut_row_by_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("images", [1, 2, 3, 4])
 def test_fewer_images_have_smaller_grids(tmp_path: Path, images: int) -> None:
     """With pic-num 1 to 4 what is joined is found again, whole."""
-    benchmark = DpgBench(images=images)
+    benchmark = DpgBench(DpgBenchOptions(images=images))
     parts = [Image.new("RGB", (8, 8), color) for color in COLORS[:images]]
     benchmark.join(parts).save(benchmark.target(tmp_path, ITEMS[0], 0))
     found = benchmark.find(tmp_path, [ITEMS[0]])
@@ -57,7 +59,7 @@ def test_fewer_images_have_smaller_grids(tmp_path: Path, images: int) -> None:
 def test_official_grids_with_fewer_images_asked_for(tmp_path: Path) -> None:
     """pic-num 1 with a resolution takes the first quarter of a full grid, as the official script does."""
     _save(tmp_path / "a.png", 16, 16)
-    found = DpgBench(images=1, resolution=8).find(tmp_path, [ITEMS[1]])
+    found = DpgBench(DpgBenchOptions(images=1, resolution=8)).find(tmp_path, [ITEMS[1]])
     assert [image.box for image in found.images] == [(0, 0, 8, 8)]
 
 
@@ -80,7 +82,8 @@ def test_a_grid_of_another_size_is_named(tmp_path: Path) -> None:
     _save(tmp_path / "b.png", 16, 16)
     _save(tmp_path / "c.png", 8, 8)
     assert _kinds(tmp_path) == {("wrong-size", "c.png")}
-    assert _kinds(tmp_path, DpgBench(resolution=4)) == {("wrong-size", "a.png"), ("wrong-size", "b.png")}
+    wrong = {("wrong-size", "a.png"), ("wrong-size", "b.png")}
+    assert _kinds(tmp_path, DpgBench(DpgBenchOptions(resolution=4))) == wrong
     problem = DpgBench().find(tmp_path, ITEMS).problems[0]
     assert problem.what == "Is 8x8, not 16x16 (4 images of side 8)."
 
@@ -107,10 +110,10 @@ def test_unreadable_files_and_bombs_are_named(tmp_path: Path) -> None:
 
 def test_options_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     """Five images, a side of nothing, oblong parts and a missing folder are errors."""
-    with pytest.raises(UsageError, match="a grid holds 1 to 4"):
-        DpgBench(images=5)
-    with pytest.raises(UsageError, match="side from 1"):
-        DpgBench(resolution=0).find(tmp_path, ITEMS)
+    with pytest.raises(ValidationError, match="less than or equal to 4"):
+        DpgBenchOptions(images=5)
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        DpgBenchOptions(resolution=0)
     with pytest.raises(UsageError, match="8x8, 8x9"):
         DpgBench().join([Image.new("RGB", (8, 8)), Image.new("RGB", (8, 9))])
     with pytest.raises(DataError, match="not a folder"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silmm_benchmarks.benchmark_options import DpgBenchOptions
 from silmm_benchmarks.data.text import LONGEST_PROMPT
 from silmm_benchmarks.dpg_bench.benchmark import DpgBench
 from silmm_benchmarks.dpg_bench.official_data import FILES, QUESTIONS
@@ -82,8 +83,8 @@ def test_questions_come_with_parents_and_categories(table: Callable[..., Path]) 
         ([_line("a", question=" ")], "line 2: the question is ' '"),
         ([_line("a", text="x" * (LONGEST_PROMPT + 1))], "line 2: the prompt has 10001 characters"),
         ([_line("a", text="x" * 200_000)], "line 2: broken CSV (field larger than field limit"),
-        ([_line("a"), "b,only two\n"], "line 3: not one field a column"),
-        ([_line("a").rstrip() + ",more\n"], "line 2: not one field a column"),
+        ([_line("a"), "b,only two\n"], "line 3: not one field per column"),
+        ([_line("a").rstrip() + ",more\n"], "line 2: not one field per column"),
         (['a,"unfinished,dog\n'], "line 2: broken CSV"),
         ([], "holds no question"),
     ],
@@ -134,7 +135,7 @@ def test_prompt_files_replace_the_tables_texts(table: Callable[..., Path], tmp_p
     table(_line("a"), _line("b"))
     (tmp_path / "prompts").mkdir()
     (tmp_path / "prompts" / "a.txt").write_text("the long prompt\n", encoding="utf-8")
-    benchmark = DpgBench(official=False)
+    benchmark = DpgBench(DpgBenchOptions(custom=True))
     with pytest.raises(DataError, match="'b' has no prompt file"):
         benchmark.items(tmp_path)
     (tmp_path / "prompts" / "b.txt").write_text("other", encoding="utf-8")

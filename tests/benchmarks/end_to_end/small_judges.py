@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from silmm_benchmarks.data.geneval_names import LABELS
+from silmm_benchmarks.geneval.prompts import RENAMED
+from silmm_benchmarks.judges.clip_colours import region_crop
+from silmm_benchmarks.judges.run_length import encode_mask
+
 from silmm import hookimpl
+from silmm.contracts.judges import Detections, Region
 from silmm.contracts.options import NoOptions, Options, option
+from tests.benchmarks.geneval import golden_recipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -17,6 +25,8 @@ if TYPE_CHECKING:
     from silmm.contracts.registration import Register
 
 SILMM_PLUGIN_API = 2
+COCO_LABELS = {name: label for label, name in RENAMED.items()}
+"""GenEval's class → COCO's label, where they differ."""
 
 
 class FolderOptions(Options):
@@ -37,6 +47,54 @@ class RecordedAnswers:
 
     def answer(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[list[str]]:
         return [[self._answers[question.text] for question in asked] for asked in questions]
+
+
+class ShapesAnswers:
+    """A VQA judge of the shapes world: yes or no, always right."""
+
+    identity: Mapping[str, str] = {"judge": "shapes-answers"}
+
+    def answer(self, images: Sequence[Image], questions: Sequence[Sequence[Question]]) -> list[list[str]]:
+        from silmm_benchmarks.shapes.shapes_judge import ShapesJudge
+
+        pairs = ShapesJudge().yes_no(images, [[question.text for question in asked] for asked in questions])
+        return [["yes" if yes else "no" for yes, _ in rows] for rows in pairs]
+
+
+class PaintedObjects:
+    """A detector that knows the painted images of GenEval's recording, and gives the objects of the recording."""
+
+    labels = LABELS
+    identity: Mapping[str, str] = {"judge": "painted"}
+
+    def __init__(self, path: Path) -> None:
+        self._objects = {}
+        for case in json.loads(path.read_text())["end_to_end"]:
+            image, masks = golden_recipe.painted(case)
+            shapes = case["painted"]
+            self._objects[image.tobytes()] = Detections(
+                labels=tuple(COCO_LABELS.get(shape[0], shape[0]) for shape in shapes),
+                scores=np.array([shape[6] for shape in shapes], dtype=np.float32),
+                boxes=np.array([shape[2:6] for shape in shapes], dtype=np.float32).reshape(-1, 4),
+                frame=image.size,
+                masks=tuple(map(encode_mask, masks)) if case["with_mask"] else (),
+            )
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        nothing = Detections((), np.zeros(0, np.float32), np.zeros((0, 4), np.float32), (1, 1))
+        return [self._objects.get(image.tobytes(), nothing) for image in images]
+
+
+class PaletteColours:
+    """Names the colour of the recording's palette that is nearest to the mean of an object's crop."""
+
+    identity: Mapping[str, str] = {"judge": "palette"}
+
+    def colours(self, images: Sequence[Image], regions: Sequence[Sequence[Region]]) -> list[list[str]]:
+        return [
+            [golden_recipe.nearest_colour(region_crop(image, region)) for region in of_image]
+            for image, of_image in zip(images, regions, strict=True)
+        ]
 
 
 def _unidet(which: str, options: FolderOptions) -> Any:
@@ -81,6 +139,14 @@ def _recorded(options: FolderOptions) -> Any:
     return RecordedAnswers(Path(options.weights))
 
 
+def _painted(options: FolderOptions) -> Any:
+    return PaintedObjects(Path(options.weights))
+
+
+def _palette(_: NoOptions) -> Any:
+    return PaletteColours()
+
+
 @hookimpl
 def silmm_register_judges(register: Register) -> None:
     """Register them."""
@@ -88,4 +154,7 @@ def silmm_register_judges(register: Register) -> None:
     register("tiny-rs50", _rs50, summary="UniDet ResNeSt-50, narrow, recipe weights", options=FolderOptions)
     register("tiny-clip", _clip, summary="open_clip's CLIP on random weights")
     register("coco", _coco, summary="MobileNet-SSD trained on COCO")
+    register("shapes-answers", lambda _: ShapesAnswers(), summary="exact answers about the shapes world")
+    register("painted", _painted, summary="the objects of GenEval's recording", options=FolderOptions)
+    register("palette", _palette, summary="colours of GenEval's recording")
     register("recorded", _recorded, summary="the answers of a published result", options=FolderOptions)

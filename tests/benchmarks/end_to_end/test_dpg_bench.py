@@ -114,7 +114,7 @@ def test_killed_while_it_judges_the_same_command_goes_on(
     assert whole.exit_code == 0, whole.stderr
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "silmm_cli", "bench", *map(str, words(data, grids, weights)),
-               "--set", "vqa.batch=3", "--out", str(out)]
+               "--set", "vqa.batch_size=3", "--out", str(out)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (plugin, REPOSITORY)))}
     nowhere = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=nowhere, stderr=nowhere, env=environment) as run:
@@ -124,7 +124,7 @@ def test_killed_while_it_judges_the_same_command_goes_on(
         run.send_signal(signal.SIGKILL)
     assert not list(out.glob("*.json"))
     kept = parts(out)
-    again = bench(*words(data, grids, weights), "--set", "vqa.batch=16", out="killed")
+    again = bench(*words(data, grids, weights), "--set", "vqa.batch_size=16", out="killed")
     assert again.exit_code == 0, again.stderr
     assert kept.items() <= parts(out).items()
     assert results(out) == results(tmp_path / "whole")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 
 from tests.benchmarks.end_to_end.conftest import Done
@@ -53,7 +54,7 @@ def composed(things: Sequence[str]) -> Image.Image:
 
 def compose(data: Path, folder: Path, which: int) -> Path:
     """Sample the right (0) or the wrong (1) image of every prompt, ten times as the benchmark wants it."""
-    benchmark = T2ICompBench(official=False)
+    benchmark = T2ICompBench(OfficialOptions(custom=True))
     for item in benchmark.items(data / "t2i-compbench"):
         image = composed({**SPATIAL, **NUMERACY}[item.prompt][which])
         first = benchmark.target(folder, item, 0)

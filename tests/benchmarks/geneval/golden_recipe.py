@@ -138,3 +138,10 @@ def painted(case: Mapping[str, Any]) -> tuple[Image.Image, list[np.ndarray]]:
         image[inside] = np.array(PALETTE[colour]) + noise
         masks.append(inside)
     return Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)), masks
+
+
+def nearest_colour(crop: Image.Image) -> str:
+    """Stand in for CLIP as the recording does: the palette colour nearest to the mean of a crop."""
+    mean = np.asarray(crop, dtype=np.float64).mean((0, 1))
+    distance = {name: float(((mean - colour) ** 2).sum()) for name, colour in PALETTE.items()}
+    return min(distance, key=lambda name: distance[name])

@@ -52,7 +52,10 @@ def test_only_the_objects_that_a_colour_clause_takes_are_asked_about() -> None:
     assert CUSTOM.follow_up(RED_CAR, {"detector": [_detections(("dog", 0, 0.9))]}) == ()
     assert CUSTOM.follow_up(_item([{"class": "car", "count": 1}]), {"detector": [found]}) == ()
     assert CUSTOM.follow_up(RED_CAR, {}) == ()
-    assert [request.judge for request in CUSTOM.requests(RED_CAR)] == ["detector"]
+    assert [(request.judge, request.queries) for request in CUSTOM.requests(RED_CAR)] == [
+        ("detector", ()), ("colours", ()),
+    ]  # fmt: skip
+    assert [request.judge for request in CUSTOM.requests(_item([{"class": "car", "count": 1}]))] == ["detector"]
 
 
 def test_a_detector_without_masks_gives_boxes() -> None:

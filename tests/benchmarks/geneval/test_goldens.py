@@ -125,13 +125,6 @@ def test_images_are_equal(golden: Mapping[str, Any]) -> None:
         assert asked == case["color_calls"], case
 
 
-def _nearest_colour(image: Any, region: Region) -> str:
-    """Stand in for CLIP as the recording does: the palette colour nearest to the mean of the crop."""
-    mean = np.asarray(region_crop(image, region), dtype=np.float64).mean((0, 1))
-    distance = {name: float(((mean - colour) ** 2).sum()) for name, colour in golden_recipe.PALETTE.items()}
-    return min(distance, key=lambda name: distance[name])
-
-
 def test_painted_images_go_through_benchmark_and_crops_alike(golden: Mapping[str, Any], tmp_path: Path) -> None:
     """From detections with masks over crops to verdict, reason and the official line of an image."""
     for case in golden["end_to_end"]:
@@ -153,7 +146,7 @@ def test_painted_images_go_through_benchmark_and_crops_alike(golden: Mapping[str
                 Region(query["label"], tuple(query["box"]), tuple(query["frame"]), query["mask"])
                 for query in request.queries
             ]
-            answers[request.judge] = [_nearest_colour(image, region) for region in regions]
+            answers[request.judge] = [golden_recipe.nearest_colour(region_crop(image, region)) for region in regions]
         judged = JudgedImage(item, 0, answers)
         numbers = benchmark.score(judged, Mode.OFFICIAL)
         assert numbers["correct"] == case["correct"], case

@@ -56,5 +56,5 @@ def test_a_question_without_choices_is_told(matcher):
 
 def test_matching_does_not_depend_on_the_batch(tiny, matcher):
     """Embeddings in batches of one equal those in one batch of unequal lengths."""
-    single = MpnetMatcher.load(MatcherOptions(weights=str(tiny("mpnet")), batch=1, device="cpu"))
+    single = MpnetMatcher.load(MatcherOptions(weights=str(tiny("mpnet")), batch_size=1, device="cpu"))
     np.testing.assert_allclose(single.embed(TEXTS), matcher.embed(TEXTS), atol=1e-6)

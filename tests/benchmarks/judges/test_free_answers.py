@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
-from silmm_benchmarks.judges.options import JudgeOptions
-from silmm_benchmarks.judges.registration import _vqa
 from silmm_benchmarks.judges.vqa.blip2_answers import prompt
 
 from silmm.contracts.judges import Question, VqaJudge
+from silmm.registry.registry import Registry
 
 NAMES = {"blip": "blip-vqa-large", "git": "git-base", "vilt": "vilt", "blip2": "blip2-flant5xl"}
 MODELS = {"blip": ("blip_converted", 32, 60), "git": ("git",), "vilt": ("vilt",), "blip2": ("blip2",)}
@@ -35,8 +32,8 @@ def judge(tiny, family):
 
 def load(tiny, family, **options):
     """Load a judge as the registry does."""
-    build = partial(_vqa, family, NAMES[family])
-    return build(JudgeOptions(weights=str(tiny(*MODELS[family])), device="cpu", **options))
+    given = {"weights": str(tiny(*MODELS[family])), "device": "cpu", **options}
+    return Registry.load().build("judge", NAMES[family], given)
 
 
 def test_answers_do_not_depend_on_the_batch(judge, images):
@@ -49,7 +46,7 @@ def test_answers_do_not_depend_on_the_batch(judge, images):
 
 def test_the_batch_size_changes_nothing(tiny, family, images):
     """Images seen one by one and all at once are answered alike."""
-    one, many = (load(tiny, family, batch=size).answer(images, QUESTIONS) for size in (1, 8))
+    one, many = (load(tiny, family, batch_size=size).answer(images, QUESTIONS) for size in (1, 8))
     assert one == many
 
 

@@ -155,7 +155,7 @@ def test_weights_that_are_not_there(name: str, tmp_path: Path, monkeypatch: pyte
     assert str(tmp_path) in failed[0]["detail"]
     assert "https://" in failed[0]["detail"]
     assert ("silmm data pull" in failed[0]["detail"]) is (name != "vilt")  # no data set of its own
-    assert failed[1]["detail"] == "does not load, for a reason told above"
+    assert failed[1]["detail"] == "does not load, for the reason above"
 
 
 def test_every_judge_of_the_package_has_a_prober() -> None:

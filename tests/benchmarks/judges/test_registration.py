@@ -19,7 +19,7 @@ def test_every_judge_of_an_open_library_is_registered():
         assert official, name
 
 
-@pytest.mark.parametrize("name", sorted(OURS - {"base-model", "mpnet-match"}))
+@pytest.mark.parametrize("name", sorted(OURS - {"base-model", "mask2former", "mpnet-match"}))
 def test_every_judge_has_the_common_options(name):
     """Weights, device, precision and batch size can be set for each."""
     fields = Registry.load().entry("judge", name).options.model_fields

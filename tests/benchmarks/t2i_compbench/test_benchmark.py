@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 from silmm_benchmarks.t2i_compbench.columns import GROUPS, TITLES
 from silmm_benchmarks.t2i_compbench.rules.image_scores import CLIP, DEPTH, DETECTOR, DETECTOR_2D, YES_NO
@@ -38,7 +39,7 @@ def answers(item: Item, benchmark: T2ICompBench, **others: Sequence[Any]) -> dic
 def benchmark() -> T2ICompBench:
     """Give the benchmark for own prompts."""
     pytest.importorskip("spacy")
-    return T2ICompBench(official=False)
+    return T2ICompBench(OfficialOptions(custom=True))
 
 
 def scored(benchmark: T2ICompBench, items: Sequence[Item], mode: Mode, without: Sequence[str] = ()) -> Any:
@@ -170,7 +171,7 @@ def test_ceilings_are_noted_for_all_official_prompts_and_official_rules_alone() 
     scores = [(item, 0, {"score": 0.5}) for item in items]
     (official,) = T2ICompBench().columns(items, scores, Mode.OFFICIAL)
     (fixed,) = T2ICompBench().columns(items, scores, Mode.FIXED)
-    (own,) = T2ICompBench(official=False).columns(items, scores, Mode.OFFICIAL)
+    (own,) = T2ICompBench(OfficialOptions(custom=True)).columns(items, scores, Mode.OFFICIAL)
     (subset,) = T2ICompBench().columns(items[:9], scores[:9], Mode.OFFICIAL)
     assert "0.667" in official.note
     assert not (fixed.note or own.note or subset.note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.t2i_compbench.benchmark import T2ICompBench
 from silmm_benchmarks.t2i_compbench.official_data import FILES
 from silmm_benchmarks.t2i_compbench.prompts.prompt_files import CATEGORIES, files_read
@@ -39,14 +40,14 @@ def test_other_counts_are_refused_unless_asked_for(data: Path) -> None:
     """Two prompts are not the benchmark; as own prompts they are read."""
     with pytest.raises(DataError, match=r"color_val\.txt has 2 prompts instead of 300"):
         T2ICompBench().items(data, ["color"])
-    items = T2ICompBench(official=False).items(data, ["numeracy"])
+    items = T2ICompBench(OfficialOptions(custom=True)).items(data, ["numeracy"])
     assert [item.details["wanted"] for item in items] == [[["dog", 2], ["cat", 1]]]
 
 
 def test_own_prompts_may_have_fewer_categories(data: Path) -> None:
     """Without categories, those that have a file are read; the protocol says that they are own ones."""
     pytest.importorskip("spacy")
-    benchmark = T2ICompBench(official=False)
+    benchmark = T2ICompBench(OfficialOptions(custom=True))
     items = benchmark.items(data)
     assert [item.id for item in items if item.category == "complex"] == ["complex/0000", "complex/0001"]
     assert [item.details["group"] for item in items if item.category == "complex"] == ["spatial", "action"]
@@ -70,30 +71,30 @@ def test_prompts_that_cannot_name_a_image_are_refused(data: Path, content: str, 
     """Paths, separators, control signs, blank lines, repetitions and long prompts name file and line."""
     (data / "color_val.txt").write_text(content)
     with pytest.raises(DataError, match=message):
-        T2ICompBench(official=False).items(data, ["color"])
+        T2ICompBench(OfficialOptions(custom=True)).items(data, ["color"])
 
 
 def test_broken_files_are_refused(data: Path) -> None:
     """Bytes that are no text, a line of another form and a missing file are told by name."""
     (data / "color_val.txt").write_bytes(b"a dog\xff")
     with pytest.raises(DataError, match=r"color_val\.txt is not UTF-8"):
-        T2ICompBench(official=False).items(data, ["color"])
+        T2ICompBench(OfficialOptions(custom=True)).items(data, ["color"])
     (data / "new_objects.txt").write_text("dog - dogs\ncat cats\n")
     with pytest.raises(DataError, match=r"new_objects\.txt, line 2"):
-        T2ICompBench(official=False).items(data, ["numeracy"])
+        T2ICompBench(OfficialOptions(custom=True)).items(data, ["numeracy"])
     with pytest.raises(DataError, match=r"shape_val\.txt cannot be read"):
-        T2ICompBench(official=False).items(data, ["shape"])
+        T2ICompBench(OfficialOptions(custom=True)).items(data, ["shape"])
 
 
 def test_an_unknown_category_is_refused(data: Path) -> None:
     """A misspelt category is answered with the nearest one."""
     with pytest.raises(UsageError, match="did you mean 'color'"):
-        T2ICompBench(official=False).items(data, ["colour"])
+        T2ICompBench(OfficialOptions(custom=True)).items(data, ["colour"])
 
 
 def test_a_prompt_that_a_rule_cannot_read_fails_alone(data: Path) -> None:
     """A number before a singular, where the official script stops, leaves out that prompt with its reason."""
     (data / "numeracy_val.txt").write_text("two dog\ntwo dogs")
-    first, second = T2ICompBench(official=False).items(data, ["numeracy"])
+    first, second = T2ICompBench(OfficialOptions(custom=True)).items(data, ["numeracy"])
     assert "'two' stands before the singular 'dog'" in first.details["failed"]
     assert "failed" not in second.details

@@ -21,7 +21,7 @@ OWN = "a purple walrus on the left of a wooden violin"
 
 def shipped() -> str:
     """Read the table as it is installed."""
-    return (resources.files("silmm_benchmarks.t2i_compbench") / TABLE).read_text(encoding="utf-8")
+    return (resources.files("silmm_benchmarks.t2i_compbench.prompts") / TABLE).read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.tifa.benchmark import Tifa
 from silmm_benchmarks.tifa.question_filter import parse_reply
 from silmm_benchmarks.tifa.questions import TYPES
@@ -16,7 +17,7 @@ from silmm_benchmarks.tifa.rules import official_result
 from silmm.contracts.benchmarks import Item, JudgedImage, Mode
 from silmm.errors import DataError
 
-TIFA = Tifa(official=False)
+TIFA = Tifa(OfficialOptions(custom=True))
 
 
 def _item(key: str, rows: list[tuple[str, str]]) -> Item:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.tifa.benchmark import Tifa
 from silmm_benchmarks.tifa.question_filter import answers_agree, keep_answerable, token_f1
 from silmm_benchmarks.tifa.questions import from_questions
@@ -67,7 +68,7 @@ def test_columns_equal_the_official_script(goldens: Path) -> None:
 
 def _columns(case: Mapping[str, Any]) -> dict[str, Any]:
     """Answer with what was recorded; a recorded choice that is none of the choices stays a wrong answer."""
-    benchmark = Tifa(official=False)
+    benchmark = Tifa(OfficialOptions(custom=True))
     items = from_questions(case["questions"], "golden")
     rows = []
     for item in items:
@@ -97,7 +98,7 @@ def test_the_published_sample_result(official_data: OfficialData) -> None:
 def test_the_published_sample_through_the_benchmark(official_data: OfficialData) -> None:
     """Raw answers, follow-up to the matcher, scores and columns of the sample give 0.8125 and its types."""
     published = json.loads(official_data("tifa/sample_evaluation_result.json").read_text())
-    benchmark = Tifa(official=False)
+    benchmark = Tifa(OfficialOptions(custom=True))
     items = benchmark.items(official_data("tifa/sample_question_answers.json"))
     rows, matched = [], 0
     for item in items:

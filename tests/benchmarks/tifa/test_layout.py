@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.tifa.benchmark import Tifa
 
 from silmm.contracts.benchmarks import Item
@@ -81,7 +82,7 @@ def test_what_is_generated_is_found(tmp_path: Path) -> None:
 def test_the_official_sample_layout(official_data: OfficialData) -> None:
     """The sample's JSON of paths is read as the official script reads it."""
     place = official_data("tifa/sample_imgs.json").parent
-    items = Tifa(official=False).items(place / "sample_question_answers.json")
+    items = Tifa(OfficialOptions(custom=True)).items(place / "sample_question_answers.json")
     names = json.loads((place / "sample_imgs.json").read_text())
     found = Tifa().find(place / "sample_images", items)
     assert {image.item: image.path.name for image in found.images} == names

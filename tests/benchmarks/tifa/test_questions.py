@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from silmm_benchmarks.benchmark_options import OfficialOptions
 from silmm_benchmarks.data.text import LONGEST_PROMPT
 from silmm_benchmarks.tifa.benchmark import Tifa
 from silmm_benchmarks.tifa.official_data import FILES, QUESTIONS, TEXTS
@@ -50,12 +51,12 @@ def test_captions_come_with_their_questions_in_the_captions_order(folder: Callab
     (data / TEXTS).write_text(json.dumps([
         {"id": 7, "caption": "caption of 7"}, {"id": "coco_1", "caption": "caption of coco_1"},
     ]))  # fmt: skip
-    items = Tifa(official=False).items(data)
+    items = Tifa(OfficialOptions(custom=True)).items(data)
     assert [(item.id, item.category, item.images) for item in items] == [
         ("7", "free-form", 1), ("coco_1", "coco", 1),
     ]  # fmt: skip
     assert [row["question"] for row in items[1].details["questions"]] == ["is this a dog?", "is it red?"]
-    assert [item.id for item in Tifa(official=False).items(data, ["coco"])] == ["coco_1"]
+    assert [item.id for item in Tifa(OfficialOptions(custom=True)).items(data, ["coco"])] == ["coco_1"]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_captions_come_with_their_questions_in_the_captions_order(folder: Callab
         ({"question": 5}, "row 2: the question is 5"),
         ({"caption": "x" * (LONGEST_PROMPT + 1)}, "row 2: the caption has 10001 characters"),
         ({"caption": "another"}, "row 2: the id 'coco_1' has another caption"),
-        ({"question": "a \ud800 b"}, "row 2: the question holds a character that is no text"),
+        ({"question": "a \ud800 b"}, "row 2: the question holds a character that is not text"),
         ({"choices": "yes"}, "row 2: choices are 'yes'"),
         ({"choices": []}, "row 2: choices are"),
         ({"choices": [1, 2]}, "row 2: choices are"),
@@ -96,7 +97,7 @@ def test_a_bad_question_is_named_by_row(
         ([_row("a")], [{"id": k, "caption": f"caption of {k}"} for k in "aa"], "row 2: the id 'a' comes"),
         ([_row("a")], [{"id": k, "caption": f"caption of {k}"} for k in "ab"], "no question about caption"),
         ('[{"id": "a",', None, "broken JSON at line 1, column 13"),
-        ("[" * 100_000, None, "is no data file"),
+        ("[" * 100_000, None, "is not a data file"),
         ({"id": "a"}, [], "expected a list of rows, not dict"),
         ([["a"]], [], "row 1: ['a'] is not an object"),
     ],
@@ -135,7 +136,7 @@ def test_other_counts_than_the_official_ones_are_refused(folder: Callable[..., P
 def test_an_unknown_subset_is_a_usage_error(folder: Callable[..., Path]) -> None:
     """Asking for a category that TIFA does not have names those that it has."""
     with pytest.raises(UsageError, match="no category 'color'; it has coco, free-form"):
-        Tifa(official=False).items(folder([_row()]), ["color"])
+        Tifa(OfficialOptions(custom=True)).items(folder([_row()]), ["color"])
 
 
 def test_the_official_captions(official_data: OfficialData) -> None:

@@ -13,8 +13,8 @@ from silmm_plugins.models.tiny import language_model as tiny_language_model
 from silmm_plugins.models.tiny.language_model import SPLIT
 from silmm_plugins.models.tiny.options import verify
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import TinyDiscreteLM
 from silmm_plugins.models.tiny_discrete.model import TinyDiscrete
 from silmm_plugins.models.tiny_discrete.options import DEFAULTS, WEIGHTS
 
@@ -45,12 +45,12 @@ ATOL = 2e-4  # float32 sums in another order, after six layers
 def model():
     """A model of the real architecture with random weights, sharpened so that choices matter."""
     torch.manual_seed(0)
-    language_model = LanguageModel(
+    language_model = TinyDiscreteLM(
         Vocabulary(WORDS), hidden=32, layers=2, heads=2, mlp=48, codes=20
     )
     with torch.no_grad():
         language_model.backbone.get_input_embeddings().weight *= 20
-    tokenizer = ImageTokenizer(20)
+    tokenizer = TinyImageTokenizer(20)
     tokenizer.codebook[:] = torch.rand(20, 48)
     return TinyDiscrete(language_model, tokenizer)
 

@@ -76,7 +76,7 @@ def _fitting(path: Path, table: Mapping[str, Tensor], wanted: Mapping[str, Tenso
 
 
 def recognised(names: Iterable[str]) -> str:
-    """Say what a file seems to be, by its names."""
+    """Return what a file seems to be, by its names."""
     listed = list(names)
     if any(name.startswith("model.pixel_level_module.") for name in listed):
         return (

@@ -1,4 +1,4 @@
-"""mPLUG's beam search (docs/spec/benchmarks.md 4.2), which is not the usual one.
+"""mPLUG's beam search (docs/spec/benchmarks.md 4.2), which differs from the usual one.
 
 A beam that writes [SEP] is recorded and goes on living; the search of a question ends when its best beam
 has just written [SEP], and then all its beams are recorded. Recorded hypotheses are ranked by the sum of
@@ -40,7 +40,7 @@ class Writer(Protocol):
 
     @property
     def keep(self) -> Callable[[Tensor, Tensor], None]:
-        """Go on with some questions, whose beams continue given parents."""
+        """Continue with some questions, whose beams continue the parents."""
         ...
 
 
@@ -61,7 +61,7 @@ def beam_search(writer: Writer, beams: int, max_length: int, min_length: int) ->
         DataError: logits are not finite.
     """
     device, owners = writer.device, list(range(writer.questions))
-    found: list[list[Hypothesis]] = [[] for _ in owners]
+    hypotheses: list[list[Hypothesis]] = [[] for _ in owners]
     sequences = torch.full((len(owners), 1, 1), START, device=device)
     # All beams are equal at first, so one of them stands for all.
     sums = torch.zeros((len(owners), 1), device=device)
@@ -73,21 +73,21 @@ def beam_search(writer: Writer, beams: int, max_length: int, min_length: int) ->
         if step < min_length:
             log_p[..., END] = -1e20
         penalty = ((5.0 + (step + 1)) / 6.0) ** 0.6
-        scores, places = ((log_p + sums[..., None]) / penalty).flatten(1).topk(beams)
+        scores, flat_indices = ((log_p + sums[..., None]) / penalty).flatten(1).topk(beams)
         sums = scores * penalty
-        parents, words = places // logits.shape[-1], places % logits.shape[-1]
+        parents, words = flat_indices // logits.shape[-1], flat_indices % logits.shape[-1]
         sequences = torch.cat([_of_parents(sequences, parents), words[..., None]], dim=-1)
 
         ended = words == END if step + 1 < max_length else torch.ones_like(words, dtype=torch.bool)
         over = ended[:, 0]
-        _record(found, owners, ended | over[:, None], scores, sequences)
+        _record(hypotheses, owners, ended | over[:, None], scores, sequences)
         going = (~over).nonzero()[:, 0]
         if not len(going):
             break
         owners = [owners[row] for row in going.tolist()]
         sums, sequences = sums[going], sequences[going]
         writer.keep(going, parents[going])
-    return [sorted(one, key=lambda each: each.score, reverse=True)[:beams] for one in found]
+    return [sorted(ranked, key=lambda hypothesis: hypothesis.score, reverse=True)[:beams] for ranked in hypotheses]
 
 
 def _of_parents(sequences: Tensor, parents: Tensor) -> Tensor:
@@ -95,11 +95,11 @@ def _of_parents(sequences: Tensor, parents: Tensor) -> Tensor:
 
 
 def _record(
-    found: list[list[Hypothesis]], owners: list[int], chosen: Tensor, scores: Tensor, sequences: Tensor
+    hypotheses: list[list[Hypothesis]], owners: list[int], chosen: Tensor, scores: Tensor, sequences: Tensor
 ) -> None:
     for row, beam in chosen.nonzero().tolist():
         tokens = tuple(sequences[row, beam].tolist())
-        found[owners[row]].append(Hypothesis(float(scores[row, beam]), tokens))
+        hypotheses[owners[row]].append(Hypothesis(float(scores[row, beam]), tokens))
 
 
 def _check(logits: Tensor) -> None:

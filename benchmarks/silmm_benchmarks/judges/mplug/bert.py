@@ -25,13 +25,13 @@ class Embeddings(nn.Module):
 
     def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
         """Map tokens (…, length), the first of them at position `start`, to (…, length, hidden)."""
-        places = torch.arange(start, start + tokens.shape[-1], device=tokens.device)
+        positions = torch.arange(start, start + tokens.shape[-1], device=tokens.device)
         summed = self.word_embeddings(tokens) + self.token_type_embeddings.weight[0]
-        return self.LayerNorm(summed + self.position_embeddings(places))  # type: ignore[no-any-return]
+        return self.LayerNorm(summed + self.position_embeddings(positions))  # type: ignore[no-any-return]
 
 
 class Projections(nn.Module):
-    """Query, key and value of all heads, and how heads are told apart."""
+    """Query, key and value of all heads, and how heads are separated."""
 
     def __init__(self, sizes: BertSizes) -> None:
         """Make the three linear maps."""
@@ -61,7 +61,7 @@ class Output(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention to the states themselves, or to given others."""
+    """Attention to the states themselves, or to others."""
 
     def __init__(self, sizes: BertSizes) -> None:
         """Make projections and output."""

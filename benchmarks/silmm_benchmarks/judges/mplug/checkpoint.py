@@ -23,7 +23,7 @@ SIZE = "about 0.6 billion parameters, 2.4 GB in float32 without the training's m
 FILES = (CONFIG_FILE, "config_bert.json", VOCABULARY_FILE, WEIGHTS_FILE)
 
 WRAPPERS = ("model", "module")
-"""Keys that the table of tensors may lie under, one in the other."""
+"""Keys under which the table of tensors may be, one inside the other."""
 
 _BIAS, _DECODER_BIAS = "text_decoder.cls.predictions.bias", "text_decoder.cls.predictions.decoder.bias"
 """One vector under two names in the original, of which the second is the one that counts."""
@@ -41,10 +41,10 @@ Names elsewhere (momentum copies, CLIP's text half, training heads) are left alo
 
 
 def check_files(folder: Path) -> None:
-    """Say what is missing, and where it comes from.
+    """Return what is missing, and where it comes from.
 
     Raises:
-        DataError: a file is not there.
+        DataError: a file does not exist.
     """
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
@@ -94,7 +94,7 @@ def differences(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> di
 
 
 def _is_second(name: str, state: Mapping[str, Tensor]) -> bool:
-    """Say whether a name stands in the file under its other name."""
+    """Return whether a name stands in the file under its other name."""
     return name == _DECODER_BIAS and _BIAS in state
 
 

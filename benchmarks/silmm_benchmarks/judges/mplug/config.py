@@ -88,7 +88,7 @@ def read_config(folder: Path) -> tuple[MPlugConfig, tuple[Path, Path]]:
     try:
         config = MPlugConfig.model_validate({**data, "bert": _mapping(bert, json.loads)})
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        wrong = "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
         raise DataError(f"{path} and {bert} do not describe mPLUG for {TASK}: {wrong}.") from None
     for problem in _contradictions(config):
         raise DataError(f"{path} and {bert} contradict each other: {problem}.")

@@ -69,10 +69,10 @@ class JoiningLayer(FeedForward):
     def forward(self, image: Tensor, questions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return an image for each question (questions, n, hidden) and the questions' next states."""
         image = image.expand(len(questions), -1, -1)
-        seen, length = image.shape[1], questions.shape[1]
-        mask = torch.cat([mask.new_ones(len(mask), seen), mask], dim=1)
+        n_image_states, length = image.shape[1], questions.shape[1]
+        mask = torch.cat([mask.new_ones(len(mask), n_image_states), mask], dim=1)
         joint = self.attention(torch.cat([image, questions], dim=1), allowed(mask))
-        change, questions = torch.split(self.feed_forward(joint), [seen, length], dim=1)
+        change, questions = torch.split(self.feed_forward(joint), [n_image_states, length], dim=1)
         return image + change, questions
 
 
@@ -103,5 +103,5 @@ class FusionEncoder(nn.Module):
         return torch.cat([image.expand(len(questions), -1, -1), questions], dim=1)
 
 
-def _joins(place: int, stride: int) -> bool:
-    return place > 0 and place % stride == 0
+def _joins(layer: int, stride: int) -> bool:
+    return layer > 0 and layer % stride == 0

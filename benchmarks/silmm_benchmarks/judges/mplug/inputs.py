@@ -1,4 +1,4 @@
-"""What mPLUG is given: pixels of an image, and 25 tokens of a question."""
+"""The inputs of mPLUG: pixels of an image, and 25 tokens of a question."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VOCABULARY_FILE = "vocab.txt"
 
 
 def pixels(image: Image, side: int) -> Tensor:
-    """Return what mPLUG sees, (3, side, side): squeezed to a square, bicubic, with CLIP's mean and std."""
+    """Return an image as mPLUG reads it, (3, side, side): squeezed to a square, bicubic, with CLIP's mean and std."""
     from PIL import Image as Pillow
 
     small = image.convert("RGB").resize((side, side), Pillow.Resampling.BICUBIC)

@@ -27,7 +27,7 @@ class MPlugJudge:
     """The VQA model of TIFA and DPG-Bench (docs/spec/benchmarks.md 2.3, 3.3, 4.2); a `VqaJudge`."""
 
     def __init__(
-        self, folder: Path, device: str = "cpu", dtype: str = "float32", batch: int = 16
+        self, folder: Path, device: str = "cpu", dtype: str = "float32", batch_size: int = 16
     ) -> None:
         """Load an official folder.
 
@@ -36,7 +36,7 @@ class MPlugJudge:
             UsageError: torch cannot use the device.
         """
         check_files(folder)
-        self._folder, self._batch = folder, batch
+        self._folder, self._batch_size = folder, batch_size
         self._device, self._dtype = check_device("the judge mplug", device, "its option device"), getattr(torch, dtype)
         self.config, self._config_files = read_config(folder)
         self.questions = Questions(folder, self.config.bert.vocab_size)
@@ -71,13 +71,13 @@ class MPlugJudge:
         distinct = list(dict.fromkeys(texts))
         encoded = self.encode(image)
         answers: dict[str, str] = {}
-        for start in range(0, len(distinct), self._batch):
-            part = distinct[start : start + self._batch]
+        for start in range(0, len(distinct), self._batch_size):
+            part = distinct[start : start + self._batch_size]
             tokens, mask = (tensor.to(self._device) for tensor in self.questions.encode(part))
-            found = self.model.answer(encoded, tokens, mask)
+            ranked_answers = self.model.answer(encoded, tokens, mask)
             answers.update(
                 (text, self.questions.decode(ranked[0].tokens))
-                for text, ranked in zip(part, found, strict=True)
+                for text, ranked in zip(part, ranked_answers, strict=True)
             )
         return [answers[text] for text in texts]
 
@@ -90,13 +90,16 @@ class MPlugJudge:
             DataError: logits are not finite.
         """
         tokens, mask = (tensor.to(self._device) for tensor in self.questions.encode(texts))
-        found = self.model.answer(self.encode(image), tokens, mask)
-        return [[(self.questions.decode(one.tokens), one.score) for one in answers] for answers in found]
+        ranked_answers = self.model.answer(self.encode(image), tokens, mask)
+        return [
+            [(self.questions.decode(hypothesis.tokens), hypothesis.score) for hypothesis in answers]
+            for answers in ranked_answers
+        ]
 
     def encode(self, image: Image) -> Tensor:
         """Return the states of one image that its questions read, (1, n, hidden)."""
-        seen = pixels(image, self.config.image_res).to(device=self._device, dtype=self._dtype)
-        return self.model.encode_images(seen[None])
+        image_pixels = pixels(image, self.config.image_res).to(device=self._device, dtype=self._dtype)
+        return self.model.encode_images(image_pixels[None])
 
 
 def build(options: MPlugOptions) -> MPlugJudge:
@@ -105,7 +108,7 @@ def build(options: MPlugOptions) -> MPlugJudge:
     Raises:
         DataError, UsageError: as :class:`MPlugJudge`.
     """
-    return MPlugJudge(_folder_of(options), options.device, options.dtype, options.batch)
+    return MPlugJudge(_folder_of(options), options.device, options.dtype, options.batch_size)
 
 
 def require_files(options: MPlugOptions) -> None:

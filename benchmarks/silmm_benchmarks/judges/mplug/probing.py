@@ -1,4 +1,4 @@
-"""What settles how the published mPLUG folder is made: its settings, its names, its answers with scores."""
+"""Examines the published mPLUG folder for `silmm probe`: its settings, its names, its answers with scores."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ class MPlugProber(JudgeProber):
             problems.append(str(error))
         weights = folder / WEIGHTS_FILE
         if weights.is_file():
-            told, wrong = weight_facts(weights, config)
-            facts[WEIGHTS_FILE] |= told
+            of_weights, wrong = weight_facts(weights, config)
+            facts[WEIGHTS_FILE] |= of_weights
             problems += wrong
         return {"folder": str(folder), **facts, "problems": problems}
 
-    def look(self, judge: MPlugJudge, opened: Open, texts: Sequence[str]) -> str:
+    def describe(self, judge: MPlugJudge, opened: Open, texts: Sequence[str]) -> str:
         """Return the best answers to each question with their scores."""
         asked = list(texts or ASKED)
-        told = []
+        lines = []
         for text, ranked in zip(asked, judge.ranked(opened(), asked), strict=True):
             answers = ", ".join(f"{answer!r} {score:.3f}" for answer, score in ranked[:RANKED])
-            told.append(f"{text!r}: {answers}")
-        return "; ".join(told)
+            lines.append(f"{text!r}: {answers}")
+        return "; ".join(lines)
 
 
 def settings_facts(config: MPlugConfig) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Self-attention whose query, key and value weights lie in one matrix, as torch stores them."""
+    """Self-attention whose query, key and value weights are in one matrix, as torch stores them."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

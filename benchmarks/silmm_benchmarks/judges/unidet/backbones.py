@@ -26,7 +26,7 @@ class Norm(nn.Module):
     running_var: Tensor
 
     def __init__(self, channels: int, *, counted: bool) -> None:
-        """Start as the identity, but for eps."""
+        """Start as the identity, except for eps."""
         super().__init__()
         self.register_buffer("weight", torch.ones(channels))
         self.register_buffer("bias", torch.zeros(channels))

@@ -16,7 +16,7 @@ OCTAVES = (1.0, 2.0 ** (1 / 3), 2.0 ** (2 / 3))
 RATIOS = (0.5, 1.0, 2.0)
 """Height over width."""
 ANCHORS = len(OCTAVES) * len(RATIOS)
-"""Anchors in one place."""
+"""Anchors per cell."""
 MOST_GROWTH = math.log(1000.0 / 16.0)
 """Upper clamp of dw and dh, after their weight."""
 
@@ -42,8 +42,8 @@ def grid_anchors(level: int, height: int, width: int, device: torch.device) -> T
         torch.arange(width, device=device, dtype=torch.float32) * STRIDES[level],
         indexing="ij",
     )
-    places = torch.stack((x, y, x, y), dim=-1).reshape(-1, 1, 4)
-    return (places + cell_anchors(level).to(device)).reshape(-1, 4)
+    corners = torch.stack((x, y, x, y), dim=-1).reshape(-1, 1, 4)
+    return (corners + cell_anchors(level).to(device)).reshape(-1, 4)
 
 
 def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
@@ -138,9 +138,9 @@ def _survivors(over: Tensor) -> Tensor:
         alive = after
 
 
-def overlaps(one: Tensor, other: Tensor) -> Tensor:
+def overlaps(first: Tensor, second: Tensor) -> Tensor:
     """Return intersection over union, (n, 4) and (m, 4) -> (n, m); NaN for two empty boxes."""
-    low = torch.maximum(one[:, None, :2], other[None, :, :2])
-    high = torch.minimum(one[:, None, 2:], other[None, :, 2:])
+    low = torch.maximum(first[:, None, :2], second[None, :, :2])
+    high = torch.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = (high - low).clamp(min=0).prod(-1)
-    return shared / (area(one)[:, None] + area(other)[None, :] - shared)
+    return shared / (area(first)[:, None] + area(second)[None, :] - shared)

@@ -123,7 +123,7 @@ def mean_scores(stages: list[Stage]) -> Tensor:
 
 
 def detections(stages: list[Stage], height: int, width: int, rule: Suppression) -> Found:
-    """Return what the cascade found in one image: boxes of the last stage with the mean scores.
+    """Return the detections of one image: boxes of the last stage with the mean scores.
 
     Each class of a box with a score above 0.1 is a candidate; suppression within the classes; the best
     300. What is empty after clipping is dropped at the very end.

@@ -21,7 +21,7 @@ from silmm_benchmarks.judges.unidet.network import UniDet
 
 _NUMBERS = ("?", "u1", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 NAMED = 5
-"""Names that a message tells in full."""
+"""Names that a message lists in full."""
 MENDED = 1e-12
 """What variance + eps becomes on request where it is not above 0."""
 COUNTER = ".num_batches_tracked"
@@ -34,7 +34,7 @@ _PARTITIONED = re.compile(r"\bcls_score\.\d")
 
 @dataclass(frozen=True)
 class Differences:
-    """What a file's table of arrays lacks and holds beside a network's own names."""
+    """What a file's table of arrays lacks, and what it holds besides a network's own names."""
 
     missing: list[str]
     """Counters left out: they are never read."""
@@ -93,7 +93,7 @@ def table_of(path: Path, data: Any) -> dict[str, Any]:
 
 
 def unpack(path: Path) -> Any:
-    """Return all that a file holds: a table of arrays, perhaps in a wrapper beside a training's state.
+    """Return all that a file holds: a table of arrays, perhaps in a wrapper with a training's state.
 
     Raises:
         DataError: the file is unreadable or holds more than arrays and plain values.
@@ -124,25 +124,25 @@ def _numpy_allowed() -> Any:
 
 def differences(table: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> Differences:
     """Compare a file's table with a network's state dict."""
-    found = {name: table[name] for name in wanted if name in table}
+    present = {name: table[name] for name in wanted if name in table}
     shapes = {
         name: tuple(value.shape) if is_array(value) else ("no array of numbers",)
-        for name, value in found.items()
+        for name, value in present.items()
     }
-    beside = [name for name in table if name not in wanted]
+    other = [name for name in table if name not in wanted]
     return Differences(
         missing=[name for name in wanted if name not in table and not name.endswith(COUNTER)],
-        unknown=[name for name in beside if not _UNUSED.fullmatch(name)],
+        unknown=[name for name in other if not _UNUSED.fullmatch(name)],
         misshapen=[
             f"{name} {shape} instead of {tuple(wanted[name].shape)}"
             for name, shape in shapes.items() if shape != tuple(wanted[name].shape)
         ],
-        unused=[name for name in beside if _UNUSED.fullmatch(name)],
+        unused=[name for name in other if _UNUSED.fullmatch(name)],
     )
 
 
 def is_array(value: Any) -> bool:
-    """Say whether a value of a table is an array of numbers, of torch or of numpy."""
+    """Return whether a value of a table is an array of numbers, of torch or of numpy."""
     return isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
 
 
@@ -153,7 +153,7 @@ def _fitting(path: Path, table: Mapping[str, Any], model: UniDet) -> dict[str, T
     if problems:
         raise DataError(
             f"{path} is not a checkpoint of {model.architecture.name}: {'; '.join(problems)}. "
-            f"It looks like {recognised(table)}."
+            f"It resembles {recognised(table)}."
         )
     state = {
         name: torch.as_tensor(table[name]).to(value.dtype, copy=True)
@@ -190,7 +190,7 @@ def _sound_variances(path: Path, state: dict[str, Tensor], repair: bool) -> int:
 
 
 def recognised(table: Mapping[str, Any]) -> str:
-    """Say what a file seems to be, by its names."""
+    """Return what a file seems to be, by its names."""
     if any(_PARTITIONED.search(name) for name in table):
         return "a partitioned UniDet of several classifiers, which the benchmark does not use"
     if not any(name.startswith("roi_heads.box_predictor.2.") for name in table):

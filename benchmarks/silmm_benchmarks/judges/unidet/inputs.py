@@ -1,4 +1,4 @@
-"""What the networks see of an image: its size and the order of its colours (docs/spec/benchmarks.md 1.6)."""
+"""The input of the networks: size and order of the colours of an image (docs/spec/benchmarks.md 1.6)."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class UniDetJudge:
         network, self._mended = load_network(self._weights, architecture, repair=options.repair_variances)
         self.network = network.to(self._device)
         self._colours: Colours = "BGR" if options.colours == "official" else architecture.trained_on
-        self._seen = self._empty = 0
+        self._n_images = self._empty = 0
 
     @cached_property
     def identity(self) -> Mapping[str, str]:
@@ -76,12 +76,12 @@ class UniDetJudge:
         Raises:
             DataError: numbers of the network are not finite, or an image is too narrow; says which.
         """
-        return [self._detect(image, place) for place, image in enumerate(images)]
+        return [self._detect(image, index) for index, image in enumerate(images)]
 
-    def look(
+    def detect_image(
         self, image: Image, *, colours: Colours | None = None, rule: Suppression | None = None
     ) -> Detections:
-        """Return what is in one image, by falling score.
+        """Return the detections of one image, by falling score.
 
         Args:
             image: the image, of any size.
@@ -93,24 +93,24 @@ class UniDetJudge:
         """
         frame = resized(image)
         with self._arithmetic():
-            (found,) = self.network([pixels(frame, colours or self._colours)], rule or self.options.nms)
+            (detections_of_frame,) = self.network([pixels(frame, colours or self._colours)], rule or self.options.nms)
         return Detections(
-            labels=tuple(self.labels[number] for number in found.classes.tolist()),
-            scores=found.scores.cpu().numpy(),
-            boxes=found.boxes.cpu().numpy(),
+            labels=tuple(self.labels[number] for number in detections_of_frame.classes.tolist()),
+            scores=detections_of_frame.scores.cpu().numpy(),
+            boxes=detections_of_frame.boxes.cpu().numpy(),
             frame=frame.size,
         )
 
-    def _detect(self, image: Image, place: int) -> Detections:
+    def _detect(self, image: Image, index: int) -> Detections:
         try:
-            found = self.look(image)
+            detections = self.detect_image(image)
         except DataError as error:
-            raise DataError(f"image {place + 1} of this batch: {error}") from error
-        self._count(not len(found.scores))
-        return found
+            raise DataError(f"image {index + 1} of this batch: {error}") from error
+        self._count(not len(detections.scores))
+        return detections
 
     def _arithmetic(self) -> AbstractContextManager[object]:
-        """Lower precision where it is asked for; on a GPU, float32 without its shortened form."""
+        """Compute in the precision of the options; on a GPU, float32 without its shortened form."""
         contexts = ExitStack()
         lower = self.options.precision != "float32"
         if lower:
@@ -121,12 +121,12 @@ class UniDetJudge:
         return contexts
 
     def _count(self, empty: bool) -> None:
-        self._seen += 1
+        self._n_images += 1
         self._empty += empty
-        if self._seen == ENOUGH and self._empty > SUSPICIOUS * ENOUGH:
+        if self._n_images == ENOUGH and self._empty > SUSPICIOUS * ENOUGH:
             warnings.warn(
                 f"{self.architecture.name} found nothing in {self._empty} of the first {ENOUGH} images. "
-                "Look at them; if there are things in them, the weights or the order of colours are wrong.",
+                "Check these images; if they show objects, the weights or the order of colours are wrong.",
                 stacklevel=4,
             )
 

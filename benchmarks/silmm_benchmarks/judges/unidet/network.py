@@ -67,14 +67,14 @@ class UniDet(nn.Module):
         self._require_finite("features", features)
         levels = self.proposal_generator(features)
         self._require_finite("proposals", [part for level in levels for part in (level.logits, level.deltas)])
-        found = []
+        detections_of_images = []
         for index, image in enumerate(images):
             height, width = image.shape[1:]
             boxes, _ = select(levels, index, height, width, rule)
             stages = self.roi_heads([level[index] for level in features[:ROI_LEVELS]], boxes, height, width)
             self._require_finite("box heads", [part for s in stages for part in (s.logits, s.deltas)])
-            found.append(detections(stages, height, width, rule))
-        return found
+            detections_of_images.append(detections(stages, height, width, rule))
+        return detections_of_images
 
     def _require_finite(self, where: str, tensors: list[Tensor]) -> None:
         if not torch.stack([tensor.isfinite().all() for tensor in tensors]).all():

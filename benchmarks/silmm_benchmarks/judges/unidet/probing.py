@@ -1,4 +1,4 @@
-"""What settles how the published UniDet files are made: facts of a checkpoint (docs/spec/unidet.md 10, 11, 16)."""
+"""Examines the published UniDet files for `silmm probe`: facts of a checkpoint (docs/spec/unidet.md 10, 11, 16)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from silmm.contracts.judges import Detections
 from silmm.errors import DataError
 from silmm.probe import Finding, Step
 from silmm_benchmarks.judges import file_facts
-from silmm_benchmarks.judges.judge_probing import JudgeProber, Open, best
+from silmm_benchmarks.judges.judge_probing import JudgeProber, Open, best_detections
 from silmm_benchmarks.judges.options import UniDetOptions
 from silmm_benchmarks.judges.unidet.architecture import CLASSES, Architecture
 from silmm_benchmarks.judges.unidet.backbones import EPS
@@ -52,9 +52,9 @@ class UniDetProber(JudgeProber):
     def files(self, options: UniDetOptions) -> Mapping[str, Any]:
         """Return what both files hold: :func:`weight_facts` and :func:`label_facts`."""
         weights, labels = located(self.architecture.name, options.weights, options.labels)
-        found, problems, notes = weight_facts(weights, self.architecture)
+        of_weights, problems, notes = weight_facts(weights, self.architecture)
         names, unreadable = label_facts(labels)
-        return {"weights": found, "labels": names, "problems": problems + unreadable, "notes": notes}
+        return {"weights": of_weights, "labels": names, "problems": problems + unreadable, "notes": notes}
 
     def examine(
         self, judge: UniDetJudge, images: Sequence[Path], texts: Sequence[str]
@@ -68,12 +68,12 @@ class UniDetProber(JudgeProber):
 
 
 def weight_facts(path: Path, architecture: Architecture) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Return facts of a checkpoint, whether or not it loads; what is wrong; and what is worth a look."""
+    """Return facts of a checkpoint, whether or not it loads; what is wrong; and what is worth checking."""
     with torch.device("meta"):
         wanted = UniDet(architecture).state_dict()
     facts = {**file_facts.describe(path), "expected": _expected(architecture, wanted)}
     if not path.is_file():
-        return facts, [f"{path} is not there"], []
+        return facts, [f"{path} does not exist"], []
     try:
         data = unpack(path)
         facts["top of the file"] = file_facts.wrapping(data)
@@ -85,7 +85,7 @@ def weight_facts(path: Path, architecture: Architecture) -> tuple[dict[str, Any]
     unlike = differences(table, wanted)
     facts |= {
         **file_facts.arrays(table),
-        "looks like": recognised(table),
+        "resembles": recognised(table),
         "identity": _identity(table),
         "missing": file_facts.named(unlike.missing),
         "unknown": file_facts.named(unlike.unknown),
@@ -148,7 +148,7 @@ def label_facts(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return facts of the file of class names, and what is wrong with it."""
     facts = file_facts.describe(path)
     if not path.is_file():
-        return facts, [f"{path} with the class names is not there"]
+        return facts, [f"{path} with the class names does not exist"]
     try:
         names = read_labels(path)
     except DataError as error:
@@ -179,9 +179,9 @@ def _identity(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counters(table: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> dict[str, int]:
-    there = {name for name in table if name.endswith(COUNTER)}
-    known = {name for name in wanted if name.endswith(COUNTER)}
-    return {"expected": len(known), "present": len(there & known), "beyond": len(there - known)}
+    present = {name for name in table if name.endswith(COUNTER)}
+    expected = {name for name in wanted if name.endswith(COUNTER)}
+    return {"expected": len(expected), "present": len(present & expected), "beyond": len(present - expected)}
 
 
 def _stored_settings(table: Mapping[str, Any], architecture: Architecture) -> dict[str, Any]:
@@ -211,26 +211,28 @@ def _all_near(values: Tensor, number: float) -> bool:
 
 def _suppressions(judge: UniDetJudge, opened: Open) -> Finding | str:
     image = opened()
-    found = {rule: judge.look(image, rule=rule) for rule in ("official", "exact")}
-    return f"official {_compared('exact', found['official'], found['exact'])}"
+    by_rule = {rule: judge.detect_image(image, rule=rule) for rule in ("official", "exact")}
+    return f"official {_compared('exact', by_rule['official'], by_rule['exact'])}"
 
 
 def _colours(judge: UniDetJudge, opened: Open) -> Finding | str:
     image = opened()
-    found = {colours: judge.look(image, colours=colours) for colours in ("BGR", "RGB")}
-    mean = {name: float(one.scores[:10].mean()) if len(one.scores) else 0.0 for name, one in found.items()}
-    told = f"BGR (official) {_compared('RGB', found['BGR'], found['RGB'])}; "
-    told += f"mean of the best ten scores {mean['BGR']:.3f} and {mean['RGB']:.3f}; RGB: {best(found['RGB'])}"
-    return told
+    by_colours = {colours: judge.detect_image(image, colours=colours) for colours in ("BGR", "RGB")}
+    bgr, rgb = by_colours["BGR"], by_colours["RGB"]
+    means = [float(each.scores[:10].mean()) if len(each.scores) else 0.0 for each in (bgr, rgb)]
+    return (
+        f"BGR (official) {_compared('RGB', bgr, rgb)}; mean of the best ten scores {means[0]:.3f} and {means[1]:.3f}; "
+        f"RGB: {best_detections(rgb)}"
+    )
 
 
-def _compared(name: str, one: Detections, other: Detections) -> str:
-    """Return how many detections there are in each, and how many of each are not in the other."""
+def _compared(name: str, first: Detections, second: Detections) -> str:
+    """Return how many detections each has, and how many of each the other has not."""
     rows = [
-        {(label, *np.round(box, 2).tolist()) for label, box in zip(found.labels, found.boxes, strict=True)}
-        for found in (one, other)
+        {(label, *np.round(box, 2).tolist()) for label, box in zip(detections.labels, detections.boxes, strict=True)}
+        for detections in (first, second)
     ]
     return (
-        f"{len(one.labels)} detections, {name} {len(other.labels)}; {len(rows[0] - rows[1])} and "
-        f"{len(rows[1] - rows[0])} of them are in one alone"
+        f"{len(first.labels)} detections, {name} {len(second.labels)}; {len(rows[0] - rows[1])} and "
+        f"{len(rows[1] - rows[0])} of them are in one only"
     )

@@ -19,7 +19,7 @@ _WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Level:
-    """What the head says of one level: logits (B, 9, H, W) and deltas (B, 36, H, W)."""
+    """The output of the head for one level: logits (B, 9, H, W) and deltas (B, 36, H, W)."""
 
     logits: Tensor
     deltas: Tensor

@@ -17,7 +17,7 @@ from silmm_benchmarks.judges.weights_catalogue import UNIDET_FILES, UNIDET_SIZES
 
 
 def located(judge: str, weights: str, labels: str) -> tuple[Path, Path]:
-    """Return the paths of weights and labels: as given, else in the judge's own data folder."""
+    """Return the paths of weights and labels: those of the options, else in the judge's own data folder."""
     file, names = UNIDET_FILES[judge]
     path = Path(weights).expanduser() if weights else data_root() / judge
     if path.is_dir() or not weights:
@@ -31,24 +31,24 @@ def require_options(judge: str, options: UniDetOptions) -> None:
 
 
 def require_files(judge: str, weights: Path, labels: Path) -> None:
-    """Say of a file that is not there what it is, where it comes from, and where to put it.
+    """Refuse missing files; the message says what each is, where it comes from, and where to put it.
 
     Raises:
         DataError: one or both are missing; both in one message.
     """
-    places = zip((weights, labels), UNIDET_FILES[judge], ("weights", "labels"), strict=True)
+    files = zip((weights, labels), UNIDET_FILES[judge], ("weights", "labels"), strict=True)
     absent = [
-        f"The judge {judge} needs {path}, which is not there. It is {file.name} ({UNIDET_SIZES[file.name]}) from "
+        f"The judge {judge} needs {path}, which does not exist. It is {file.name} ({UNIDET_SIZES[file.name]}) from "
         f"{file.url}. Licence: {file.licence} `silmm data pull {judge}` fetches it; or put it there, or name "
-        f"its place with the option `{option}`."
-        for path, file, option in places if not path.is_file()
+        f"its path with the option `{option}`."
+        for path, file, option in files if not path.is_file()
     ]
     if absent:
         raise DataError("\n".join(absent))
 
 
 OFFICIAL = "8840546c24c3df8df852bb4d6b36032e77f3882311798fe786f33ea6db4caf40"
-"""SHA-256 of the official names, one a line, in their order: class i is line i."""
+"""SHA-256 of the official names, one per line, in their order: class i is line i."""
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

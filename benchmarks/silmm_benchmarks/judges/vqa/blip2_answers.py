@@ -31,19 +31,19 @@ class Blip2Answers(FreeAnswers):
     decoding = f"beam {BEAMS}, {LONGEST} tokens, choices shown; HF conversion, not the LAVIS model"
     model_class = "Blip2ForConditionalGeneration"
 
-    def see(self, images: Sequence[Image]) -> Sequence[Any]:
+    def encode_images(self, images: Sequence[Image]) -> Sequence[Any]:
         """Return the query states in the language model's width, (image_embeddings, 32, width)."""
-        found: torch.Tensor = self.model.get_image_features(pixel_values=self.pixels(images)).pooler_output
-        return list(found)
+        states: torch.Tensor = self.model.get_image_features(pixel_values=self.pixels(images)).pooler_output
+        return list(states)
 
-    def ask(self, seen: Any, questions: Sequence[Question]) -> list[str]:
+    def answer_questions(self, image_state: Any, questions: Sequence[Question]) -> list[str]:
         """Put the image's states before each prompt; a T5 encoder reads a masked batch like single rows."""
         import torch
 
-        tokens = self.tokenizer([prompt(one) for one in questions], padding=True, return_tensors="pt")
+        tokens = self.tokenizer([prompt(question) for question in questions], padding=True, return_tensors="pt")
         tokens = tokens.to(self.placement.device)
         embedded = self.model.get_input_embeddings()(tokens["input_ids"])
-        image_embeddings = seen[None].to(embedded.dtype).expand(len(questions), -1, -1)
+        image_embeddings = image_state[None].to(embedded.dtype).expand(len(questions), -1, -1)
         mask = torch.cat([tokens["input_ids"].new_ones(image_embeddings.shape[:2]), tokens["attention_mask"]], 1)
         written = self.model.language_model.generate(
             inputs_embeds=torch.cat([image_embeddings, embedded], 1), attention_mask=mask,

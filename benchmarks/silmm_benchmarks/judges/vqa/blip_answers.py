@@ -19,12 +19,12 @@ class BlipAnswers(FreeAnswers):
     decoding = f"greedy, {LONGEST_ANSWER} tokens, [CLS] in front as transformers has it"
     model_class = "BlipForQuestionAnswering"
 
-    def see(self, images: Sequence[Image]) -> Sequence[Any]:
+    def encode_images(self, images: Sequence[Image]) -> Sequence[Any]:
         """Return the image states, (images, 577, width)."""
         states: torch.Tensor = self.model.vision_model(pixel_values=self.pixels(images)).last_hidden_state
         return list(states)
 
-    def ask(self, seen: Any, questions: Sequence[Question]) -> list[str]:
+    def answer_questions(self, image_state: Any, questions: Sequence[Question]) -> list[str]:
         """Answer greedily; questions of one length go together, and nothing is padded.
 
         transformers' own `generate` gives the decoder an all-ones mask, so that padding would be read.
@@ -36,17 +36,17 @@ class BlipAnswers(FreeAnswers):
         rows = self.tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
         config = self.model.config.text_config
         answers = [""] * len(texts)
-        for places, ids in self.by_length(rows):
+        for indices, ids in self.by_length(rows):
             states = self.model.text_encoder(
-                input_ids=ids, encoder_hidden_states=seen[None], use_cache=False
+                input_ids=ids, encoder_hidden_states=image_state[None], use_cache=False
             ).last_hidden_state
-            start = torch.full((len(places), 1), config.bos_token_id, device=ids.device)
+            start = torch.full((len(indices), 1), config.bos_token_id, device=ids.device)
             written = self.model.text_decoder.generate(
                 input_ids=start, attention_mask=torch.ones_like(start), encoder_hidden_states=states,
                 encoder_attention_mask=torch.ones(states.shape[:2], dtype=torch.long, device=ids.device),
                 eos_token_id=config.sep_token_id, pad_token_id=config.pad_token_id,
                 max_length=self.longest_answer, do_sample=False,
             )
-            for place, text in zip(places, self.words(written), strict=True):
-                answers[place] = text
+            for index, text in zip(indices, self.words(written), strict=True):
+                answers[index] = text
         return answers

@@ -47,7 +47,7 @@ class Parts:
     """For the identity: which layout, and what became of the position embedding."""
 
 
-def load_parts(place: Path, placement: Placement, vision_heads: int | None = None) -> Parts:
+def load_parts(path: Path, placement: Placement, vision_heads: int | None = None) -> Parts:
     """Load the original file, or a folder of either layout.
 
     Args:
@@ -58,11 +58,11 @@ def load_parts(place: Path, placement: Placement, vision_heads: int | None = Non
     Raises:
         DataError: the weights are missing, broken or of another model.
     """
-    if place.is_dir() and (place / "config.json").is_file():
-        return _converted(place, placement)
-    files = weight_files(place)
+    if path.is_dir() and (path / "config.json").is_file():
+        return _converted(path, placement)
+    files = weight_files(path)
     if len(files) > 1:
-        raise DataError(f"{place} holds {len(files)} files of weights; name the one with BLIP's VQA weights.")
+        raise DataError(f"{path} holds {len(files)} files of weights; name the one with BLIP's VQA weights.")
     return _original(files[0], placement, vision_heads)
 
 
@@ -142,7 +142,7 @@ def _renamed(state: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _sizes(
     weights: Mapping[str, Any], path: Path, heads: int | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read the sizes off the weights, and off the original's `med_config.json` where it lies near."""
+    """Read the sizes off the weights, and off the original's `med_config.json` where it is near."""
     patch = weights["vision.embeddings.patch_embedding.weight"]
     width, side = patch.shape[0], patch.shape[-1]
     cells = weights["vision.embeddings.position_embedding"].shape[1] - 1

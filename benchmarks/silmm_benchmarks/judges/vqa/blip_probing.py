@@ -1,4 +1,4 @@
-"""What settles how the published BLIP-VQA file is made: names, positions, vocabulary, mass of yes and no."""
+"""Examines the published BLIP-VQA file for `silmm probe`: names, positions, vocabulary, mass of yes and no."""
 
 from __future__ import annotations
 
@@ -33,43 +33,43 @@ class BlipVqaProber(JudgeProber):
 
     def files(self, options: BlipVqaOptions) -> Mapping[str, Any]:
         """Return what the weights and the vocabulary are."""
-        found = dict(super().files(options))
-        if "problems" in found:
-            return found
-        place = locate("blip-vqa", options.weights)
+        facts = dict(super().files(options))
+        if "problems" in facts:
+            return facts
+        path = locate("blip-vqa", options.weights)
         problems: list[str] = []
-        vocabulary = vocabulary_of(options, place)
-        found["vocabulary"], wrong = vocabulary_facts(vocabulary)
+        vocabulary = vocabulary_of(options, path)
+        facts["vocabulary"], wrong = vocabulary_facts(vocabulary)
         problems += wrong
-        if place.is_dir() and (place / "config.json").is_file():
-            found["layout"] = "HF conversion: the position embedding is interpolated unless it is 30x30"
+        if path.is_dir() and (path / "config.json").is_file():
+            facts["layout"] = "HF conversion: the position embedding is interpolated unless it is 30x30"
         else:
-            for path in weight_files(place):
-                told, wrong = weight_facts(path)
-                found[path.name] = {**found[path.name], **told}
+            for file in weight_files(path):
+                of_file, wrong = weight_facts(file)
+                facts[file.name] = {**facts[file.name], **of_file}
                 problems += wrong
-        return {**found, "problems": problems}
+        return {**facts, "problems": problems}
 
-    def look(self, judge: BlipVqa, opened: Open, texts: Sequence[str]) -> str:
+    def describe(self, judge: BlipVqa, opened: Open, texts: Sequence[str]) -> str:
         """Return P(yes) of each question, both logits, and how probable yes and no are among all words."""
         asked = list(texts or STATEMENTS)
         (logits,) = judge.first_word_logits([opened()], [asked])
-        told = []
+        lines = []
         for text, row in zip(asked, logits, strict=True):
             words = np.exp(row - row.max())
             yes, no = words[[YES, NO]] / words.sum()
-            told.append(
+            lines.append(
                 f"{text!r}: P(yes) {yes / (yes + no):.4f}, logits {row[YES]:.3f} and {row[NO]:.3f}, "
                 f"yes and no are {yes + no:.4f} of all" + ("" if yes + no >= LEAST_MASS else " (LITTLE)")
             )
-        return "; ".join(told)
+        return "; ".join(lines)
 
 
 def vocabulary_facts(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return facts of vocab.txt, and what is wrong with it."""
     facts = file_facts.describe(path)
     if not path.is_file():
-        return facts, [f"{path} is not there; it is vocab.txt of bert-base-uncased"]
+        return facts, [f"{path} does not exist; it is vocab.txt of bert-base-uncased"]
     words = path.read_text(encoding="utf-8", errors="replace").splitlines()
     ids = {word: words.index(word) if word in words else None for word in ("yes", "no", "[CLS]", "[SEP]")}
     facts |= {"words": len(words), "ids": ids}

@@ -37,9 +37,9 @@ def clean(question: str) -> str:
     return " ".join(kept.split(" ")[:_WORDS])
 
 
-def vocabulary_of(options: BlipVqaOptions, place: Path) -> Path:
+def vocabulary_of(options: BlipVqaOptions, path: Path) -> Path:
     """Return where bert-base-uncased's vocab.txt belongs: in the named folder, or beside the weights."""
-    beside = Path(options.tokenizer).expanduser() if options.tokenizer else place
+    beside = Path(options.tokenizer).expanduser() if options.tokenizer else path
     return (beside if beside.is_dir() else beside.parent) / "vocab.txt"
 
 
@@ -74,9 +74,9 @@ class BlipVqa:
         Raises:
             DataError: they are missing, broken or of another model.
         """
-        place = locate("blip-vqa", options.weights)
+        path = locate("blip-vqa", options.weights)
         placement = Placement.of(options)
-        return cls(load_parts(place, placement), vocabulary_of(options, place), placement, fingerprint(place))
+        return cls(load_parts(path, placement), vocabulary_of(options, path), placement, fingerprint(path))
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -109,24 +109,24 @@ class BlipVqa:
     ) -> list[NDArray[np.float64]]:
         import torch
 
-        found = [np.empty((len(texts), len(words))) for texts in questions]
-        asked = [index for index, texts in enumerate(questions) if texts]
+        logits_of_images = [np.empty((len(texts), len(words))) for texts in questions]
+        with_questions = [index for index, texts in enumerate(questions) if texts]
         with torch.inference_mode():
-            for part in self._placement.chunks(len(asked)):
-                seen = self._see([images[index] for index in asked[part]])
+            for part in self._placement.chunks(len(with_questions)):
+                image_states = self._encode_images([images[index] for index in with_questions[part]])
                 states: dict[tuple[int, int], torch.Tensor] = {}
-                for row, index in enumerate(asked[part]):
-                    read = self._read(seen[row : row + 1], questions[index])
-                    states |= {(index, place): state for place, state in enumerate(read)}
-                for (index, place), logits in self._decide(states, words).items():
-                    found[index][place] = logits
-        return found
+                for row, index in enumerate(with_questions[part]):
+                    states_of_questions = self._encode_questions(image_states[row : row + 1], questions[index])
+                    states |= {(index, question): state for question, state in enumerate(states_of_questions)}
+                for (index, question), logits in self._decide(states, words).items():
+                    logits_of_images[index][question] = logits
+        return logits_of_images
 
     def token_ids(self, questions: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each question; [ENC] stands where BERT has [CLS]."""
         return [[ENCODE, *self._tokenizer.encode(clean(text)).ids[1:]] for text in questions]
 
-    def _see(self, images: Sequence[Image]) -> torch.Tensor:
+    def _encode_images(self, images: Sequence[Image]) -> torch.Tensor:
         """Return the image states, (images, 901, width)."""
         from PIL.Image import Resampling
 
@@ -137,7 +137,7 @@ class BlipVqa:
         ).last_hidden_state
         return states
 
-    def _read(self, seen: torch.Tensor, texts: Sequence[str]) -> list[torch.Tensor]:
+    def _encode_questions(self, image_state: torch.Tensor, texts: Sequence[str]) -> list[torch.Tensor]:
         """Return the states of each question, (its tokens, width), without padding.
 
         The one image's states, (1, 901, width), broadcast over the questions: its keys and values are
@@ -145,7 +145,7 @@ class BlipVqa:
         """
         import torch
 
-        found: list[torch.Tensor] = []
+        states_of_questions: list[torch.Tensor] = []
         for start in range(0, len(texts), _QUESTIONS):
             rows = self.token_ids(texts[start : start + _QUESTIONS])
             longest = max(map(len, rows))
@@ -154,10 +154,10 @@ class BlipVqa:
             states = self._parts.encoder(
                 input_ids=torch.tensor(ids, device=self._placement.device),
                 attention_mask=torch.tensor(mask, device=self._placement.device),
-                encoder_hidden_states=seen, use_cache=False,
+                encoder_hidden_states=image_state, use_cache=False,
             ).last_hidden_state
-            found += [state[: len(row)] for state, row in zip(states, rows, strict=True)]
-        return found
+            states_of_questions += [state[: len(row)] for state, row in zip(states, rows, strict=True)]
+        return states_of_questions
 
     def _decide(
         self, states: Mapping[tuple[int, int], torch.Tensor], words: list[int]
@@ -172,14 +172,14 @@ class BlipVqa:
         groups: dict[int, list[tuple[int, int]]] = {}
         for key, state in states.items():
             groups.setdefault(len(state), []).append(key)
-        found: dict[tuple[int, int], NDArray[np.float64]] = {}
+        logits_of: dict[tuple[int, int], NDArray[np.float64]] = {}
         for keys in groups.values():
             logits = self._parts.decoder(
                 input_ids=torch.full((len(keys), 1), DECODE, device=self._placement.device),
                 encoder_hidden_states=torch.stack([states[key] for key in keys]), use_cache=False,
             ).logits[:, 0, words]
-            found |= dict(zip(keys, logits.double().cpu().numpy(), strict=True))
-        return found
+            logits_of |= dict(zip(keys, logits.double().cpu().numpy(), strict=True))
+        return logits_of
 
     @staticmethod
     def _probability(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What TIFA's question-answering models of transformers share: load, see an image once, answer in words."""
+"""The base of TIFA's question-answering models of transformers: load, encode an image once, answer in words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_ANSWER = 50
 
 
 class FreeAnswers(ABC):
-    """A question-answering model; its subclasses say how an image is seen and how questions are put."""
+    """A question-answering model; its subclasses define how images are encoded and how questions are asked."""
 
     decoding: ClassVar[str]
     """For the identity: how the words are chosen."""
@@ -49,17 +49,17 @@ class FreeAnswers(ABC):
         """
         import transformers
 
-        place, placement = locate(name, options.weights), Placement.of(options)
-        model = load_pretrained(getattr(transformers, cls.model_class), place, placement)
-        with broken_weights(place):
+        path, placement = locate(name, options.weights), Placement.of(options)
+        model = load_pretrained(getattr(transformers, cls.model_class), path, placement)
+        with broken_weights(path):
             tokenizer = transformers.AutoTokenizer.from_pretrained(
-                place, local_files_only=True, trust_remote_code=False
+                path, local_files_only=True, trust_remote_code=False
             )
             # Pillow: the official runs resized with it, and torchvision's pixels differ by a level.
             processor = transformers.AutoImageProcessor.from_pretrained(
-                place, local_files_only=True, trust_remote_code=False, backend="pil"
+                path, local_files_only=True, trust_remote_code=False, backend="pil"
             )
-        return cls(name, model, tokenizer, processor, placement, fingerprint(place))
+        return cls(name, model, tokenizer, processor, placement, fingerprint(path))
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -74,20 +74,20 @@ class FreeAnswers(ABC):
         import torch
 
         answers: list[list[str]] = [[] for _ in images]
-        asked = [index for index, group in enumerate(questions) if group]
+        with_questions = [index for index, group in enumerate(questions) if group]
         with torch.inference_mode():
-            for part in self.placement.chunks(len(asked)):
-                seen = self.see([images[index] for index in asked[part]])
-                for index, one in zip(asked[part], seen, strict=True):
-                    answers[index] = self.ask(one, list(questions[index]))
+            for part in self.placement.chunks(len(with_questions)):
+                image_states = self.encode_images([images[index] for index in with_questions[part]])
+                for index, image_state in zip(with_questions[part], image_states, strict=True):
+                    answers[index] = self.answer_questions(image_state, list(questions[index]))
         return answers
 
     @abstractmethod
-    def see(self, images: Sequence[Image]) -> Sequence[Any]:
-        """Return what the model keeps of each image for all its questions."""
+    def encode_images(self, images: Sequence[Image]) -> Sequence[Any]:
+        """Return the state of each image that all its questions read."""
 
     @abstractmethod
-    def ask(self, seen: Any, questions: Sequence[Question]) -> list[str]:
+    def answer_questions(self, image_state: Any, questions: Sequence[Question]) -> list[str]:
         """Answer one image's questions."""
 
     def pixels(self, images: Sequence[Image]) -> torch.Tensor:
@@ -96,14 +96,14 @@ class FreeAnswers(ABC):
         return pixels.to(self.placement.device, self.placement.dtype)
 
     def by_length(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[list[int], torch.Tensor]]:
-        """Yield the places and the ids, (some, length), of rows of one length: nothing is padded."""
+        """Yield the indices and the ids, (some, length), of rows of one length: nothing is padded."""
         import torch
 
         groups: dict[int, list[int]] = {}
-        for place, row in enumerate(rows):
-            groups.setdefault(len(row), []).append(place)
-        for places in groups.values():
-            yield places, torch.tensor([rows[place] for place in places], device=self.placement.device)
+        for index, row in enumerate(rows):
+            groups.setdefault(len(row), []).append(index)
+        for indices in groups.values():
+            yield indices, torch.tensor([rows[index] for index in indices], device=self.placement.device)
 
     def words(self, ids: torch.Tensor) -> list[str]:
         """Return generated ids as text without special tokens and outer spaces."""

@@ -19,11 +19,11 @@ class GitAnswers(FreeAnswers):
     decoding = f"greedy, [CLS] and the question, {LONGEST_ANSWER} tokens with it, question taken off"
     model_class = "GitForCausalLM"
 
-    def see(self, images: Sequence[Image]) -> Sequence[Any]:
+    def encode_images(self, images: Sequence[Image]) -> Sequence[Any]:
         """Return each image's encoder output, (1, patches, width)."""
         return list(self.model.git.image_encoder(self.pixels(images)).last_hidden_state.split(1))
 
-    def ask(self, seen: Any, questions: Sequence[Question]) -> list[str]:
+    def answer_questions(self, image_state: Any, questions: Sequence[Question]) -> list[str]:
         """Answer greedily; questions of one length go together, because positions count from the left."""
         import torch
 
@@ -34,16 +34,16 @@ class GitAnswers(FreeAnswers):
         encoder = self.model.git.image_encoder
         try:
             # The model encodes the image inside each call; here it is encoded already.
-            self.model.git.image_encoder = _encoder_that_gives(seen)
-            for places, ids in self.by_length(rows):
+            self.model.git.image_encoder = _encoder_that_gives(image_state)
+            for indices, ids in self.by_length(rows):
                 length = ids.shape[1]
                 written = self.model.generate(
                     pixel_values=torch.zeros(1, 3, 1, 1, device=ids.device), input_ids=ids,
                     attention_mask=torch.ones_like(ids), do_sample=False,
                     max_new_tokens=min(max(1, self.longest_answer - length), limit + 1 - length),
                 )
-                for place, text in zip(places, self.words(written[:, length:]), strict=True):
-                    answers[place] = text
+                for index, text in zip(indices, self.words(written[:, length:]), strict=True):
+                    answers[index] = text
         finally:
             self.model.git.image_encoder = encoder
         return answers

@@ -18,23 +18,23 @@ class ViltAnswers(FreeAnswers):
     decoding = "the likeliest label; questions are cut at the model's positions (40 tokens)"
     model_class = "ViltForQuestionAnswering"
 
-    def see(self, images: Sequence[Image]) -> Sequence[Any]:
+    def encode_images(self, images: Sequence[Image]) -> Sequence[Any]:
         """Return each image's pixels and mask; alone, so that none is padded to another's size."""
         return [self.processor(images=[image], return_tensors="pt") for image in images]
 
-    def ask(self, seen: Any, questions: Sequence[Question]) -> list[str]:
+    def answer_questions(self, image_state: Any, questions: Sequence[Question]) -> list[str]:
         """Answer all questions of the image in one pass: text and image are read together."""
         import torch
 
-        placed = self.placement
+        placement = self.placement
         tokens = self.tokenizer(
             [question.text for question in questions], padding=True, truncation=True,
             max_length=int(self.model.config.max_position_embeddings), return_tensors="pt",
-        ).to(placed.device)
-        pixels = seen["pixel_values"].to(placed.device, placed.dtype).expand(len(questions), -1, -1, -1)
-        mask = seen["pixel_mask"].to(placed.device).expand(len(questions), -1, -1)
+        ).to(placement.device)
+        pixels = image_state["pixel_values"].to(placement.device, placement.dtype).expand(len(questions), -1, -1, -1)
+        mask = image_state["pixel_mask"].to(placement.device).expand(len(questions), -1, -1)
         # The model shuffles its patches; a seed of its own makes that the same in every batch.
-        with torch.random.fork_rng(devices=[placed.device] if placed.device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[placement.device] if placement.device.type == "cuda" else []):
             torch.manual_seed(0)
             logits = self.model(**tokens, pixel_values=pixels, pixel_mask=mask).logits
         labels = self.model.config.id2label

@@ -82,14 +82,15 @@ def evaluate(
     prompts = first_of_each(SPLITS[options.split](), limit, at_least=2)
     comparison = _Comparison(options, model, judge, tuple(prompts), work, seed, progress)
     headline_sampling = SamplingParams(options.temperature, options.top_p, options.top_k)
-    headline = {one.name: comparison.images(one, headline_sampling, asked=True) for one in models}
+    headline = {compared.name: comparison.images(compared, headline_sampling, asked=True) for compared in models}
     atomic_write(work / IMAGES, to_json({name: folder for name, (_, folder) in headline.items()}))
     tables = {name: table for name, (table, _) in headline.items()}
     tuned = models[1:]
     before, after = tables[BEFORE], tables[tuned[-1].name]
     by_iteration = {
         "VQA accuracy": comparison.vqa_accuracy(models),
-        "self-score (Eq. 1)": {one.name: _overall(self_score, before, tables[one.name]) for one in tuned},
+        "self-score (Eq. 1)": {compared.name: _overall(self_score, before,
+            tables[compared.name]) for compared in tuned},
     }
     by_iteration = {name: differences for name, differences in by_iteration.items() if differences}
     secondary = {
@@ -105,7 +106,7 @@ def evaluate(
         overall=_overall(facts_right, before, after),
         categories=_by_category(facts_right, before, after),
         secondary=secondary,
-        iterations={one.name: _overall(facts_right, before, tables[one.name]) for one in tuned},
+        iterations={compared.name: _overall(facts_right, before, tables[compared.name]) for compared in tuned},
         secondary_by_iteration=by_iteration,
         extra=self_feedback(work.parent, judge, work),
         partial=limit is not None,

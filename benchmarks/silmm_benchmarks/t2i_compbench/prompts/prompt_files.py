@@ -128,7 +128,7 @@ def read_prompts(data: Path, category: str) -> list[str]:
         DataError: the file is missing, empty or not UTF-8, or a prompt is none; names file and line.
     """
     path = data / prompt_file(category)
-    seen: dict[str, int] = {}
+    line_of: dict[str, int] = {}
     for number, line in enumerate(_lines(path), 1):
         where = f"{path}, line {number}"
         prompt = checked_text(line, where, "prompt")
@@ -142,15 +142,15 @@ def read_prompts(data: Path, category: str) -> list[str]:
                 f"{where}: the prompt has {len(prompt.encode())} bytes; its images are named after it, "
                 f"and names hold at most {_LONGEST}. Shorten it."
             )
-        if prompt in seen:
+        if prompt in line_of:
             raise DataError(
-                f"{where}: the prompt repeats line {seen[prompt]}; images of both would have one name. "
+                f"{where}: the prompt repeats line {line_of[prompt]}; images of both would have one name. "
                 "Take one out."
             )
-        seen[prompt] = number
-    if not seen:
+        line_of[prompt] = number
+    if not line_of:
         raise DataError(f"{path} holds no prompts. Fetch it with `silmm data pull t2i-compbench`.")
-    return list(seen)
+    return list(line_of)
 
 
 def read_objects(path: Path) -> dict[str, str]:

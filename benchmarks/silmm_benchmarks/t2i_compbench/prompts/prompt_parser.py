@@ -40,14 +40,14 @@ class Parser:
             UsageError: a prompt is not in the table, and spaCy or its pipeline is missing.
             DataError: the table is damaged.
         """
-        known = {prompt: parse for prompt in prompts if (parse := self._from_table(prompt)) is not None}
-        unknown = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
-        if known:
+        parses = {prompt: parse for prompt in prompts if (parse := self._from_table(prompt)) is not None}
+        unknown = [prompt for prompt in dict.fromkeys(prompts) if prompt not in parses]
+        if parses:
             self._used.add(f"table {self._digest[:16]} ({self._table['made with']})")
         if unknown:
             self._used.add(describe(self._spacy))
-            known.update(zip(unknown, parse_with(self._spacy, unknown), strict=True))
-        return [known[prompt] for prompt in prompts]
+            parses.update(zip(unknown, parse_with(self._spacy, unknown), strict=True))
+        return [parses[prompt] for prompt in prompts]
 
     def _from_table(self, prompt: str) -> Parse | None:
         row = self._table["prompts"].get(key(prompt))
@@ -62,7 +62,7 @@ class Parser:
 
     @cached_property
     def _bytes(self) -> bytes:
-        return (resources.files("silmm_benchmarks.t2i_compbench.prompts.prompt_files") / TABLE).read_bytes()
+        return (resources.files("silmm_benchmarks.t2i_compbench.prompts") / TABLE).read_bytes()
 
     @cached_property
     def _digest(self) -> str:
@@ -79,7 +79,7 @@ class Parser:
 
 
 def key(prompt: str) -> str:
-    """Return a prompt's place in the table: the SHA-256 of its UTF-8 text."""
+    """Return a prompt's key in the table: the SHA-256 of its UTF-8 text."""
     return hashlib.sha256(prompt.encode()).hexdigest()
 
 

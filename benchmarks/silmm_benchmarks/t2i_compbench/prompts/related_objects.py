@@ -26,7 +26,7 @@ def relation(prompt: str, relations: Sequence[str]) -> str | None:
 
 
 def person(word: str) -> str:
-    """Return the label that the scripts look for in place of a word."""
+    """Return the label that the scripts search for in place of a word."""
     return "person" if word in PERSONS else word
 
 
@@ -38,28 +38,28 @@ def simple_pair(parse: Parse) -> Pair:
     """
     nouns = [word for word, token in zip(parse.words(), parse.tokens, strict=True) if token.tag == NOUN]
     if not nouns:
-        raise ValueError("the prompt has no noun that the spatial rule could look for")
+        raise ValueError("the prompt has no noun that the spatial rule could search for")
     return person(nouns[0]), person(nouns[-1])
 
 
 def complex_pair(parse: Parse) -> Pair:
-    """Return the things beside the relation words, none unless they are two in all (1.7, complex mode)."""
+    """Return the objects beside the relation words, none unless there are two in all (1.7, complex mode)."""
     words, tags = parse.words(), [token.tag for token in parse.tokens]
-    found: list[str] = []
-    for place in range(len(words)):
-        length = next((n for n in (3, 2, 1) if parse.text(place, n) in _RELATION_TOKENS), None)
+    nouns: list[str] = []
+    for position in range(len(words)):
+        length = next((n for n in (3, 2, 1) if parse.text(position, n) in _RELATION_TOKENS), None)
         if length is None:
             continue
-        before = [i for i in range(place) if tags[i] in (NOUN, PROPER)]
-        found += [words[i] for i in before[-1:]]
-        found += [words[i] for i in _after(tags, place + length)]
-    if len(found) != 2:
+        before = [i for i in range(position) if tags[i] in (NOUN, PROPER)]
+        nouns += [words[i] for i in before[-1:]]
+        nouns += [words[i] for i in _after(tags, position + length)]
+    if len(nouns) != 2:
         return None, None
-    return person(found[0]), person(found[1])
+    return person(nouns[0]), person(nouns[1])
 
 
 def _after(tags: Sequence[str], start: int) -> list[int]:
-    """Return the place of the first noun from `start`, else the end of the first run of proper names."""
+    """Return the index of the first noun from `start`, else the end of the first run of proper names."""
     nouns = [i for i in range(start, len(tags)) if tags[i] == NOUN]
     names = [i for i in range(start, len(tags) - 1) if tags[i] == PROPER and tags[i + 1] != PROPER]
     return (nouns or names)[:1]

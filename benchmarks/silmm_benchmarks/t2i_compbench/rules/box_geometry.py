@@ -24,7 +24,7 @@ def centre(box: Box) -> tuple[float, float]:
 
 
 def is_duplicate(first: Box, second: Box, *, threshold: float = 0.9) -> bool:
-    """Say whether two boxes show one object: IoU above 0.9, or one nearly all inside the other.
+    """Return whether two boxes show one object: IoU above 0.9, or one nearly all inside the other.
 
     Pixels are counted inclusively, a box from 0 to 9 is ten wide (docs/spec/benchmarks.md 1.9, step 1).
     """

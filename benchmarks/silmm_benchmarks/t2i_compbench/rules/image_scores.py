@@ -45,8 +45,8 @@ def requests_of(item: Item) -> list[Request]:
     """Return what an item's score needs; a prompt without noun phrases asks no question."""
     queries = {YES_NO: item.details.get("questions", ()), CLIP: (item.details.get("text"),)}
     roles = [role for part in parts_of(item) for role in _ROLES_OF[part]]
-    wanted = [Request(role, tuple(queries.get(role, ()))) for role in roles]
-    return [request for request in wanted if request.judge != YES_NO or request.queries]
+    requests = [Request(role, tuple(queries.get(role, ()))) for role in roles]
+    return [request for request in requests if request.judge != YES_NO or request.queries]
 
 
 def score_image(judged: JudgedImage, mode: Mode) -> dict[str, Any]:
@@ -77,14 +77,14 @@ def _part(part: str, item: Item, answers: Mapping[str, Sequence[Any]], mode: Mod
         return attribute_score(_finite(answers.get(YES_NO, ()), "P(yes)"))
     if part == "clip":
         return _finite(answers[CLIP], "similarity")[0]
-    found = _sound(answers[DETECTOR_2D if part == "spatial" else DETECTOR][0])
+    detections = _sound(answers[DETECTOR_2D if part == "spatial" else DETECTOR][0])
     if part == "numeracy":
-        return numeracy_score(found, details["wanted"], mode)
+        return numeracy_score(detections, details["wanted"], mode)
     first, second = details["objects"]
     if part == "spatial":
-        return score_2d(found, (first, second), details["relation"], mode)
-    depth = frame_depth(answers[DEPTH][0], found.frame)
-    return score_3d(found, depth, (first, second), details["relation"], mode)
+        return score_2d(detections, (first, second), details["relation"], mode)
+    depth = frame_depth(answers[DEPTH][0], detections.frame)
+    return score_3d(detections, depth, (first, second), details["relation"], mode)
 
 
 def _finite(values: Iterable[float], what: str) -> list[float]:
@@ -94,8 +94,8 @@ def _finite(values: Iterable[float], what: str) -> list[float]:
     return numbers
 
 
-def _sound(found: Detections) -> Detections:
+def _sound(detections: Detections) -> Detections:
     """Refuse what the checkpoints with damaged statistics give: all scores NaN, which would read as 0."""
-    _finite(found.scores, "score of a detection")
-    _finite(found.boxes.reshape(-1), "box")
-    return found
+    _finite(detections.scores, "score of a detection")
+    _finite(detections.boxes.reshape(-1), "box")
+    return detections

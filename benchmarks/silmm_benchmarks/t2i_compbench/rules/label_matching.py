@@ -28,12 +28,12 @@ def names(label: str) -> frozenset[str]:
 
 
 def called(label: str, word: str) -> bool:
-    """Say whether a label names the word or one of its synonyms."""
+    """Return whether a label names the word or one of its synonyms."""
     return not names(label).isdisjoint((word, *SYNONYMS.get(word, ())))
 
 
 def first_called(labels: Sequence[str], word: str | None) -> int | None:
-    """Return the place of the first label (the highest score) that is called so."""
+    """Return the index of the first label (the highest score) that names the word."""
     if word is None:
         return None
-    return next((place for place, label in enumerate(labels) if called(label, word)), None)
+    return next((index for index, label in enumerate(labels) if called(label, word)), None)

@@ -1,4 +1,4 @@
-"""The numeracy score of an image: wanted things and their numbers (docs/spec/benchmarks.md 1.9)."""
+"""The numeracy score of an image: wanted objects and their numbers (docs/spec/benchmarks.md 1.9)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Wanted = Sequence[tuple[str, int]]
 _ONE = {"a": 1, "an": 1, "one": 1}
 NUMBERS = {**_ONE, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
 RENAMED = {"ship": "boat", "telivision": "tv", "goldfish": "fish", "painting": "picture"}
-"""Words that the script looks for under another name; the spelling of the second is the official list's."""
+"""Words that the script searches for under another name; the second is spelt as in the official list."""
 
 
 def wanted_objects(words: Sequence[str], singular_of: Mapping[str, str]) -> list[tuple[str, int]]:
@@ -30,12 +30,12 @@ def wanted_objects(words: Sequence[str], singular_of: Mapping[str, str]) -> list
     """
     singulars = frozenset(singular_of.values())
     wanted: list[tuple[str, int]] = []
-    for place, word in enumerate(words):
+    for position, word in enumerate(words):
         number = NUMBERS.get(word)
         if number is None:
             continue
-        two_words = " ".join(words[place + 1 : place + 3]) if place < len(words) - 2 else ""
-        one_word = words[place + 1] if place + 1 < len(words) else ""
+        two_words = " ".join(words[position + 1 : position + 3]) if position < len(words) - 2 else ""
+        one_word = words[position + 1] if position + 1 < len(words) else ""
         if two_words in singular_of:
             wanted.append((singular_of[two_words], number))
         elif two_words in singulars:
@@ -50,17 +50,17 @@ def wanted_objects(words: Sequence[str], singular_of: Mapping[str, str]) -> list
 
 
 def distinct(labels: Sequence[str], boxes: Sequence[Box]) -> list[int]:
-    """Return the places that are kept: of boxes that show one object under one label, the first."""
+    """Return the indices that are kept: of boxes that show one object under one label, the first."""
     kept: list[int] = []
-    for place, label in enumerate(labels):
+    for index, label in enumerate(labels):
         same = (earlier for earlier in kept if labels[earlier] == label)
-        if not any(is_duplicate(boxes[earlier], boxes[place]) for earlier in same):
-            kept.append(place)
+        if not any(is_duplicate(boxes[earlier], boxes[index]) for earlier in same):
+            kept.append(index)
     return kept
 
 
-def numeracy_score(found: Detections, wanted: Wanted, mode: Mode = Mode.OFFICIAL) -> float:
-    """Return an image's score in [0, 1]: for each thing half for being there, half for the right number.
+def numeracy_score(detections: Detections, wanted: Wanted, mode: Mode = Mode.OFFICIAL) -> float:
+    """Return an image's score in [0, 1]: half of each object's share for presence, half for the right number.
 
     `official` counts labels that equal the word, or, where none does, all that contain it; `fixed` counts
     labels that name the word or a synonym, one object under several of them once.
@@ -70,7 +70,7 @@ def numeracy_score(found: Detections, wanted: Wanted, mode: Mode = Mode.OFFICIAL
     """
     if not wanted:
         raise ValueError("the prompt names no number of things from the official list")
-    count = _Official(found) if mode is Mode.OFFICIAL else _Named(found)
+    count = _Official(detections) if mode is Mode.OFFICIAL else _Named(detections)
     score = 0.0
     for word, number in wanted:
         present = count.of(RENAMED.get(person(word), person(word)))
@@ -79,11 +79,11 @@ def numeracy_score(found: Detections, wanted: Wanted, mode: Mode = Mode.OFFICIAL
 
 
 class _Official:
-    """Counts by equality, else by substring; what was renamed for one word stays so for the next."""
+    """Counts by equality, else by substring; labels renamed for one word stay renamed for the next."""
 
-    def __init__(self, found: Detections) -> None:
-        kept = distinct(found.labels, found.boxes.tolist())
-        self._labels = [found.labels[place] for place in kept]
+    def __init__(self, detections: Detections) -> None:
+        kept = distinct(detections.labels, detections.boxes.tolist())
+        self._labels = [detections.labels[index] for index in kept]
 
     def of(self, word: str) -> int:
         if word not in self._labels:
@@ -94,10 +94,10 @@ class _Official:
 class _Named:
     """Counts distinct boxes whose label names the word."""
 
-    def __init__(self, found: Detections) -> None:
-        self._found = found
+    def __init__(self, detections: Detections) -> None:
+        self._detections = detections
 
     def of(self, word: str) -> int:
-        places = [place for place, label in enumerate(self._found.labels) if called(label, word)]
-        boxes = self._found.boxes.tolist()
-        return len(distinct([word] * len(places), [boxes[place] for place in places]))
+        indices = [index for index, label in enumerate(self._detections.labels) if called(label, word)]
+        boxes = self._detections.boxes.tolist()
+        return len(distinct([word] * len(indices), [boxes[index] for index in indices]))

@@ -20,7 +20,7 @@ LEAST = 0.5
 def relation_2d(
     words: str | None, first: Box, second: Box, *, near: float = NEAR, overlap: float = OVERLAP
 ) -> float:
-    """Return R in [0, 1]: how well the first box lies to the second as the words say.
+    """Return R in [0, 1]: how well the position of the first box relative to the second fits the words.
 
     "on top of" has no rule in the official script: it is 0, and mode `fixed` asks for "on the top of".
 
@@ -46,7 +46,7 @@ def relation_2d(
 
 
 def score_2d(
-    found: Detections, pair: tuple[str | None, str | None], words: str | None, mode: Mode = Mode.OFFICIAL
+    detections: Detections, pair: tuple[str | None, str | None], words: str | None, mode: Mode = Mode.OFFICIAL
 ) -> float:
     """Return an image's 2D score: 0, or 0.5 to 1 (half for both things, half for their relation).
 
@@ -59,10 +59,10 @@ def score_2d(
     find = _exact if mode is Mode.OFFICIAL else first_called
     if mode is Mode.FIXED and words == "on top of":
         words = "on the top of"
-    places = [find(found.labels, word) for word in pair]
-    score = sum(0.25 * float(found.scores[place]) for place in places if place is not None)
-    if places[0] is not None and places[1] is not None:
-        first, second = (found.boxes[place].tolist() for place in places)
+    indices = [find(detections.labels, word) for word in pair]
+    score = sum(0.25 * float(detections.scores[index]) for index in indices if index is not None)
+    if indices[0] is not None and indices[1] is not None:
+        first, second = (detections.boxes[index].tolist() for index in indices)
         score += 0.5 * relation_2d(words, first, second)
     return score if score >= LEAST else 0.0
 

@@ -58,7 +58,7 @@ def relation_3d(
 
 
 def score_3d(
-    found: Detections,
+    detections: Detections,
     depth: Depth,
     pair: tuple[str | None, str | None],
     words: str | None,
@@ -73,14 +73,14 @@ def score_3d(
         ZeroDivisionError: both boxes have no area.
         ValueError: a word is found only across two labels; the official script stops there.
     """
-    places = (
-        _substrings(found.labels, pair)
+    indices = (
+        _substrings(detections.labels, pair)
         if mode is Mode.OFFICIAL
-        else [first_called(found.labels, word) for word in pair]
+        else [first_called(detections.labels, word) for word in pair]
     )
-    score = sum(0.25 * float(found.scores[place]) for place in places if place is not None)
-    if places[0] is not None and places[1] is not None:
-        first, second = (found.boxes[place].tolist() for place in places)
+    score = sum(0.25 * float(detections.scores[index]) for index in indices if index is not None)
+    if indices[0] is not None and indices[1] is not None:
+        first, second = (detections.boxes[index].tolist() for index in indices)
         score += 0.5 * relation_3d(words, first, second, depth, mode)
     return score
 
@@ -89,15 +89,15 @@ def _substrings(labels: Sequence[str], pair: tuple[str | None, str | None]) -> l
     """Return where the words are by the official search: in the joined labels, then label by label."""
     joined = " ".join(labels)
     wanted = [word is not None and word in joined for word in pair]
-    places: list[int | None] = [None, None]
-    for place, label in enumerate(labels):
+    indices: list[int | None] = [None, None]
+    for index, label in enumerate(labels):
         for side in (0, 1):
-            both = all(wanted)
-            if wanted[side] and pair[side] in label and (both or places[side] is None):  # type: ignore[operator]
-                places[side] = place
-        if all(wanted) and None not in places:
+            both_wanted = all(wanted)
+            if wanted[side] and pair[side] in label and (both_wanted or indices[side] is None):  # type: ignore[operator]
+                indices[side] = index
+        if all(wanted) and None not in indices:
             break
     for side in (0, 1):
-        if wanted[side] and places[side] is None:
+        if wanted[side] and indices[side] is None:
             raise ValueError(f"{pair[side]!r} is found only across two neighbouring labels")
-    return places
+    return indices

@@ -1,1 +1,1 @@
-"""What several base models stand on."""
+"""Modules that several base models share."""

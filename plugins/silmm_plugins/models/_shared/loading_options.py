@@ -1,4 +1,4 @@
-"""Options of every base model with real weights: where they come from and go to, in which number format."""
+"""Options of every base model with real weights: the checkpoint, its device and its number format."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ Offload: TypeAlias = Literal["training", "always", "never"]
 
 
 class LoadingOptions(Options):
-    """The checkpoint, which a model describes anew, and what decides about memory.
+    """The checkpoint, which each model describes in its own words, and options of memory.
 
-    What decides about memory changes no result but for rounding.
+    Options of memory change results by rounding at most.
     """
 
     path: str = option("", "folder of the checkpoint, or its hub id", checkpoint={"revision": "revision"})
-    revision: str | None = option(None, "where `path` is a hub id: a branch, a tag or a commit of it")
+    revision: str | None = option(None, "a branch, a tag or a commit, where `path` is a hub id")
     device: str = option(
         "auto",
-        "where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one; several, as cuda:0,cuda:1: "
-        "the language model's layers are spread over them",
+        "device of the weights: cpu, cuda, cuda:1, …; auto: a GPU if there is one; several, as cuda:0,cuda:1, share "
+        "the language model's layers",
     )
-    dtype: Dtype = option("auto", "number format of the weights; auto is the checkpoint's own")
+    dtype: Dtype = option("auto", "number format of the weights; auto: the checkpoint's own")
     offload: Offload = option(
         "training",
         "when the parts that are never trained leave the GPU for main memory: while the model is trained; always, "
-        "when they have no work; or never",
+        "when they are idle; or never",
     )

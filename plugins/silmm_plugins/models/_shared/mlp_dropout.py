@@ -1,7 +1,7 @@
-"""Seeded dropout on the MLP blocks of a model: what makes a deterministic H(x) diverse (DropDiv, MC dropout).
+"""Seeded dropout on the MLP blocks of a model, which makes a deterministic H(x) diverse (DropDiv, MC dropout).
 
 Each row of the batch has masks of its own, from a counter-based generator keyed by (seed of the row, layer)
-and counted from the end of the sequence, so that neither company nor left padding changes them.
+and counted from the end of the sequence, so that neither the other rows nor left padding change them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LAST = re.compile(r"last:([1-9]\d*)")
 _LEVELS = 1 << 16
-"""Random numbers are 16 bits wide: the rate that is used differs from the one asked for by less than 1e-5."""
+"""Random numbers are 16 bits wide: the effective rate differs from the option by less than 1e-5."""
 _WORD = (1 << 64) - 1
 
 
@@ -34,7 +34,7 @@ class MlpDropoutOptions(Options):
 
     rate: float = option(
         0.3,
-        "share of the values that are set to 0; more gives more different and worse candidates",
+        "share of the values that are set to 0; a higher rate gives more diverse and worse candidates",
         ge=0.0, lt=1.0, unit="share", paper="Sec. 3.1 step 2, Fig. 6 (no value given)",
     )
     layers: str = option(
@@ -47,12 +47,12 @@ class MlpDropoutOptions(Options):
         paper="Sec. 3.1 step 2",
     )
     positions: Literal["queries", "all"] = option(
-        "queries", "which positions: those of the queries alone, or the prompt's too", paper="not said"
+        "queries", "which positions: those of the queries alone, or also the prompt's", paper="not said"
     )
 
     mask: Literal["position", "candidate"] = option(
         "position",
-        "position: every position drops values of its own, as plain dropout does; candidate: one mask a layer for "
+        "position: every position drops values of its own, as plain dropout does; candidate: one mask per layer for "
         "all positions of a candidate (Gal and Ghahramani 2016), which pooling over the positions does not "
         "average away",
         paper="not said; candidate is ours",
@@ -67,7 +67,7 @@ class MlpDropoutOptions(Options):
 
 
 def chosen_layers(layers: str, count: int) -> range:
-    """Return the numbers, from 0, of the layers that `layers` means in a model with `count` of them.
+    """Return the numbers, from 0, of the layers that `layers` selects in a model with `count` of them.
 
     Raises:
         UsageError: `last:N` asks for more layers than there are.
@@ -86,10 +86,10 @@ def chosen_layers(layers: str, count: int) -> range:
 def mlp_dropout(
     model: BaseModel, seeds: Sequence[int], options: MlpDropoutOptions, queries: int
 ) -> Iterator[None]:
-    """Drop values in the MLP blocks of `model` while the body runs; kept ones are divided by 1 - rate.
+    """Drop values in the MLP blocks of `model` while the body runs; the others are divided by 1 - rate.
 
-    In the body each pass through the blocks must have the rows of `seeds` (:meth:`BaseModel.features`). It
-    is differentiable and works under autocast. The hooks are gone afterwards, also after an error.
+    Each pass through the blocks in the body must have the rows of `seeds` (:meth:`BaseModel.features`). Dropout is
+    differentiable and works under autocast. The hooks are removed afterwards, also after an error.
 
     Args:
         model: declares `mlp_blocks`.
@@ -114,7 +114,7 @@ def mlp_dropout(
             else:
                 inner = blocks[layer].get_submodule("down_proj")
                 hooks.enter_context(
-                    inner.register_forward_pre_hook(lambda _, given, drop=drop: (drop(given[0]), *given[1:]))
+                    inner.register_forward_pre_hook(lambda _, inputs, drop=drop: (drop(inputs[0]), *inputs[1:]))
                 )
         yield
 
@@ -133,8 +133,8 @@ def _dropper(
         if values.dim() != 3 or len(values) != len(seeds):
             raise PluginError(
                 f"Dropout with {len(seeds)} seeds met values of shape {tuple(values.shape)} in MLP block "
-                f"{layer}; BaseModel.features must take exactly the rows it was given through the "
-                "blocks at once, (batch, time, D). Report it to the model's plugin."
+                f"{layer}; BaseModel.features must pass exactly its own rows through the blocks at once, "
+                "(batch, time, D). Report it to the author of the model's plugin."
             )
         time = values.shape[1]
         touched = time if last is None else min(last, time)
@@ -149,10 +149,10 @@ def _dropper(
 def drop_masks(
     seeds: Sequence[int], layer: int, rate: float, positions: int, channels: int
 ) -> npt.NDArray[np.bool_]:
-    """Return what is dropped, (seeds, positions, channels), true with probability `rate`.
+    """Return the masks of dropped values, (seeds, positions, channels), true with probability `rate`.
 
     A row is a function of its seed and the layer. Its numbers are counted from the last position to the
-    first: more positions add to the front and change nothing behind.
+    first: further positions in front change none of the later ones.
     """
     import numpy as np
 
@@ -160,7 +160,7 @@ def drop_masks(
     count = positions * channels
     masks = np.empty((len(seeds), positions, channels), dtype=np.bool_)
     for row, seed in enumerate(seeds):
-        # layer + 1: key (seed, 0) is the stream that other users of the seed have
+        # layer + 1: the key (seed, 0) is the stream of other users of the seed
         generator = np.random.Philox(key=np.array([seed & _WORD, layer + 1], dtype=np.uint64))
         numbers = generator.random_raw(-(-count // 4)).astype("<u8", copy=False).view("<u2")[:count]
         masks[row] = (numbers < threshold).reshape(positions, channels)[::-1]

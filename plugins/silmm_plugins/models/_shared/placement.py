@@ -1,4 +1,4 @@
-"""Which parts of a model are on its accelerator: those that never learn make room while others do."""
+"""Which parts of a model are on its accelerator: frozen parts leave it while others are trained."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HOST = torch.device("cpu")
 
 
 class Movable(Protocol):
-    """A network, or a few of them behind one door."""
+    """A network, or an object that holds a few of them."""
 
     def to(self, device: torch.device, /) -> object:
         """Move the weights."""
@@ -24,7 +24,7 @@ class Movable(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Networks that work together, and where they work."""
+    """Networks that work together, and their device."""
 
     networks: tuple[Movable, ...]
     device: torch.device
@@ -33,44 +33,44 @@ class Part:
 class Placement:
     """Moves parts between their device and main memory when the kind of work changes, and only then.
 
-    A part comes when it is needed. It leaves when others work without it: with `offload` "always" whatever
-    they do, with "training" once gradients are asked for, with "never" not at all. Where a part is changes no
-    result. What is no part, such as the language model that is trained, stays where it is.
+    A part is moved to its device when it is needed. It leaves when others work without it: with `offload` "always"
+    at any work, with "training" once gradients are asked for, with "never" not at all. No result depends on where a
+    part is. Other networks, such as the language model that is trained, stay where they are.
     """
 
     def __init__(self, offload: Offload) -> None:
         """Begin without parts."""
         self._offload = offload
         self._parts: dict[str, Part] = {}
-        self._here: set[str] = set()
+        self._present: set[str] = set()
 
     @property
     def parts(self) -> Mapping[str, Part]:
         """The parts by name."""
         return self._parts
 
-    def add(self, name: str, *networks: Movable, device: torch.device, here: bool = False) -> None:
-        """Take a part in, which is in main memory, or with `here` on its device already."""
+    def add(self, name: str, *networks: Movable, device: torch.device, present: bool = False) -> None:
+        """Add a part, which is in main memory, or with `present` on its device already."""
         self._parts[name] = Part(networks, device)
-        if here:
-            self._here.add(name)
+        if present:
+            self._present.add(name)
         elif self._offload == "never":
             self.need(name)
 
     @torch.inference_mode(False)  # weights that are moved in inference mode could not be moved back outside
     def need(self, *names: str, training: bool = False) -> None:
-        """Have these parts on their devices; `training`: gradients are asked for.
+        """Move these parts to their devices; `training`: gradients are asked for.
 
-        Those that have to leave do so first, so that the two never share the memory.
+        Parts that have to leave do so first, so that the two never share the memory.
         """
         if self._offload == "always" or (self._offload == "training" and training):
-            for name in sorted(self._here.difference(names)):
+            for name in sorted(self._present.difference(names)):
                 self._move(name, _HOST)
-                self._here.discard(name)
+                self._present.discard(name)
         for name in names:
-            if name not in self._here:
+            if name not in self._present:
                 self._move(name, self._parts[name].device)
-                self._here.add(name)
+                self._present.add(name)
 
     def _move(self, name: str, device: torch.device) -> None:
         part = self._parts[name]

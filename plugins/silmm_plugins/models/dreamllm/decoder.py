@@ -26,7 +26,7 @@ _SCHEDULE = (
 """What ancestral sampling needs of the scheduler's configuration, which may be of another scheduler."""
 
 
-class Decoder:
+class DreamDecoder:
     """H in, images out; nothing in it is ever trained."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Decoder:
         self.schedule = schedule
 
     @classmethod
-    def load(cls, folder: Path, companions: Companions, dtype: torch.dtype) -> Decoder:
+    def load(cls, folder: Path, companions: Companions, dtype: torch.dtype) -> DreamDecoder:
         """Load `stable_diffusion_head.bin` into main memory (docs/spec/base-models.md 1.2).
 
         Raises:

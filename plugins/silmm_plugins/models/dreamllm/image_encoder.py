@@ -31,7 +31,7 @@ _KEYS = (
 )
 
 
-class Vision:
+class DreamImageEncoder:
     """Images of any size in, one vector a patch in the language model's space out."""
 
     def __init__(self, tower: nn.Module, visual_projector: nn.Module, layer: int) -> None:
@@ -54,7 +54,7 @@ class Vision:
         config: Mapping[str, Any],
         clip: Mapping[str, Any],
         dtype: torch.dtype,
-    ) -> Vision:
+    ) -> DreamImageEncoder:
         """Load `clip_vision_embedding.bin` into main memory (docs/spec/base-models.md 1.2, 1.5).
 
         Raises:

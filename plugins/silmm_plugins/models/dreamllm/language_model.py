@@ -29,7 +29,7 @@ _KEYS = (
 )
 
 
-class LanguageModel(SequenceModel):
+class DreamLM(SequenceModel):
     """The backbone with its learnable queries."""
 
     def __init__(self, backbone: nn.Module, queries: Tensor) -> None:
@@ -40,7 +40,7 @@ class LanguageModel(SequenceModel):
     @classmethod
     def load(
         cls, folder: Path, config: Mapping[str, Any], devices: Sequence[torch.device], dtype: torch.dtype
-    ) -> LanguageModel:
+    ) -> DreamLM:
         """Load the language model's weights and `dream_embedding.bin`; put it on its devices.
 
         Raises:

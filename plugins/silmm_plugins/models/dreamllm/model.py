@@ -20,11 +20,11 @@ from silmm_plugins.models._shared.sequences import slices
 from silmm_plugins.models._shared.spreading import check_devices
 from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.dreamllm import checkpoint, companions, prompts
-from silmm_plugins.models.dreamllm.decoder import Decoder
-from silmm_plugins.models.dreamllm.image_encoder import Vision
-from silmm_plugins.models.dreamllm.language_model import LanguageModel
+from silmm_plugins.models.dreamllm.decoder import DreamDecoder
+from silmm_plugins.models.dreamllm.image_encoder import DreamImageEncoder
+from silmm_plugins.models.dreamllm.language_model import DreamLM
 from silmm_plugins.models.dreamllm.options import CAPABILITIES, DreamLlmOptions
-from silmm_plugins.models.dreamllm.tokenizer import Tokenizer
+from silmm_plugins.models.dreamllm.tokenizer import DreamTokenizer
 
 
 class DreamLlm(BaseModel):
@@ -32,10 +32,10 @@ class DreamLlm(BaseModel):
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
-        language_model: LanguageModel,
-        vision: Vision,
-        decoder: Decoder,
+        tokenizer: DreamTokenizer,
+        language_model: DreamLM,
+        vision: DreamImageEncoder,
+        decoder: DreamDecoder,
         options: DreamLlmOptions,
     ) -> None:
         """Wrap the parts, which are frozen and in eval mode."""
@@ -67,17 +67,17 @@ class DreamLlm(BaseModel):
         config = checkpoint.read_config(folder)
         stored = config.get("torch_dtype") or config.get("dtype")
         dtype = dtype_of(options.dtype, stored, folder / "config.json")
-        tokenizer = Tokenizer(folder, config)
+        tokenizer = DreamTokenizer(folder, config)
         found = companions.find(folder, config, options.companions)
-        language_model = LanguageModel.load(folder, config, devices, dtype)
+        language_model = DreamLM.load(folder, config, devices, dtype)
         rows = len(language_model.backbone.get_input_embeddings().weight)  # type: ignore[operator]
         if tokenizer.size > rows:
             raise DataError(
                 f"{folder}: the tokenizer has {tokenizer.size} tokens, but the language model embeds {rows}; "
                 "tokenizer.model, config.json and the weights are of different checkpoints"
             )
-        vision = Vision.load(folder, config, found.clip, dtype)
-        decoder = Decoder.load(folder, found, dtype)
+        vision = DreamImageEncoder.load(folder, config, found.clip, dtype)
+        decoder = DreamDecoder.load(folder, found, dtype)
         model = cls(tokenizer, language_model, vision, decoder, options)
         model._sources = {"checkpoint": str(folder), **found.sources}
         return model
@@ -175,7 +175,7 @@ class DreamLlm(BaseModel):
     def represent(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
     ) -> list[Latent]:
-        """Return H(x), float32 (L, D), of each prompt; it has no chance in it, so seeds change nothing."""
+        """Return H(x), float32 (L, D), of each prompt; it is deterministic, so seeds change nothing."""
         return features_by_prompt(self.features, prompts, self._options.sampling_batch_size)
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:

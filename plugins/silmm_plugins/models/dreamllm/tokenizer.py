@@ -22,7 +22,7 @@ _NO_SPACE_IN_FRONT = b"\x1a\x02\x18\x00"
 """A model file that only says `normalizer_spec { add_dummy_prefix: false }`; behind another, merged in."""
 
 
-class Tokenizer:
+class DreamTokenizer:
     """Text to ids and back, and the ids of special tokens by name."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""Emu3: a discrete base model of about 8k image tokens an image; Gen samples, Chat answers."""
+"""Emu3: a discrete base model with about 8k tokens per image; Gen samples, Chat answers."""

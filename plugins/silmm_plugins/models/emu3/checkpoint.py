@@ -44,7 +44,7 @@ def load_language_model(folder: Path, dtype: str) -> Any:
         config = Emu3Config.from_pretrained(str(folder)) if hf else Emu3TextConfig(**_text_fields(stored))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} does not describe a language model of Emu3 ({error!r}); copy it again") from error
-    # Emu3 puts it on the residual branches too; train() would wake it up.
+    # Emu3 applies it to the residual branches, too, and train() would switch it on.
     config.get_text_config().attention_dropout = 0.0
     model = load_pretrained(
         Emu3ForConditionalGeneration if hf else Emu3ForCausalLM,

@@ -1,4 +1,4 @@
-"""How Emu3 writes an image: its size, rows of codes with an end-of-row token each, and the end."""
+"""Emu3's token format of an image: its size, rows of codes with an end-of-row token each, and the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from silmm_plugins.models.emu3.tokenizer import TextTokenizer, Tokens
+    from silmm_plugins.models.emu3.tokenizer import Emu3Tokenizer, Emu3Tokens
 
 Codes: TypeAlias = "npt.NDArray[np.int32]"
 """The codes of an image, (rows, columns), each in [0, codebook)."""
@@ -29,12 +29,12 @@ def grid(ratio: str, area: int) -> tuple[int, int]:
         area: in pixels; 518400 is 720 x 720.
 
     Raises:
-        UsageError: the ratio is none, or not one code would be left.
+        UsageError: the ratio cannot be read, or the image would have no codes.
     """
-    found = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", ratio)
-    if not found:
+    match = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", ratio)
+    if not match:
         raise UsageError(f"model.ratio={ratio!r} is no ratio; write for example 1:1 or 16:9")
-    across, down = int(found[1]), int(found[2])
+    across, down = int(match[1]), int(match[2])
     scale = math.sqrt(area / (across * down)) / PIXELS
     rows, columns = round(down * scale), round(across * scale)
     if min(rows, columns) < 1:
@@ -45,26 +45,26 @@ def grid(ratio: str, area: int) -> tuple[int, int]:
 
 
 def length(rows: int, columns: int) -> int:
-    """Return how many tokens stand between the size and the end-of-frame token."""
+    """Return the number of tokens between the size and the end-of-frame token."""
     return rows * (columns + 1)
 
 
-def opening(tokenizer: TextTokenizer, rows: int, columns: int) -> list[int]:
-    """Return the ids that announce an image: its beginning and its size."""
+def opening(tokenizer: Emu3Tokenizer, rows: int, columns: int) -> list[int]:
+    """Return the ids of an image's beginning and its size."""
     tokens = tokenizer.tokens
     return [tokens.boi, *tokenizer.encode(f"{rows}*{columns}"), tokens.img]
 
 
-def body(tokens: Tokens, codes: Codes) -> list[int]:
+def body(tokens: Emu3Tokens, codes: Codes) -> list[int]:
     """Return the ids of all rows, each with its end-of-row token."""
-    return [one for row in codes.tolist() for one in (*(tokens.visual + code for code in row), tokens.eol)]
+    return [token for row in codes.tolist() for token in (*(tokens.visual + code for code in row), tokens.eol)]
 
 
-def closing(tokens: Tokens) -> list[int]:
-    """Return the ids that end an image."""
+def closing(tokens: Emu3Tokens) -> list[int]:
+    """Return the ids of an image's end."""
     return [tokens.eof, tokens.eoi]
 
 
-def visual_places(rows: int, columns: int) -> list[int]:
-    """Return where the codes stand within the rows of :func:`body`, in order."""
+def code_positions(rows: int, columns: int) -> list[int]:
+    """Return the positions of the codes within the rows of :func:`body`, in order."""
     return [row * (columns + 1) + column for row in range(rows) for column in range(columns)]

@@ -1,4 +1,4 @@
-"""Sampling codes with the structure forced, guidance in the same batch, and each candidate's own numbers."""
+"""Sampling codes in a forced structure, guided in one batch, each candidate from its own random numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from silmm_plugins.models._shared.generation import sample_codes, streams
 from silmm_plugins.models._shared.sequences import Decoding
 from silmm_plugins.models.emu3 import grammar
-from silmm_plugins.models.emu3.language_model import LanguageModel
+from silmm_plugins.models.emu3.language_model import Emu3LM
 
 if TYPE_CHECKING:
     from silmm.contracts.models import SamplingParams
@@ -22,42 +22,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Canvas:
-    """What a candidate is sampled from."""
+    """The inputs of one candidate."""
 
     prefix: Sequence[int]
     """Ids up to the size of the image."""
     negative: Sequence[int]
-    """The same of the negative prompt; not read without guidance."""
+    """The same of the negative prompt; unused without guidance."""
     shape: tuple[int, int]
     """Rows and columns of codes."""
     seed: int
 
 
 def sample(
-    model: LanguageModel, canvases: Sequence[Canvas], sampling: SamplingParams, guidance: float
+    model: Emu3LM, canvases: Sequence[Canvas], sampling: SamplingParams, guidance: float
 ) -> list[Codes]:
     """Sample the codes of each canvas.
 
     Logits are those of the codes alone, u + guidance * (c - u) with c after the prompt and u after the
     negative prompt (docs/spec/base-models.md 3.5); then temperature, top-k and top-p. Both halves run in one
-    batch. Ends of rows are put where they belong without asking the model.
+    batch. Ends of rows are inserted without the model.
 
     Args:
         model: the policy.
-        canvases: what to sample; unequal sizes may be mixed.
+        canvases: of unequal sizes, if need be.
         sampling: temperature, top-k and top-p; temperature 0 takes the likeliest code.
-        guidance: 1 is the model's own distribution, without a second half.
+        guidance: 1 is the model's own distribution, without the second half.
     """
-    orders = _orders([grammar.visual_places(*canvas.shape) for canvas in canvases]).to(model.device)
+    orders = _orders([grammar.code_positions(*canvas.shape) for canvas in canvases]).to(model.device)
     numbers = streams([canvas.seed for canvas in canvases], int(orders.max()) + 1).to(model.device)
     prefixes = [canvas.prefix for canvas in canvases]
     if guidance != 1:
         prefixes += [canvas.negative for canvas in canvases]
 
     def inputs(codes: Tensor, step: int) -> Tensor:
-        """Embed codes where a code stands, and ends of rows elsewhere.
+        """Embed codes at the positions of codes, and ends of rows elsewhere.
 
-        A finished image goes on with ends of rows until the largest of the batch is finished; nobody reads them.
+        A finished image is continued with ends of rows, which are not read, until the largest of the batch ends.
         """
         return model.embed(torch.where(orders[:, step] >= 0, codes + model.tokens.visual, model.tokens.eol))
 
@@ -75,13 +75,13 @@ def sample(
     ]
 
 
-def _orders(places: Sequence[Sequence[int]]) -> Tensor:
-    """Return (canvases, steps): which code of its image a step is, or -1 for an end of row.
+def _orders(positions: Sequence[Sequence[int]]) -> Tensor:
+    """Return (canvases, steps): the number of a step's code in its image, or -1 for an end of row.
 
     Args:
-        places: of each image, where its codes stand among its tokens.
+        positions: of each image's codes among its tokens.
     """
-    orders = torch.full((len(places), max(at[-1] for at in places) + 1), -1)
-    for row, at in enumerate(places):
-        orders[row, torch.tensor(at)] = torch.arange(len(at))
+    orders = torch.full((len(positions), max(codes[-1] for codes in positions) + 1), -1)
+    for row, codes in enumerate(positions):
+        orders[row, torch.tensor(codes)] = torch.arange(len(codes))
     return orders

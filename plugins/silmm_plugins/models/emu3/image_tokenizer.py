@@ -48,11 +48,11 @@ _RENAMED = (
 _PROJECTION = re.compile(r"(\.attn_1|\.attn\.\d+)\.(q|k|v|proj_out)\.")
 
 
-class VisionTokenizer:
+class Emu3ImageTokenizer:
     """Emu3's convolutional tokenizer with its preprocessing."""
 
     def __init__(self, model: Any, processing: dict[str, Any], max_pixels: int) -> None:
-        """Wrap a model; `processing` is the checkpoint's preprocessor, `max_pixels` > 0 overrides its own."""
+        """Wrap a model; `processing` is the checkpoint's preprocessor, `max_pixels` > 0 overrides its value."""
         self._model = model.eval().requires_grad_(False)
         self.codes: int = model.config.codebook_size
         self.side: int = model.spatial_scale_factor
@@ -65,7 +65,7 @@ class VisionTokenizer:
 
     @property
     def limits(self) -> tuple[int, int]:
-        """The fewest and the most pixels of an image as the encoder sees it."""
+        """The least and the greatest number of pixels of the encoder's input."""
         return self._least, self._most
 
     def to(self, device: torch.device) -> None:
@@ -73,14 +73,14 @@ class VisionTokenizer:
         self._model.to(device)
 
     def pixels(self, image: Image) -> Tensor:
-        """Return what the encoder sees of an image: (3, height, width), sides multiples of a code's."""
+        """Return the encoder's input for an image: (3, height, width), in whole codes."""
         height, width = self.resized(*image.shape[:2])
         resized = Images.fromarray(image).resize((width, height), self._resample)
         values = torch.from_numpy(np.asarray(resized, dtype=np.float32)).movedim(-1, 0) * self._scale
         return (values - self._mean) / self._std
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
-        """Return the size in which an image is read: whole codes, neither too many pixels nor too few."""
+        """Return the size to which an image is scaled: whole codes, between the limits of pixels."""
         side = self.side
         rows, columns = max(1, round(height / side)), max(1, round(width / side))
         if rows * columns * side * side > self._most:
@@ -113,17 +113,17 @@ class VisionTokenizer:
     def decode(self, codes: Codes) -> Image:
         """Return the image of codes (rows, columns)."""
         values = (self.decode_pixels(codes) * self._std + self._mean) / self._scale
-        # the original cuts the fraction off
+        # the original truncates
         image: Image = values.clamp(0, 255).to(torch.uint8).movedim(0, -1).contiguous().numpy()
         return image
 
     @property
     def _device(self) -> torch.device:
-        place: torch.device = self._model.device
-        return place
+        device: torch.device = self._model.device
+        return device
 
 
-def load_vision(folder: Path, max_pixels: int) -> VisionTokenizer:
+def load_vision(folder: Path, max_pixels: int) -> Emu3ImageTokenizer:
     """Load the tokenizer of an -hf folder, or Emu3-VisionTokenizer, into main memory.
 
     Raises:
@@ -147,7 +147,7 @@ def load_vision(folder: Path, max_pixels: int) -> VisionTokenizer:
         ) from error
     refuse_unknown(folder, "Emu3VQVAE", fill(model, _weights(folder), folder))
     processing = _processing(folder)
-    return VisionTokenizer(model, processing, max_pixels)
+    return Emu3ImageTokenizer(model, processing, max_pixels)
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
@@ -162,7 +162,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _renamed(name: str, weight: Tensor) -> tuple[str, Tensor]:
-    """Return an original tensor as transformers has it; 1x1 convolutions of attention become matrices."""
+    """Return an original tensor under its transformers name; 1x1 convolutions of attention become matrices."""
     projection = _PROJECTION.search(name)
     if projection:
         new = "out_proj" if projection[2] == "proj_out" else f"{projection[2]}_proj"
@@ -177,16 +177,16 @@ def _processing(folder: Path) -> dict[str, Any]:
     """Return the preprocessor's settings.
 
     Raises:
-        DataError: no preprocessor file, or one that lacks a setting: the defaults of transformers are
-            another model's (docs/spec/base-models.md 3.5).
+        DataError: no preprocessor file, or a setting is missing: the defaults of transformers are those of
+            another model (docs/spec/base-models.md 3.5).
     """
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (folder / name).is_file():
             raw = read_json(folder / name)
-            found: dict[str, Any] = raw.get("image_processor", raw)
+            settings: dict[str, Any] = raw.get("image_processor", raw)
             wanted = ("image_mean", "image_std", "rescale_factor", "resample", "min_pixels", "max_pixels")
-            lost = [key for key in wanted if key not in found]
-            if lost:
-                raise DataError(f"{folder / name} lacks {lost[0]!r}; emu3 takes it from there")
-            return found
+            missing = [key for key in wanted if key not in settings]
+            if missing:
+                raise DataError(f"{folder / name} lacks {missing[0]!r}; copy it again")
+            return settings
     raise DataError(f"{folder} has no preprocessor_config.json; emu3 reads the image settings from it")

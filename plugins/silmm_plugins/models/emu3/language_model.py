@@ -1,4 +1,4 @@
-"""The language model of Emu3: hidden states, likelihoods over the codes, and decoding with a cache."""
+"""The language model of Emu3: hidden states, and likelihoods over the codes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from silmm_plugins.models.emu3 import grammar
 
 if TYPE_CHECKING:
     from silmm_plugins.models.emu3.grammar import Codes
-    from silmm_plugins.models.emu3.tokenizer import Tokens
+    from silmm_plugins.models.emu3.tokenizer import Emu3Tokens
 
 
-class LanguageModel(SequenceModel):
-    """A transformers Emu3 of either layout behind one set of functions."""
+class Emu3LM(SequenceModel):
+    """A transformers Emu3 of either layout."""
 
-    def __init__(self, backbone: Any, tokens: Tokens, *, head_chunk: int) -> None:
+    def __init__(self, backbone: Any, tokens: Emu3Tokens, *, head_chunk: int) -> None:
         """Wrap a backbone in eval mode.
 
         Args:
             backbone: Emu3ForCausalLM, or Emu3ForConditionalGeneration.
             tokens: the ids of control and image tokens.
-            head_chunk: positions whose logits over the codes exist at a time.
+            head_chunk: number of positions whose logits over the codes exist at a time.
         """
         self.backbone = backbone
         self.tokens = tokens
@@ -83,10 +83,10 @@ class LanguageModel(SequenceModel):
     def code_log_probabilities(
         self, prefixes: Sequence[Sequence[int]], images: Sequence[Codes]
     ) -> list[Tensor]:
-        """Return log pi of each code given what is before it, float32 (rows * columns,) an image.
+        """Return log pi of each code given everything before it, float32 (rows * columns,) per image.
 
-        The softmax is over the codes, which are all that may stand there (docs/spec/base-models.md 3.7). Rows
-        are padded on the right and attention is causal, so no sequence sees another's length.
+        The softmax is over the codes, which alone are allowed there (docs/spec/base-models.md 3.7). Sequences are
+        padded on the right and attention is causal, so none depends on the length of another.
         """
         tokens = self.tokens
         sequences = [
@@ -94,12 +94,12 @@ class LanguageModel(SequenceModel):
             for prefix, codes in zip(prefixes, images, strict=True)
         ]
         states = self.text(input_ids=self._padded(sequences), use_cache=False).last_hidden_state
-        places = [
-            (row, len(prefix) - 1 + place)
+        predicting = [
+            (row, len(prefix) - 1 + position)
             for row, (prefix, codes) in enumerate(zip(prefixes, images, strict=True))
-            for place in grammar.visual_places(*codes.shape)
+            for position in grammar.code_positions(*codes.shape)
         ]
-        rows, times = torch.tensor(places, device=states.device).T
+        rows, times = torch.tensor(predicting, device=states.device).T
         targets = torch.cat([torch.from_numpy(codes.reshape(-1)).long() for codes in images])
         values = self._chosen(states[rows, times], targets.to(states.device))
         return list(values.split_with_sizes([codes.size for codes in images]))
@@ -113,17 +113,16 @@ class LanguageModel(SequenceModel):
     def _chosen(self, states: Tensor, codes: Tensor) -> Tensor:
         """Return the log-probabilities (n,) of codes (n,) at states (n, hidden), a chunk at a time.
 
-        In training a chunk's logits are made again in the backward pass: of a 720 pixel image all of
-        them would be 1.1 GB.
+        In training a chunk's logits are recomputed in the backward pass: all logits of an image of 720x720 pixels
+        are 1.1 GB.
         """
         parts = []
         for rows in slices(len(codes), self.head_chunk):
-            some, wanted = states[rows], codes[rows]
+            chunk = states[rows], codes[rows]
             if torch.is_grad_enabled():
-                part = checkpoint(self._chunk, some, wanted, use_reentrant=False, preserve_rng_state=False)
+                parts.append(checkpoint(self._chunk, *chunk, use_reentrant=False, preserve_rng_state=False))
             else:
-                part = self._chunk(some, wanted)
-            parts.append(part)
+                parts.append(self._chunk(*chunk))
         return torch.cat(parts)
 
     def _chunk(self, states: Tensor, codes: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where the parts of an Emu3 lie: the policy, the judge and the vision tokenizer, on disk or on the hub."""
+"""Finds the parts of an Emu3: the policy, the judge and the vision tokenizer, on disk or on the hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Form = Literal["hf", "original", "vision"]
 
 _FORMS: dict[str, Form] = {"emu3": "hf", "Emu3": "original", "Emu3VisionVQ": "vision"}
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.tiktoken", "*.jinja")
-"""What is fetched of a hub repository: no code and no pickles."""
+"""Files that are fetched from a hub repository: no code and no pickles."""
 _GEN, _CHAT, _VISION = ("Emu3-Gen", "Emu3-Gen-hf"), ("Emu3-Chat", "Emu3-Chat-hf"), ("Emu3-VisionTokenizer",)
 
 SELF = "self"
@@ -32,16 +32,16 @@ class Parts:
 
 
 def locate(path: str, judge: str, vision: str, revision: str | None = None) -> Parts:
-    """Return the folders of a model, fetched first if they are named by hub ids.
+    """Return the folders of a model; those named by hub ids are fetched first.
 
     Args:
         path: Emu3-Gen in either layout, or a folder that holds Emu3-Gen and the other parts.
-        judge: Emu3-Chat in either layout; "" is the one beside the policy, "self" the policy itself.
-        vision: Emu3-VisionTokenizer; "" is the one inside (-hf) or beside (original) the policy.
+        judge: Emu3-Chat in either layout; "" is a folder beside the policy, "self" the policy itself.
+        vision: Emu3-VisionTokenizer; "" is that inside (-hf) or beside (original) the policy.
         revision: of `path`, if that is a hub id.
 
     Raises:
-        UsageError: no path, or a part that is neither given nor found beside the policy.
+        UsageError: no path, or a part is neither named nor beside the policy.
         DataError: there is no such folder or hub id, or a folder holds another model.
     """
     folder = Path(path).expanduser()
@@ -52,21 +52,22 @@ def locate(path: str, judge: str, vision: str, revision: str | None = None) -> P
         revision=revision,
     )  # fmt: skip
     form = _language_model(policy)
-    answers = None
+    judge_folder = None
     if judge != SELF:
-        place = judge or _beside(path, _ordered(_CHAT, form), "judge")
-        answers = checkpoint_folder(place, _FILES, option="judge")
-        _language_model(answers)
-    sees = policy
+        judge_folder = checkpoint_folder(
+            judge or _beside(path, _ordered(_CHAT, form), "judge"), _FILES, option="judge"
+        )
+        _language_model(judge_folder)
+    vision_folder = policy
     if vision or form != "hf":
-        sees = checkpoint_folder(vision or _beside(path, _VISION, "vision"), _FILES, option="vision")
-    if sees != policy and form_of(sees) == "original":
-        raise DataError(f"{sees} holds a language model; model.vision names Emu3-VisionTokenizer")
-    return Parts(policy, answers, sees)
+        vision_folder = checkpoint_folder(vision or _beside(path, _VISION, "vision"), _FILES, option="vision")
+    if vision_folder != policy and form_of(vision_folder) == "original":
+        raise DataError(f"{vision_folder} holds a language model; model.vision names Emu3-VisionTokenizer")
+    return Parts(policy, judge_folder, vision_folder)
 
 
 def form_of(folder: Path) -> Form:
-    """Return which layout a folder has, by the `model_type` of its config.json.
+    """Return the layout of a folder, by the `model_type` of its config.json.
 
     Raises:
         DataError: no readable config.json, or another model's.
@@ -90,7 +91,7 @@ def _language_model(folder: Path) -> Form:
 
 
 def _ordered(names: tuple[str, ...], form: Form) -> tuple[str, ...]:
-    """Put the names of the policy's own layout first."""
+    """Return the names, those of the policy's own layout first."""
     return tuple(sorted(names, key=lambda name: name.endswith("-hf") != (form == "hf")))
 
 
@@ -112,8 +113,8 @@ def _beside(path: str, names: tuple[str, ...], option: str) -> str:
     for name in names:
         if (folder.absolute().parent / name).is_dir():
             return str(folder.absolute().parent / name)
-    own = ", or --set model.judge=self to let the policy answer itself" if option == "judge" else ""
+    alternative = ", or --set model.judge=self to let the policy answer itself" if option == "judge" else ""
     raise UsageError(
         f"emu3: there is no {' or '.join(names)} beside {folder}; give its folder with "
-        f"--set model.{option}=DIR{own}"
+        f"--set model.{option}=DIR{alternative}"
     )

@@ -1,4 +1,4 @@
-"""`emu3` as a base model: Gen is the policy that samples and is trained, Chat the judge that answers."""
+"""`emu3` as a base model: Gen is the policy, which samples and is trained, Chat the judge, which answers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models.emu3 import grammar
 from silmm_plugins.models.emu3.checkpoint import load_language_model
 from silmm_plugins.models.emu3.image_sampling import Canvas, sample
-from silmm_plugins.models.emu3.image_tokenizer import VisionTokenizer, load_vision
-from silmm_plugins.models.emu3.language_model import LanguageModel
+from silmm_plugins.models.emu3.image_tokenizer import Emu3ImageTokenizer, load_vision
+from silmm_plugins.models.emu3.language_model import Emu3LM
 from silmm_plugins.models.emu3.locate import locate
 from silmm_plugins.models.emu3.options import CAPABILITIES, Emu3Options
-from silmm_plugins.models.emu3.tokenizer import TextTokenizer, load_tokenizer
-from silmm_plugins.models.emu3.vqa import AFTER, BEFORE, Judge
+from silmm_plugins.models.emu3.tokenizer import Emu3Tokenizer, load_tokenizer
+from silmm_plugins.models.emu3.vqa import AFTER, BEFORE, Emu3Judge
 
 _AREA = 720 * 720
-"""Pixels of an image where the checkpoint does not say (-hf)."""
+"""Pixels of an image where the checkpoint states none (-hf)."""
 
 
 class Emu3(BaseModel):
@@ -39,26 +39,25 @@ class Emu3(BaseModel):
 
     def __init__(
         self,
-        policy: LanguageModel,
-        tokenizer: TextTokenizer,
-        judge: Judge,
-        vision: VisionTokenizer,
+        policy: Emu3LM,
+        tokenizer: Emu3Tokenizer,
+        judge: Emu3Judge,
+        vision: Emu3ImageTokenizer,
         area: int,
         options: Emu3Options,
     ) -> None:
-        """Put the parts together and where they belong.
+        """Join the parts and move them to their devices.
 
         Args:
             policy: of Emu3-Gen.
             tokenizer: of the policy.
             judge: of Emu3-Chat, or of the policy itself.
             vision: the tokenizer of both.
-            area: of the images to sample, in pixels.
+            area: of sampled images, in pixels.
             options: see :class:`Emu3Options`.
 
         Raises:
-            UsageError: the images have more tokens than the policy has positions, or torch cannot use a
-                device.
+            UsageError: an image has more tokens than the policy has positions, or torch cannot use a device.
         """
         self.kind = "discrete"
         self.capabilities = frozenset(CAPABILITIES)
@@ -82,55 +81,52 @@ class Emu3(BaseModel):
 
         Raises:
             DataError: a file is missing, damaged or of another model.
-            UsageError: a part is not found, or torch cannot use a device.
+            UsageError: a part is missing, or torch cannot use a device.
         """
         for devices in (options.device, options.judge_device or options.device):
             check_devices("emu3", devices)
         parts = locate(options.path, options.judge, options.vision, options.revision)
         vision = load_vision(parts.vision, options.vqa_max_pixels)
 
-        def language_model(folder: Path) -> tuple[LanguageModel, TextTokenizer]:
+        def language_model(folder: Path) -> tuple[Emu3LM, Emu3Tokenizer]:
             backbone = load_language_model(folder, options.dtype)
             text = load_tokenizer(folder, vision.codes, backbone.config.get_text_config().vocab_size)
-            return LanguageModel(backbone, text.tokens, head_chunk=options.head_chunk), text
+            return Emu3LM(backbone, text.tokens, head_chunk=options.head_chunk), text
 
         policy, tokenizer = language_model(parts.policy)
-        answering, reading = policy, tokenizer
-        if parts.judge is not None:
-            answering, reading = language_model(parts.judge)
+        judge = Emu3Judge(*(language_model(parts.judge) if parts.judge else (policy, tokenizer)))
         area = options.image_area or int(read_json(parts.policy / "config.json").get("image_area", _AREA))
-        judge = Judge(answering, reading)
         return cls(policy, tokenizer, judge, vision, area, options)
 
     def probe(self) -> dict[str, Any]:
         """Return what the checkpoint says, JSON-able, for `silmm probe` and for bug reports."""
         judge, tokens = self.judge, self.tokenizer.tokens
-        other = judge.tokenizer.tokens
+        judge_tokens = judge.tokenizer.tokens
         problems = []
-        if other != tokens:
-            problems.append(f"policy and judge differ in their ids: {tokens} and {other}")
+        if judge_tokens != tokens:
+            problems.append(f"policy and judge differ in their ids: {tokens} and {judge_tokens}")
         return {
             "layout": type(self.backbone).__name__,
             "judge": type(judge.model.backbone).__name__,
             "the policy judges itself": judge.model is self.policy,
             "token ids": asdict(tokens),
-            "yes ids": {judge.tokenizer.decode([one]): one for one in judge.yes},
-            "no ids": {judge.tokenizer.decode([one]): one for one in judge.no},
-            "template of a sampling": f"BOS + prompt{self.options.positive_suffix} + BOI + rows*columns + IMG",
-            "template of a question": f"BOS + {BEFORE}image + question{AFTER}",
+            "yes ids": {judge.tokenizer.decode([token]): token for token in judge.yes},
+            "no ids": {judge.tokenizer.decode([token]): token for token in judge.no},
+            "sampling template": f"BOS + prompt{self.options.positive_suffix} + BOI + rows*columns + IMG",
+            "question template": f"BOS + {BEFORE}image + question{AFTER}",
             "rows and columns": list(self.grid),
-            "tokens of an image": grammar.length(*self.grid),
+            "tokens per image": grammar.length(*self.grid),
             "positions": self.policy.longest,
             "codes": self.vision.codes,
-            "pixels a code": self.vision.side,
-            "sizes of images asked about": list(self.vision.limits),
+            "pixels per code": self.vision.side,
+            "pixels of an image in a question": list(self.vision.limits),
             "problems": problems,
         }
 
     # -- prompts -------------------------------------------------------------------------------------
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Return the ids that stand before the codes (docs/spec/base-models.md 3.4).
+        """Return the ids before the codes (docs/spec/base-models.md 3.4).
 
         Raises:
             DataError: the prompt leaves no room for the image.
@@ -152,7 +148,7 @@ class Emu3(BaseModel):
         return self.image_ids(prompt + self.options.positive_suffix, self.grid)
 
     def image_ids(self, text: str, shape: tuple[int, int]) -> list[int]:
-        """Return the ids of a text, without any suffix, before an image of that shape."""
+        """Return the ids of a text, without a suffix, before an image of that shape."""
         opening = grammar.opening(self.tokenizer, *shape)
         return [self.tokenizer.tokens.bos, *self.tokenizer.encode(text), *opening]
 
@@ -181,7 +177,7 @@ class Emu3(BaseModel):
         return [codes.reshape(-1) for codes in chain.from_iterable(sampled)]
 
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
-        """Turn codes into images; the decoder has no noise, so seeds change nothing.
+        """Decode codes as images; the decoder has no noise, so seeds change nothing.
 
         Raises:
             DataError: a representation does not have the shape or the range of this model's codes.
@@ -229,7 +225,7 @@ class Emu3(BaseModel):
 
     @contextmanager
     def _answering(self, *parts: str) -> Iterator[None]:
-        """Have the judge in its place; a policy that is being trained is found where it was, afterwards."""
+        """Move the judge to its device; a policy that is being trained returns to its own afterwards."""
         self.placement.need(self._reader, *parts)
         try:
             yield
@@ -239,19 +235,19 @@ class Emu3(BaseModel):
 
 
 def _placed(
-    policy: LanguageModel, judge: Judge, vision: VisionTokenizer, options: Emu3Options
+    policy: Emu3LM, judge: Emu3Judge, vision: Emu3ImageTokenizer, options: Emu3Options
 ) -> Placement:
-    """Return what shares the policy's devices, the policy in its place; a judge elsewhere stays there."""
+    """Place the parts that share the policy's devices, the policy first; a judge elsewhere stays there."""
     devices = check_devices("emu3", options.device)
     placement = Placement(options.offload)
     placement.add("policy", Spread(policy.backbone, policy.text, devices), device=devices[0])
     placement.add("vision", vision, device=devices[0])
     if judge.model is not policy:
-        places = check_devices("emu3", options.judge_device or options.device)
-        answering = Spread(judge.model.backbone, judge.model.text, places)
-        if set(places) & set(devices):
-            placement.add("judge", answering, device=places[0])
+        judge_devices = check_devices("emu3", options.judge_device or options.device)
+        spread = Spread(judge.model.backbone, judge.model.text, judge_devices)
+        if set(judge_devices) & set(devices):
+            placement.add("judge", spread, device=judge_devices[0])
         else:
-            answering.to(places[0])
+            spread.to(judge_devices[0])
     placement.need("policy")
     return placement

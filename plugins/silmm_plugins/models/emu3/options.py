@@ -30,7 +30,7 @@ _NEGATIVE = (
 
 
 class Emu3Options(LoadingOptions):
-    """Options of `emu3`; what says "authors" is the setting of the model's own code."""
+    """Options of `emu3`; "authors" marks the settings of the model's own code."""
 
     path: str = option(
         "",
@@ -39,8 +39,8 @@ class Emu3Options(LoadingOptions):
     )
     judge: str = option(
         "",
-        "Emu3-Chat in either layout: folder or hub id; empty: the one beside the policy; self: the policy answers "
-        "itself",
+        "Emu3-Chat in either layout: folder or hub id; empty: the folder beside the policy; self: the policy itself "
+        "answers",
         checkpoint={"beside": ["Emu3-Chat", "Emu3-Chat-hf"], "words": ["self"]},
     )
     vision: str = option(
@@ -49,11 +49,11 @@ class Emu3Options(LoadingOptions):
         checkpoint={"beside": ["Emu3-VisionTokenizer"]},
     )
     judge_device: str = option(
-        "", "where the judge is put, if not with the policy: there it stays, whatever `offload` says"
+        "", "device of the judge, if not the policy's; the judge then stays there, whatever `offload` is"
     )
     image_area: int = option(
         0,
-        "of an image; 0: as the checkpoint says, or 518400 (720 x 720). 262144 halves all times",
+        "area of an image; 0: the checkpoint's, or 518400 (720 x 720). 262144 halves all times",
         ge=0, unit="pixels", paper="authors: 518400",
     )
     ratio: str = option("1:1", "width to height of an image", paper="authors: 1:1")
@@ -68,7 +68,7 @@ class Emu3Options(LoadingOptions):
     negative_prompt: str = option(_NEGATIVE, "what guidance leads away from", paper="authors")
     vqa_max_pixels: int = option(
         0,
-        "most pixels of an image that is asked about; 0: as the checkpoint says. 262144 makes answers about twice "
+        "most pixels of an image that is asked about; 0: the checkpoint's number. 262144 makes answers about twice "
         "as fast",
         ge=0, unit="pixels",
     )
@@ -77,5 +77,5 @@ class Emu3Options(LoadingOptions):
     )
     chat_batch_size: int = option(8, "chat requests answered at once", ge=1, unit="requests")
     head_chunk: int = option(
-        1024, "positions of a likelihood whose logits exist at a time; 134 MB at the real size", ge=1, unit="positions"
+        1024, "positions of a likelihood whose logits exist at a time; 134 MB at full size", ge=1, unit="positions"
     )

@@ -1,4 +1,4 @@
-"""Text to token ids and back, and the ids that images are written with."""
+"""Text to token ids and back, and the ids of image tokens."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ROLES = {
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Emu3Tokens:
     """The ids of control and image tokens (docs/spec/base-models.md 3.3)."""
 
     pad: int
@@ -51,39 +51,39 @@ class Tokens:
     visual: int
     """The id of code 0; the others follow without a gap."""
     codes: int
-    """How many codes there are."""
+    """Number of codes."""
     texts: int
     """Ids below this one are pieces of text."""
 
 
-class TextTokenizer:
-    """The byte-pair encoding of Emu3; control tokens that stand in a text are read as text."""
+class Emu3Tokenizer:
+    """The byte-pair encoding of Emu3; control tokens spelled in a text are text."""
 
-    def __init__(self, pieces: Tokenizer, tokens: Tokens) -> None:
-        """Wrap a tokenizer whose special tokens, if any, are not looked for in texts."""
+    def __init__(self, pieces: Tokenizer, tokens: Emu3Tokens) -> None:
+        """Wrap a tokenizer; its special tokens, if any, are not recognised in texts."""
         pieces.encode_special_tokens = True
         self._pieces = pieces
         self.tokens = tokens
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, in Unicode's composed form as the original does."""
+        """Return the ids of a text, in Unicode's composed form as in the original."""
         ids: list[int] = self._pieces.encode(
             unicodedata.normalize("NFC", text), add_special_tokens=False
         ).ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids; bytes that are no UTF-8 become replacement characters."""
+        """Return the text of ids; bytes that are not UTF-8 become replacement characters."""
         text: str = self._pieces.decode(list(ids), skip_special_tokens=False)
         return text
 
     def single(self, pieces: Sequence[str]) -> list[int]:
         """Return the ids of those texts that are one token each, in order, each id once."""
-        found = [self.encode(piece) for piece in pieces]
-        return list(dict.fromkeys(ids[0] for ids in found if len(ids) == 1))
+        encoded = map(self.encode, pieces)
+        return list(dict.fromkeys(ids[0] for ids in encoded if len(ids) == 1))
 
 
-def load_tokenizer(folder: Path, codes: int, rows: int) -> TextTokenizer:
+def load_tokenizer(folder: Path, codes: int, rows: int) -> Emu3Tokenizer:
     """Read `tokenizer.json` (-hf) or `emu3.tiktoken` and `emu3_vision_tokens.txt` (original); no tiktoken.
 
     Args:
@@ -113,10 +113,10 @@ def load_tokenizer(folder: Path, codes: int, rows: int) -> TextTokenizer:
         raise DataError(
             f"{file} has ids beyond the {rows} rows of the model's embedding; is it another model's file?"
         )
-    return TextTokenizer(pieces, tokens)
+    return Emu3Tokenizer(pieces, tokens)
 
 
-def _tokens(names: dict[str, int], roles: dict[str, str], codes: int, file: Path) -> Tokens:
+def _tokens(names: dict[str, int], roles: dict[str, str], codes: int, file: Path) -> Emu3Tokens:
     visual = [f"<|visual token {code:06d}|>" for code in range(codes)]
     for name in (*roles.values(), *visual):
         if name not in names:
@@ -128,17 +128,17 @@ def _tokens(names: dict[str, int], roles: dict[str, str], codes: int, file: Path
     if gap:
         raise DataError(f"{file}: the id of {gap!r} is {names[gap]}; visual tokens must follow one another")
     ids = {role: names[name] for role, name in roles.items()}
-    return Tokens(**ids, visual=first, codes=codes, texts=ids["pad"])
+    return Emu3Tokens(**ids, visual=first, codes=codes, texts=ids["pad"])
 
 
 def _own_roles(folder: Path) -> dict[str, str]:
     """Return the names of control tokens where tokenizer_config.json gives them."""
     path = folder / "tokenizer_config.json"
-    given = read_json(path, required=False)
+    stored = read_json(path, required=False)
     keys = {role: f"{role}_token" for role in ("pad", "bos", "eos", "boi", "eoi", "eof")}
     keys["img"] = "image_wrapper_token"
-    named = {role: given.get(key) for role, key in keys.items()}
-    return {role: name for role, name in named.items() if isinstance(name, str)}
+    names = {role: stored.get(key) for role, key in keys.items()}
+    return {role: name for role, name in names.items() if isinstance(name, str)}
 
 
 def _read_ranks(path: Path) -> dict[bytes, int]:
@@ -151,8 +151,8 @@ def _read_ranks(path: Path) -> dict[bytes, int]:
         ) from error
     except (ValueError, binascii.Error) as error:
         raise DataError(f"{path} is no tiktoken file ({error}); copy it again") from error
-    if sorted(ranks.values()) != list(range(len(ranks))) or sum(len(one) == 1 for one in ranks) != 256:
-        raise DataError(f"{path} does not hold every rank and every byte once; it is cut off, copy it again")
+    if sorted(ranks.values()) != list(range(len(ranks))) or sum(len(piece) == 1 for piece in ranks) != 256:
+        raise DataError(f"{path} does not hold every rank and every byte once; it is incomplete, copy it again")
     return ranks
 
 
@@ -167,7 +167,7 @@ def _special_names(path: Path) -> list[str]:
 
 
 def _byte_pairs(ranks: dict[bytes, int]) -> Tokenizer:
-    """Return an equal tokenizer of merges: a pair may merge wherever its union has a rank, lowest first."""
+    """Return an equivalent tokenizer of merges: a pair may merge where its union has a rank, lowest first."""
     letters = _letters()
     text = {piece: "".join(letters[byte] for byte in piece) for piece in ranks}
     merges = [
@@ -189,7 +189,7 @@ def _byte_pairs(ranks: dict[bytes, int]) -> Tokenizer:
 
 
 def _letters() -> list[str]:
-    """Return the letter that byte-level tokenizers write for each byte: itself if it can be seen."""
-    seen = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    """Return the letter of each byte in byte-level tokenizers: itself if it is printable."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
-    return [chr(byte if byte in seen else next(others)) for byte in range(256)]
+    return [chr(byte if byte in printable else next(others)) for byte in range(256)]

@@ -1,4 +1,4 @@
-"""The judge: yes/no questions about an image that is read once, and chat in text."""
+"""The judge: answers to yes/no questions about an image that is read once, and chat."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from silmm.errors import DataError
 from silmm_plugins.models._shared.generation import reply
 from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.emu3 import grammar
-from silmm_plugins.models.emu3.language_model import LanguageModel
+from silmm_plugins.models.emu3.language_model import Emu3LM
 
 if TYPE_CHECKING:
     from silmm.contracts.models import ChatRequest
     from silmm_plugins.models.emu3.grammar import Codes
-    from silmm_plugins.models.emu3.tokenizer import TextTokenizer
+    from silmm_plugins.models.emu3.tokenizer import Emu3Tokenizer
 
 BEFORE = "You are a helpful assistant. USER: "
 AFTER = ". ASSISTANT:"
-"""The original template closes every turn with a full stop, after a question mark too (3.4)."""
+"""The original template closes every turn with a full stop, also after a question mark (3.4)."""
 YES = ("yes", " yes", "Yes", " Yes")
 NO = ("no", " no", "No", " No")
 
 
-class Judge:
-    """A language model that reads codes and answers."""
+class Emu3Judge:
+    """A language model that reads the codes of images and answers."""
 
-    def __init__(self, model: LanguageModel, tokenizer: TextTokenizer) -> None:
+    def __init__(self, model: Emu3LM, tokenizer: Emu3Tokenizer) -> None:
         """Wrap Emu3-Chat, or the policy itself.
 
         Raises:
@@ -45,14 +45,14 @@ class Judge:
     # -- images ------------------------------------------------------------------------------------
 
     def image_ids(self, codes: Codes) -> list[int]:
-        """Return the ids up to the end of the image, which all of its questions share."""
+        """Return the ids up to the end of the image, which all its questions share."""
         tokens = self.tokenizer.tokens
         opening = grammar.opening(self.tokenizer, *codes.shape)
         rows = grammar.body(tokens, codes)
         return [tokens.bos, *self.tokenizer.encode(BEFORE), *opening, *rows, *grammar.closing(tokens)]
 
     def question_ids(self, question: str) -> list[int]:
-        """Return the ids from the question to where the answer begins."""
+        """Return the ids of a question, up to the beginning of its answer."""
         return self.tokenizer.encode(question + AFTER)
 
     @torch.inference_mode()
@@ -70,7 +70,7 @@ class Judge:
     # -- text ----------------------------------------------------------------------------------------
 
     def chat(self, requests: Sequence[ChatRequest], batch_size: int) -> list[str]:
-        """Answer with text, each request from its own seed; image and control tokens cannot come.
+        """Answer with text, each request from its own seed; image and control tokens are excluded.
 
         Raises:
             DataError: a request leaves no room for an answer.
@@ -86,7 +86,7 @@ class Judge:
     def chat_ids(self, request: ChatRequest) -> list[int]:
         """Return the ids of a request: instruction, examples and input as one turn."""
         parts = [request.instruction] if request.instruction else []
-        parts += [f"Input: {given}\nOutput: {answer}" for given, answer in request.examples]
+        parts += [f"Input: {text}\nOutput: {answer}" for text, answer in request.examples]
         parts.append(f"Input: {request.input}\nOutput" if request.examples else request.input)
         turn = BEFORE + "\n".join(parts) + AFTER
         return [self.tokenizer.tokens.bos, *self.tokenizer.encode(turn)]

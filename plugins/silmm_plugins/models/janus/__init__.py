@@ -1,1 +1,1 @@
-"""`janus`: Janus and Janus-Pro, image-token models that sample and look with one language model."""
+"""`janus`: Janus and Janus-Pro, which sample images and answer about them with one language model."""

@@ -1,4 +1,4 @@
-"""A checkpoint folder or hub id of Janus, of either layout, as network, prompts and preprocessing."""
+"""Loads a checkpoint of Janus, of either layout: network, prompts and preprocessing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from silmm.checkpoint.weight_files import read_weights, weight_files
 from silmm.errors import DataError
 from silmm_plugins.models.janus.image_processor import ImageProcessor
 from silmm_plugins.models.janus.original_layout import config_of, renamed
-from silmm_plugins.models.janus.prompts import Prompts
+from silmm_plugins.models.janus.prompts import JanusPrompts
 
 if TYPE_CHECKING:
     from transformers import JanusConfig, JanusForConditionalGeneration
@@ -28,15 +28,15 @@ _TRANSFORMERS, _ORIGINAL = "janus", "multi_modality"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a folder holds, ready for use."""
+    """The parts of a checkpoint, ready for use."""
 
     network: JanusForConditionalGeneration
-    prompts: Prompts
+    prompts: JanusPrompts
     processor: ImageProcessor
     layout: str
     """`model_type` of config.json: "janus" (transformers) or "multi_modality" (original)."""
     unused: tuple[str, ...] = ()
-    """Tensors of the files, by their transformers names, that the network has no place for."""
+    """Tensors of the files, by their transformers names, that the network does not have."""
 
 
 def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoint:
@@ -44,7 +44,7 @@ def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoin
 
     Args:
         path: a folder, or a hub id ``owner/name``, which is fetched.
-        dtype: "float32", "bfloat16", "float16", or "auto" for the one of the files.
+        dtype: "float32", "bfloat16", "float16", or "auto" for the files' own.
         revision: of a hub id.
 
     Raises:
@@ -59,19 +59,19 @@ def open_checkpoint(path: str, *, dtype: str, revision: str | None) -> Checkpoin
     layout = stored.get("model_type")
     if layout not in (_TRANSFORMERS, _ORIGINAL):
         raise DataError(
-            f"{folder / 'config.json'} is of the model type {layout!r}; janus loads {_TRANSFORMERS!r} "
+            f"{folder / 'config.json'} has the model type {layout!r}; janus loads {_TRANSFORMERS!r} "
             f"(transformers layout) and {_ORIGINAL!r} (original layout). Give the folder of a Janus or "
             "Janus-Pro release"
         )
-    prompts = Prompts(folder)
+    prompts = JanusPrompts(folder)
     weights = read_weights(weight_files(folder))
     config, weights = _fitted(folder, stored, weights, original=layout == _ORIGINAL)
     _check_vocabulary(folder, prompts, config)
     config.text_config.bos_token_id = prompts.bos
     config.text_config.eos_token_id = prompts.eos
     config.text_config.pad_token_id = prompts.pad
-    kept = weights["model.language_model.embed_tokens.weight"].dtype
-    network, unused = _build(folder, config, weights, dtype_of(dtype, kept, folder))
+    stored_dtype = weights["model.language_model.embed_tokens.weight"].dtype
+    network, unused = _build(folder, config, weights, dtype_of(dtype, stored_dtype, folder))
     return Checkpoint(network, prompts, _processor(folder, config), layout, tuple(sorted(unused)))
 
 
@@ -80,8 +80,8 @@ def _fitted(
 ) -> tuple[JanusConfig, dict[str, torch.Tensor]]:
     """Return configuration and weights for the transformers classes.
 
-    `tie_word_embeddings` follows the files: transformers takes it for true where config.json is silent, and
-    would then throw the output matrix of the file away.
+    `tie_word_embeddings` follows the files: transformers assumes it where config.json is silent, and would then
+    drop the output matrix of the file.
     """
     from transformers import JanusConfig
 
@@ -92,8 +92,8 @@ def _fitted(
             config = JanusConfig.from_dict(dict(stored))
     except KeyError as error:
         raise DataError(
-            f"{folder}: {error.args[0]} is missing; this is no whole folder of Janus or Janus-Pro in its "
-            "original layout (JanusFlow is another model)"
+            f"{folder}: {error.args[0]} is missing; this is not a complete folder of Janus or Janus-Pro in "
+            "the original layout (JanusFlow is another model)"
         ) from error
     except (TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{folder / 'config.json'} does not describe a Janus model: {error}") from error
@@ -104,7 +104,7 @@ def _fitted(
 def _build(
     folder: Path, config: JanusConfig, weights: dict[str, torch.Tensor], dtype: torch.dtype
 ) -> tuple[JanusForConditionalGeneration, list[str]]:
-    """Return the network with its weights, and the weights that it has no place for."""
+    """Return the network with its weights, and the names of weights that it does not have."""
     from transformers import JanusForConditionalGeneration
 
     network = empty_network(
@@ -114,16 +114,16 @@ def _build(
     unused = fill(network, weights, folder, dtype=dtype, optional=tied)
     if tied:
         network.tie_weights()
-    network.model.vqmodel.float()  # a small network, and images gain by it
+    network.model.vqmodel.float()  # a small network, and images are better
     return network, unused
 
 
-def _check_vocabulary(folder: Path, prompts: Prompts, config: JanusConfig) -> None:
+def _check_vocabulary(folder: Path, prompts: JanusPrompts, config: JanusConfig) -> None:
     size = config.text_config.vocab_size
     ids = (prompts.image, prompts.start, prompts.end, prompts.bos, prompts.eos, prompts.pad)
     if max(ids) >= size:
         raise DataError(
-            f"{folder}: tokenizer.json has a special token with the id {max(ids)}, but the model knows "
+            f"{folder}: tokenizer.json has a special token with the id {max(ids)}, but the model has "
             f"{size} tokens; the tokenizer belongs to another model"
         )
 

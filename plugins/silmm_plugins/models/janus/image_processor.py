@@ -1,4 +1,4 @@
-"""Images as the vision tower wants them: scaled to its side, padded to a square, normalised."""
+"""Images for the vision tower: scaled to its side, padded to a square, normalised."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class ImageProcessor:
     """The original preprocessing (docs/spec/base-models.md 5.4); the values come from the checkpoint."""
 
     side: int
-    """Width and height in pixels that the vision tower takes."""
+    """Width and height of the vision tower's input, in pixels."""
     shortest: int = 14
-    """Neither side of the scaled image becomes shorter, in pixels."""
+    """Least width and height of the scaled image, in pixels."""
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     background: tuple[int, ...] = (127, 127, 127)
@@ -30,10 +30,10 @@ class ImageProcessor:
 
     @classmethod
     def of(cls, side: int, stored: Mapping[str, Any]) -> ImageProcessor:
-        """Take what the checkpoint's preprocessor configuration says, of either layout.
+        """Read the checkpoint's preprocessor configuration, of either layout.
 
         Raises:
-            ValueError, TypeError: a value is not what its key promises.
+            ValueError, TypeError: a value is not of the kind that its key has.
         """
         mean = tuple(map(float, stored.get("image_mean") or cls.mean))
         std = tuple(map(float, stored.get("image_std") or cls.std))

@@ -1,6 +1,6 @@
 """Sampling image codes with classifier-free guidance, and the likelihood that training uses.
 
-The sampler samples from softmax(((1 - g) u + g c) / temperature), cut by top-k and top-p, where c are the
+The sampler samples from softmax(((1 - g) u + g c) / temperature), truncated by top-k and top-p, where c are the
 logits after the prompt, u those after the same prompt with its inner ids replaced by padding, and g the
 guidance. The likelihood is log softmax(c), the model's own distribution: it equals the sampler's at g = 1 and
 temperature 1 (docs/spec/base-models.md 0.6 and 5.4; docs/spec/method.md, DPO).
@@ -16,13 +16,13 @@ from torch import Tensor
 from silmm.contracts.models import SamplingParams
 from silmm_plugins.models._shared.generation import sample_codes, streams
 from silmm_plugins.models._shared.sequences import Decoding, causal
-from silmm_plugins.models.janus.language_model import Network
-from silmm_plugins.models.janus.prompts import Prompts
+from silmm_plugins.models.janus.language_model import JanusNetwork
+from silmm_plugins.models.janus.prompts import JanusPrompts
 
 
 def sample(
-    network: Network,
-    prompts: Prompts,
+    network: JanusNetwork,
+    prompts: JanusPrompts,
     texts: Sequence[str],
     seeds: Sequence[int],
     sampling: SamplingParams,
@@ -42,8 +42,8 @@ def sample(
     )
 
 
-def log_likelihoods(network: Network, prompts: Prompts, texts: Sequence[str], codes: Tensor) -> Tensor:
-    """Return log pi of each code, float32 (batch, image_length), after its prompt and the codes before it."""
+def log_likelihoods(network: JanusNetwork, prompts: JanusPrompts, texts: Sequence[str], codes: Tensor) -> Tensor:
+    """Return log pi of each code, float32 (batch, image_length), given its prompt and the codes before it."""
     length = codes.shape[1]
     vectors, valid, positions = network.pad_left([prompts.sampling(text) for text in texts])
     vectors = torch.cat([vectors, network.embed_codes(codes[:, :-1])], 1)

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from silmm_plugins.models._shared.sequences import SequenceModel
 
 
-class Network(SequenceModel):
+class JanusNetwork(SequenceModel):
     """`JanusForConditionalGeneration` as a decoder between two vocabularies."""
 
     def __init__(self, stock: Any) -> None:

@@ -19,7 +19,7 @@ from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.janus.checkpoint import Checkpoint, open_checkpoint
 from silmm_plugins.models.janus.image_sampling import log_likelihoods, sample
-from silmm_plugins.models.janus.language_model import Network
+from silmm_plugins.models.janus.language_model import JanusNetwork
 from silmm_plugins.models.janus.options import CAPABILITIES, JanusOptions
 from silmm_plugins.models.janus.probing import facts
 
@@ -44,16 +44,16 @@ class Janus(BaseModel):
         self.lora_targets = (
             r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
         )
-        self.network = Network(checkpoint.network)
+        self.network = JanusNetwork(checkpoint.network)
         self.prompts = checkpoint.prompts
         self.processor = checkpoint.processor
         self.options = options
-        inside: Any = checkpoint.network.model
+        parts: Any = checkpoint.network.model
         devices = check_devices("janus", options.device)
-        Spread(checkpoint.network, inside.language_model, devices).to(devices[0])
+        Spread(checkpoint.network, parts.language_model, devices).to(devices[0])
         self.placement = Placement(options.offload)
-        self.placement.add("vision", inside.vision_model, inside.aligner, device=devices[0], here=True)
-        self.placement.add("image tokenizer", inside.vqmodel, device=devices[0], here=True)
+        self.placement.add("vision", parts.vision_model, parts.aligner, device=devices[0], present=True)
+        self.placement.add("image tokenizer", parts.vqmodel, device=devices[0], present=True)
 
     @classmethod
     def load(cls, options: JanusOptions) -> Janus:
@@ -73,7 +73,7 @@ class Janus(BaseModel):
     # -- text ----------------------------------------------------------------------------------------
 
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
-        """Answer by the model's own conversation template, an example being a turn of its own."""
+        """Answer by the model's own conversation template; each example is a turn of its own."""
         self.placement.need()
         return reply(
             self.network, requests, self.prompts.chat, self.prompts.text, owner="janus",
@@ -97,17 +97,17 @@ class Janus(BaseModel):
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
-        """Turn codes into images (side, side, 3); the decoder has no noise, so seeds change nothing.
+        """Decode codes as images (side, side, 3); the decoder has no noise, so seeds change nothing.
 
         Raises:
-            DataError: a representation does not have the shape or the range of this model's codes.
+            DataError: a representation has not the shape or the range of this model's codes.
         """
         self.placement.need("image tokenizer")
         images: list[Image] = []
         for part in slices(len(latents), self.options.decode_batch_size):
             names = [f"image {i}" for i in range(len(latents))[part]]
             pixels = self.network.decode(self._codes(latents[part], names))
-            levels = ((pixels + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)  # cut off, as the original does
+            levels = ((pixels + 1) / 2 * 255).clamp(0, 255).to(torch.uint8)  # truncated, as in the original
             images += list(levels.movedim(1, -1).cpu().numpy())
         return images
 
@@ -117,7 +117,7 @@ class Janus(BaseModel):
         While gradients are asked for, vision tower and image tokenizer wait in main memory.
 
         Raises:
-            DataError: a representation is not one of this model's own.
+            DataError: the codes are not those of this model.
         """
         codes = self._codes(latents, [f"prompt {prompt!r}" for prompt in prompts])
         self.placement.need(training=torch.is_grad_enabled())
@@ -135,7 +135,7 @@ class Janus(BaseModel):
     ) -> list[npt.NDArray[np.float64]]:
         """Read p(yes) and p(no) at the first answer position; each image is encoded once.
 
-        Images may have any size: they are scaled and padded as the release does.
+        Images of any size are scaled and padded as in the release.
 
         Raises:
             DataError: an image is not uint8 RGB.

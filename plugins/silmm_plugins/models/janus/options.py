@@ -25,9 +25,9 @@ class JanusOptions(LoadingOptions):
         checkpoint={"revision": "revision"},
     )
     guidance: float = option(
-        5.0, "classifier-free guidance of sampling, 1 is none; the likelihood never has any", ge=0.0, paper="Janus: 5"
+        5.0, "classifier-free guidance of sampling, 1 is none; the likelihood has none", ge=0.0, paper="Janus: 5"
     )
     sampling_batch_size: int = option(16, "images sampled at once", ge=1, unit="images")
     decode_batch_size: int = option(16, "images decoded at once", ge=1, unit="images")
-    vqa_batch_size: int = option(8, "images looked at at once, each with all its questions", ge=1, unit="images")
-    chat_batch_size: int = option(16, "texts written at once", ge=1, unit="requests")
+    vqa_batch_size: int = option(8, "images read at once, each with all its questions", ge=1, unit="images")
+    chat_batch_size: int = option(16, "chat requests answered at once", ge=1, unit="requests")

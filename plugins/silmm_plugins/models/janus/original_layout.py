@@ -1,7 +1,7 @@
-"""The original release's layout (deepseek-ai) on the transformers classes: names of weights, and sizes.
+"""The original release's layout (deepseek-ai) for the transformers classes: names of weights, and sizes.
 
-The original config.json has neither the sizes of the vision tower nor those of the image tokenizer; they are
-read from the shapes of the weights (docs/spec/base-models.md 5.4).
+The original config.json has the sizes of neither the vision tower nor the image tokenizer; they are read from the
+shapes of the weights (docs/spec/base-models.md 5.4).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _TOWER = "vision_model.vision_tower."
 _CODER = "gen_vision_model."
 _TOWER_HEADS = {1024: 16}
-"""Width of a published vision tower to its attention heads, which no shape tells."""
+"""Width of a published vision tower -> its attention heads, which no shape shows."""
 
 _UNUSED = re.compile(r"vision_model\.vision_tower\.attn_pool\.|gen_vision_model\.quantize\.codebook_used$")
-"""The tower's pooling, which Janus does not read, and a counter of training."""
+"""The tower's pooling, which Janus does not use, and a counter of training."""
 _LLAMA_FOREIGN = ("model_type", "torch_dtype", "dtype", "_attn_implementation", "architectures")
 
 _RENAMES = tuple(
@@ -78,8 +78,8 @@ def _new_name(name: str) -> str:
     projector = _PROJECTOR.match(name)
     if projector is None:
         return name
-    place = int(projector[2]) // 2  # a non-linearity stands between each two linear maps
-    layer = "fc1" if place == 0 else f"hidden_layers.{place - 1}"
+    index = int(projector[2]) // 2  # a non-linearity stands between each two linear maps
+    layer = "fc1" if index == 0 else f"hidden_layers.{index - 1}"
     return f"{projector[1]}.{layer}.{name[projector.end():]}"
 
 
@@ -91,7 +91,7 @@ def config_of(original: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Jan
         weights: its tensors under their original names.
 
     Raises:
-        KeyError: a weight or a key that tells a size is missing; the message is its name.
+        KeyError: a weight or a key that decides a size is missing; the message is its name.
     """
     from transformers import JanusConfig, LlamaConfig
 
@@ -111,7 +111,7 @@ def _tower_sizes(weights: Mapping[str, Tensor], language_heads: int) -> dict[str
     return {
         "hidden_size": width,
         "num_hidden_layers": _count(weights, rf"{re.escape(_TOWER)}blocks\.(\d+)\."),
-        # A tower of another width is not a published one; as many heads as the language model is a guess.
+        # A tower of another width is unpublished; the language model's number of heads is a guess.
         "num_attention_heads": _TOWER_HEADS.get(width, language_heads),
         "image_size": math.isqrt(tokens) * patch,
         "patch_size": patch,
@@ -145,6 +145,5 @@ def _coder_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
-    """Return how many different numbers stand in the group of `pattern`."""
-    found = {match[1] for match in map(re.compile(pattern).match, weights) if match}
-    return len(found)
+    """Return how many different numbers the group of `pattern` matches."""
+    return len({match[1] for match in map(re.compile(pattern).match, weights) if match})

@@ -1,4 +1,4 @@
-"""What `silmm probe` tells of a Janus checkpoint: ids, templates, sizes, and what does not fit together."""
+"""Facts of a Janus checkpoint for `silmm probe`: ids, templates, sizes, and contradictions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from silmm_plugins.models.janus.checkpoint import Checkpoint
 
 
 def facts(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return JSON-able facts; `problems` holds what a user has to look at before a run."""
+    """Return JSON-able facts; `problems` are to be solved before a run."""
     words, config = checkpoint.prompts, checkpoint.network.config
     ids = {role: getattr(words, role) for role in ("bos", "eos", "pad", "image", "start", "end")}
-    tower, coder, text = config.vision_config, config.vq_config, config.text_config
+    tower, tokenizer, text = config.vision_config, config.vq_config, config.text_config
     problems = []
     if checkpoint.layout == "janus" and config.image_token_id != words.image:
         problems.append(
@@ -27,22 +27,22 @@ def facts(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "layout": checkpoint.layout,
         "token ids": ids,
-        "yes ids": {words.spelled([one]): one for one in words.yes},
-        "no ids": {words.spelled([one]): one for one in words.no},
-        "template of a sampling": words.spelled(words.sampling("PROMPT")),
-        "template of a question": words.spelled([*words.before_image(), *words.question("QUESTION")]),
+        "yes ids": {words.spelled([token]): token for token in words.yes},
+        "no ids": {words.spelled([token]): token for token in words.no},
+        "sampling template": words.spelled(words.sampling("PROMPT")),
+        "question template": words.spelled([*words.before_image(), *words.question("QUESTION")]),
         "language model": {
             "hidden": text.hidden_size, "layers": text.num_hidden_layers, "heads": text.num_attention_heads,
             "vocabulary": text.vocab_size, "positions": text.max_position_embeddings,
-            "output matrix of its own": not config.tie_word_embeddings,
+            "untied output matrix": not config.tie_word_embeddings,
         },
         "vision tower": {
             "width": tower.hidden_size, "layers": tower.num_hidden_layers, "heads": tower.num_attention_heads,
-            "pixels": tower.image_size, "tokens of an image": tower.num_image_tokens,
+            "pixels": tower.image_size, "tokens per image": tower.num_image_tokens,
         },
         "image tokenizer": {
-            "codes": coder.num_embeddings, "codes of an image": coder.num_patches**2,
-            "channels": [coder.base_channels * factor for factor in coder.channel_multiplier],
+            "codes": tokenizer.num_embeddings, "codes per image": tokenizer.num_patches**2,
+            "channels": [tokenizer.base_channels * factor for factor in tokenizer.channel_multiplier],
         },
         "preprocessing": asdict(checkpoint.processor),
         "unused tensors": list(checkpoint.unused),

@@ -1,4 +1,4 @@
-"""Texts as token ids: the templates of Janus, its special tokens, and the ids that mean yes and no.
+"""Janus's prompts as token ids: its templates, its special tokens, and the ids of yes and no.
 
 Templates (docs/spec/base-models.md 5.4), BOS before each:
 
@@ -26,7 +26,7 @@ SYSTEM = (
 USER, ASSISTANT = "<|User|>", "<|Assistant|>"
 YES = ("yes", "Yes", " yes", " Yes")
 NO = ("no", "No", " no", " No")
-"""Spellings that count where they are a single token."""
+"""Spellings of the answers; those count that are a single token."""
 
 _TAGS = {
     "image": (("image_token", "image_tag"), "<image_placeholder>"),
@@ -39,8 +39,8 @@ _TAGS = {
 """Role -> keys that name the token in tokenizer_config.json or processor_config.json, and its usual name."""
 
 
-class Prompts:
-    """The tokenizer of a checkpoint folder with everything that is written by template."""
+class JanusPrompts:
+    """The tokenizer and the templates of a checkpoint folder."""
 
     def __init__(self, folder: Path) -> None:
         """Read tokenizer.json and the names of the special tokens.
@@ -65,31 +65,31 @@ class Prompts:
         self.yes, self.no = self._single(YES), self._single(NO)
 
     def sampling(self, prompt: str) -> list[int]:
-        """Return the ids that stand before an image's codes, from BOS to the begin-of-image token."""
+        """Return the ids before an image's codes, from BOS to the begin-of-image token."""
         return [self.bos, *self._encode(USER, f": {prompt.strip()}\n\n", ASSISTANT, ":"), self.start]
 
     def unconditional(self, ids: Sequence[int]) -> list[int]:
-        """Return the ids for guidance: all but the first and the last become padding, which is seen."""
+        """Return the ids for guidance: all but the first and the last become padding, which is attended to."""
         return [ids[0], *[self.pad] * (len(ids) - 2), ids[-1]]
 
     def before_image(self) -> list[int]:
-        """Return the ids before the image's embeddings that is asked about."""
+        """Return the ids before the embeddings of an image that questions are about."""
         return [self.bos, *self._encode(SYSTEM, USER, ": "), self.start]
 
     def question(self, text: str) -> list[int]:
-        """Return the ids after the image's embeddings, from end-of-image on; the answer's token is next."""
+        """Return the ids behind the image's embeddings, from end-of-image on; the answer's token is next."""
         return [self.end, *self._encode(f"\n{text}".rstrip() + "\n\n", ASSISTANT, ":")]
 
     def chat(self, request: ChatRequest) -> list[int]:
         """Return the ids of a chat request: each example is a turn of its own, then the input."""
         ids = [self.bos]
         system = SYSTEM
-        for said, answer in request.examples:
-            asked = f": {_asked(request.instruction, said)}\n\n"
-            ids += [*self._encode(system, USER, asked, ASSISTANT, f": {answer}"), self.eos]
+        for text, answer in request.examples:
+            turn = f": {_turn(request.instruction, text)}\n\n"
+            ids += [*self._encode(system, USER, turn, ASSISTANT, f": {answer}"), self.eos]
             system = ""
-        asked = f": {_asked(request.instruction, request.input)}\n\n"
-        return [*ids, *self._encode(system, USER, asked, ASSISTANT, ":")]
+        turn = f": {_turn(request.instruction, request.input)}\n\n"
+        return [*ids, *self._encode(system, USER, turn, ASSISTANT, ":")]
 
     def spelled(self, ids: Sequence[int]) -> str:
         """Return ids as text with special tokens, as `silmm probe` shows templates."""
@@ -100,7 +100,7 @@ class Prompts:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
 
     def _encode(self, *pieces: str) -> list[int]:
-        """Encode text between the two role tokens; where the vocabulary lacks one, it is text as well."""
+        """Encode text between the two role tokens; one that the vocabulary lacks is text, too."""
         ids: list[int] = []
         text = ""
         for piece in pieces:
@@ -116,27 +116,27 @@ class Prompts:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids) if text else []
 
     def _id(self, token: str) -> int:
-        found = self._tokenizer.token_to_id(token)
-        if found is None:
+        number = self._tokenizer.token_to_id(token)
+        if number is None:
             raise DataError(
                 f"{self._path} has no token {token!r}, which Janus needs for images; this is the "
-                "tokenizer of another model: take the one of the release"
+                "tokenizer of another model: take that of the release"
             )
-        return int(found)
+        return int(number)
 
     def _single(self, spellings: Sequence[str]) -> list[int]:
         encoded = [self._plain(text) for text in spellings]
         ids = sorted({pieces[0] for pieces in encoded if len(pieces) == 1})
         if not ids:
             raise DataError(
-                f"{self._path} writes none of {', '.join(map(repr, spellings))} as one token, so answers of "
-                "yes and no cannot be read; take the tokenizer of the release"
+                f"{self._path} writes none of {', '.join(map(repr, spellings))} as one token, so yes/no answers "
+                "cannot be read; take the tokenizer of the release"
             )
         return ids
 
 
-def _asked(instruction: str, said: str) -> str:
-    return "\n\n".join(part for part in (instruction.strip(), said.strip()) if part)
+def _turn(instruction: str, text: str) -> str:
+    return "\n\n".join(part for part in (instruction.strip(), text.strip()) if part)
 
 
 def _names(folder: Path) -> dict[str, str]:
@@ -145,7 +145,7 @@ def _names(folder: Path) -> dict[str, str]:
         stored |= read_json(folder / name, required=False)
     result = {}
     for role, (keys, usual) in _TAGS.items():
-        named = next((stored[key] for key in keys if stored.get(key)), usual)
-        result[role] = str(named["content"] if isinstance(named, Mapping) else named)
+        token = next((stored[key] for key in keys if stored.get(key)), usual)
+        result[role] = str(token["content"] if isinstance(token, Mapping) else token)
     return result
 

@@ -10,12 +10,12 @@ from torch import Tensor
 from silmm.contracts.models import SamplingParams
 from silmm_plugins.models._shared.generation import sample_codes, streams
 from silmm_plugins.models._shared.sequences import Decoding
-from silmm_plugins.models.seed_llama.language_model import LanguageModel
+from silmm_plugins.models.seed_llama.language_model import SeedLM
 
 
 @torch.inference_mode()
 def sample(
-    model: LanguageModel,
+    model: SeedLM,
     prompts: Sequence[Sequence[int]],
     seeds: Sequence[int],
     sampling: SamplingParams,
@@ -40,7 +40,7 @@ def sample(
 
 
 def code_log_probabilities(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], sampled: Tensor, codes: slice, *, full: bool = False
+    model: SeedLM, prompts: Sequence[Sequence[int]], sampled: Tensor, codes: slice, *, full: bool = False
 ) -> Tensor:
     """Return log pi of each code, (batch, length), float32 and differentiable.
 

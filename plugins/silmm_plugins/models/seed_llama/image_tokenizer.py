@@ -21,7 +21,7 @@ _STD = (0.26862954, 0.26130258, 0.27577711)
 _VISION_EPS = 1e-5
 
 
-class ImageTokenizer(nn.Module):
+class SeedImageTokenizer(nn.Module):
     """Image encoder, causal Q-Former, codebook and decoder (docs/spec/base-models.md 2.3).
 
     Attributes carry the names of the published weights.

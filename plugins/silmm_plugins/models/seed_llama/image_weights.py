@@ -15,7 +15,7 @@ from silmm_plugins.models.seed_llama.locate import QUANTIZER, VIT
 from silmm_plugins.models.seed_llama.sizes import Sizes, VisionSizes
 
 if TYPE_CHECKING:
-    from silmm_plugins.models.seed_llama.image_tokenizer import ImageTokenizer
+    from silmm_plugins.models.seed_llama.image_tokenizer import SeedImageTokenizer
 
 Weights: TypeAlias = dict[str, torch.Tensor]
 
@@ -38,7 +38,7 @@ _UNUSED = re.compile(
 
 def load_image_tokenizer(
     folder: Path, vit: Path | None, vit_heads: int, guess: int
-) -> tuple[ImageTokenizer, tuple[str, ...]]:
+) -> tuple[SeedImageTokenizer, tuple[str, ...]]:
     """Return the tokenizer in float32, frozen and in eval mode, and the names of weights without a place.
 
     Args:
@@ -50,7 +50,7 @@ def load_image_tokenizer(
     Raises:
         DataError: a file is damaged or of something else, or the image encoder is in neither.
     """
-    from silmm_plugins.models.seed_llama.image_tokenizer import ImageTokenizer
+    from silmm_plugins.models.seed_llama.image_tokenizer import SeedImageTokenizer
 
     path = folder / QUANTIZER
     weights = read_pickle(path, ["model"])
@@ -64,7 +64,7 @@ def load_image_tokenizer(
             "seed-tokenizer-2"
         ) from error
     with torch.device("meta"):
-        network = ImageTokenizer(sizes)
+        network = SeedImageTokenizer(sizes)
     unknown = fill(network, weights, path, dtype=torch.float32, remedy="copy it again")
     return network, tuple(name for name in unknown if not _UNUSED.match(name))
 

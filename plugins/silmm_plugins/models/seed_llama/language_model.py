@@ -13,7 +13,7 @@ from silmm.checkpoint.devices import device_of
 from silmm_plugins.models._shared.sequences import SequenceModel
 
 
-class LanguageModel(SequenceModel):
+class SeedLM(SequenceModel):
     """LlamaForCausalLM, which peft may change in place."""
 
     def __init__(self, backbone: Any) -> None:

@@ -24,15 +24,15 @@ from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.seed_llama.image_sampling import code_log_probabilities, sample
 from silmm_plugins.models.seed_llama.image_weights import load_image_tokenizer
-from silmm_plugins.models.seed_llama.language_model import LanguageModel
+from silmm_plugins.models.seed_llama.language_model import SeedLM
 from silmm_plugins.models.seed_llama.locate import Folders, find
 from silmm_plugins.models.seed_llama.options import CAPABILITIES
 from silmm_plugins.models.seed_llama.prompts import TEMPLATES, Template, template_of
-from silmm_plugins.models.seed_llama.tokenizer import TextTokenizer
+from silmm_plugins.models.seed_llama.tokenizer import SeedTokenizer
 from silmm_plugins.models.seed_llama.unclip import Unclip
 
 if TYPE_CHECKING:
-    from silmm_plugins.models.seed_llama.image_tokenizer import ImageTokenizer
+    from silmm_plugins.models.seed_llama.image_tokenizer import SeedImageTokenizer
     from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 
 
@@ -46,8 +46,8 @@ class SeedLlama(BaseModel):
     def __init__(
         self,
         backbone: Any,  # LlamaForCausalLM
-        images: ImageTokenizer,
-        text: TextTokenizer,
+        images: SeedImageTokenizer,
+        text: SeedTokenizer,
         template: Template,
         folders: Folders,
         options: SeedLlamaOptions,
@@ -59,7 +59,7 @@ class SeedLlama(BaseModel):
             DataError: the parts are not of one model.
             UsageError: torch cannot use a device.
         """
-        self.backbone, self.language_model = backbone, LanguageModel(backbone)
+        self.backbone, self.language_model = backbone, SeedLM(backbone)
         self._vocabulary = int(backbone.config.vocab_size)
         self.text, self.template, self.images = text, template, images
         self._folders, self._options, self._unused = folders, options, tuple(unused)
@@ -90,7 +90,7 @@ class SeedLlama(BaseModel):
         """
         check_devices("seed-llama", options.device)
         folders = find(options)
-        text = TextTokenizer.load(folders.tokenizer)
+        text = SeedTokenizer.load(folders.tokenizer)
         config_path = folders.language_model / "config.json"
         config = read_json(config_path)
         heads = config.get("num_attention_heads")

@@ -24,7 +24,7 @@ _YES = ("Yes", "yes", "YES")
 _NO = ("No", "no", "NO")
 
 
-class TextTokenizer:
+class SeedTokenizer:
     """Sentencepiece with the added image tokens of one checkpoint."""
 
     def __init__(
@@ -60,7 +60,7 @@ class TextTokenizer:
             raise DataError(f"the tokenizer in {home} has no single piece for yes or for no")
 
     @classmethod
-    def load(cls, folder: Path) -> TextTokenizer:
+    def load(cls, folder: Path) -> SeedTokenizer:
         """Read tokenizer.model and the added tokens of a tokenizer folder.
 
         Raises:

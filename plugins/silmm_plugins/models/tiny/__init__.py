@@ -1,1 +1,1 @@
-"""What the embedded models share: words, the transformer, chat and answering."""
+"""Parts of both embedded models: words, the transformer, chat and answering."""

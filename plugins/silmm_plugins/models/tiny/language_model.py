@@ -1,14 +1,14 @@
 """The decoder-only transformer of the embedded models: stock Llama over words and images.
 
-Two kinds of sequence are common to both models, and each adds its own way of sampling:
+Both models have two kinds of sequence in common, and each adds its own way of sampling:
 
 - understanding  ``<boi> patch_1 … patch_64 <eoi> | <ask> words`` → yes or no after the last word
 - text           ``<bos> <task> words | <sep> words <eos>``
 
-The bar marks position :data:`SPLIT` in a text: what stands before it is padded on the left, so that what
-follows has the same rotary position whatever the prompt's length. Inside an understood image attention goes
-both ways, and each question sees the image and itself alone. Patches of an image also carry a learned
-embedding of their place on the grid; everything else is :class:`transformers.LlamaForCausalLM` as it comes.
+The bar marks position :data:`SPLIT` in a text: prompts before it are padded on the left, so that the tokens behind
+it have the same rotary position whatever the prompt's length. Attention inside an image goes both ways, and each
+question attends to the image and to itself alone. Patches of an image also carry a learned embedding of their
+position on the grid; everything else is stock :class:`transformers.LlamaForCausalLM`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from silmm_plugins.models._shared.sequences import SequenceModel, causal
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
 SPLIT = 32
-"""Rotary position of the first token behind the prompt; a prompt has at most this many tokens."""
+"""Rotary position of the first token behind the prompt, which has at most so many tokens."""
 
 
 class TinyLM(SequenceModel, nn.Module):
-    """Stock Llama plus grid embeddings; works on ids and vectors, knows nothing of strings or pixels."""
+    """Stock Llama with grid embeddings, on ids and vectors."""
 
     def __init__(
         self, vocabulary: Vocabulary, hidden: int, layers: int, heads: int, mlp: int, codes: int = 0
     ) -> None:
-        """Build with random weights; `codes` image codes stand behind the words in the vocabulary."""
+        """Build with random weights; `codes` image codes follow the words in the vocabulary."""
         super().__init__()
         self.vocabulary = vocabulary
         self.image_length = vocabulary.image_length
@@ -114,7 +114,7 @@ class TinyLM(SequenceModel, nn.Module):
     # -- texts ---------------------------------------------------------------------------------------
 
     def pad_left(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return embeddings, validity and positions of prompts and the first token behind them, which is at SPLIT."""
+        """Return embeddings, validity and positions of prompts with the first token behind them, at SPLIT."""
         ids, valid, positions = self.prompt_inputs(rows, SPLIT + 1)
         return self.embed(ids), valid, positions
 
@@ -158,10 +158,10 @@ class TinyLM(SequenceModel, nn.Module):
 
     # -- images and questions ----------------------------------------------------------------------
 
-    def see(self, patches: Tensor, *, every_layer: bool = False) -> tuple[Any, Any]:
-        """Read images given as patch vectors (batch, image_length, hidden); return the cache and outputs.
+    def encode_images(self, patches: Tensor, *, every_layer: bool = False) -> tuple[Any, Any]:
+        """Read images as patch vectors (batch, image_length, hidden); return the cache and the outputs.
 
-        The image stands where a sampling stands, <boi> at SPLIT, and attention goes both ways in it.
+        An image has the positions of a sampled one, <boi> at SPLIT, and attention goes both ways in it.
         """
         batch, device = patches.shape[0], patches.device
         ends = torch.tensor([[self.vocabulary.boi], [self.vocabulary.eoi]], device=device)
@@ -187,9 +187,9 @@ class TinyLM(SequenceModel, nn.Module):
         *,
         every_layer: bool = False,
     ) -> tuple[Any, Tensor]:
-        """Run questions (token ids, <ask> first) against their images' cache, image owner[i] for i.
+        """Run questions (token ids, <ask> first) behind their images; question i is about image owner[i].
 
-        Returns the outputs and the index of each question's last token. The cache is not changed.
+        Returns the outputs and the index of each question's last token. The cache stays as it is.
         """
         device = self.places.device
         longest = max(len(q) for q in questions)
@@ -201,12 +201,12 @@ class TinyLM(SequenceModel, nn.Module):
         own = DynamicCache(config=self.backbone.config)
         for layer, (keys, values) in enumerate(_layers(cache)):
             own.update(_spread(keys, owner), _spread(values, owner), layer)
-        seen = self.image_length + 2
-        mask = causal(torch.ones(len(questions), seen + longest, dtype=torch.bool, device=device))
-        positions = torch.arange(SPLIT + seen, SPLIT + seen + longest, device=device)
+        start = self.image_length + 2
+        mask = causal(torch.ones(len(questions), start + longest, dtype=torch.bool, device=device))
+        positions = torch.arange(SPLIT + start, SPLIT + start + longest, device=device)
         out = self.hidden(
             self.embed(ids),
-            mask[:, seen:],
+            mask[:, start:],
             positions.expand(len(questions), -1),
             own,
             every_layer=every_layer,
@@ -215,7 +215,7 @@ class TinyLM(SequenceModel, nn.Module):
 
 
 def _spread(x: Tensor, owner: Tensor) -> Tensor:
-    """Return x[owner]; expanding is far cheaper to differentiate when every row has as many owners."""
+    """Return x[owner]; where every row has as many owners, expanding is far cheaper to differentiate."""
     each, rest = divmod(len(owner), len(x))
     if rest == 0 and torch.equal(
         owner, torch.arange(len(x), device=owner.device).repeat_interleave(each)

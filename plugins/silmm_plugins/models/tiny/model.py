@@ -1,8 +1,7 @@
-"""What the embedded models do alike as base models: chat, read prompts, and answer about images."""
+"""The common part of both embedded base models: chat, reading prompts, and answers about images."""
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from silmm.checkpoint.devices import check_device
+from silmm.checkpoint.folders import read_json
+from silmm.checkpoint.networks import fill, refuse_unknown
+from silmm.checkpoint.weight_files import read_weights
 from silmm.contracts.models import BaseModel, Capability, ChatRequest, Image, Task
 from silmm.errors import DataError
 from silmm_plugins.models._shared.generation import write
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 LONGEST_ANSWER = 40
 PATCH = 4
-"""Side of a patch in pixels; the models see one vector a patch."""
+"""Side of a patch in pixels; the models read one vector per patch."""
 _VQA_BATCH_SIZE, _CHAT_BATCH_SIZE = 128, 256
 
 
 class TinyModel(BaseModel):
-    """A tiny language model behind the contract of base models; sampling is left to the two kinds."""
+    """A tiny language model behind the contract of base models; the two kinds add their sampling."""
 
     name: ClassVar[str]
     weights: ClassVar[Path]
@@ -67,20 +67,17 @@ class TinyModel(BaseModel):
         """
         check_device(cls.name, device)
         folder = folder or cls.weights
+        remedy = f"reinstall silmm, or train them again with `python -m training.{cls.name.replace('-', '_')}`"
         try:
-            config = json.loads((folder / "config.json").read_text())
+            config = read_json(folder / "config.json")
             networks = cls.networks(Vocabulary(config["words"]), config)
             for name, network in networks.items():
-                weights = load_file(folder / f"{name}.safetensors")
-                found = network.load_state_dict({key: w.float() for key, w in weights.items()}, strict=False)
-                missing = set(found.missing_keys) - {"backbone.lm_head.weight"}  # tied to the embeddings
-                if missing or found.unexpected_keys:
-                    raise ValueError(f"missing {sorted(missing)}, unexpected {found.unexpected_keys}")
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise DataError(
-                f"{cls.name}: cannot load the weights in {folder}: {error}; reinstall silmm, or train them again "
-                f"with `python -m training.{cls.name.replace('-', '_')}`"
-            ) from error
+                path, kind = folder / f"{name}.safetensors", type(network).__name__
+                tied = ["backbone.lm_head.weight"]  # to the embeddings
+                unknown = fill(network, read_weights([path]), path, dtype=torch.float32, optional=tied, remedy=remedy)
+                refuse_unknown(path, kind, unknown, remedy)
+        except (DataError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{cls.name}: cannot load the weights in {folder}: {error}; {remedy}") from error
         language_model, image_part = networks.values()
         language_model.backbone.tie_weights()  # type: ignore[union-attr, operator]
         return cls(language_model.to(device), image_part.to(device))  # type: ignore[arg-type]
@@ -104,40 +101,39 @@ class TinyModel(BaseModel):
     def chat(self, requests: Sequence[ChatRequest]) -> list[str]:
         """Answer by the task's own control token; instructions and examples are not needed.
 
-        An empty answer is given to a task that it was not taught, and to words that it does not know or
-        that are too many.
+        The answer is empty for a task that the model was not trained on, for unknown words, and for too many words.
         """
         words = self.vocabulary
-        known = [i for i, r in enumerate(requests) if r.task in self.taught and self.reads(r.input)]
+        answerable = [i for i, r in enumerate(requests) if r.task in self.taught and self.reads(r.input)]
         replies = [""] * len(requests)
-        for part in slices(len(known), _CHAT_BATCH_SIZE):
-            asked = [requests[i] for i in known[part]]
+        for part in slices(len(answerable), _CHAT_BATCH_SIZE):
+            batch = [requests[i] for i in answerable[part]]
             texts = write(
                 self._lm,
-                [[words.bos, words.task(r.task), *words.encode(r.input), words.sep] for r in asked],
-                [r.seed for r in asked],
-                [r.temperature for r in asked],
-                [min(LONGEST_ANSWER, r.max_words) for r in asked],
+                [[words.bos, words.task(r.task), *words.encode(r.input), words.sep] for r in batch],
+                [r.seed for r in batch],
+                [r.temperature for r in batch],
+                [min(LONGEST_ANSWER, r.max_words) for r in batch],
                 stop=words.eos,
             )
-            for i, ids in zip(known[part], texts, strict=True):
+            for i, ids in zip(answerable[part], texts, strict=True):
                 replies[i] = words.decode(ids)
         return replies
 
     def reads(self, prompt: str) -> bool:
-        """Say whether every word is known and there is room for all of them."""
+        """Say whether the model knows every word and has room for all of them."""
         return self.vocabulary.knows(prompt) and len(self._ids(prompt)) <= SPLIT
 
     def prompt_ids(self, prompt: str) -> list[int]:
-        """Return the ids that stand before a sampling.
+        """Return the ids before a sampled image.
 
         Raises:
-            DataError: a word is not known, or there are too many of them.
+            DataError: the model does not know a word, or there are too many words.
         """
         ids = self._ids(prompt)
         if len(ids) > SPLIT:
             raise DataError(
-                f"the prompt {prompt!r} has {len(ids) - 2} words and signs; {self.name} reads at most "
+                f"the prompt {prompt!r} has {len(ids) - 2} words and punctuation marks; {self.name} reads at most "
                 f"{SPLIT - 2}. Make it shorter or leave it out."
             )
         return ids
@@ -154,8 +150,7 @@ class TinyModel(BaseModel):
         """Read p(yes) and p(no) at the first answer position; each image is encoded once.
 
         Raises:
-            DataError: a question holds a word that the model does not know, or an image has
-                another size than its own.
+            DataError: the model does not know a word of a question, or an image has another size than its own.
         """
         results: list[npt.NDArray[np.float64]] = []
         for part in slices(len(images), _VQA_BATCH_SIZE):
@@ -171,11 +166,10 @@ class TinyModel(BaseModel):
         if not ids:
             return [np.zeros((0, 2)) for _ in images]
         side = round(self._lm.image_length**0.5) * PATCH
-        odd = {image.shape for image in images} - {(side, side, 3)}
-        if odd:
+        wrong = {image.shape for image in images} - {(side, side, 3)}
+        if wrong:
             raise DataError(
-                f"{self.name} looks at images of the shape {(side, side, 3)}, not {min(odd)}; scale "
-                "them first"
+                f"{self.name} reads images of the shape {(side, side, 3)}, not {min(wrong)}; scale them first"
             )
         pixels = torch.from_numpy(np.stack(images)).to(self.device).movedim(-1, 1).float() / 255
         cache = self.image_prefix(pixels)

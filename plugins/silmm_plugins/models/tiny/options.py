@@ -12,7 +12,7 @@ from silmm.contracts.options import Options, option
 class TinyOptions(Options):
     """Options of `tiny-discrete` and `tiny-continuous`."""
 
-    device: str = option("cpu", "where the weights are put: cpu, cuda, cuda:1, …; auto: a GPU if there is one")
+    device: str = option("cpu", "device of the weights: cpu, cuda, cuda:1, …; auto: a GPU if there is one")
 
 
 def revision(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Words and control tokens of the tiny models, and the way from text to ids and back."""
+"""Words and control tokens of the tiny models; text to ids and back."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _TOKEN = re.compile(r"[a-z0-9_]+|[^\sa-z0-9_]")
 
 
 class Vocabulary:
-    """Control tokens, then words; image codes follow behind and are the language model's affair."""
+    """Control tokens, then words; a language model may add image codes behind them."""
 
     def __init__(self, words: Sequence[str], image_length: int = 64) -> None:
-        """Number the control tokens and `words` in the order given; words must be distinct."""
+        """Number the control tokens, then `words` in their order; words must be distinct."""
         self.words = tuple(words)
         self.image_length = image_length
         self._text = CONTROL + self.words
@@ -40,13 +40,13 @@ class Vocabulary:
         """Return the ids of the words of `text`, lower-cased.
 
         Raises:
-            DataError: a word is not in the vocabulary; the message names it and what is known.
+            DataError: a word is not in the vocabulary; the message names it and lists the known words.
         """
         pieces = _TOKEN.findall(text.lower())
         unknown = [p for p in pieces if p not in self._id]
         if unknown:
             raise DataError(
-                f"the tiny models do not know the word {unknown[0]!r} in {text!r}. They know these: "
+                f"the tiny models do not know the word {unknown[0]!r} in {text!r}. They know: "
                 f"{' '.join(self.words)}"
             )
         return [self._id[p] for p in pieces]
@@ -56,6 +56,6 @@ class Vocabulary:
         return all(p in self._id for p in _TOKEN.findall(text.lower()))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of word ids, with punctuation sampled to the word before it."""
+        """Return the text of word ids, without a space before punctuation."""
         text = " ".join(self._text[i] for i in ids if i >= len(CONTROL))
         return re.sub(r" ([,.?])", r"\1", text)

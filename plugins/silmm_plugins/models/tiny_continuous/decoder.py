@@ -1,8 +1,8 @@
 """The frozen decoder of `tiny-continuous`: features and noise in, an image out, in one pass.
 
 A stock diffusers transformer with cross-attention works on the 8x8 grid of patches; it attends to the
-projected features H and to the decoder's noise, and names the patch of a codebook at each place. The noise is
-a few small random numbers: they decide what a prompt leaves open, such as exact places and unsaid colours.
+projected features H and to the decoder's noise, and chooses a patch of a codebook at each position. The noise is
+a few small random numbers: they decide what a prompt leaves open, such as exact positions and unsaid colours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from silmm_plugins.models.tiny.model import PATCH
 
 
-class Decoder(nn.Module):
+class TinyDecoder(nn.Module):
     """Condition projector, noise embedding, diffusers transformer and codebook."""
 
     codebook: Tensor
@@ -68,7 +68,7 @@ class Decoder(nn.Module):
         return logits
 
     def decode(self, features: Tensor, noise: Tensor) -> Tensor:
-        """Return images (batch, 3, H, W) in [0, 1]: the likeliest patch at each place."""
+        """Return images (batch, 3, H, W) in [0, 1]: the likeliest patch at each position."""
         side = self.grid * PATCH
         patches = self.codebook[self.logits(features, noise).argmax(-1)].transpose(1, 2)
         return F.fold(patches, (side, side), PATCH, stride=PATCH)

@@ -1,6 +1,6 @@
 """The language model of `tiny-continuous`: :class:`TinyLM` with a patch encoder and learnable queries.
 
-Images come in as one vector a patch from a small MLP. Drawings go out as features: sequences
+Images come in as one vector per patch from a small MLP. Samples go out as features: sequences
 ``<bos> <sample> words | query_1 … query_L``, whose final hidden states behind the queries, after the final
 norm, are H (DreamLLM's "dream queries", docs/spec/base-models.md 1.1).
 """
@@ -19,8 +19,8 @@ from silmm_plugins.models.tiny.model import PATCH
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
 
-class LanguageModel(TinyLM):
-    """A tiny language model that sees pixels and samples features H of shape (queries, hidden)."""
+class TinyContinuousLM(TinyLM):
+    """A tiny language model that reads pixels and computes features H of shape (queries, hidden)."""
 
     def __init__(
         self,
@@ -42,8 +42,8 @@ class LanguageModel(TinyLM):
 
     def patches(self, pixels: Tensor) -> Tensor:
         """Return the patch vectors (N, image_length, hidden) of images (N, 3, H, W) in [0, 1]."""
-        cut = F.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2)
-        vectors: Tensor = self.patch_encoder(cut) + self.places
+        patches = F.unfold(pixels, PATCH, stride=PATCH).transpose(1, 2)
+        vectors: Tensor = self.patch_encoder(patches) + self.places
         return vectors
 
     def features(self, prompts: Sequence[Sequence[int]], query_offsets: Tensor | None = None) -> Tensor:
@@ -51,7 +51,7 @@ class LanguageModel(TinyLM):
 
         Args:
             prompts: token ids.
-            query_offsets: added to the query embeddings, (batch, queries, hidden); None is none.
+            query_offsets: added to the query embeddings, (batch, queries, hidden); None adds nothing.
         """
         ids, valid, positions = self.prompt_inputs(prompts)
         batch, length = len(prompts), len(self.queries)

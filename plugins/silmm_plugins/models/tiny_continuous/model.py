@@ -13,22 +13,22 @@ from silmm_plugins.models._shared.representations import checked_features, featu
 from silmm_plugins.models._shared.sequences import slices
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_continuous.decoder import Decoder, sample_noise
-from silmm_plugins.models.tiny_continuous.language_model import LanguageModel
+from silmm_plugins.models.tiny_continuous.decoder import TinyDecoder, sample_noise
+from silmm_plugins.models.tiny_continuous.language_model import TinyContinuousLM
 from silmm_plugins.models.tiny_continuous.options import CAPABILITIES, WEIGHTS
 
 _SAMPLING_BATCH_SIZE = 256
 
 
 class TinyContinuous(TinyModel):
-    """A continuous LMM at toy size: learnable queries, their hidden states H, and a frozen decoder."""
+    """A continuous LMM of toy size: learnable queries, their hidden states H, and a frozen decoder."""
 
     name = "tiny-continuous"
     weights = WEIGHTS
     declared = CAPABILITIES
     taught = ("list", "write", "decompose", "question", "rephrase", "explain")
 
-    def __init__(self, language_model: LanguageModel, decoder: Decoder) -> None:
+    def __init__(self, language_model: TinyContinuousLM, decoder: TinyDecoder) -> None:
         """Wrap the two networks, in eval mode."""
         self.kind = "continuous"
         super().__init__(language_model, decoder)
@@ -38,13 +38,13 @@ class TinyContinuous(TinyModel):
     def networks(cls, vocabulary: Vocabulary, config: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
         """Build the language model and the decoder."""
         return {
-            "language_model": LanguageModel(vocabulary, **config["language_model"]),
-            "decoder": Decoder(**config["decoder"]),
+            "language_model": TinyContinuousLM(vocabulary, **config["language_model"]),
+            "decoder": TinyDecoder(**config["decoder"]),
         }
 
     def image_prefix(self, pixels: torch.Tensor) -> Any:
         """Return the key-value cache of images, read patch by patch."""
-        cache, _ = self.language_model.see(self.language_model.patches(pixels))
+        cache, _ = self.language_model.encode_images(self.language_model.patches(pixels))
         return cache
 
     # -- sampling -------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ class TinyContinuous(TinyModel):
     def represent(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: SamplingParams  # noqa: ARG002
     ) -> list[Latent]:
-        """Return H(x), float32 (L, D), of each prompt; it has no chance in it, so seeds change nothing."""
+        """Return H(x), float32 (L, D), of each prompt; it is deterministic, so seeds change nothing."""
         return features_by_prompt(self.features, prompts, _SAMPLING_BATCH_SIZE)
 
     def features(self, prompts: Sequence[str], query_offsets: torch.Tensor | None = None) -> torch.Tensor:

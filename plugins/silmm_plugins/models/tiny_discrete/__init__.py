@@ -1,1 +1,1 @@
-"""The embedded discrete model: an image-token LMM at toy size, with its weights."""
+"""The embedded discrete model: an image-token LMM of toy size, with its weights."""

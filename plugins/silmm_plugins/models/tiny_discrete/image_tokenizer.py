@@ -1,7 +1,7 @@
 """The image tokenizer of `tiny-discrete`: vector quantisation of 4x4 patches.
 
-It is patch-local on purpose: one patch of pixels always gets the same code, so the plain background is a
-single code. Encoders that look around spread it over many, which makes sampling much harder to learn
+It is patch-local on purpose: equal patches of pixels always get the same code, so the plain background is a
+single code. Encoders with a larger field of view spread it over many codes, which makes sampling much harder to learn
 (docs/spec/tiny-lmm.md, The image tokenizer). The shapes world has about 1,150 distinct patches, so a codebook of
 1,024 loses little.
 """
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 PATCH = 4
 
 
-class ImageTokenizer(nn.Module):
+class TinyImageTokenizer(nn.Module):
     """Images (N, 3, H, W) in [0, 1] to codes (N, patches), row by row, and back."""
 
     codebook: Tensor

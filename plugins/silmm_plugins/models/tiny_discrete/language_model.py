@@ -16,8 +16,8 @@ from silmm_plugins.models.tiny.language_model import SPLIT, TinyLM
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
 
 
-class LanguageModel(TinyLM):
-    """A tiny language model that samples image codes; one vocabulary holds control tokens, words and codes."""
+class TinyDiscreteLM(TinyLM):
+    """A tiny language model with control tokens, words and image codes in one vocabulary."""
 
     def __init__(
         self, vocabulary: Vocabulary, hidden: int, layers: int, heads: int, mlp: int, codes: int
@@ -27,10 +27,10 @@ class LanguageModel(TinyLM):
         self.codes = codes
         self.first_code = len(vocabulary)
 
-    def embed_codes(self, codes: Tensor, first_place: int = 0) -> Tensor:
-        """Return input embeddings (batch, time, hidden) of codes; codes[:, 0] is at `first_place`."""
-        places = self.places[first_place : first_place + codes.shape[1]]
-        return self.embed(codes + self.first_code) + places
+    def embed_codes(self, codes: Tensor, first: int = 0) -> Tensor:
+        """Return input embeddings (batch, time, hidden) of codes; codes[:, 0] is at the grid position `first`."""
+        positions = self.places[first : first + codes.shape[1]]
+        return self.embed(codes + self.first_code) + positions
 
     def code_logits(self, states: Tensor) -> Tensor:
         """Return float32 logits over the image codes alone: the tokens that may be sampled."""
@@ -39,7 +39,7 @@ class LanguageModel(TinyLM):
     def sampling_outputs(
         self, prompts: Sequence[Sequence[int]], codes: Tensor, *, every_layer: bool = False
     ) -> Any:
-        """Run prompts and codes, teacher forced; the last image_length states predict each code."""
+        """Run prompts and codes with teacher forcing; the last image_length states predict each code."""
         ids, valid, positions = self.prompt_inputs(prompts)
         length = self.image_length
         start = torch.full_like(codes[:, :1], self.vocabulary.boi)
@@ -56,4 +56,4 @@ class LanguageModel(TinyLM):
 
     def image_prefix(self, codes: Tensor, *, every_layer: bool = False) -> tuple[Any, Any]:
         """Encode images (batch, image_length) once; return the key-value cache and the outputs."""
-        return self.see(self.embed_codes(codes), every_layer=every_layer)
+        return self.encode_images(self.embed_codes(codes), every_layer=every_layer)

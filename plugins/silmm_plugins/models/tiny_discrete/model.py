@@ -14,22 +14,22 @@ from silmm_plugins.models._shared.representations import checked_codes
 from silmm_plugins.models._shared.sequences import Decoding, slices
 from silmm_plugins.models.tiny.model import TinyModel
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_discrete.image_tokenizer import ImageTokenizer
-from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.image_tokenizer import TinyImageTokenizer
+from silmm_plugins.models.tiny_discrete.language_model import TinyDiscreteLM
 from silmm_plugins.models.tiny_discrete.options import CAPABILITIES, WEIGHTS
 
 _SAMPLING_BATCH_SIZE = 256
 
 
 class TinyDiscrete(TinyModel):
-    """An image-token LMM at toy size: 32x32 images as 64 codes, a few dozen words, one transformer."""
+    """An image-token LMM of toy size: 32x32 images as 64 codes, a few dozen words, one transformer."""
 
     name = "tiny-discrete"
     weights = WEIGHTS
     declared = CAPABILITIES
     taught = ("list", "write", "decompose", "question")
 
-    def __init__(self, language_model: LanguageModel, tokenizer: ImageTokenizer) -> None:
+    def __init__(self, language_model: TinyDiscreteLM, tokenizer: TinyImageTokenizer) -> None:
         """Wrap the two networks, in eval mode."""
         self.kind = "discrete"
         super().__init__(language_model, tokenizer)
@@ -39,12 +39,12 @@ class TinyDiscrete(TinyModel):
     def networks(cls, vocabulary: Vocabulary, config: Mapping[str, Any]) -> dict[str, torch.nn.Module]:
         """Build the language model and the image tokenizer."""
         return {
-            "language_model": LanguageModel(vocabulary, **config["language_model"]),
-            "image_tokenizer": ImageTokenizer(**config["image_tokenizer"]),
+            "language_model": TinyDiscreteLM(vocabulary, **config["language_model"]),
+            "image_tokenizer": TinyImageTokenizer(**config["image_tokenizer"]),
         }
 
     def image_prefix(self, pixels: torch.Tensor) -> Any:
-        """Return the key-value cache of images, read as their codes."""
+        """Return the key-value cache of images, which are read as their codes."""
         cache, _ = self.language_model.image_prefix(self.tokenizer.encode(pixels))
         return cache
 
@@ -71,7 +71,7 @@ class TinyDiscrete(TinyModel):
 
     @torch.inference_mode()
     def decode(self, latents: Sequence[Latent], seeds: Sequence[int]) -> list[Image]:  # noqa: ARG002
-        """Turn codes into images (32, 32, 3); the decoder has no noise, so seeds change nothing.
+        """Decode codes as images (32, 32, 3); the decoder has no noise, so seeds change nothing.
 
         Raises:
             DataError: a representation does not have the shape or the range of this model's codes.

@@ -18,7 +18,7 @@ from silmm_plugins.models._shared.sequences import SequenceModel, causal
 from silmm_plugins.models._shared.vqa import ImagePrefix
 
 
-class LanguageModel(SequenceModel):
+class QwenLM(SequenceModel):
     """The text half of the vision-language model, and its way to see."""
 
     def __init__(self, backbone: nn.Module) -> None:

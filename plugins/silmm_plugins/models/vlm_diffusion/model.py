@@ -18,9 +18,9 @@ from silmm_plugins.models._shared.representations import checked_features, featu
 from silmm_plugins.models._shared.spreading import Spread, check_devices
 from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.vlm_diffusion import checkpoint
-from silmm_plugins.models.vlm_diffusion.language_model import LanguageModel
+from silmm_plugins.models.vlm_diffusion.language_model import QwenLM
 from silmm_plugins.models.vlm_diffusion.options import CAPABILITIES, VlmDiffusionOptions
-from silmm_plugins.models.vlm_diffusion.prompts import Words
+from silmm_plugins.models.vlm_diffusion.prompts import QwenPrompts
 
 try:
     from transformers import Qwen2VLImageProcessorPil as _Processor
@@ -48,9 +48,9 @@ class VlmDiffusion(BaseModel):
             r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
         )
         self.backbone = backbone
-        self.language_model = LanguageModel(backbone)
+        self.language_model = QwenLM(backbone)
         self.decoder = decoder
-        self.words = Words(
+        self.words = QwenPrompts(
             decoder.tokenizer, decoder.prompt_template_encode, decoder.prompt_template_encode_start_idx
         )
         self._options = options
@@ -58,7 +58,7 @@ class VlmDiffusion(BaseModel):
         devices = check_devices("vlm-diffusion", options.device)
         Spread(backbone, inside.language_model, devices).to(devices[0])
         self.placement = Placement(options.offload)
-        self.placement.add("vision", inside.visual, device=devices[0], here=True)
+        self.placement.add("vision", inside.visual, device=devices[0], present=True)
         self.placement.add("decoder", decoder.transformer, decoder.vae, device=devices[0])
         config: Any = backbone.config
         self._width = int(config.get_text_config().hidden_size)
@@ -101,8 +101,8 @@ class VlmDiffusion(BaseModel):
         return {
             "yes": {self.words.decode([token]): token for token in self.words.yes},
             "no": {self.words.decode([token]): token for token in self.words.no},
-            "template of a sampling": self.decoder.prompt_template_encode,
-            "template of a question": self.words.before_question_text("IMAGE") + self.words.question_text("QUESTION"),
+            "sampling template": self.decoder.prompt_template_encode,
+            "question template": self.words.before_question_text("IMAGE") + self.words.question_text("QUESTION"),
             "end of a turn": self.words.end,
             "template tokens left out": self.words.start,
             "H": list(self.shape),
@@ -222,7 +222,10 @@ class VlmDiffusion(BaseModel):
     def _checked(self, latent: Latent) -> Latent:
         features = checked_features("vlm-diffusion", latent, self.shape)
         if not features.any():
-            raise DataError("vlm-diffusion decodes finite features of which some are not 0; give its own")
+            raise DataError(
+                f"vlm-diffusion decodes finite features of the shape {self.shape} that are not all 0; give features "
+                "that it sampled itself"
+            )
         return features
 
     def _inputs(self, which: str, h: torch.Tensor) -> dict[str, torch.Tensor]:

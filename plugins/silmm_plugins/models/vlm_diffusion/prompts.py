@@ -14,7 +14,7 @@ YES, NO = ("Yes", "yes", " Yes", " yes"), ("No", "no", " No", " no")
 """How an answer can begin; those count that are single tokens of the vocabulary."""
 
 
-class Words:
+class QwenPrompts:
     """Text to ids and back."""
 
     def __init__(self, tokenizer: Any, template: str, start: int) -> None:

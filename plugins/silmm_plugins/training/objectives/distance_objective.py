@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -19,24 +19,28 @@ from silmm_plugins.training.objectives import preference_data
 from silmm_plugins.training.objectives.objective import PairObjective
 from silmm_plugins.training.objectives.reference_features import StoredFeatures, policy_features, reference_features
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Distances:
     """How far policy and reference are from each candidate of some prompts, and the pairs among them."""
 
-    policy: torch.Tensor
-    """k(H, H_c) of each candidate c, float32 of shape (candidates,), differentiable."""
-    reference: torch.Tensor
-    """k(H_r, H_c), the same shape."""
-    chosen: torch.Tensor
-    """Positions of the pairs' chosen candidates, int64 of shape (pairs,)."""
-    rejected: torch.Tensor
-    """Positions of the pairs' rejected candidates, the same shape."""
-    drift: torch.Tensor
-    """k(H, H_r) of each pair's prompt, (pairs,), differentiable."""
+    policy: Float[Tensor, " candidates"]
+    """k(H, H_c) of each candidate c, float32, differentiable."""
+    reference: Float[Tensor, " candidates"]
+    """k(H_r, H_c)."""
+    chosen: Int[Tensor, " pairs"]
+    """Positions of the pairs' chosen candidates."""
+    rejected: Int[Tensor, " pairs"]
+    """Positions of the pairs' rejected candidates."""
+    drift: Float[Tensor, " pairs"]
+    """k(H, H_r) of each pair's prompt, differentiable."""
 
-    def margins(self) -> torch.Tensor:
-        """Return -k(H,H_w) + k(H_r,H_w) + k(H,H_l) - k(H_r,H_l) of each pair, (pairs,) (Eq. 6)."""
+    def margins(self) -> Float[Tensor, " pairs"]:
+        """Return -k(H,H_w) + k(H_r,H_w) + k(H,H_l) - k(H_r,H_l) of each pair (Eq. 6)."""
         return losses.pair_margins(self.reference - self.policy, self.chosen, self.rejected)
 
 

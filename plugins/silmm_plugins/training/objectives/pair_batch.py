@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from silmm.contracts.models import Latent
 
 if TYPE_CHECKING:
-    import torch
+    from jaxtyping import Float, Int
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,10 @@ class PairBatch:
     prompts: Sequence[str]
     """One for each candidate."""
     latents: Sequence[Latent]
-    reference: torch.Tensor
-    """log ref(z|x) in nats, float32 of shape (candidates,)."""
-    tokens: torch.Tensor
-    """Image tokens, or numbers, of each candidate, float32 of shape (candidates,)."""
-    chosen: torch.Tensor
-    """Positions of the pairs' chosen candidates, int64 of shape (pairs,)."""
-    rejected: torch.Tensor
-    """Positions of the pairs' rejected candidates, the same shape."""
+    reference: Float[Tensor, " candidates"]
+    """log ref(z|x), float32, in nats."""
+    tokens: Float[Tensor, " candidates"]
+    """Image tokens, or numbers, of each candidate."""
+    chosen: Int[Tensor, " pairs"]
+    """Positions of the pairs' chosen candidates."""
+    rejected: Int[Tensor, " pairs"]

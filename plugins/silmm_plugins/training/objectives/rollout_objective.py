@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from accelerate import PartialState
@@ -24,6 +24,10 @@ from silmm_plugins.training import losses
 from silmm_plugins.training.lora.batches import batches
 from silmm_plugins.training.lora.lora_options import RolloutOptions
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
 _SAMPLED, _REFERENCE = "sampled", "reference"
 
 
@@ -31,12 +35,12 @@ _SAMPLED, _REFERENCE = "sampled", "reference"
 class RolloutBatch:
     """The images of some prompts side by side, those of a prompt together."""
 
-    sampled: torch.Tensor
-    """log pi of each token under the policy that sampled it, float32 (images, tokens), in nats."""
-    reference: torch.Tensor
+    sampled: Float[Tensor, "images tokens"]
+    """log pi of each token under the policy that sampled it, float32, in nats."""
+    reference: Float[Tensor, "images tokens"]
     """The same under the reference."""
-    scores: Sequence[torch.Tensor]
-    """The scores of each prompt's images, float32 (images of the prompt,) each."""
+    scores: Sequence[Float[Tensor, " images_of_prompt"]]
+    """The scores of each prompt's images, float32."""
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def test_a_file_with_code_is_not_opened(tmp_path: Path) -> None:
     """Objects beyond tensors and plain values are refused; nothing of them runs."""
     path = tmp_path / "a.pth"
     torch.save({"state_dict": {}, "meta": Path}, path)
-    with pytest.raises(DataError, match="cannot be read as arrays alone"):
+    with pytest.raises(DataError, match="cannot be read as weights"):
         load_network(path)
 
 

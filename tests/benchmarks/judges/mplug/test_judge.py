@@ -44,7 +44,7 @@ def test_beams_do_not_depend_on_the_batch(judge):
 def test_answers_do_not_depend_on_the_batch_option(judge, folder, batch):
     """A smaller batch gives the same answers."""
     images = tiny.images(2)
-    assert MPlugJudge(folder, batch=batch).answer(images, [ASKED, ASKED]) == judge.answer(images, [ASKED] * 2)
+    assert MPlugJudge(folder, batch_size=batch).answer(images, [ASKED, ASKED]) == judge.answer(images, [ASKED] * 2)
 
 
 def test_answers_do_not_depend_on_other_images(judge):

@@ -222,10 +222,10 @@ def test_images_through_the_detector(judge: UniDetJudge, tmp_path: Path) -> None
     }
     (own,) = judge.detect([Image.open(image)])
     assert found["own.png"].detail.startswith(f"{len(own.labels)} detections in 480x360: {own.labels[0]} ")
-    exact = judge.look(Image.open(image), rule="exact")
+    exact = judge.detect_image(Image.open(image), rule="exact")
     counts = f"official {len(own.labels)} detections, exact {len(exact.labels)}; "
     assert found["nms, own.png"].detail.startswith(counts)
-    turned = judge.look(Image.open(image), colours="RGB")
+    turned = judge.detect_image(Image.open(image), colours="RGB")
     assert len(turned.labels) != len(own.labels)
     counts = f"BGR (official) {len(own.labels)} detections, RGB {len(turned.labels)}; "
     assert found["colours, own.png"].detail.startswith(counts)

@@ -7,7 +7,7 @@ import torch
 from silmm_plugins.models._shared.generation import first_words, pick, truncate, write
 from silmm_plugins.models._shared.sequences import Decoding
 from silmm_plugins.models.tiny.vocabulary import Vocabulary
-from silmm_plugins.models.tiny_discrete.language_model import LanguageModel
+from silmm_plugins.models.tiny_discrete.language_model import TinyDiscreteLM
 
 from silmm.contracts.models import SamplingParams
 
@@ -16,23 +16,23 @@ TEMPERATURES = [1.0, 0.0, 0.5]
 
 
 @pytest.fixture(scope="module")
-def model() -> LanguageModel:
+def model() -> TinyDiscreteLM:
     """A small language model with random weights, sharpened so that choices matter."""
     torch.manual_seed(0)
     words = ["yes", "no", *(f"w{n}" for n in range(20))]
-    model = LanguageModel(Vocabulary(words, 16), hidden=32, layers=2, heads=2, mlp=48, codes=20)
+    model = TinyDiscreteLM(Vocabulary(words, 16), hidden=32, layers=2, heads=2, mlp=48, codes=20)
     with torch.no_grad():
         model.backbone.get_input_embeddings().weight *= 20
     return model.eval().requires_grad_(False)
 
 
-def texts(model: LanguageModel, rows: list[int], limits: list[int], stop: int = 2) -> list[list[int]]:
+def texts(model: TinyDiscreteLM, rows: list[int], limits: list[int], stop: int = 2) -> list[list[int]]:
     """Continue some of the rows, each with its own seed and temperature."""
     prompts, temperatures = [ROWS[row] for row in rows], [TEMPERATURES[row] for row in rows]
     return write(model, prompts, rows, temperatures, limits, stop=stop)
 
 
-def test_a_row_is_written_by_itself(model: LanguageModel) -> None:
+def test_a_row_is_written_by_itself(model: TinyDiscreteLM) -> None:
     """Neither the other rows nor their limits change a row, and a limit cuts what would follow."""
     together = texts(model, [0, 1, 2], [4, 9, 20])
     assert [len(row) for row in together] == [4, 9, 20]
@@ -40,7 +40,7 @@ def test_a_row_is_written_by_itself(model: LanguageModel) -> None:
         assert texts(model, [row], [20])[0][:limit] == together[row]
 
 
-def test_the_stop_token_ends_a_row_and_is_left_out(model: LanguageModel) -> None:
+def test_the_stop_token_ends_a_row_and_is_left_out(model: TinyDiscreteLM) -> None:
     """A row whose text would hold the token ends before it; the others go on."""
     free = texts(model, [0, 1, 2], [12, 12, 12])
     stop = free[0][5]
@@ -49,7 +49,7 @@ def test_the_stop_token_ends_a_row_and_is_left_out(model: LanguageModel) -> None
         assert row == (expected[: expected.index(stop)] if stop in expected else expected)
 
 
-def test_what_is_written_are_the_models_likeliest_tokens(model: LanguageModel) -> None:
+def test_what_is_written_are_the_models_likeliest_tokens(model: TinyDiscreteLM) -> None:
     """Greedy text is that of whole forward passes without a cache."""
     (text,) = texts(model, [1], [6])
     for step, token in enumerate(text):
@@ -57,7 +57,7 @@ def test_what_is_written_are_the_models_likeliest_tokens(model: LanguageModel) -
         assert int(logits[0, step].argmax()) == token
 
 
-def test_selected_sequences_go_on_as_they_were(model: LanguageModel) -> None:
+def test_selected_sequences_go_on_as_they_were(model: TinyDiscreteLM) -> None:
     """Repeating and dropping rows keeps each one's state, in a cache that grows."""
     whole, part = Decoding(model, ROWS), Decoding(model, ROWS)
     part.select([2, 0, 2])
@@ -67,7 +67,7 @@ def test_selected_sequences_go_on_as_they_were(model: LanguageModel) -> None:
     torch.testing.assert_close(part.states, whole.states[[2, 0, 2]], atol=1e-5, rtol=1e-5)
 
 
-def test_a_cache_of_fixed_length_gives_the_same_states(model: LanguageModel) -> None:
+def test_a_cache_of_fixed_length_gives_the_same_states(model: TinyDiscreteLM) -> None:
     """Room that is kept free for later tokens changes nothing."""
     growing, fixed = Decoding(model, ROWS), Decoding(model, ROWS, room=3)
     for _ in range(3):

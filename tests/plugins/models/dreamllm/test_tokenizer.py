@@ -6,14 +6,14 @@ import json
 
 import pytest
 from silmm_plugins.models.dreamllm.checkpoint import read_config
-from silmm_plugins.models.dreamllm.tokenizer import Tokenizer
+from silmm_plugins.models.dreamllm.tokenizer import DreamTokenizer
 
 from silmm.errors import DataError
 
 
-def tokenizer(folder) -> Tokenizer:
+def tokenizer(folder) -> DreamTokenizer:
     """Read the tokenizer of a checkpoint."""
-    return Tokenizer(folder, read_config(folder))
+    return DreamTokenizer(folder, read_config(folder))
 
 
 def rewrite(path, change):

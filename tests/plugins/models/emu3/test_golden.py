@@ -186,7 +186,7 @@ def test_an_adapter_of_plain_peft(
     ids = torch.tensor([[*case["input_ids"], *case["image_token_ids"]]])
     first = ours.tokenizer.tokens.visual
     logits = wrapped(input_ids=ids).logits[0, :-1, first : first + expected["codebook"]]
-    places = [len(case["input_ids"]) - 1 + i for i in grammar.visual_places(*codes(case).shape)]
+    places = [len(case["input_ids"]) - 1 + i for i in grammar.code_positions(*codes(case).shape)]
     chosen = torch.from_numpy(codes(case).reshape(-1)).long()
     theirs = float(logits[places].log_softmax(-1).gather(1, chosen[:, None]).sum())
     assert abs(theirs - before) > 0.1

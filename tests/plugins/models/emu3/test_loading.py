@@ -110,7 +110,7 @@ def test_the_probe_tells_what_the_checkpoint_says(written: Path, own: Path) -> N
     names = vocabulary()
     assert told["token ids"]["boi"] == names["<|image start|>"]
     assert set(told["yes ids"]) == {" yes", " Yes"}
-    assert (told["rows and columns"], told["tokens of an image"], told["problems"]) == ([4, 4], 20, [])
+    assert (told["rows and columns"], told["tokens per image"], told["problems"]) == ([4, 4], 20, [])
     file = own / "Emu3-Chat" / "emu3_vision_tokens.txt"
     first, second, *rest = file.read_text().splitlines()
     file.write_text("\n".join([second, first, *rest]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from silmm_plugins.models.emu3.tokenizer import TextTokenizer, load_tokenizer
+from silmm_plugins.models.emu3.tokenizer import Emu3Tokenizer, load_tokenizer
 
 from silmm.errors import DataError
 from tests.plugins.models.emu3.tiny_checkpoint import CODES, ranks, vocabulary
@@ -21,7 +21,7 @@ TEXTS = (
 
 
 @pytest.fixture(scope="module")
-def original(written: Path) -> TextTokenizer:
+def original(written: Path) -> Emu3Tokenizer:
     """Made of `emu3.tiktoken`."""
     return load_tokenizer(written / "Emu3-Gen", CODES, ROWS)
 
@@ -39,7 +39,7 @@ def lowest_rank_first(piece: bytes) -> list[int]:
 
 
 @given(word=st.text("yesnocatrdbluh", min_size=1, max_size=12))
-def test_a_word_is_merged_by_rank(original: TextTokenizer, word: str) -> None:
+def test_a_word_is_merged_by_rank(original: Emu3Tokenizer, word: str) -> None:
     """Merging the lowest rank first, the definition of such a file, gives the same ids for any word."""
     piece = f" {word}"
     known = ranks().get(piece.encode())
@@ -48,7 +48,7 @@ def test_a_word_is_merged_by_rank(original: TextTokenizer, word: str) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_both_layouts_tokenize_alike(written: Path, original: TextTokenizer, text: str) -> None:
+def test_both_layouts_tokenize_alike(written: Path, original: Emu3Tokenizer, text: str) -> None:
     """`tokenizer.json` and `emu3.tiktoken` give the same ids, and the text comes back."""
     fast = load_tokenizer(written / "Emu3-Gen-hf", CODES, ROWS)
     assert fast.encode(text) == original.encode(text)
@@ -64,7 +64,7 @@ def test_control_tokens_in_a_prompt_are_text(written: Path, layout: str) -> None
     assert max(ids) < tokenizer.tokens.texts
 
 
-def test_composed_letters(original: TextTokenizer) -> None:
+def test_composed_letters(original: Emu3Tokenizer) -> None:
     """A letter and its accent are read like the one letter that they make."""
     assert original.encode("cafe\u0301") == original.encode("café")
 

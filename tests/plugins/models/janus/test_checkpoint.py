@@ -218,9 +218,9 @@ def test_the_probe_tells_what_the_folder_says(load, folder, copy):
     """Ids, templates and sizes are told; an image token on which two files differ is a problem."""
     found = load(folder).probe()
     assert found["problems"] == []
-    assert found["template of a sampling"].endswith("<|User|>: PROMPT\n\n<|Assistant|>:<begin_of_image>")
+    assert found["sampling template"].endswith("<|User|>: PROMPT\n\n<|Assistant|>:<begin_of_image>")
     assert set(found["yes ids"]) & {"yes", "Yes", " yes", " Yes"}
-    assert found["image tokenizer"]["codes of an image"] == 16
+    assert found["image tokenizer"]["codes per image"] == 16
     assert json.loads(json.dumps(found))["unused tensors"] == []
     edit(copy / "config.json", image_token_id=3)
     assert "image_token_id 3" in load(copy).probe()["problems"][0]

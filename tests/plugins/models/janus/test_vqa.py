@@ -44,7 +44,7 @@ def test_answers_are_those_of_whole_forward_passes(model, images):
             np.testing.assert_allclose(row, by_stock_classes(model, image, question), atol=1e-6)
 
 
-def test_a_image_is_read_once(model, images, monkeypatch):
+def test_an_image_is_read_once(model, images, monkeypatch):
     """However many questions there are, the vision tower sees each image once."""
     seen = []
     real = type(model.network).encode_images

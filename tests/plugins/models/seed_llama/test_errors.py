@@ -172,7 +172,7 @@ def test_another_decoder_is_refused(copy):
 def test_image_codes_of_another_model_are_refused(model):
     """Codes of a wrong number or range are an error that names the prompt and the value."""
     right = np.zeros(32, np.int32)
-    with pytest.raises(DataError, match=r"24 is among the image codes of prompt 'a red cube'.*0 to 23"):
+    with pytest.raises(DataError, match=r"24 is among the image tokens of prompt 'a red cube'.*0 to 23"):
         model.log_likelihood(PROMPTS[:1], [right + 24])
     with pytest.raises(DataError, match=r"\(31,\); seed-llama takes 32"):
         model.decode([right[1:]], [1])

@@ -14,7 +14,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from silmm_plugins.models._shared.vqa import ImagePrefix
 from silmm_plugins.models.seed_llama.image_sampling import code_log_probabilities
 from silmm_plugins.models.seed_llama.image_weights import _vision_sizes
-from silmm_plugins.models.seed_llama.language_model import LanguageModel
+from silmm_plugins.models.seed_llama.language_model import SeedLM
 from silmm_plugins.models.seed_llama.model import SeedLlama
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 from transformers import LlamaForCausalLM
@@ -158,7 +158,7 @@ def test_a_question_behind_spaces_is_the_same(golden, model):
     near(second, first)
 
 
-def test_a_image_is_read_once_for_all_its_questions(golden, model, monkeypatch):
+def test_an_image_is_read_once_for_all_its_questions(golden, model, monkeypatch):
     """However many questions and batches of them there are, an image is encoded and read one time."""
     read_images, real = [], ImagePrefix.__init__
 
@@ -238,7 +238,7 @@ def test_numbers_survive_plain_peft(golden, tmp_path):
     plain = PeftModel.from_pretrained(fresh, tmp_path / "adapter").base_model.model.eval()
     with torch.no_grad():
         codes = torch.tensor([case["codes"]])
-        found = code_log_probabilities(LanguageModel(plain), [case["prompt_ids"]], codes, span).sum().item()
+        found = code_log_probabilities(SeedLM(plain), [case["prompt_ids"]], codes, span).sum().item()
     assert found == pytest.approx(tuned[1], abs=SUM)
 
 

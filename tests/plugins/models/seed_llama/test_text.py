@@ -2,7 +2,7 @@
 
 import pytest
 from silmm_plugins.models.seed_llama.prompts import TEMPLATES, template_of
-from silmm_plugins.models.seed_llama.tokenizer import TextTokenizer
+from silmm_plugins.models.seed_llama.tokenizer import SeedTokenizer
 
 from silmm.contracts.models import ChatRequest, SamplingParams
 from silmm.errors import DataError
@@ -12,7 +12,7 @@ from tests.plugins.models.seed_llama.tiny_checkpoint import TOKENIZER
 @pytest.fixture(scope="module")
 def text(checkpoint):
     """Return the tiny tokenizer."""
-    return TextTokenizer.load(checkpoint / TOKENIZER)
+    return SeedTokenizer.load(checkpoint / TOKENIZER)
 
 
 def test_stretches_between_added_tokens_stand_alone(text):

@@ -9,7 +9,7 @@ import diffusers
 import sentencepiece
 import torch
 from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
-from silmm_plugins.models.seed_llama.image_tokenizer import ImageTokenizer
+from silmm_plugins.models.seed_llama.image_tokenizer import SeedImageTokenizer
 from silmm_plugins.models.seed_llama.model import SeedLlama
 from silmm_plugins.models.seed_llama.options import SeedLlamaOptions
 from silmm_plugins.models.seed_llama.sizes import Sizes, VisionSizes
@@ -76,7 +76,7 @@ def write_text_tokenizer(folder: Path) -> int:
 
 def write_image_tokenizer(folder: Path) -> None:
     """Write seed_quantizer.pt, with parts that only training used."""
-    network = ImageTokenizer(SIZES)
+    network = SeedImageTokenizer(SIZES)
     weights = {
         name: torch.randn_like(value) * 0.5 if value.ndim > 1 else value.clone()
         for name, value in network.state_dict().items()
