@@ -50,7 +50,7 @@ def test_another_name_goes_everywhere(tmp_path, monkeypatch):
     assert '"two-cats-model"' in Path("silmm-two-cats/silmm_two_cats/__init__.py").read_text()
     again = new_plugin("silmm-two-cats")
     assert again.exit_code == 2
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
 
 
 @pytest.mark.parametrize(

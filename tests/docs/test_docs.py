@@ -304,9 +304,9 @@ def test_a_reference_that_has_gone_is_noticed() -> None:
     """The check above knows a missing module, name, method and test."""
     assert not exists("silmm.nowhere:improve")
     assert not exists("silmm.engine.loop:worsen")
-    assert not exists("silmm_plugins.scoring.scorers:DiffOfProb.guess")
+    assert not exists("silmm_plugins.scoring.scorers:RandomScore.guess")
     assert not exists("tests/engine/test_loop.py::test_nothing")
-    assert exists("silmm_plugins.scoring.scorers:DiffOfProb.score")
+    assert exists("silmm_plugins.scoring.scorers:RandomScore.score")
 
 
 def test_every_row_that_names_code_names_a_test() -> None:

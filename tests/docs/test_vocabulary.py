@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from silmm.registry.registry import Registry
+from silmm.registry.registry import KINDS, Registry
 from tests.conftest import REPOSITORY
 
 TOPS = ("silmm", "silmm_cli", "plugins", "benchmarks", "training", "tests", "docs", "examples")
@@ -34,7 +34,6 @@ NAMES: Mapping[str, str] = {
     "place": "path, position, index, device",
     "places": "paths, positions, indices, devices",
     "placed": "on_device, at_position",
-    "turn": "exclusive_lock",
     "heat": "temperature",
     "grave": "severe",
     "awake": "in_train_mode",
@@ -132,9 +131,10 @@ def shown(path: Path, offences: Iterator[tuple[int, str]]) -> list[str]:
 
 
 def test_no_name_is_a_retired_word() -> None:
-    """No identifier is a pronoun, a verb in place of a noun, or a word of the language that was given up."""
+    """No identifier is a pronoun, a verb in place of a noun, or a retired word; tests keep to the retired words alone."""
     offences = [
         offence for path in CODE for offence in shown(path, offences_of_names(path.read_text(encoding="utf-8")))
+        if not offence.startswith("tests/") or offence.rpartition(" -> ")[0].rpartition(" ")[2] in PARTS
     ]
     assert not offences, "\n".join(offences)
 
@@ -153,7 +153,7 @@ def test_no_option_has_a_retired_name() -> None:
     registry = Registry.load({"SILMM_LOAD_PLUGINS": "silmm"})
     offences = [
         f"{kind} {entry.name}: {option} -> {OPTIONS[option]}"
-        for kind in registry.kinds for entry in registry.entries(kind) if entry.options
+        for kind in KINDS for entry in registry.entries(kind) if entry.options
         for option in entry.options.model_fields if option in OPTIONS
     ]
     assert not offences, "\n".join(offences)

@@ -56,11 +56,11 @@ def make(options):
 
 @hookimpl
 def silmm_register_models(register):
-    register("tiny-discrete", make, summary="M.", kind="discrete",
+    register("tiny-discrete", make, summary="M.", kind="discrete", capabilities=["yes_no"],
              defaults={"benchmark": "shapes", "prompts": 384, "trainer/dpo.nll_weight": 0.5,
                        "sampler/nucleus.top_p": 0.8, "pair_rule/top-last.depth": 4, "pair-rule/top-last.style": "own",
                        "sampler/guest/warm.top_p": 0.3})
-    register("plain", make, summary="M.", kind="discrete")
+    register("plain", make, summary="M.", kind="discrete", capabilities=["yes_no"])
     register("odd", make, summary="M.", kind="discrete", defaults={"promts": 3})
     register("vague", make, summary="M.", kind="discrete", defaults={"sampler.top_p": 0.3})
     register("typist", make, summary="M.", kind="discrete", defaults={"sampler/nucleus.topp": 0.3})

@@ -28,8 +28,8 @@ from silmm_toy import ToyBenchmark
 from tests.toy import artefacts
 
 class MeanYes:
-    def score(self, p_yes_no, seed):
-        return float(np.mean(p_yes_no[:, 0])) + seed % 7 * 1e-3
+    def score(self, candidates, judge):
+        return [float(np.mean(c.answers[:, :, 0])) + c.score_seed % 7 * 1e-3 for c in candidates]
 
 class OneQuestion:
     def ask(self, model, prompts):
