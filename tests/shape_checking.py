@@ -14,7 +14,6 @@ from jaxtyping import install_import_hook
 CHECKED = (
     "silmm.registry.kernels",
     "silmm_plugins.kernels.kernels",
-    "silmm_plugins.scoring.scorers",
     "silmm_plugins.training.dpo",
     "silmm_plugins.training.ipo",
     "silmm_plugins.training.losses",

@@ -131,7 +131,7 @@ def shown(path: Path, offences: Iterator[tuple[int, str]]) -> list[str]:
 
 
 def test_no_name_is_a_retired_word() -> None:
-    """No identifier is a pronoun, a verb in place of a noun, or a retired word; tests keep to the retired words alone."""
+    """No identifier is a pronoun, a verb in place of a noun, or retired; in tests, retired."""
     offences = [
         offence for path in CODE for offence in shown(path, offences_of_names(path.read_text(encoding="utf-8")))
         if not offence.startswith("tests/") or offence.rpartition(" -> ")[0].rpartition(" ")[2] in PARTS

