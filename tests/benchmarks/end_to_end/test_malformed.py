@@ -115,7 +115,7 @@ def test_an_index_of_images_stays_in_its_folder(
     (["a,p,,1,0,,,entity (x),q?", "b,p,,1,0,,,e (x),q?", "a,p,,2,0,,,e (x),q?"], ["line 4", "comes again"]),
     (["../a,p,,1,0,,,entity (x),q?"], ["line 2", "'../a'"]),
     (['a,"p,,1,0,,,entity (x),q?'], ["line", "broken CSV"]),
-    (["a,p,,1,0,,,entity (x)"], ["line 2", "not one field a column"]),
+    (["a,p,,1,0,,,entity (x)"], ["line 2", "not one field per column"]),
     (["a,p,,one,0,,,entity (x),q?"], ["line 2", "'one'"]),
     ([f"a,{'x' * 10_001},,1,0,,,entity (x),q?"], ["line 2", "10001 characters"]),
     ([], ["no question"]),

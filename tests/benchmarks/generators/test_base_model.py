@@ -94,6 +94,11 @@ from silmm import hookimpl
 from silmm.contracts.options import Options, option
 
 
+class Stepping:
+    def load_adapter(self, folder):
+        pass
+
+
 class SteppingOptions(Options):
     device: str = option("cpu", "Where the model runs.")
     steps: int = option(4, "Denoising steps.")
@@ -101,7 +106,7 @@ class SteppingOptions(Options):
 
 @hookimpl
 def silmm_register_models(register):
-    register("stepping", lambda options: object(), options=SteppingOptions, summary="Takes steps.", kind="continuous")
+    register("stepping", lambda options: Stepping(), options=SteppingOptions, summary="Takes steps.", kind="continuous")
 """
 
 

@@ -85,7 +85,7 @@ def test_nothing_is_left_behind(every_model: EveryModel) -> None:
     """Layers run twice inside and once outside; no module is ever in training mode; errors change nothing."""
     model = every_model.load("emu3")
     latents = model.represent(PROMPTS, [0, 1], SamplingParams())
-    layers = model.policy.text.layers  # type: ignore[attr-defined]
+    layers = model.policy.transformer.layers  # type: ignore[attr-defined]
     before = [dict(vars(layer)) for layer in layers]
     runs: list[bool] = []
     hooks = [layer.mlp.register_forward_pre_hook(lambda m, _: runs.append(m.training)) for layer in layers]

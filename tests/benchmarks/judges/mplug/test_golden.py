@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from silmm_benchmarks.judges.mplug.decoder import Decoding
 from silmm_benchmarks.judges.mplug.inputs import pixels
 from silmm_benchmarks.judges.mplug.judge import MPlugJudge
 
+from silmm.bench.images import open_rgb
 from silmm.contracts.judges import Question
 
 FOLDER = "checkpoints/mplug"
@@ -25,7 +25,7 @@ def golden(goldens):
     """The recorded folder: pairs, tensors, images by name, and our judge on its weights."""
     folder = goldens / FOLDER
     pairs = json.loads((folder / "expected.json").read_text())["pairs"]
-    images = {path.name: Image.open(path) for path in (folder / "inputs").iterdir()}
+    images = {path.name: open_rgb(path) for path in (folder / "inputs").iterdir()}
     return pairs, np.load(folder / "expected.npz"), images, MPlugJudge(folder / "original")
 
 

@@ -57,7 +57,7 @@ def test_a_sound_file(tell: Callable[..., Any], complete: State) -> None:
     counters = sum(name.endswith("num_batches_tracked") for name in complete)
     assert facts["types"] == {"torch.float32": len(complete) - counters, "torch.int64": counters}
     assert facts["counters"] == {"expected": counters, "present": counters, "beyond": 0}
-    assert facts["looks like"] == "unidet-rs200"
+    assert facts["resembles"] == "unidet-rs200"
     assert facts["identity"] == {
         "objectness_logits (9)": 9, "cls_score (723)": 723, "top_block.p6": [32, 32, 3, 3],
         "conv2.fc1 (RS200 alone)": True,
@@ -169,7 +169,7 @@ def test_a_file_that_does_not_load_is_reported(tmp_path: Path, complete: State) 
         assert weights["bytes"] == len(content)
         assert weights["expected"] == "unidet-r50: 311 arrays of 71,954,034 numbers"
         assert {check["name"] for check in answer["checks"] if check["state"] == "fail"} == {"files", "load"}
-    assert weights["looks like"] == "unidet-rs200"
+    assert weights["resembles"] == "unidet-rs200"
 
 
 def test_foreign_objects_are_named_and_not_run(tmp_path: Path, complete: State) -> None:

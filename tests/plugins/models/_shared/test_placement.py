@@ -54,7 +54,7 @@ def watched(model: Any, offload: Offload, here: str = "") -> list[tuple[str, str
     placement = Placement(offload)
     for name, part in model.placement.parts.items():
         networks = [Travelling(name, network, moves) for network in part.networks]
-        placement.add(name, *networks, device=GPU, here=name == here)
+        placement.add(name, *networks, device=GPU, present=name == here)
     model.placement = placement
     return moves
 

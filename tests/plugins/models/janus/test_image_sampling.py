@@ -98,7 +98,7 @@ def test_a_prompt_that_spells_a_special_token_stays_text(model):
 
 def test_a_prompt_that_leaves_no_room_is_not_read(model):
     """A prompt is read as long as it and its image fit into the model's positions."""
-    room = model.network.text_config.max_position_embeddings
+    room = model.network.stock.config.text_config.max_position_embeddings
     assert model.reads("a red cube")
     assert not model.reads("cube " * room)
 

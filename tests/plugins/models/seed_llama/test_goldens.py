@@ -268,8 +268,8 @@ def test_the_published_image_encoder_has_16_heads():
     shapes = {"patch_embed.proj.weight": (1408, 3, 14, 14), "pos_embed": (1, 257, 1408)}
     shapes["blocks.0.mlp.fc1.weight"] = (6144, 1408)
     weights = {f"visual_encoder.{name}": torch.empty(size, device="meta") for name, size in shapes.items()}
-    assert _vision_sizes(weights, given=0, guess=32).heads == 16
-    assert _vision_sizes(weights, given=8, guess=32).heads == 8
+    assert _vision_sizes(weights, vit_heads=0, guess=32).heads == 16
+    assert _vision_sizes(weights, vit_heads=8, guess=32).heads == 8
 
 
 def test_the_language_models_own_folder_is_enough(golden):
