@@ -98,7 +98,10 @@ def _ask_two_choices(judge: Any, role: str, images: Sequence[Image], queries: Se
         rows = judge.p_yes(images, queries)
     else:
         with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: a failure of its image
-            rows = [pairs[:, 0] / pairs.sum(axis=1) for pairs in map(_as_pairs, judge.yes_no(images, queries))]
+            rows = [
+                pairs[:, 0] / pairs.sum(axis=1)
+                for pairs in map(_as_pairs, _ask_probabilities(judge, role, images, queries))
+            ]
     return [[probability(value, role) for value in row] for row in rows]
 
 
