@@ -118,7 +118,7 @@ def test_the_other_network_is_recognised(tmp_path: Path, state: State) -> None:
     """A file of the other network, or of another model, is called by its name."""
     with pytest.raises(DataError, match=r"not a checkpoint of unidet-r50.*resembles unidet-rs200"):
         load_network(saved(tmp_path, state), R50)
-    with pytest.raises(DataError, match="looks like no UniDet checkpoint"):
+    with pytest.raises(DataError, match="resembles no UniDet checkpoint"):
         load_network(saved(tmp_path, {"weight": torch.zeros(2)}), RS200)
     state["roi_heads.box_predictor.2.cls_score.0.weight"] = torch.zeros(2)
     with pytest.raises(DataError, match="partitioned UniDet"):
